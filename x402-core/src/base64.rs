@@ -1,0 +1,56 @@
+//! The header codec: standard base64 (RFC 4648 §4), with or without padding.
+
+use base64ct::{Base64Unpadded, Encoding};
+
+use crate::error::ParseError;
+use crate::limits;
+
+/// Bytes of scratch that [`decode`] needs for a header of `len` bytes.
+pub const fn decoded_len(len: usize) -> usize {
+    (len / 4).saturating_mul(3).saturating_add((len % 4).saturating_mul(3) / 4)
+}
+
+/// Decodes a header value into the front of `scratch`.
+///
+/// Spaces and tabs around the value are stepped over, as HTTP has it. Padding may be left out but
+/// must be right if it is there, and the unused bits of the last digit must be zero: one payment
+/// has one spelling of each length.
+///
+/// # Errors
+/// [`ParseError::TooLong`], [`ParseError::NotBase64`], [`ParseError::ScratchTooSmall`].
+pub fn decode<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
+    let digits = digits(header)?;
+    let out = scratch.get_mut(..decoded_len(digits.len())).ok_or(ParseError::ScratchTooSmall)?;
+    Base64Unpadded::decode(digits, out).map_err(|_| ParseError::NotBase64)
+}
+
+/// Decodes a header value in place, and gives the decoded part of the same buffer.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_in_place(header: &mut [u8]) -> Result<&[u8], ParseError> {
+    let from = header.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let len = digits(header)?.len();
+    let end = from.saturating_add(len);
+    let digits = header.get_mut(from..end).ok_or(ParseError::NotBase64)?;
+    Base64Unpadded::decode_in_place(digits).map_err(|_| ParseError::NotBase64)
+}
+
+/// The base64 digits of a header value, without white space and padding.
+fn digits(header: &[u8]) -> Result<&[u8], ParseError> {
+    if header.len() > limits::HEADER_BYTES {
+        return Err(ParseError::TooLong);
+    }
+    let mut text = header;
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    let digits = match text {
+        [digits @ .., b'=', b'='] | [digits @ .., b'='] => digits,
+        _ => text,
+    };
+    if digits.is_empty() || (digits.len() != text.len() && !text.len().is_multiple_of(4)) {
+        return Err(ParseError::NotBase64);
+    }
+    Ok(digits)
+}

@@ -1,0 +1,274 @@
+//! The buyer without sockets: read a challenge, choose an offer within limits, make the payment,
+//! read the receipt.
+
+use core::fmt;
+
+use crate::amount::Money;
+use crate::base64;
+use crate::error::ParseError;
+use crate::http;
+use crate::json::RawJson;
+use crate::network::{Network, Version};
+use crate::reason::{Reason, Retry};
+use crate::wire::{
+    Accepted, Message, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse,
+};
+
+/// What the holder of a key can pay; the schemes' buyers implement it.
+pub trait Wallet {
+    /// Whether offers of this scheme, network and transfer method can be paid.
+    fn pays(&self, offer: &PaymentRequirements<'_>) -> bool;
+
+    /// Decimals of the offer's asset, if it is a stablecoin this library knows and trusts.
+    fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8>;
+}
+
+/// What a buyer is willing to pay, and to whom. The default is at most one dollar a payment, in
+/// known stablecoins, on any network the wallet pays on, to anybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'p> {
+    /// Most for one payment. A stablecoin counts as the money it stands for.
+    pub max: Money,
+    /// Networks allowed, in either version's spelling; `None` allows all.
+    pub networks: Option<&'p [Network<'p>]>,
+    /// Assets allowed besides those the wallet knows.
+    pub assets: &'p [Asset<'p>],
+    /// Payees allowed, compared without letter case if they start with `0x`; `None` allows all.
+    pub payees: Option<&'p [&'p str]>,
+}
+
+/// An asset a buyer accepts on its own judgement.
+#[derive(Clone, Copy, Debug)]
+pub struct Asset<'p> {
+    /// Its network.
+    pub network: Network<'p>,
+    /// Its address, compared without letter case if it starts with `0x`.
+    pub address: &'p str,
+    /// Its decimals, which turn the limit in money into units.
+    pub decimals: u8,
+}
+
+impl Default for Policy<'_> {
+    fn default() -> Self {
+        Self { max: Money::ONE, networks: None, assets: &[], payees: None }
+    }
+}
+
+/// Why no offer of a challenge was chosen: the last hurdle that any of them reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decline {
+    /// There are no offers.
+    NoOffers,
+    /// The wallet pays none of the schemes and networks offered.
+    Unpayable,
+    /// A payment flow this library does not take part in.
+    PaymentFlow,
+    /// The policy allows none of the networks.
+    Network,
+    /// None of the assets is known or allowed.
+    Asset,
+    /// None of the payees is allowed.
+    Payee,
+    /// All are above the limit.
+    OverLimit,
+}
+
+impl fmt::Display for Decline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoOffers => "no offers",
+            Self::Unpayable => "no offer this wallet can pay",
+            Self::PaymentFlow => "no offer with a known payment flow",
+            Self::Network => "no offer on an allowed network",
+            Self::Asset => "no offer in a known asset",
+            Self::Payee => "no offer to an allowed payee",
+            Self::OverLimit => "every offer is above the limit",
+        })
+    }
+}
+
+impl core::error::Error for Decline {}
+
+/// The offer chosen from a challenge.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// The challenge.
+    pub required: PaymentRequired<'a>,
+    /// The offer.
+    pub offer: PaymentRequirements<'a>,
+    /// Its place in `accepts`.
+    pub index: usize,
+}
+
+/// Chooses the first offer that the wallet pays and the policy allows, one that settles after the
+/// resource was made before one that settles first.
+///
+/// # Errors
+/// [`Decline`].
+pub fn choose<'a>(
+    required: &PaymentRequired<'a>,
+    wallet: &impl Wallet,
+    policy: &Policy<'_>,
+) -> Result<Choice<'a>, Decline> {
+    let mut decline = Decline::NoOffers;
+    let mut upfront = None;
+    for (index, offer) in required.accepts.iter().enumerate() {
+        let choice = Choice { required: *required, offer, index };
+        match policy.allows(&offer, wallet) {
+            Ok(Flow::Authorization) => return Ok(choice),
+            Ok(Flow::Upfront) => upfront = upfront.or(Some(choice)),
+            Err(hurdle) => decline = decline.max(hurdle),
+        }
+    }
+    upfront.ok_or(decline)
+}
+
+/// When a payment is settled: `extra.paymentFlow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// After the resource was made (the default).
+    Authorization,
+    /// Before anything is done.
+    Upfront,
+}
+
+impl Flow {
+    /// The flow of an offer; `None` for one this library does not take part in.
+    pub fn of(offer: &PaymentRequirements<'_>) -> Option<Self> {
+        let Some(flow) = offer.extra.and_then(|extra| extra.get("paymentFlow")) else {
+            return Some(Self::Authorization);
+        };
+        if flow.as_str() == "null" {
+            return Some(Self::Authorization);
+        }
+        match flow.as_string()?.as_str()? {
+            "authorization" => Some(Self::Authorization),
+            "upfront" => Some(Self::Upfront),
+            _ => None,
+        }
+    }
+}
+
+impl Policy<'_> {
+    fn allows(
+        &self,
+        offer: &PaymentRequirements<'_>,
+        wallet: &impl Wallet,
+    ) -> Result<Flow, Decline> {
+        if !wallet.pays(offer) {
+            return Err(Decline::Unpayable);
+        }
+        let flow = Flow::of(offer).ok_or(Decline::PaymentFlow)?;
+        let among = |networks: &[Network<'_>]| networks.iter().any(|n| n.is_same(offer.network));
+        if !self.networks.is_none_or(among) {
+            return Err(Decline::Network);
+        }
+        let own = self.assets.iter().find(|asset| {
+            asset.network.is_same(offer.network)
+                && same_address(asset.address, offer.asset.as_str())
+        });
+        let known = own.map(|asset| asset.decimals).or_else(|| wallet.decimals(offer));
+        let decimals = known.ok_or(Decline::Asset)?;
+        let pays = |payees: &[&str]| payees.iter().any(|p| same_address(p, offer.pay_to.as_str()));
+        if !self.payees.is_none_or(pays) {
+            return Err(Decline::Payee);
+        }
+        if !self.max.covers(offer.amount, decimals) {
+            return Err(Decline::OverLimit);
+        }
+        Ok(flow)
+    }
+}
+
+/// Hexadecimal addresses are one in any letter case; others only as written.
+fn same_address(mine: &str, theirs: Option<&str>) -> bool {
+    theirs.is_some_and(|theirs| {
+        theirs == mine || (mine.starts_with("0x") && mine.eq_ignore_ascii_case(theirs))
+    })
+}
+
+impl<'a> Choice<'a> {
+    /// The payment that accepts the offer with the scheme's signed `payload`: resource, offer and
+    /// extensions are echoed as they came.
+    pub fn payment(&self, payload: RawJson<'a>) -> PaymentPayload<'a> {
+        let v2 = self.required.x402_version == Version::V2;
+        PaymentPayload {
+            resource: self.required.resource.filter(|_| v2),
+            accepted: if v2 {
+                Accepted::V2(self.offer)
+            } else {
+                Accepted::V1 { scheme: self.offer.scheme, network: self.offer.network }
+            },
+            payload,
+            extensions: self.required.extensions.filter(|_| v2),
+            other: Default::default(),
+        }
+    }
+}
+
+/// Reads the challenge of a 402: from the header if there is one, else from a body whose
+/// `x402Version` says which. `scratch` must hold [`base64::decoded_len`] bytes of the header.
+///
+/// # Errors
+/// [`ParseError`]; also for a header without which the body might have been read: two accounts of
+/// one price are not weighed against each other.
+pub fn read_challenge<'a>(
+    header: Option<&[u8]>,
+    body: &'a [u8],
+    scratch: &'a mut [u8],
+) -> Result<PaymentRequired<'a>, ParseError> {
+    match header {
+        Some(header) => PaymentRequired::parse(base64::decode(header, scratch)?),
+        None => PaymentRequired::parse(body),
+    }
+}
+
+/// What to do with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A 402 before anything was paid: read the challenge, choose, sign, then
+    /// [`Purchase::paid`].
+    Pay,
+    /// Hand the answer to whoever asked; there may be a receipt with it.
+    Done,
+    /// A 402 although a payment was sent: it was refused, and no other may be signed.
+    Refused,
+}
+
+/// One purchase, at most one signature.
+///
+/// A seller that answers a payment with another challenge, or sends the buyer elsewhere, gets no
+/// second payment out of it. The same payment may be presented again: it is the same money.
+#[derive(Debug, Default)]
+pub struct Purchase {
+    paid: bool,
+}
+
+impl Purchase {
+    /// Nothing asked, nothing paid.
+    pub const fn new() -> Self {
+        Self { paid: false }
+    }
+
+    /// What to do with an answer of this status.
+    pub const fn answered(&self, status: u16) -> Next {
+        match (status, self.paid) {
+            (http::STATUS_PAYMENT_REQUIRED, false) => Next::Pay,
+            (http::STATUS_PAYMENT_REQUIRED, true) => Next::Refused,
+            _ => Next::Done,
+        }
+    }
+
+    /// Notes that a payment is about to be signed; `false`, and none may be, the second time.
+    #[must_use]
+    pub const fn paid(&mut self) -> bool {
+        !core::mem::replace(&mut self.paid, true)
+    }
+}
+
+/// What a buyer can do about a refusal, as far as the seller's answer tells. No reason, or one
+/// nobody knows, is taken as "the same again": the payment may have been made.
+pub fn retry(receipt: Option<&SettleResponse<'_>>) -> Retry {
+    let reason = receipt.and_then(|receipt| receipt.error_reason?.as_str()).and_then(Reason::parse);
+    reason.map_or(Retry::SameAgain, Reason::retry)
+}

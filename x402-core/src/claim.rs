@@ -1,0 +1,240 @@
+//! One payment is served once: identity keys and the state machine of a claim.
+//!
+//! ```text
+//! Claimed ──> Broadcast(transaction) ──> Settled(transaction)
+//!    │                 │
+//!    └──> released     └──> Failed(reason)        Claimed ──> Failed(reason)
+//! ```
+//! A claim is made before anything is done for a payment. Until it is broadcast it may be
+//! released; from then on only the chain decides, and no clock, no full table and no restart gives
+//! the payment a second life.
+
+use core::fmt;
+
+use crate::reason::Reason;
+
+/// Who a payment is: 32 bytes that every presentation of it shares.
+///
+/// Schemes derive it: EIP-3009 from chain, token, payer and nonce; Permit2 from chain, owner and
+/// nonce; Solana from the SHA-256 of the message.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClaimKey([u8; 32]);
+
+impl ClaimKey {
+    /// From the bytes a scheme derived.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClaimKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A transaction id as text: 66 characters on EVM, up to 88 on Solana; empty if not known yet.
+pub type Transaction = heapless::String<88>;
+
+/// How far a claimed payment has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// Somebody is working on it; nothing has been sent.
+    Claimed,
+    /// It was, or may have been, sent to the chain.
+    Broadcast(Transaction),
+    /// It was made.
+    Settled(Transaction),
+    /// It was sent, or refused for good, and did not move the money.
+    Failed(Reason),
+}
+
+impl ClaimState {
+    /// Whether a claim in this state may move to `next`.
+    pub fn may_become(&self, next: &ClaimState) -> bool {
+        match (self, next) {
+            (Self::Claimed, Self::Broadcast(_) | Self::Failed(_))
+            | (Self::Broadcast(_), Self::Settled(_) | Self::Failed(_)) => true,
+            // The id becomes known; a known one never changes.
+            (Self::Broadcast(old), Self::Broadcast(new)) => old.is_empty() && !new.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether a claim in this state can be forgotten after the payment has expired.
+    pub const fn is_forgettable(&self) -> bool {
+        !matches!(self, Self::Broadcast(_))
+    }
+}
+
+/// What came of presenting a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// It was free; the caller holds the claim now.
+    New,
+    /// It has been presented before and is in this state. The caller holds nothing.
+    Known(ClaimState),
+}
+
+/// A step was not made: the claim is unknown, has moved on, or may not move there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimConflict;
+
+impl fmt::Display for ClaimConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("claim is not in the expected state")
+    }
+}
+
+impl core::error::Error for ClaimConflict {}
+
+/// Claims in a fixed place, for one thread of one device. It forgets at power-off: give expiring
+/// payments, or keep claims elsewhere.
+///
+/// ```
+/// use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Presented};
+/// let mut table = ClaimTable::<8>::new();
+/// let key = ClaimKey::new([7; 32]);
+/// assert_eq!(table.present(key, 1_000, 10), Ok(Presented::New));
+/// assert_eq!(table.present(key, 1_000, 11), Ok(Presented::Known(ClaimState::Claimed)));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ClaimTable<const N: usize> {
+    claims: heapless::Vec<Claim, N>,
+}
+
+#[derive(Clone, Debug)]
+struct Claim {
+    key: ClaimKey,
+    expires_at: u64,
+    state: ClaimState,
+}
+
+impl<const N: usize> ClaimTable<N> {
+    /// An empty table.
+    pub const fn new() -> Self {
+        Self { claims: heapless::Vec::new() }
+    }
+
+    /// Presents a payment that can be settled until `expires_at`, at `now` (Unix seconds).
+    ///
+    /// # Errors
+    /// [`Reason::Busy`] if the table is full of claims that may not be forgotten.
+    pub fn present(
+        &mut self,
+        key: ClaimKey,
+        expires_at: u64,
+        now: u64,
+    ) -> Result<Presented, Reason> {
+        if let Some(claim) = self.find(&key) {
+            return Ok(Presented::Known(claim.state.clone()));
+        }
+        if self.claims.is_full() {
+            self.claims.retain(|claim| claim.expires_at >= now || !claim.state.is_forgettable());
+        }
+        let claim = Claim { key, expires_at, state: ClaimState::Claimed };
+        self.claims.push(claim).map_err(|_| Reason::Busy)?;
+        Ok(Presented::New)
+    }
+
+    /// Moves a claim from one state to the next, if it is still there.
+    ///
+    /// # Errors
+    /// [`ClaimConflict`].
+    pub fn advance(
+        &mut self,
+        key: &ClaimKey,
+        from: &ClaimState,
+        to: ClaimState,
+    ) -> Result<(), ClaimConflict> {
+        match self.find(key) {
+            Some(claim) if claim.state == *from && from.may_become(&to) => {
+                claim.state = to;
+                Ok(())
+            }
+            _ => Err(ClaimConflict),
+        }
+    }
+
+    /// Gives a claim up, for which nothing has been sent.
+    ///
+    /// # Errors
+    /// [`ClaimConflict`].
+    pub fn release(&mut self, key: &ClaimKey) -> Result<(), ClaimConflict> {
+        let at = self
+            .claims
+            .iter()
+            .position(|claim| claim.key == *key && claim.state == ClaimState::Claimed)
+            .ok_or(ClaimConflict)?;
+        self.claims.swap_remove(at);
+        Ok(())
+    }
+
+    /// The state of a claim.
+    pub fn state(&self, key: &ClaimKey) -> Option<&ClaimState> {
+        self.claims.iter().find(|claim| claim.key == *key).map(|claim| &claim.state)
+    }
+
+    fn find(&mut self, key: &ClaimKey) -> Option<&mut Claim> {
+        self.claims.iter_mut().find(|claim| claim.key == *key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tx(text: &str) -> Transaction {
+        text.try_into().unwrap()
+    }
+
+    #[test]
+    fn every_step_of_the_machine() {
+        let states = [
+            ClaimState::Claimed,
+            ClaimState::Broadcast(tx("")),
+            ClaimState::Broadcast(tx("0x1")),
+            ClaimState::Settled(tx("0x1")),
+            ClaimState::Failed(Reason::InvalidTransactionState),
+        ];
+        // Row: from; column: to.
+        let allowed = [
+            [false, true, true, false, true],
+            [false, false, true, true, true],
+            [false, false, false, true, true],
+            [false; 5],
+            [false; 5],
+        ];
+        for (from, row) in states.iter().zip(allowed) {
+            for (to, allowed) in states.iter().zip(row) {
+                assert_eq!(from.may_become(to), allowed, "{from:?} -> {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn full_table_refuses_and_live_claims_stay() {
+        let key = |n| ClaimKey::new([n; 32]);
+        let mut table = ClaimTable::<3>::new();
+        for n in 0..3 {
+            assert_eq!(table.present(key(n), 100, 0), Ok(Presented::New));
+        }
+        assert_eq!(table.present(key(3), 100, 0), Err(Reason::Busy));
+        let broadcast = ClaimState::Broadcast(tx("0x1"));
+        table.advance(&key(0), &ClaimState::Claimed, broadcast.clone()).unwrap();
+        assert_eq!(table.release(&key(0)), Err(ClaimConflict));
+        table.release(&key(1)).unwrap();
+        assert_eq!(table.present(key(3), 100, 0), Ok(Presented::New));
+        // Long after all of them expired, the broadcast one is still there.
+        assert_eq!(table.present(key(4), 1_000, 500), Ok(Presented::New));
+        assert_eq!(table.state(&key(0)), Some(&broadcast));
+        assert_eq!(table.state(&key(2)), None);
+        let stale = table.advance(&key(0), &ClaimState::Claimed, ClaimState::Settled(tx("0x1")));
+        assert_eq!(stale, Err(ClaimConflict));
+    }
+}

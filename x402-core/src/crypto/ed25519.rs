@@ -1,0 +1,63 @@
+//! Ed25519 in pure Rust (ed25519-dalek).
+
+use core::fmt;
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+
+use super::{Ed25519, SignError, Signer};
+
+/// Whether `signature` is `public`'s over `message`, by the strict rule that also refuses weak
+/// keys and non-canonical encodings.
+pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    VerifyingKey::from_bytes(public)
+        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+}
+
+/// A private key in memory; wiped when dropped. `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct LocalKey(SigningKey);
+
+impl LocalKey {
+    /// From the 32-byte seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+}
+
+impl fmt::Debug for LocalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LocalKey")
+    }
+}
+
+impl Signer<Ed25519> for LocalKey {
+    fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
+        self.0.try_sign(message).map(|s| s.to_bytes()).map_err(|_| SignError::Invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_and_verifies_strictly() {
+        let key = LocalKey::from_seed(&[2; 32]);
+        let public = Signer::public(&key);
+        let mut signature = Signer::sign(&key, b"message").unwrap();
+        assert!(verify(&public, b"message", &signature));
+        assert!(!verify(&public, b"massage", &signature));
+        signature[63] |= 0x80;
+        assert!(!verify(&public, b"message", &signature));
+        // A small-order key, for which any message would verify under the lenient rule.
+        let mut weak = [0; 32];
+        weak[0] = 1;
+        let mut trivial = [0; 64];
+        trivial[0] = 1;
+        assert!(!verify(&weak, b"message", &trivial));
+    }
+}

@@ -1,0 +1,108 @@
+use core::fmt;
+use core::future::Future;
+
+use super::RecoverableSignature;
+
+/// A signature algorithm, as a type: what is signed, by whom, and what comes of it.
+pub trait Algorithm {
+    /// How the signer is known on chain.
+    type Public;
+    /// What is signed.
+    type Message: ?Sized;
+    /// The signature.
+    type Signature;
+}
+
+/// secp256k1 over a 32-byte digest; the signer is known by its Ethereum address.
+#[derive(Debug)]
+pub enum Secp256k1 {}
+
+impl Algorithm for Secp256k1 {
+    type Public = [u8; 20];
+    type Message = [u8; 32];
+    type Signature = RecoverableSignature;
+}
+
+/// Ed25519 over a message; the signer is known by its public key.
+#[derive(Debug)]
+pub enum Ed25519 {}
+
+impl Algorithm for Ed25519 {
+    type Public = [u8; 32];
+    type Message = [u8];
+    type Signature = [u8; 64];
+}
+
+/// Why a signer did not sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SignError {
+    /// The device or service did not answer.
+    Unavailable,
+    /// It answered no: a person or a policy declined.
+    Declined,
+    /// It answered with something that is not a signature of this message.
+    Invalid,
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unavailable => "signer unavailable",
+            Self::Declined => "signer declined",
+            Self::Invalid => "signer gave an invalid signature",
+        })
+    }
+}
+
+impl core::error::Error for SignError {}
+
+/// Something that signs while the caller waits: a key in memory, a secure element.
+pub trait Signer<A: Algorithm> {
+    /// Who signs.
+    fn public(&self) -> A::Public;
+
+    /// Signs.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    fn sign(&self, message: &A::Message) -> Result<A::Signature, SignError>;
+}
+
+/// The async twin of [`Signer`]: a wallet, a key service. Every [`Signer`] is one.
+pub trait AsyncSigner<A: Algorithm>: Sync {
+    /// Who signs.
+    fn public(&self) -> A::Public;
+
+    /// Signs.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    fn sign(
+        &self,
+        message: &A::Message,
+    ) -> impl Future<Output = Result<A::Signature, SignError>> + Send;
+}
+
+impl<A, S> AsyncSigner<A> for S
+where
+    A: Algorithm,
+    A::Signature: Send,
+    S: Signer<A> + Sync,
+{
+    fn public(&self) -> A::Public {
+        Signer::public(self)
+    }
+
+    fn sign(
+        &self,
+        message: &A::Message,
+    ) -> impl Future<Output = Result<A::Signature, SignError>> + Send {
+        core::future::ready(Signer::sign(self, message))
+    }
+}
+
+/// Finds who made a secp256k1 signature.
+pub trait Recover {
+    /// The Ethereum address whose key signed `digest`, if there is one.
+    fn recover(&self, digest: &[u8; 32], signature: &RecoverableSignature) -> Option<[u8; 20]>;
+}

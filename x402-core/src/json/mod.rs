@@ -1,0 +1,16 @@
+//! The only JSON code of the workspace: a strict reader over borrowed text, and a writer into the
+//! caller's buffer.
+//!
+//! Strict means: RFC 8259 to the letter, no repeated keys in one object, no half surrogate pairs,
+//! nesting bounded by [`limits::DEPTH`](crate::limits::DEPTH), and work linear in the length of
+//! the text. Nothing here recurses, allocates or panics.
+
+mod raw;
+mod read;
+mod text;
+mod write;
+
+pub use raw::{Elements, Members, RawJson};
+pub use read::{Cursor, Field, Object};
+pub use text::{Chars, JsonStr};
+pub use write::Writer;

@@ -1,0 +1,273 @@
+use core::fmt;
+
+use super::read::Cursor;
+use super::text::JsonStr;
+use crate::error::ParseError;
+use crate::limits;
+use crate::network::Version;
+
+/// One checked JSON value, kept as it was written and written again byte for byte.
+///
+/// `extra`, `payload`, `extensions` and every key the specification does not name travel like
+/// this. `Debug` shows only the length: payloads carry signatures.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RawJson<'a>(&'a str);
+
+impl<'a> RawJson<'a> {
+    /// The empty object.
+    pub const EMPTY_OBJECT: Self = Self("{}");
+
+    /// Checks `json`, one value with nothing but white space around it.
+    ///
+    /// # Errors
+    /// Anything [`json`](crate::json) refuses, with the code for it.
+    pub fn parse(json: &'a [u8]) -> Result<Self, ParseError> {
+        let mut cursor = Cursor::new(json)?;
+        let value = cursor.value()?;
+        cursor.end()?;
+        Ok(value)
+    }
+
+    /// A span that has been checked.
+    pub(crate) const fn of(span: &'a str) -> Self {
+        Self(span)
+    }
+
+    /// The text of the value.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// A cursor at the start of the value.
+    pub fn cursor(self) -> Cursor<'a> {
+        Cursor::over(self.0, 0)
+    }
+
+    /// Whether the value is an object.
+    pub fn is_object(self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// The value, if it is a string.
+    pub fn as_string(self) -> Option<JsonStr<'a>> {
+        self.cursor().string().ok()
+    }
+
+    /// The value, if it is a whole number from 0 to 2^64-1.
+    pub fn as_u64(self) -> Option<u64> {
+        self.cursor().integer().ok()
+    }
+
+    /// The value, if it is `true` or `false`.
+    pub fn as_bool(self) -> Option<bool> {
+        self.cursor().boolean().ok()
+    }
+
+    /// The members of an object; none for any other value.
+    pub fn members(self) -> Members<'a> {
+        if self.is_object() { Members::of(self.0, Version::V2) } else { Members::EMPTY }
+    }
+
+    /// The elements of an array; none for any other value.
+    pub fn elements(self) -> Elements<'a> {
+        let mut cursor = self.cursor();
+        Elements { done: cursor.array().is_err(), first: true, cursor }
+    }
+
+    /// The value of `key` in an object.
+    pub fn get(self, key: &str) -> Option<RawJson<'a>> {
+        self.members().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// The string at `key` in an object.
+    pub fn get_string(self, key: &str) -> Option<JsonStr<'a>> {
+        self.get(key)?.as_string()
+    }
+
+    /// Whether both are the same JSON value: objects in any key order, strings by their decoded
+    /// characters, numbers by their value (`1`, `1.0` and `1e0` are the same).
+    ///
+    /// The work is at most the product of both lengths; nesting is bounded by the reader.
+    pub fn same_value(self, other: RawJson<'_>) -> bool {
+        compare(self, other, true, limits::DEPTH)
+    }
+
+    /// Whether the value contains `part`: the same value, or an object with at least the keys of
+    /// `part`, each containing its value there.
+    pub fn contains(self, part: RawJson<'_>) -> bool {
+        compare(self, part, false, limits::DEPTH)
+    }
+
+    /// Reads the value into a type of the caller's, through `serde-json-core`.
+    ///
+    /// A `&str` field receives a string as it is written, so one with escapes is refused here
+    /// rather than passed on undecoded; take such fields with [`RawJson::get_string`].
+    ///
+    /// # Errors
+    /// [`ParseError::InvalidPayload`] if the value does not fit the type.
+    #[cfg(feature = "serde")]
+    pub fn read<T: serde::de::Deserialize<'a>>(self) -> Result<T, ParseError> {
+        if self.0.contains('\\') {
+            return Err(ParseError::InvalidPayload);
+        }
+        let (value, _) =
+            serde_json_core::from_str(self.0).map_err(|_| ParseError::InvalidPayload)?;
+        Ok(value)
+    }
+}
+
+impl Default for RawJson<'_> {
+    fn default() -> Self {
+        Self::EMPTY_OBJECT
+    }
+}
+
+impl fmt::Debug for RawJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawJson({} bytes)", self.0.len())
+    }
+}
+
+/// Members of an object: an iterator over keys and values.
+///
+/// As the field `other` of a message it stands for the keys that the specification does not
+/// name; they are written again when the message is.
+#[derive(Clone, Copy)]
+pub struct Members<'a> {
+    /// The object, from `{`, and how far it has been read.
+    span: &'a str,
+    at: usize,
+    version: Version,
+}
+
+impl<'a> Members<'a> {
+    /// No members.
+    pub const EMPTY: Self = Self { span: "{}", at: 0, version: Version::V2 };
+
+    /// The members of a checked object.
+    pub(crate) const fn of(span: &'a str, version: Version) -> Self {
+        Self { span, at: 0, version }
+    }
+
+    /// The protocol version of the message that was read, which decides the keys that are known.
+    pub(crate) const fn version(&self) -> Version {
+        self.version
+    }
+}
+
+impl Default for Members<'_> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl fmt::Debug for Members<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.map(|(key, _)| key)).finish()
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (JsonStr<'a>, RawJson<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut cursor = Cursor::over(self.span.get(self.at.max(1)..)?, 0);
+        cursor.separator();
+        let key = cursor.string().ok()?;
+        cursor.separator();
+        let value = cursor.value().ok()?;
+        self.at = self.at.max(1).saturating_add(cursor.position());
+        Some((key, value))
+    }
+}
+
+/// The elements of an array.
+#[derive(Debug)]
+pub struct Elements<'a> {
+    cursor: Cursor<'a>,
+    first: bool,
+    done: bool,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = RawJson<'a>;
+
+    fn next(&mut self) -> Option<RawJson<'a>> {
+        if self.done || !self.cursor.element(&mut self.first).unwrap_or(false) {
+            self.done = true;
+            return None;
+        }
+        self.cursor.value().ok()
+    }
+}
+
+/// Whether `a` is `b`, or (unless `exact`) has at least the members of `b`. Recursion ends with
+/// `depth`, which the reader has kept the values within.
+fn compare(a: RawJson<'_>, b: RawJson<'_>, exact: bool, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else {
+        return false;
+    };
+    match (a.0.as_bytes().first(), b.0.as_bytes().first()) {
+        (Some(b'{'), Some(b'{')) => {
+            (!exact || a.members().count() == b.members().count())
+                && b.members().all(|(key, wanted)| {
+                    a.members()
+                        .any(|(name, value)| name == key && compare(value, wanted, exact, depth))
+                })
+        }
+        (Some(b'['), Some(b'[')) => {
+            let mut others = b.elements();
+            a.elements()
+                .all(|value| others.next().is_some_and(|other| compare(value, other, true, depth)))
+                && others.next().is_none()
+        }
+        (Some(b'"'), Some(b'"')) => a.as_string() == b.as_string(),
+        (Some(b'-' | b'0'..=b'9'), Some(b'-' | b'0'..=b'9')) => {
+            Decimal::of(a.0).same(&Decimal::of(b.0))
+        }
+        _ => a.0 == b.0,
+    }
+}
+
+/// A JSON number as `±0.DIGITS × 10^exponent`, where DIGITS starts and ends without a zero.
+struct Decimal<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    exponent: i64,
+}
+
+impl<'a> Decimal<'a> {
+    fn of(text: &'a str) -> Self {
+        let (negative, text) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        // An exponent beyond i64 leaves the numbers different unless they are spelt alike.
+        let exponent = exponent.parse().unwrap_or(i64::MAX);
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        Self { negative, whole, fraction, exponent }
+    }
+
+    /// The significant digits, and the power of ten of the place before the first of them.
+    fn digits(&self) -> (impl Iterator<Item = u8> + '_, i64) {
+        let all = self.whole.bytes().chain(self.fraction.bytes());
+        let zeros = all.clone().take_while(|&b| b == b'0').count();
+        let len = self.whole.len().saturating_add(self.fraction.len());
+        let trailing = all.clone().rev().take_while(|&b| b == b'0').count();
+        let significant = len.saturating_sub(zeros).saturating_sub(trailing);
+        let place = i64::try_from(self.whole.len())
+            .unwrap_or(i64::MAX)
+            .saturating_sub(i64::try_from(zeros).unwrap_or(i64::MAX))
+            .saturating_add(self.exponent);
+        let place = if significant == 0 { 0 } else { place };
+        (all.skip(zeros).take(significant), place)
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        let ((mine, my_place), (theirs, their_place)) = (self.digits(), other.digits());
+        let zero = mine.size_hint().1 == Some(0);
+        my_place == their_place && (zero || self.negative == other.negative) && mine.eq(theirs)
+    }
+}

@@ -1,0 +1,158 @@
+use core::fmt;
+
+/// A JSON string, borrowed as it stands in the text; escapes are decoded on demand.
+///
+/// Made from a `&str`, it stands for that text and is escaped when written. Read from JSON, it
+/// was checked, and is written again exactly as it was read. Comparing and printing go by the
+/// decoded characters.
+///
+/// ```
+/// use x402_core::json::{JsonStr, RawJson};
+/// let raw = RawJson::parse(br#""USD\u20ae0""#)?;
+/// let name = raw.as_string().unwrap();
+/// assert_eq!(name, "USD₮0");
+/// assert_eq!(name.as_str(), None); // it has escapes, so there is no plain slice of it
+/// # Ok::<(), x402_core::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Default)]
+pub struct JsonStr<'a> {
+    text: &'a str,
+    escaped: bool,
+}
+
+impl<'a> JsonStr<'a> {
+    /// A string that stands for `text` itself.
+    pub const fn new(text: &'a str) -> Self {
+        Self { text, escaped: false }
+    }
+
+    /// The span between the quotes of a checked JSON string.
+    pub(crate) const fn from_span(text: &'a str, escaped: bool) -> Self {
+        Self { text, escaped }
+    }
+
+    /// The text, if it was written without escapes.
+    pub const fn as_str(self) -> Option<&'a str> {
+        if self.escaped { None } else { Some(self.text) }
+    }
+
+    /// The span as it stands between the quotes, and whether escapes are in it.
+    pub(crate) const fn span(self) -> (&'a str, bool) {
+        (self.text, self.escaped)
+    }
+
+    /// The decoded characters.
+    pub fn chars(self) -> Chars<'a> {
+        Chars { rest: self.text.chars(), escaped: self.escaped }
+    }
+
+    /// Whether the decoded text is empty.
+    pub const fn is_empty(self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The decoded text in UTF-8, copied to the front of `out`; `None` if it does not fit.
+    pub fn decode_into(self, out: &mut [u8]) -> Option<&str> {
+        let mut len = 0usize;
+        for c in self.chars() {
+            let end = len.checked_add(c.len_utf8())?;
+            c.encode_utf8(out.get_mut(len..end)?);
+            len = end;
+        }
+        core::str::from_utf8(out.get(..len)?).ok()
+    }
+}
+
+/// The decoded characters of a [`JsonStr`].
+#[derive(Clone)]
+pub struct Chars<'a> {
+    rest: core::str::Chars<'a>,
+    escaped: bool,
+}
+
+impl Chars<'_> {
+    fn unit(&mut self) -> u32 {
+        let mut unit = 0u32;
+        for _ in 0..4 {
+            let digit = self.rest.next().and_then(|c| c.to_digit(16)).unwrap_or(0);
+            unit = (unit << 4) | digit;
+        }
+        unit
+    }
+}
+
+impl Iterator for Chars<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.rest.next()?;
+        if !self.escaped || c != '\\' {
+            return Some(c);
+        }
+        Some(match self.rest.next()? {
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => {
+                let mut unit = self.unit();
+                if (0xd800..0xdc00).contains(&unit) {
+                    // The reader has checked that the other half follows.
+                    self.rest.next();
+                    self.rest.next();
+                    let low = self.unit();
+                    let offset = ((unit & 0x3ff) << 10) | (low & 0x3ff);
+                    unit = offset.wrapping_add(0x10000);
+                }
+                char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
+            }
+            other => other,
+        })
+    }
+}
+
+impl<'a> From<&'a str> for JsonStr<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl PartialEq for JsonStr<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.as_str(), other.as_str()) {
+            (Some(a), Some(b)) => a == b,
+            _ => self.chars().eq(other.chars()),
+        }
+    }
+}
+
+impl Eq for JsonStr<'_> {}
+
+impl PartialEq<str> for JsonStr<'_> {
+    fn eq(&self, other: &str) -> bool {
+        *self == JsonStr::new(other)
+    }
+}
+
+impl PartialEq<&str> for JsonStr<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        *self == JsonStr::new(other)
+    }
+}
+
+impl fmt::Display for JsonStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        match self.as_str() {
+            Some(text) => f.write_str(text),
+            None => self.chars().try_for_each(|c| f.write_char(c)),
+        }
+    }
+}
+
+impl fmt::Debug for JsonStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}

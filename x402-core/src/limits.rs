@@ -1,0 +1,33 @@
+//! Every cap on hostile input, in one place, each with its reason.
+
+/// Longest JSON text of one message, in bytes.
+///
+/// A challenge with twenty offers and a discovery extension is about 20 KiB; a facilitator
+/// request carries a payload and its requirements. 64 KiB leaves room and bounds the work.
+pub const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Longest base64 header value, in bytes: common servers refuse longer header sections anyway.
+pub const HEADER_BYTES: usize = 64 * 1024;
+
+/// Deepest nesting of objects and arrays. JSON schemas inside extensions use two levels for each
+/// of their own; 32 holds any seen in the field and keeps the validator's stack below 300 bytes.
+pub const DEPTH: usize = 32;
+
+/// Most offers in one `accepts` array: one for each network a facilitator serves, and then some.
+pub const OFFERS: usize = 64;
+
+/// Longest network identifier: a CAIP-2 namespace of 8, a colon and a reference of 32.
+pub const NETWORK_BYTES: usize = 41;
+
+/// Most bytes read again while looking for repeated keys, for each byte of the text.
+///
+/// Repeated keys are found without memory by reading an object again, only when a small
+/// fingerprint set says "perhaps". An attacker can make it say so each time; this keeps the cost
+/// linear in the length of the text.
+pub const RESCAN_FACTOR: usize = 16;
+
+/// Longest `memo`, reason or error text this crate copies rather than borrows, in bytes.
+pub const TEXT_BYTES: usize = 256;
+
+/// Most kinds in a facilitator's `/supported` answer.
+pub const KINDS: usize = 1024;

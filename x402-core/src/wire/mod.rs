@@ -1,0 +1,102 @@
+//! The messages of the protocol, as views over the text they were read from.
+//!
+//! One view serves both versions. A view owns nothing: strings and open objects borrow from the
+//! text (or from whatever the caller builds a message of), and are written again byte for byte.
+//! Keys that the specification does not name are kept in the field `other`.
+//!
+//! Source of the fields: `x402-specification-v1.md` and `-v2.md`, section 5 and 7.
+
+mod list;
+mod payload;
+mod request;
+mod required;
+mod requirements;
+mod resource;
+mod response;
+mod supported;
+
+pub use list::{Iter, List};
+pub use payload::{Accepted, PaymentPayload};
+pub use request::{SettleRequest, VerifyRequest};
+pub use required::PaymentRequired;
+pub use requirements::{PaymentRequirements, V1Details};
+pub use resource::ResourceInfo;
+pub use response::{SettleResponse, VerifyResponse};
+pub use supported::{SupportedKind, SupportedResponse};
+
+use crate::base64;
+use crate::error::{EncodeError, ParseError};
+use crate::json::{Cursor, Writer};
+
+/// A message that can be read from JSON, and written as JSON or as a header value.
+pub trait Message<'a>: Sized {
+    /// Reads the message where the cursor stands.
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, ParseError>;
+
+    /// Writes the message.
+    fn write(&self, writer: &mut Writer<'_>);
+
+    /// Reads the message from `json`, which must hold nothing else.
+    ///
+    /// # Errors
+    /// [`ParseError`]; nothing of the message can be used then.
+    fn parse(json: &'a [u8]) -> Result<Self, ParseError> {
+        Self::parse_located(json).map_err(|(error, _)| error)
+    }
+
+    /// As [`Message::parse`], and says at which byte the error was noticed.
+    fn parse_located(json: &'a [u8]) -> Result<Self, (ParseError, usize)> {
+        let mut cursor = Cursor::new(json).map_err(|error| (error, 0))?;
+        let message = Self::read(&mut cursor).and_then(|message| cursor.end().map(|()| message));
+        message.map_err(|error| (error, cursor.position()))
+    }
+
+    /// Reads the message from a base64 header value, decoded into `scratch`, which must hold
+    /// [`base64::decoded_len`] bytes and is borrowed as long as the message lives.
+    ///
+    /// # Errors
+    /// [`ParseError`].
+    fn decode_header(header: &[u8], scratch: &'a mut [u8]) -> Result<Self, ParseError> {
+        Self::parse(base64::decode(header, scratch)?)
+    }
+
+    /// Writes the message as JSON to the front of `out`, and gives that part.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; the contents of `out` are unspecified then.
+    fn encode<'o>(&self, out: &'o mut [u8]) -> Result<&'o [u8], EncodeError> {
+        let mut writer = Writer::json(out);
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    /// Bytes of JSON that [`Message::encode`] writes.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoV1Name`].
+    fn encoded_len(&self) -> Result<usize, EncodeError> {
+        let mut writer = Writer::json(&mut []);
+        self.write(&mut writer);
+        writer.needed()
+    }
+
+    /// Writes the message as a header value, padded base64 of JSON, to the front of `out`.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; the contents of `out` are unspecified then.
+    fn encode_header<'o>(&self, out: &'o mut [u8]) -> Result<&'o [u8], EncodeError> {
+        let mut writer = Writer::base64(out);
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    /// Bytes that [`Message::encode_header`] writes.
+    ///
+    /// # Errors
+    /// [`EncodeError::NoV1Name`].
+    fn header_len(&self) -> Result<usize, EncodeError> {
+        let mut writer = Writer::base64(&mut []);
+        self.write(&mut writer);
+        writer.needed()
+    }
+}

@@ -1,0 +1,137 @@
+use super::requirements::write_network;
+use super::{Message, PaymentRequirements, ResourceInfo};
+use crate::error::ParseError;
+use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
+use crate::network::{Network, Version};
+
+/// The payment: which offer was accepted, and the scheme's signed payload. Spec v2 §5.2, v1 §5.2.
+#[derive(Clone, Copy, Debug)]
+pub struct PaymentPayload<'a> {
+    /// What is being bought (v2, optional).
+    pub resource: Option<ResourceInfo<'a>>,
+    /// The accepted offer; decides the version.
+    pub accepted: Accepted<'a>,
+    /// The scheme's own data, an object.
+    pub payload: RawJson<'a>,
+    /// Extensions, an object (v2, optional).
+    pub extensions: Option<RawJson<'a>>,
+    /// Keys that the specification does not name.
+    pub other: Members<'a>,
+}
+
+/// What a payment says of the offer it accepts.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)] // boxing needs an allocator
+pub enum Accepted<'a> {
+    /// v1 names scheme and network only.
+    V1 {
+        /// Payment scheme.
+        scheme: JsonStr<'a>,
+        /// Network name.
+        network: Network<'a>,
+    },
+    /// v2 repeats the whole offer.
+    V2(PaymentRequirements<'a>),
+}
+
+impl<'a> PaymentPayload<'a> {
+    /// The version of the payment.
+    pub const fn x402_version(&self) -> Version {
+        match self.accepted {
+            Accepted::V1 { .. } => Version::V1,
+            Accepted::V2(_) => Version::V2,
+        }
+    }
+
+    /// The scheme it says it pays by.
+    pub const fn scheme(&self) -> JsonStr<'a> {
+        match self.accepted {
+            Accepted::V1 { scheme, .. } => scheme,
+            Accepted::V2(offer) => offer.scheme,
+        }
+    }
+
+    /// The network it says it pays on.
+    pub const fn network(&self) -> Network<'a> {
+        match self.accepted {
+            Accepted::V1 { network, .. } => network,
+            Accepted::V2(offer) => offer.network,
+        }
+    }
+}
+
+impl<'a> Message<'a> for PaymentPayload<'a> {
+    fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
+        let mut x402_version = Field::default();
+        let mut resource = Field::default();
+        let mut accepted = Field::default();
+        let mut scheme = Field::default();
+        let mut network = Field::default();
+        let mut payload = Field::default();
+        let mut extensions = Field::default();
+        let mut object = c.object()?;
+        while let Some(key) = c.key(&mut object)? {
+            match key {
+                "x402Version" => x402_version.set(c.version()?)?,
+                "resource" => resource.set_nullable(c.nullable(ResourceInfo::read)?)?,
+                "accepted" => accepted.set(PaymentRequirements::read(c)?)?,
+                "scheme" => scheme.set(c.string()?)?,
+                "network" => network.set(c.network()?)?,
+                "payload" => payload.set(c.raw_object()?)?,
+                "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
+                _ => c.unknown(&mut object)?,
+            }
+        }
+        let accepted = match x402_version.required()? {
+            Version::V1 => {
+                Accepted::V1 { scheme: scheme.required()?, network: network.required()? }
+            }
+            Version::V2 => {
+                object.keep(&scheme);
+                object.keep(&network);
+                let offer: PaymentRequirements<'a> = accepted.required()?;
+                if offer.version() != Version::V2 {
+                    return Err(ParseError::VersionMismatch);
+                }
+                Accepted::V2(offer)
+            }
+        };
+        let mut message = Self {
+            resource: resource.optional(),
+            accepted,
+            payload: payload.required()?,
+            extensions: extensions.optional(),
+            other: Members::EMPTY,
+        };
+        message.other = c.members(&object, message.x402_version());
+        Ok(message)
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        let version = self.x402_version();
+        w.open('{').version(version);
+        match self.accepted {
+            Accepted::V1 { scheme, network } => {
+                w.key("scheme").string(scheme).key("network");
+                write_network(w, network, version);
+            }
+            Accepted::V2(offer) => {
+                if let Some(resource) = self.resource {
+                    w.key("resource");
+                    resource.write(w);
+                }
+                w.key("accepted");
+                offer.write_as(w, version, None);
+            }
+        }
+        w.key("payload").raw(self.payload).maybe_raw("extensions", self.extensions);
+        w.others(self.other, |key| match version {
+            Version::V1 => V1_NAMES.contains(&key),
+            Version::V2 => V2_NAMES.contains(&key),
+        });
+        w.close('}');
+    }
+}
+
+const V1_NAMES: [&str; 5] = ["x402Version", "scheme", "network", "payload", "extensions"];
+const V2_NAMES: [&str; 5] = ["x402Version", "resource", "accepted", "payload", "extensions"];

@@ -1,0 +1,72 @@
+use super::Message;
+use crate::error::ParseError;
+use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
+use crate::network::Version;
+
+/// What is being sold: spec v2 §5.1.2, `ResourceInfo`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResourceInfo<'a> {
+    /// Where the resource is.
+    pub url: JsonStr<'a>,
+    /// What it is, for people; may be empty.
+    pub description: Option<JsonStr<'a>>,
+    /// Media type of the answer; may be empty.
+    pub mime_type: Option<JsonStr<'a>>,
+    /// Name of the service, for people.
+    pub service_name: Option<JsonStr<'a>>,
+    /// Topics, an array of strings.
+    pub tags: Option<RawJson<'a>>,
+    /// URL of an icon.
+    pub icon_url: Option<JsonStr<'a>>,
+    /// Keys that the specification does not name.
+    pub other: Members<'a>,
+}
+
+impl<'a> Message<'a> for ResourceInfo<'a> {
+    fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
+        let mut url = Field::default();
+        let mut description = Field::default();
+        let mut mime_type = Field::default();
+        let mut service_name = Field::default();
+        let mut tags = Field::default();
+        let mut icon_url = Field::default();
+        let mut object = c.object()?;
+        while let Some(key) = c.key(&mut object)? {
+            match key {
+                "url" => url.set(c.string()?)?,
+                "description" => {
+                    description.set_nullable(c.nullable(Cursor::string)?)?;
+                }
+                "mimeType" => mime_type.set_nullable(c.nullable(Cursor::string)?)?,
+                "serviceName" => {
+                    service_name.set_nullable(c.nullable(Cursor::string)?)?;
+                }
+                "tags" => tags.set_nullable(c.nullable(Cursor::raw_array)?)?,
+                "iconUrl" => icon_url.set_nullable(c.nullable(Cursor::string)?)?,
+                _ => c.unknown(&mut object)?,
+            }
+        }
+        Ok(Self {
+            url: url.required()?,
+            description: description.optional(),
+            mime_type: mime_type.optional(),
+            service_name: service_name.optional(),
+            tags: tags.optional(),
+            icon_url: icon_url.optional(),
+            other: c.members(&object, Version::V2),
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.open('{').key("url").string(self.url);
+        w.maybe_string("description", self.description);
+        w.maybe_string("mimeType", self.mime_type);
+        w.maybe_string("serviceName", self.service_name);
+        w.maybe_raw("tags", self.tags);
+        w.maybe_string("iconUrl", self.icon_url);
+        w.others(self.other, |key| NAMES.contains(&key));
+        w.close('}');
+    }
+}
+
+const NAMES: [&str; 6] = ["url", "description", "mimeType", "serviceName", "tags", "iconUrl"];

@@ -1,0 +1,165 @@
+use super::Message;
+use crate::amount::Amount;
+use crate::error::ParseError;
+use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
+use crate::network::Version;
+
+/// What a facilitator answers to `/verify`. Spec v2 §5.4.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VerifyResponse<'a> {
+    /// Whether the payment may be settled.
+    pub is_valid: bool,
+    /// Reason code of a refusal; [`Reason::parse`](crate::Reason::parse) reads it.
+    pub invalid_reason: Option<JsonStr<'a>>,
+    /// Explanation of a refusal, for people (official SDKs, outside the specification).
+    pub invalid_message: Option<JsonStr<'a>>,
+    /// Address of the payer.
+    pub payer: Option<JsonStr<'a>>,
+    /// Extensions, an object (official SDKs, outside the specification).
+    pub extensions: Option<RawJson<'a>>,
+    /// What the scheme adds, an object.
+    pub extra: Option<RawJson<'a>>,
+    /// Keys that the specification does not name.
+    pub other: Members<'a>,
+}
+
+impl<'a> Message<'a> for VerifyResponse<'a> {
+    fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
+        let mut is_valid = Field::default();
+        let mut invalid_reason = Field::default();
+        let mut invalid_message = Field::default();
+        let mut payer = Field::default();
+        let mut extensions = Field::default();
+        let mut extra = Field::default();
+        let mut object = c.object()?;
+        while let Some(key) = c.key(&mut object)? {
+            match key {
+                "isValid" => is_valid.set(c.boolean()?)?,
+                "invalidReason" => invalid_reason.set_nullable(c.nullable(Cursor::string)?)?,
+                "invalidMessage" => invalid_message.set_nullable(c.nullable(Cursor::string)?)?,
+                "payer" => payer.set_nullable(c.nullable(Cursor::string)?)?,
+                "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
+                "extra" => extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
+                _ => c.unknown(&mut object)?,
+            }
+        }
+        Ok(Self {
+            is_valid: is_valid.required()?,
+            invalid_reason: invalid_reason.optional(),
+            invalid_message: invalid_message.optional(),
+            payer: payer.optional(),
+            extensions: extensions.optional(),
+            extra: extra.optional(),
+            other: c.members(&object, Version::V2),
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.open('{').key("isValid").boolean(self.is_valid);
+        w.maybe_string("invalidReason", self.invalid_reason);
+        w.maybe_string("invalidMessage", self.invalid_message);
+        w.maybe_string("payer", self.payer);
+        w.maybe_raw("extensions", self.extensions);
+        w.maybe_raw("extra", self.extra);
+        w.others(self.other, |key| VERIFY_NAMES.contains(&key));
+        w.close('}');
+    }
+}
+
+const VERIFY_NAMES: [&str; 6] =
+    ["isValid", "invalidReason", "invalidMessage", "payer", "extensions", "extra"];
+
+/// What a facilitator answers to `/settle`, and the receipt a server gives. Spec v2 §5.3.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SettleResponse<'a> {
+    /// Whether the payment was made.
+    pub success: bool,
+    /// Reason code of a failure; [`Reason::parse`](crate::Reason::parse) reads it.
+    pub error_reason: Option<JsonStr<'a>>,
+    /// Explanation of a failure, for people (official SDKs, outside the specification).
+    pub error_message: Option<JsonStr<'a>>,
+    /// Address of the payer.
+    pub payer: Option<JsonStr<'a>>,
+    /// Transaction id; empty if nothing was broadcast.
+    pub transaction: JsonStr<'a>,
+    /// Network it was made on, in the payment's spelling; some facilitators leave it empty on
+    /// failure.
+    pub network: JsonStr<'a>,
+    /// The amount actually moved, where the scheme lets it differ from the offer.
+    pub amount: Option<Amount>,
+    /// Extensions, an object.
+    pub extensions: Option<RawJson<'a>>,
+    /// What the scheme adds, an object (official SDKs, outside the specification).
+    pub extra: Option<RawJson<'a>>,
+    /// Keys that the specification does not name.
+    pub other: Members<'a>,
+}
+
+impl<'a> Message<'a> for SettleResponse<'a> {
+    fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
+        let mut success = Field::default();
+        let mut error_reason = Field::default();
+        let mut error_message = Field::default();
+        let mut payer = Field::default();
+        let mut transaction = Field::default();
+        let mut network = Field::default();
+        let mut amount = Field::default();
+        let mut extensions = Field::default();
+        let mut extra = Field::default();
+        let mut object = c.object()?;
+        while let Some(key) = c.key(&mut object)? {
+            match key {
+                "success" => success.set(c.boolean()?)?,
+                "errorReason" => error_reason.set_nullable(c.nullable(Cursor::string)?)?,
+                "errorMessage" => error_message.set_nullable(c.nullable(Cursor::string)?)?,
+                "payer" => payer.set_nullable(c.nullable(Cursor::string)?)?,
+                "transaction" => transaction.set(c.string()?)?,
+                "network" => network.set(c.string()?)?,
+                "amount" => amount.set_nullable(c.nullable(Cursor::amount)?)?,
+                "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
+                "extra" => extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
+                _ => c.unknown(&mut object)?,
+            }
+        }
+        Ok(Self {
+            success: success.required()?,
+            error_reason: error_reason.optional(),
+            error_message: error_message.optional(),
+            payer: payer.optional(),
+            transaction: transaction.required()?,
+            network: network.required()?,
+            amount: amount.optional(),
+            extensions: extensions.optional(),
+            extra: extra.optional(),
+            other: c.members(&object, Version::V2),
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.open('{').key("success").boolean(self.success);
+        w.maybe_string("errorReason", self.error_reason);
+        w.maybe_string("errorMessage", self.error_message);
+        w.maybe_string("payer", self.payer);
+        w.key("transaction").string(self.transaction);
+        w.key("network").string(self.network);
+        if let Some(amount) = &self.amount {
+            w.key("amount").amount(amount);
+        }
+        w.maybe_raw("extensions", self.extensions);
+        w.maybe_raw("extra", self.extra);
+        w.others(self.other, |key| SETTLE_NAMES.contains(&key));
+        w.close('}');
+    }
+}
+
+const SETTLE_NAMES: [&str; 9] = [
+    "success",
+    "errorReason",
+    "errorMessage",
+    "payer",
+    "transaction",
+    "network",
+    "amount",
+    "extensions",
+    "extra",
+];

@@ -1,0 +1,387 @@
+use core::fmt;
+
+use x402_core::buyer::Wallet;
+use x402_core::claim::ClaimKey;
+#[cfg(feature = "secp256k1")]
+use x402_core::crypto::secp256k1::K256;
+use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
+use x402_core::json::{JsonStr, RawJson, Writer};
+use x402_core::wire::{Accepted, PaymentPayload, PaymentRequirements};
+use x402_core::{Amount, EncodeError, Payment, Reason, Scheme, Version, limits};
+
+use crate::address::hex_array;
+use crate::assets::{self, AssetTransferMethod};
+use crate::{Address, eip712};
+
+/// Seconds a payment must still be valid for, so that it can be mined in time.
+const SETTLEMENT_SECONDS: u64 = 6;
+
+/// Seconds before now at which a v1 payment starts to be valid, as v1 clients have it.
+const V1_BACKDATE_SECONDS: u64 = 600;
+
+/// Bytes that any payload written by [`Eip3009Unsigned::payload`] fits in.
+pub const PAYLOAD_BYTES: usize = 768;
+
+/// What a payer authorises: one transfer of a token. EIP-3009, `TransferWithAuthorization`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authorization {
+    /// The payer.
+    pub from: Address,
+    /// The payee.
+    pub to: Address,
+    /// The amount, in the token's smallest unit.
+    pub value: Amount,
+    /// Unix second from which it is valid.
+    pub valid_after: Amount,
+    /// Unix second before which it is valid.
+    pub valid_before: Amount,
+    /// 32 bytes the payer never uses twice.
+    pub nonce: [u8; 32],
+}
+
+/// The `payload` of a payment by EIP-3009: an authorization and its signature.
+#[derive(Clone, Copy)]
+pub struct Eip3009Payload<'a> {
+    /// What is authorised.
+    pub authorization: Authorization,
+    /// The signature as sent, in hexadecimal; it is looked at when its turn comes.
+    pub signature: JsonStr<'a>,
+}
+
+impl<'a> Eip3009Payload<'a> {
+    /// Reads the payload of a payment. Unknown keys are stepped over.
+    ///
+    /// # Errors
+    /// [`Reason::UnsupportedPayloadType`] for one of another transfer method,
+    /// [`Reason::InvalidPayload`] for one that is not of its shape: a missing field, an address
+    /// or nonce of another length, a number outside `0|[1-9][0-9]*` or above 2^256-1.
+    pub fn read(payload: RawJson<'a>) -> Result<Self, Reason> {
+        if payload.get("permit2Authorization").is_some() {
+            return Err(Reason::UnsupportedPayloadType);
+        }
+        Self::read_fields(payload).ok_or(Reason::InvalidPayload)
+    }
+
+    fn read_fields(payload: RawJson<'a>) -> Option<Self> {
+        let fields = payload.get("authorization").filter(|fields| fields.is_object())?;
+        let text = |key| fields.get_string(key)?.as_str();
+        let amount = |key| Amount::parse(text(key)?).ok();
+        Some(Self {
+            authorization: Authorization {
+                from: Address::parse(text("from")?)?,
+                to: Address::parse(text("to")?)?,
+                value: amount("value")?,
+                valid_after: amount("validAfter")?,
+                valid_before: amount("validBefore")?,
+                nonce: hex_array(text("nonce")?)?,
+            },
+            signature: payload.get_string("signature")?,
+        })
+    }
+
+    /// The signature, if it is 65 bytes in the one form the token contracts accept.
+    pub fn recoverable_signature(&self) -> Option<RecoverableSignature> {
+        let bytes: [u8; 65] = hex_array(self.signature.as_str()?)?;
+        RecoverableSignature::from_bytes(&bytes).ok()
+    }
+}
+
+impl fmt::Debug for Eip3009Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authorization = &self.authorization;
+        f.debug_struct("Eip3009Payload")
+            .field("authorization", authorization)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A payment by EIP-3009 that passed every check that needs no chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Eip3009Payment {
+    /// Chain id of the network.
+    pub chain_id: u64,
+    /// The token.
+    pub asset: Address,
+    /// What is authorised.
+    pub authorization: Authorization,
+    /// The payer's signature.
+    pub signature: RecoverableSignature,
+}
+
+impl Payment for Eip3009Payment {
+    /// Keccak-256 of chain, token, payer and nonce: what the token itself lets happen once.
+    fn claim_key(&self) -> ClaimKey {
+        ClaimKey::new(keccak256(&[
+            b"x402 claim eip3009",
+            &self.chain_id.to_be_bytes(),
+            &self.asset.0,
+            &self.authorization.from.0,
+            &self.authorization.nonce,
+        ]))
+    }
+
+    fn expires_at(&self) -> u64 {
+        self.authorization.valid_before.as_u64().unwrap_or(u64::MAX)
+    }
+}
+
+/// The scheme `exact` on EVM networks, by EIP-3009.
+///
+/// [`Scheme::check`] runs the official facilitator's checks that need no chain, in its order and
+/// with its codes. It is stricter where the official one lets through what cannot or should not
+/// be settled: an amount of zero, a signature with high `s`, numbers in another spelling, and a
+/// known token called by another name.
+///
+/// Not supported: smart wallets (ERC-1271, ERC-6492), which need the chain to be asked.
+///
+/// Source: `scheme_exact_evm.md`; EIP-3009; EIP-712; EIP-2 for the signature's form.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg(feature = "secp256k1")]
+pub struct ExactEvm<R = K256> {
+    recover: R,
+}
+
+/// The scheme `exact` on EVM networks, by EIP-3009.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg(not(feature = "secp256k1"))]
+pub struct ExactEvm<R> {
+    recover: R,
+}
+
+impl<R: Recover> ExactEvm<R> {
+    /// With another way to recover signers.
+    pub const fn with_recover(recover: R) -> Self {
+        Self { recover }
+    }
+}
+
+/// The parts of an offer that its payments are checked against.
+#[derive(Clone, Copy)]
+struct Offer<'a> {
+    chain_id: u64,
+    asset: Address,
+    pay_to: Address,
+    name: JsonStr<'a>,
+    version: JsonStr<'a>,
+}
+
+impl<'a> Offer<'a> {
+    fn read(offer: &PaymentRequirements<'a>) -> Result<Self, Reason> {
+        let text = |key| offer.extra?.get_string(key).filter(|text| !text.is_empty());
+        let (name, version) =
+            text("name").zip(text("version")).ok_or(Reason::InvalidExactEvmMissingEip712Domain)?;
+        let address = |text| Address::read(text).ok_or(Reason::InvalidPaymentRequirements);
+        Ok(Self {
+            name,
+            version,
+            asset: address(offer.asset)?,
+            pay_to: address(offer.pay_to)?,
+            chain_id: offer.network.eip155().ok_or(Reason::InvalidNetwork)?,
+        })
+    }
+
+    fn digest(&self, authorization: &Authorization) -> Result<[u8; 32], Reason> {
+        let (mut name, mut version) = ([0; limits::TEXT_BYTES], [0; limits::TEXT_BYTES]);
+        let separator = self
+            .name
+            .decode_into(&mut name)
+            .zip(self.version.decode_into(&mut version))
+            .map(|(name, version)| {
+                eip712::domain_separator(name, version, self.chain_id, self.asset)
+            })
+            .ok_or(Reason::InvalidPaymentRequirements)?;
+        Ok(eip712::transfer_digest(&separator, authorization))
+    }
+}
+
+impl<R: Recover> Scheme for ExactEvm<R> {
+    type Payment = Eip3009Payment;
+
+    fn check(
+        &self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+        now: u64,
+    ) -> Result<Eip3009Payment, Reason> {
+        let v1 = payload.x402_version() == Version::V1;
+        let payment = Eip3009Payload::read(payload.payload)?;
+        if payload.scheme() != "exact" || requirements.scheme != "exact" {
+            return Err(Reason::InvalidExactEvmScheme);
+        }
+        let named = !matches!(payload.accepted, Accepted::V1 { network, .. } if !is_v1_name(network.as_str()));
+        if !named {
+            return Err(Reason::InvalidExactEvmNetworkMismatch);
+        }
+        let offer = Offer::read(requirements)?;
+        if !payload.network().is_same(requirements.network) {
+            return Err(Reason::InvalidExactEvmNetworkMismatch);
+        }
+        let authorization = payment.authorization;
+        let digest = offer.digest(&authorization)?;
+        let signature = payment.recoverable_signature().ok_or(Reason::InvalidExactEvmSignature)?;
+        if self.recover.recover(&digest, &signature) != Some(authorization.from.0) {
+            return Err(Reason::InvalidExactEvmSignature);
+        }
+        if authorization.to != offer.pay_to {
+            return Err(Reason::InvalidExactEvmRecipientMismatch);
+        }
+        if authorization.valid_before < Amount::from(now.saturating_add(SETTLEMENT_SECONDS)) {
+            return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
+        }
+        if authorization.valid_after > Amount::from(now) {
+            return Err(Reason::InvalidExactEvmPayloadAuthorizationValidAfter);
+        }
+        if authorization.value != requirements.amount || authorization.value.is_zero() {
+            return Err(if v1 {
+                Reason::InvalidExactEvmAuthorizationValue
+            } else {
+                Reason::InvalidExactEvmPayloadAuthorizationValueMismatch
+            });
+        }
+        if let Some(known) = assets::find(offer.chain_id, offer.asset) {
+            if offer.name != known.name {
+                return Err(Reason::InvalidExactEvmTokenNameMismatch);
+            }
+            if offer.version != known.version {
+                return Err(Reason::InvalidExactEvmTokenVersionMismatch);
+            }
+        }
+        let Offer { chain_id, asset, .. } = offer;
+        Ok(Eip3009Payment { chain_id, asset, authorization, signature })
+    }
+}
+
+fn is_v1_name(network: &str) -> bool {
+    !network.contains(':')
+}
+
+/// A payment to be signed: from an offer, a payer, a time and a nonce.
+///
+/// ```
+/// use x402_core::crypto::{Signer, secp256k1::LocalKey};
+/// use x402_core::wire::{Message, PaymentRequirements};
+/// use x402_evm::{Address, Eip3009Unsigned, PAYLOAD_BYTES};
+///
+/// let offer = PaymentRequirements::parse(
+///     br#"{"scheme":"exact","network":"eip155:1328","amount":"10000",
+///          "asset":"0x4fCF1784B31630811181f670Aea7A7bEF803eaED",
+///          "payTo":"0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+///          "maxTimeoutSeconds":60,"extra":{"name":"USDC","version":"2"}}"#,
+/// )?;
+/// let key = LocalKey::from_bytes(&[7; 32]).unwrap();
+/// let (now, nonce) = (1_800_000_000, [9; 32]); // the nonce from a random number generator
+/// let unsigned = Eip3009Unsigned::new(&offer, Address(Signer::public(&key)), now, nonce)?;
+/// let signature = Signer::sign(&key, unsigned.digest())?;
+/// let mut buffer = [0; PAYLOAD_BYTES];
+/// let payload = unsigned.payload(&signature, &mut buffer)?;
+/// assert!(payload.as_str().starts_with(r#"{"authorization":{"from":"0x"#));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Eip3009Unsigned {
+    authorization: Authorization,
+    digest: [u8; 32],
+}
+
+impl Eip3009Unsigned {
+    /// What `from` would sign to pay `offer` at `now` (Unix seconds), valid until the offer's
+    /// `maxTimeoutSeconds` have passed. `nonce` must be random.
+    ///
+    /// # Errors
+    /// The reason a verifier would refuse any payment of this offer with.
+    pub fn new(
+        offer: &PaymentRequirements<'_>,
+        from: Address,
+        now: u64,
+        nonce: [u8; 32],
+    ) -> Result<Self, Reason> {
+        if offer.scheme != "exact" {
+            return Err(Reason::InvalidExactEvmScheme);
+        }
+        if !by_eip3009(offer) {
+            return Err(Reason::UnsupportedPayloadType);
+        }
+        let terms = Offer::read(offer)?;
+        let valid_after = match offer.version() {
+            Version::V1 => now.saturating_sub(V1_BACKDATE_SECONDS),
+            Version::V2 => 0,
+        };
+        let valid_before = now.checked_add(offer.max_timeout_seconds);
+        let authorization = Authorization {
+            from,
+            to: terms.pay_to,
+            value: offer.amount,
+            valid_after: valid_after.into(),
+            valid_before: valid_before.ok_or(Reason::InvalidPaymentRequirements)?.into(),
+            nonce,
+        };
+        Ok(Self { digest: terms.digest(&authorization)?, authorization })
+    }
+
+    /// What is authorised.
+    pub const fn authorization(&self) -> &Authorization {
+        &self.authorization
+    }
+
+    /// The digest to sign.
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Writes the payload with its signature to the front of `out`; [`PAYLOAD_BYTES`] are enough.
+    ///
+    /// # Errors
+    /// [`EncodeError::BufferTooSmall`].
+    pub fn payload<'o>(
+        &self,
+        signature: &RecoverableSignature,
+        out: &'o mut [u8],
+    ) -> Result<RawJson<'o>, EncodeError> {
+        let Authorization { from, to, value, valid_after, valid_before, nonce } =
+            &self.authorization;
+        let mut address = [0; Address::CHARS];
+        let mut digits = [0; 130];
+        let mut w = Writer::json(out);
+        w.open('{').key("authorization").open('{');
+        w.key("from").string(from.checksummed(&mut address));
+        w.key("to").string(to.checksummed(&mut address));
+        w.key("value").amount(value);
+        w.key("validAfter").amount(valid_after);
+        w.key("validBefore").amount(valid_before);
+        w.key("nonce").string_of(&["0x", hex_digits(nonce, &mut digits)]);
+        w.close('}');
+        w.key("signature").string_of(&["0x", hex_digits(&signature.to_bytes(), &mut digits)]);
+        w.close('}');
+        w.finish_raw()
+    }
+}
+
+fn hex_digits<'d>(bytes: &[u8], digits: &'d mut [u8; 130]) -> &'d str {
+    let digits = digits.get_mut(..bytes.len().saturating_mul(2)).unwrap_or(&mut []);
+    hex::encode_to_slice(bytes, digits).ok();
+    core::str::from_utf8(digits).unwrap_or("")
+}
+
+/// Whether an offer is to be paid by EIP-3009, which is so unless it says otherwise.
+fn by_eip3009(offer: &PaymentRequirements<'_>) -> bool {
+    match offer.extra.and_then(|extra| extra.get("assetTransferMethod")) {
+        None => true,
+        Some(method) => method.as_string().is_some_and(|method| method == "eip3009"),
+    }
+}
+
+/// What an EVM key can pay: `exact` by EIP-3009, in the tokens of [`assets`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExactEvmWallet;
+
+impl Wallet for ExactEvmWallet {
+    fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
+        offer.scheme == "exact" && by_eip3009(offer) && Offer::read(offer).is_ok()
+    }
+
+    fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {
+        let asset = assets::find(offer.network.eip155()?, Address::read(offer.asset)?)?;
+        (asset.transfer_method == AssetTransferMethod::Eip3009).then_some(asset.decimals)
+    }
+}
