@@ -206,7 +206,7 @@ impl fmt::Debug for Amount {
 /// assert!(Money::parse("$0.0000001")?.to_units(6).is_err()); // seven decimals, the token has six
 /// # Ok::<(), x402_core::ParseError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct Money {
     digits: u64,
     decimals: u8,
@@ -219,8 +219,8 @@ impl Money {
     /// Reads `$?digits[.digits]`.
     ///
     /// # Errors
-    /// [`ParseError::InvalidMoney`] for anything else, or for more than 18 digits after leading
-    /// zeros.
+    /// [`ParseError::InvalidMoney`] for anything else, for more than 18 decimals, or if the digits
+    /// without the point are above 2^64-1.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let text = text.strip_prefix('$').unwrap_or(text);
         let (whole, fraction) = match text.split_once('.') {
@@ -249,7 +249,7 @@ impl Money {
     /// The amount in units of a token that has `decimals` decimals.
     ///
     /// # Errors
-    /// [`ParseError::ExcessDigits`] if the token is too coarse to express it exactly,
+    /// [`ParseError::ExcessDigits`] if it is written with more decimals than the token has,
     /// [`ParseError::InvalidMoney`] if it is above 2^256-1.
     pub fn to_units(self, decimals: u8) -> Result<Amount, ParseError> {
         let shift = decimals.checked_sub(self.decimals).ok_or(ParseError::ExcessDigits)?;

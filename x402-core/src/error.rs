@@ -23,7 +23,7 @@ pub enum ParseError {
     NotBase64,
     /// The text is not UTF-8.
     NotUtf8,
-    /// The text ends inside a value.
+    /// The text ends where a value, a key or a bracket must follow.
     UnexpectedEnd,
     /// A byte that JSON does not allow at this place, or text after the value.
     UnexpectedByte,

@@ -19,12 +19,12 @@ pub const OFFERS: usize = 64;
 /// Longest network identifier: a CAIP-2 namespace of 8, a colon and a reference of 32.
 pub const NETWORK_BYTES: usize = 41;
 
-/// Most bytes read again while looking for repeated keys, for each byte of the text.
+/// Most bytes read again while looking for repeated keys in one text.
 ///
 /// Repeated keys are found without memory by reading an object again, only when a small
-/// fingerprint set says "perhaps". An attacker can make it say so each time; this keeps the cost
-/// linear in the length of the text.
-pub const RESCAN_FACTOR: usize = 16;
+/// fingerprint set says "perhaps". An attacker can make it say so each time; this bounds what that
+/// costs at the 16-fold of the longest message.
+pub const RESCAN_BYTES: usize = 16 * MESSAGE_BYTES;
 
 /// Longest `memo`, reason or error text this crate copies rather than borrows, in bytes.
 pub const TEXT_BYTES: usize = 256;

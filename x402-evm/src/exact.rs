@@ -6,7 +6,7 @@ use x402_core::claim::ClaimKey;
 use x402_core::crypto::secp256k1::K256;
 use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
 use x402_core::json::{JsonStr, RawJson, Writer};
-use x402_core::wire::{Accepted, PaymentPayload, PaymentRequirements};
+use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Amount, EncodeError, Payment, Reason, Scheme, Version, limits};
 
 use crate::address::hex_array;
@@ -209,10 +209,6 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         if payload.scheme() != "exact" || requirements.scheme != "exact" {
             return Err(Reason::InvalidExactEvmScheme);
         }
-        let named = !matches!(payload.accepted, Accepted::V1 { network, .. } if !is_v1_name(network.as_str()));
-        if !named {
-            return Err(Reason::InvalidExactEvmNetworkMismatch);
-        }
         let offer = Offer::read(requirements)?;
         if !payload.network().is_same(requirements.network) {
             return Err(Reason::InvalidExactEvmNetworkMismatch);
@@ -250,10 +246,6 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         let Offer { chain_id, asset, .. } = offer;
         Ok(Eip3009Payment { chain_id, asset, authorization, signature })
     }
-}
-
-fn is_v1_name(network: &str) -> bool {
-    !network.contains(':')
 }
 
 /// A payment to be signed: from an offer, a payer, a time and a nonce.

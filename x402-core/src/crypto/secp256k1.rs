@@ -73,7 +73,9 @@ mod tests {
     const ADDRESS: &str = "70997970c51812dc3a010c7d01b50e0d17dc79c8";
 
     fn bytes<const N: usize>(text: &str) -> [u8; N] {
-        core::array::from_fn(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+        core::array::from_fn(|i| {
+            u8::from_str_radix(text.get(2 * i..2 * i + 2).unwrap(), 16).unwrap()
+        })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Strict means: RFC 8259 to the letter, no repeated keys in one object, no half surrogate pairs,
 //! nesting bounded by [`limits::DEPTH`](crate::limits::DEPTH), and work linear in the length of
-//! the text. Nothing here recurses, allocates or panics.
+//! the text. Nothing here allocates or panics, and only comparing recurses, to that bound.
 
 mod raw;
 mod read;

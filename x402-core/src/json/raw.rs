@@ -4,7 +4,6 @@ use super::read::Cursor;
 use super::text::JsonStr;
 use crate::error::ParseError;
 use crate::limits;
-use crate::network::Version;
 
 /// One checked JSON value, kept as it was written and written again byte for byte.
 ///
@@ -40,7 +39,7 @@ impl<'a> RawJson<'a> {
 
     /// A cursor at the start of the value.
     pub fn cursor(self) -> Cursor<'a> {
-        Cursor::over(self.0, 0)
+        Cursor::over(self.0)
     }
 
     /// Whether the value is an object.
@@ -65,7 +64,7 @@ impl<'a> RawJson<'a> {
 
     /// The members of an object; none for any other value.
     pub fn members(self) -> Members<'a> {
-        if self.is_object() { Members::of(self.0, Version::V2) } else { Members::EMPTY }
+        if self.is_object() { Members::of(self.0, &[]) } else { Members::EMPTY }
     }
 
     /// The elements of an array; none for any other value.
@@ -89,13 +88,13 @@ impl<'a> RawJson<'a> {
     ///
     /// The work is at most the product of both lengths; nesting is bounded by the reader.
     pub fn same_value(self, other: RawJson<'_>) -> bool {
-        compare(self, other, true, limits::DEPTH)
+        compare(self, other, true, limits::DEPTH.saturating_add(1))
     }
 
     /// Whether the value contains `part`: the same value, or an object with at least the keys of
     /// `part`, each containing its value there.
     pub fn contains(self, part: RawJson<'_>) -> bool {
-        compare(self, part, false, limits::DEPTH)
+        compare(self, part, false, limits::DEPTH.saturating_add(1))
     }
 
     /// Reads the value into a type of the caller's, through `serde-json-core`.
@@ -130,28 +129,24 @@ impl fmt::Debug for RawJson<'_> {
 
 /// Members of an object: an iterator over keys and values.
 ///
-/// As the field `other` of a message it stands for the keys that the specification does not
-/// name; they are written again when the message is.
+/// As the field `other` of a message it holds the keys that the specification does not name; they
+/// are written again when the message is.
 #[derive(Clone, Copy)]
 pub struct Members<'a> {
     /// The object, from `{`, and how far it has been read.
     span: &'a str,
     at: usize,
-    version: Version,
+    /// Keys that are stepped over: the message has read them.
+    named: &'static [&'static str],
 }
 
 impl<'a> Members<'a> {
     /// No members.
-    pub const EMPTY: Self = Self { span: "{}", at: 0, version: Version::V2 };
+    pub const EMPTY: Self = Self { span: "{}", at: 0, named: &[] };
 
-    /// The members of a checked object.
-    pub(crate) const fn of(span: &'a str, version: Version) -> Self {
-        Self { span, at: 0, version }
-    }
-
-    /// The protocol version of the message that was read, which decides the keys that are known.
-    pub(crate) const fn version(&self) -> Version {
-        self.version
+    /// The members of a checked object but for the `named` ones.
+    pub(crate) const fn of(span: &'a str, named: &'static [&'static str]) -> Self {
+        Self { span, at: 0, named }
     }
 }
 
@@ -171,13 +166,18 @@ impl<'a> Iterator for Members<'a> {
     type Item = (JsonStr<'a>, RawJson<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut cursor = Cursor::over(self.span.get(self.at.max(1)..)?, 0);
-        cursor.separator();
-        let key = cursor.string().ok()?;
-        cursor.separator();
-        let value = cursor.value().ok()?;
-        self.at = self.at.max(1).saturating_add(cursor.position());
-        Some((key, value))
+        loop {
+            let mut cursor = Cursor::over(self.span.get(self.at.max(1)..)?);
+            cursor.separator();
+            let key = cursor.string().ok()?;
+            cursor.separator();
+            let value = cursor.value().ok()?;
+            self.at = self.at.max(1).saturating_add(cursor.position());
+            // Keys of a message's own object are never escaped: the reader refuses that.
+            if !key.as_str().is_some_and(|key| self.named.contains(&key)) {
+                return Some((key, value));
+            }
+        }
     }
 }
 
@@ -223,7 +223,10 @@ fn compare(a: RawJson<'_>, b: RawJson<'_>, exact: bool, depth: usize) -> bool {
         }
         (Some(b'"'), Some(b'"')) => a.as_string() == b.as_string(),
         (Some(b'-' | b'0'..=b'9'), Some(b'-' | b'0'..=b'9')) => {
-            Decimal::of(a.0).same(&Decimal::of(b.0))
+            match (Decimal::of(a.0), Decimal::of(b.0)) {
+                (Some(mine), Some(theirs)) => mine.same(&theirs),
+                _ => a.0 == b.0,
+            }
         }
         _ => a.0 == b.0,
     }
@@ -234,20 +237,19 @@ struct Decimal<'a> {
     negative: bool,
     whole: &'a str,
     fraction: &'a str,
-    exponent: i64,
+    exponent: i32,
 }
 
 impl<'a> Decimal<'a> {
-    fn of(text: &'a str) -> Self {
+    /// `None` for an exponent beyond 32 bits: such numbers are one only if spelt alike.
+    fn of(text: &'a str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
         };
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        // An exponent beyond i64 leaves the numbers different unless they are spelt alike.
-        let exponent = exponent.parse().unwrap_or(i64::MAX);
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        Self { negative, whole, fraction, exponent }
+        Some(Self { negative, whole, fraction, exponent: exponent.parse().ok()? })
     }
 
     /// The significant digits, and the power of ten of the place before the first of them.
@@ -260,7 +262,7 @@ impl<'a> Decimal<'a> {
         let place = i64::try_from(self.whole.len())
             .unwrap_or(i64::MAX)
             .saturating_sub(i64::try_from(zeros).unwrap_or(i64::MAX))
-            .saturating_add(self.exponent);
+            .saturating_add(self.exponent.into());
         let place = if significant == 0 { 0 } else { place };
         (all.skip(zeros).take(significant), place)
     }

@@ -29,7 +29,8 @@ pub struct Cursor<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    rescan: usize,
+    /// Bytes that may still be read again; `None` for text that has been checked before.
+    rescan: Option<usize>,
 }
 
 /// An object being read by a [`Cursor`].
@@ -38,7 +39,7 @@ pub struct Object<'a> {
     start: usize,
     first: bool,
     key: JsonStr<'a>,
-    seen: u32,
+    seen: u64,
     other: bool,
 }
 
@@ -88,7 +89,7 @@ struct Level {
     /// Where the object starts, or `ARRAY`.
     start: u32,
     /// Fingerprints of the keys seen so far.
-    seen: u32,
+    seen: u64,
 }
 
 const ARRAY: u32 = u32::MAX;
@@ -107,13 +108,12 @@ impl<'a> Cursor<'a> {
             return Err(ParseError::TooLong);
         }
         let text = core::str::from_utf8(json).map_err(|_| ParseError::NotUtf8)?;
-        Ok(Self::over(text, 0))
+        Ok(Self { text, at: 0, depth: 0, rescan: Some(limits::RESCAN_BYTES) })
     }
 
-    /// Over a text that is short enough already.
-    pub(crate) fn over(text: &'a str, depth: usize) -> Self {
-        let rescan = text.len().saturating_mul(limits::RESCAN_FACTOR);
-        Self { text, at: 0, depth, rescan }
+    /// Over a value that has been checked.
+    pub(crate) const fn over(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, rescan: None }
     }
 
     /// Bytes read so far.
@@ -226,10 +226,10 @@ impl<'a> Cursor<'a> {
         self.value().map(drop)
     }
 
-    /// The members of `object`, which has ended, that the message does not define.
-    pub fn members(&self, object: &Object<'a>, version: Version) -> Members<'a> {
+    /// The members of `object`, which has ended, but for the `named` ones the message defines.
+    pub fn members(&self, object: &Object<'a>, named: &'static [&'static str]) -> Members<'a> {
         match self.span(object.start) {
-            Ok(span) if object.other => Members::of(span, version),
+            Ok(span) if object.other => Members::of(span, named),
             _ => Members::EMPTY,
         }
     }
@@ -504,7 +504,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn member_key(&mut self, start: u32, seen: &mut u32) -> Result<(), ParseError> {
+    fn member_key(&mut self, start: u32, seen: &mut u64) -> Result<(), ParseError> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected());
         }
@@ -515,7 +515,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// `key`, just read, is not an earlier key of the object that starts at `start`.
-    fn unique(&mut self, start: usize, key: JsonStr<'a>, seen: &mut u32) -> Result<(), ParseError> {
+    fn unique(&mut self, start: usize, key: JsonStr<'a>, seen: &mut u64) -> Result<(), ParseError> {
+        let Some(rescan) = self.rescan else {
+            return Ok(());
+        };
         let bit = fingerprint(key);
         if *seen & bit == 0 {
             *seen |= bit;
@@ -526,8 +529,8 @@ impl<'a> Cursor<'a> {
         let until = before.rfind('"').unwrap_or(0);
         let until = until.saturating_sub(span.len()).saturating_sub(1);
         let mut earlier = Scan { text: self.text.as_bytes(), at: start.saturating_add(1) };
-        self.rescan =
-            self.rescan.checked_sub(until.saturating_sub(start)).ok_or(ParseError::TooComplex)?;
+        let cost = until.saturating_sub(start);
+        self.rescan = Some(rescan.checked_sub(cost).ok_or(ParseError::TooComplex)?);
         while let Some((from, to)) = earlier.next_key(until) {
             let other = self.text.get(from..to).unwrap_or("");
             let same = if escaped || other.contains('\\') {
@@ -543,13 +546,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// One bit of 32, chosen by the decoded key.
-fn fingerprint(key: JsonStr<'_>) -> u32 {
+/// One bit of 64, chosen by the decoded key.
+fn fingerprint(key: JsonStr<'_>) -> u64 {
     let mut hash = 0x811c_9dc5_u32;
     for c in key.chars() {
         hash = (hash ^ u32::from(c)).wrapping_mul(0x0100_0193);
     }
-    1 << (hash >> 27)
+    1 << (hash >> 26)
 }
 
 /// Finds the keys of one object in text that has been checked.

@@ -261,17 +261,28 @@ impl<'o> Writer<'o> {
         self
     }
 
-    /// Writes the members whose keys are not `named` by the message, which has written those.
-    pub(crate) fn others(&mut self, others: Members<'_>, named: impl Fn(&str) -> bool) {
+    /// Writes members after those the message has written, which are `named`.
+    pub(crate) fn others(&mut self, others: Members<'_>, named: &[&str]) {
         for (key, value) in others {
-            // Named keys are never escaped: the reader refuses that.
-            if !key.as_str().is_some_and(&named) {
-                self.string(key);
-                self.put(b":");
-                self.comma = false;
-                self.raw(value);
+            // A key that another version of the message does not name may be named in this one.
+            if !key.as_str().is_some_and(|key| named.contains(&key)) {
+                self.member(key, value);
             }
         }
+    }
+
+    fn member(&mut self, key: JsonStr<'_>, value: RawJson<'_>) {
+        self.string(key);
+        self.put(b":");
+        self.comma = false;
+        self.raw(value);
+    }
+
+    /// Writes an object of members.
+    pub fn object_of(&mut self, members: Members<'_>) -> &mut Self {
+        self.open('{');
+        members.for_each(|(key, value)| self.member(key, value));
+        self.close('}')
     }
 
     /// Writes a version number.

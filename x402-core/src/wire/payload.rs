@@ -84,7 +84,9 @@ impl<'a> Message<'a> for PaymentPayload<'a> {
         }
         let accepted = match x402_version.required()? {
             Version::V1 => {
-                Accepted::V1 { scheme: scheme.required()?, network: network.required()? }
+                object.keep(&resource);
+                object.keep(&accepted);
+                Accepted::V1 { scheme: scheme.required()?, network: version1(network.required()?)? }
             }
             Version::V2 => {
                 object.keep(&scheme);
@@ -96,15 +98,14 @@ impl<'a> Message<'a> for PaymentPayload<'a> {
                 Accepted::V2(offer)
             }
         };
-        let mut message = Self {
+        let named = names(&accepted);
+        Ok(Self {
             resource: resource.optional(),
             accepted,
             payload: payload.required()?,
             extensions: extensions.optional(),
-            other: Members::EMPTY,
-        };
-        message.other = c.members(&object, message.x402_version());
-        Ok(message)
+            other: c.members(&object, named),
+        })
     }
 
     fn write(&self, w: &mut Writer<'_>) {
@@ -125,11 +126,20 @@ impl<'a> Message<'a> for PaymentPayload<'a> {
             }
         }
         w.key("payload").raw(self.payload).maybe_raw("extensions", self.extensions);
-        w.others(self.other, |key| match version {
-            Version::V1 => V1_NAMES.contains(&key),
-            Version::V2 => V2_NAMES.contains(&key),
-        });
+        w.others(self.other, names(&self.accepted));
         w.close('}');
+    }
+}
+
+/// v1 names its networks; an id would be another spelling of one.
+fn version1(network: Network<'_>) -> Result<Network<'_>, ParseError> {
+    if network.as_str().contains(':') { Err(ParseError::InvalidNetwork) } else { Ok(network) }
+}
+
+const fn names(accepted: &Accepted<'_>) -> &'static [&'static str] {
+    match accepted {
+        Accepted::V1 { .. } => &V1_NAMES,
+        Accepted::V2(_) => &V2_NAMES,
     }
 }
 

@@ -43,7 +43,7 @@ impl<'a> Message<'a> for VerifyRequest<'a> {
         {
             return Err(ParseError::VersionMismatch);
         }
-        Ok(Self { payment_payload, payment_requirements, other: c.members(&object, version) })
+        Ok(Self { payment_payload, payment_requirements, other: c.members(&object, &NAMES) })
     }
 
     fn write(&self, w: &mut Writer<'_>) {
@@ -53,7 +53,7 @@ impl<'a> Message<'a> for VerifyRequest<'a> {
         self.payment_payload.write(w);
         w.key("paymentRequirements");
         self.payment_requirements.write_as(w, version, self.payment_payload.resource);
-        w.others(self.other, |key| NAMES.contains(&key));
+        w.others(self.other, &NAMES);
         w.close('}');
     }
 }

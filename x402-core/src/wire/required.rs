@@ -40,6 +40,9 @@ impl<'a> Message<'a> for PaymentRequired<'a> {
             }
         }
         let x402_version = x402_version.required()?;
+        if x402_version == Version::V1 {
+            object.keep(&resource);
+        }
         let accepts: List<'a, PaymentRequirements<'a>> = accepts.required()?;
         if accepts.iter().any(|offer| offer.version() != x402_version) {
             return Err(ParseError::VersionMismatch);
@@ -51,7 +54,7 @@ impl<'a> Message<'a> for PaymentRequired<'a> {
             resource: resource.optional().or_else(described),
             accepts,
             extensions: extensions.optional(),
-            other: c.members(&object, x402_version),
+            other: c.members(&object, names(x402_version)),
         })
     }
 
@@ -64,12 +67,17 @@ impl<'a> Message<'a> for PaymentRequired<'a> {
         w.key("accepts");
         self.accepts.write(w, |offer, w| offer.write_as(w, self.x402_version, self.resource));
         w.maybe_raw("extensions", self.extensions);
-        w.others(self.other, |key| NAMES.contains(&key));
+        w.others(self.other, names(self.x402_version));
         w.close('}');
     }
 }
 
-const NAMES: [&str; 5] = ["x402Version", "error", "resource", "accepts", "extensions"];
+const fn names(version: Version) -> &'static [&'static str] {
+    match version {
+        Version::V1 => &["x402Version", "error", "accepts", "extensions"],
+        Version::V2 => &["x402Version", "error", "resource", "accepts", "extensions"],
+    }
+}
 
 /// A version number, or the string of one, as the sign-in extension's examples write it.
 fn lenient_version(c: &mut Cursor<'_>) -> Result<Version, ParseError> {

@@ -75,16 +75,7 @@ impl<'a> PaymentRequirements<'a> {
             && self.asset == offered.asset
             && self.pay_to == offered.pay_to
             && self.max_timeout_seconds == offered.max_timeout_seconds
-            && same_members(self.unnamed(), offered.unnamed())
-    }
-
-    /// The members that the specification does not name.
-    fn unnamed(&self) -> impl Iterator<Item = (JsonStr<'a>, RawJson<'a>)> + Clone {
-        let v1 = self.version() == Version::V1;
-        let named = move |key: &str| {
-            NAMES.contains(&key) || if v1 { &V1_NAMES[..] } else { &V2_NAMES[..] }.contains(&key)
-        };
-        self.other.filter(move |(key, _)| !key.as_str().is_some_and(named))
+            && same_members(self.other, offered.other)
     }
 
     /// Writes the offer in the shape of `version`; a v1 offer takes what it lacks from `resource`.
@@ -114,33 +105,36 @@ impl<'a> PaymentRequirements<'a> {
             w.maybe_raw("outputSchema", details.output_schema);
         }
         w.maybe_raw("extra", self.extra);
-        // Keys of the other version are unknown keys, unless the offer was read in that version.
-        let both = v1 != (self.other.version() == Version::V1);
-        w.others(self.other, |key| {
-            NAMES.contains(&key)
-                || ((v1 || both) && V1_NAMES.contains(&key))
-                || ((!v1 || both) && V2_NAMES.contains(&key))
-        });
+        w.others(self.other, names(version));
         w.close('}');
     }
 }
 
-/// Names of an offer's fields in both versions.
-const NAMES: [&str; 6] = ["scheme", "network", "asset", "payTo", "maxTimeoutSeconds", "extra"];
-/// Names in version 1 only.
-const V1_NAMES: [&str; 5] =
-    ["maxAmountRequired", "resource", "description", "mimeType", "outputSchema"];
-/// Names in version 2 only.
-const V2_NAMES: [&str; 1] = ["amount"];
+const fn names(version: Version) -> &'static [&'static str] {
+    match version {
+        Version::V1 => &[
+            "scheme",
+            "network",
+            "maxAmountRequired",
+            "resource",
+            "description",
+            "mimeType",
+            "payTo",
+            "maxTimeoutSeconds",
+            "asset",
+            "outputSchema",
+            "extra",
+        ],
+        Version::V2 => {
+            &["scheme", "network", "amount", "asset", "payTo", "maxTimeoutSeconds", "extra"]
+        }
+    }
+}
 
-fn same_members<'a, 'b>(
-    mine: impl Iterator<Item = (JsonStr<'a>, RawJson<'a>)> + Clone,
-    theirs: impl Iterator<Item = (JsonStr<'b>, RawJson<'b>)> + Clone,
-) -> bool {
-    mine.clone().count() == theirs.clone().count()
-        && mine.clone().all(|(key, value)| {
-            theirs.clone().any(|(other, against)| key == other && value.same_value(against))
-        })
+fn same_members(mine: Members<'_>, theirs: Members<'_>) -> bool {
+    mine.count() == theirs.count() && { mine }.all(|(key, value)| {
+        { theirs }.any(|(other, against)| key == other && value.same_value(against))
+    })
 }
 
 pub(crate) fn write_network(w: &mut Writer<'_>, network: Network<'_>, version: Version) {
@@ -208,7 +202,7 @@ impl<'a> Message<'a> for PaymentRequirements<'a> {
             (Some(_), Some(_)) => return Err(ParseError::VersionMismatch),
         };
         let network: Network<'a> = network.required()?;
-        if v1.is_none() && !network.as_str().contains(':') {
+        if v1.is_some() == network.as_str().contains(':') {
             return Err(ParseError::InvalidNetwork);
         }
         let version = if v1.is_some() { Version::V1 } else { Version::V2 };
@@ -221,7 +215,7 @@ impl<'a> Message<'a> for PaymentRequirements<'a> {
             max_timeout_seconds: max_timeout_seconds.required()?,
             extra: extra.optional(),
             v1,
-            other: c.members(&object, version),
+            other: c.members(&object, names(version)),
         })
     }
 

@@ -1,7 +1,6 @@
 use super::Message;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
-use crate::network::Version;
 
 /// What is being sold: spec v2 §5.1.2, `ResourceInfo`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +52,7 @@ impl<'a> Message<'a> for ResourceInfo<'a> {
             service_name: service_name.optional(),
             tags: tags.optional(),
             icon_url: icon_url.optional(),
-            other: c.members(&object, Version::V2),
+            other: c.members(&object, &NAMES),
         })
     }
 
@@ -64,7 +63,7 @@ impl<'a> Message<'a> for ResourceInfo<'a> {
         w.maybe_string("serviceName", self.service_name);
         w.maybe_raw("tags", self.tags);
         w.maybe_string("iconUrl", self.icon_url);
-        w.others(self.other, |key| NAMES.contains(&key));
+        w.others(self.other, &NAMES);
         w.close('}');
     }
 }

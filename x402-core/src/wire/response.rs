@@ -2,7 +2,6 @@ use super::Message;
 use crate::amount::Amount;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
-use crate::network::Version;
 
 /// What a facilitator answers to `/verify`. Spec v2 §5.4.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +49,7 @@ impl<'a> Message<'a> for VerifyResponse<'a> {
             payer: payer.optional(),
             extensions: extensions.optional(),
             extra: extra.optional(),
-            other: c.members(&object, Version::V2),
+            other: c.members(&object, &VERIFY_NAMES),
         })
     }
 
@@ -61,7 +60,7 @@ impl<'a> Message<'a> for VerifyResponse<'a> {
         w.maybe_string("payer", self.payer);
         w.maybe_raw("extensions", self.extensions);
         w.maybe_raw("extra", self.extra);
-        w.others(self.other, |key| VERIFY_NAMES.contains(&key));
+        w.others(self.other, &VERIFY_NAMES);
         w.close('}');
     }
 }
@@ -131,7 +130,7 @@ impl<'a> Message<'a> for SettleResponse<'a> {
             amount: amount.optional(),
             extensions: extensions.optional(),
             extra: extra.optional(),
-            other: c.members(&object, Version::V2),
+            other: c.members(&object, &SETTLE_NAMES),
         })
     }
 
@@ -147,7 +146,7 @@ impl<'a> Message<'a> for SettleResponse<'a> {
         }
         w.maybe_raw("extensions", self.extensions);
         w.maybe_raw("extra", self.extra);
-        w.others(self.other, |key| SETTLE_NAMES.contains(&key));
+        w.others(self.other, &SETTLE_NAMES);
         w.close('}');
     }
 }

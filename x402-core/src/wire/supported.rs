@@ -50,7 +50,7 @@ impl<'a> Message<'a> for SupportedResponse<'a> {
             kinds: kinds.required()?,
             extensions: extensions.optional(),
             signers: signers.optional(),
-            other: c.members(&object, Version::V2),
+            other: c.members(&object, &NAMES),
         })
     }
 
@@ -59,7 +59,7 @@ impl<'a> Message<'a> for SupportedResponse<'a> {
         self.kinds.write(w, SupportedKind::write);
         w.maybe_raw("extensions", self.extensions);
         w.maybe_raw("signers", self.signers);
-        w.others(self.other, |key| ["kinds", "extensions", "signers"].contains(&key));
+        w.others(self.other, &NAMES);
         w.close('}');
     }
 }
@@ -85,7 +85,7 @@ impl<'a> Message<'a> for SupportedKind<'a> {
             scheme: scheme.required()?,
             network: network.required()?,
             extra: extra.optional(),
-            other: c.members(&object, Version::V2),
+            other: c.members(&object, &KIND_NAMES),
         })
     }
 
@@ -94,9 +94,10 @@ impl<'a> Message<'a> for SupportedKind<'a> {
         w.key("scheme").string(self.scheme);
         w.key("network").string(self.network.as_str());
         w.maybe_raw("extra", self.extra);
-        w.others(self.other, |key| KIND_NAMES.contains(&key));
+        w.others(self.other, &KIND_NAMES);
         w.close('}');
     }
 }
 
 const KIND_NAMES: [&str; 4] = ["x402Version", "scheme", "network", "extra"];
+const NAMES: [&str; 3] = ["kinds", "extensions", "signers"];
