@@ -1,8 +1,8 @@
 //! The header codec: standard base64 (RFC 4648 §4), with or without padding.
 
-use base64ct::{Base64Unpadded, Encoding};
+use base64ct::{Base64, Base64Unpadded, Encoding};
 
-use crate::error::ParseError;
+use crate::error::{EncodeError, ParseError};
 use crate::limits;
 
 /// Bytes of scratch that [`decode`] needs for a header of `len` bytes.
@@ -33,6 +33,9 @@ pub fn decode_in_place(header: &mut [u8]) -> Result<&[u8], ParseError> {
     let len = digits(header)?.len();
     let end = from.saturating_add(len);
     let digits = header.get_mut(from..end).ok_or(ParseError::NotBase64)?;
+    // In place, base64ct does not look at the unused bits of the last digit.
+    let (_, tail) = digits.as_chunks::<4>();
+    Base64Unpadded::decode(tail, &mut [0; 2]).map_err(|_| ParseError::NotBase64)?;
     Base64Unpadded::decode_in_place(digits).map_err(|_| ParseError::NotBase64)
 }
 
@@ -52,5 +55,28 @@ fn digits(header: &[u8]) -> Result<&[u8], ParseError> {
     if digits.is_empty() || (digits.len() != text.len() && !text.len().is_multiple_of(4)) {
         return Err(ParseError::NotBase64);
     }
-    Ok(digits)
+    // The bits that the last digit has beyond the last byte are zero.
+    let canonical = match (digits.len() % 4, digits.last()) {
+        (2, Some(last)) => b"AQgw".contains(last),
+        (3, Some(last)) => b"AEIMQUYcgkosw048".contains(last),
+        _ => true,
+    };
+    if canonical { Ok(digits) } else { Err(ParseError::NotBase64) }
+}
+
+/// Characters of padded base64 for `len` bytes.
+pub const fn encoded_len(len: usize) -> usize {
+    len.div_ceil(3).saturating_mul(4)
+}
+
+/// Writes bytes as padded base64 to the front of `out`, and gives that part; for a message that is
+/// JSON already. Messages write themselves in one pass: see
+/// [`Message::encode_header`](crate::wire::Message::encode_header).
+///
+/// # Errors
+/// [`EncodeError::BufferTooSmall`].
+pub fn encode<'o>(bytes: &[u8], out: &'o mut [u8]) -> Result<&'o str, EncodeError> {
+    let needed = encoded_len(bytes.len());
+    let out = out.get_mut(..needed).ok_or_else(|| EncodeError::too_small(needed))?;
+    Base64::encode(bytes, out).map_err(|_| EncodeError::too_small(needed))
 }

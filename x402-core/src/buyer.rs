@@ -48,6 +48,13 @@ pub struct Asset<'p> {
     pub decimals: u8,
 }
 
+impl Asset<'_> {
+    /// Whether an offer asks for this asset.
+    pub fn is(&self, offer: &PaymentRequirements<'_>) -> bool {
+        self.network.is_same(offer.network) && same_address(self.address, offer.asset.as_str())
+    }
+}
+
 impl Default for Policy<'_> {
     fn default() -> Self {
         Self { max: Money::ONE, networks: None, assets: &[], payees: None }
@@ -163,10 +170,7 @@ impl Policy<'_> {
         if !self.networks.is_none_or(among) {
             return Err(Decline::Network);
         }
-        let own = self.assets.iter().find(|asset| {
-            asset.network.is_same(offer.network)
-                && same_address(asset.address, offer.asset.as_str())
-        });
+        let own = self.assets.iter().find(|asset| asset.is(offer));
         let known = own.map(|asset| asset.decimals).or_else(|| wallet.decimals(offer));
         let decimals = known.ok_or(Decline::Asset)?;
         let pays = |payees: &[&str]| payees.iter().any(|p| same_address(p, offer.pay_to.as_str()));

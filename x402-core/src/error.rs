@@ -117,6 +117,13 @@ pub enum EncodeError {
     NoV1Name,
 }
 
+impl EncodeError {
+    pub(crate) fn too_small(needed: usize) -> Self {
+        let needed = u32::try_from(needed).ok().and_then(NonZeroU32::new);
+        Self::BufferTooSmall { needed: needed.unwrap_or(NonZeroU32::MAX) }
+    }
+}
+
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -60,7 +60,13 @@ impl fmt::Debug for Address {
 /// `0x` and exactly `2 * N` hexadecimal digits.
 pub(crate) fn hex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    hex::decode_to_slice(text.strip_prefix("0x")?, &mut bytes).ok()?;
+    let (pairs, odd) = text.strip_prefix("0x")?.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !odd.is_empty() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        hex::decode_to_slice(pair, core::slice::from_mut(byte)).ok()?;
+    }
     Some(bytes)
 }
 

@@ -350,8 +350,10 @@ impl Eip3009Unsigned {
 }
 
 fn hex_digits<'d>(bytes: &[u8], digits: &'d mut [u8; 130]) -> &'d str {
-    let digits = digits.get_mut(..bytes.len().saturating_mul(2)).unwrap_or(&mut []);
-    hex::encode_to_slice(bytes, digits).ok();
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        hex::encode_to_slice([*byte], pair).ok();
+    }
+    let digits = digits.get(..bytes.len().saturating_mul(2)).unwrap_or(&[]);
     core::str::from_utf8(digits).unwrap_or("")
 }
 

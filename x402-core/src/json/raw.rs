@@ -100,7 +100,8 @@ impl<'a> RawJson<'a> {
     /// Reads the value into a type of the caller's, through `serde-json-core`.
     ///
     /// A `&str` field receives a string as it is written, so one with escapes is refused here
-    /// rather than passed on undecoded; take such fields with [`RawJson::get_string`].
+    /// rather than passed on undecoded; take such fields with [`RawJson::get_string`]. Do not read
+    /// into `char`, `i128` or `u128` fields: `serde-json-core` panics on them whatever the input.
     ///
     /// # Errors
     /// [`ParseError::InvalidPayload`] if the value does not fit the type.

@@ -525,15 +525,15 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         let (span, escaped) = key.span();
-        let before = self.text.get(..self.at).unwrap_or("");
-        let until = before.rfind('"').unwrap_or(0);
+        let before = self.text.as_bytes().get(..self.at).unwrap_or(&[]);
+        let until = before.iter().rposition(|&b| b == b'"').unwrap_or(0);
         let until = until.saturating_sub(span.len()).saturating_sub(1);
         let mut earlier = Scan { text: self.text.as_bytes(), at: start.saturating_add(1) };
         let cost = until.saturating_sub(start);
         self.rescan = Some(rescan.checked_sub(cost).ok_or(ParseError::TooComplex)?);
         while let Some((from, to)) = earlier.next_key(until) {
             let other = self.text.get(from..to).unwrap_or("");
-            let same = if escaped || other.contains('\\') {
+            let same = if escaped || other.bytes().any(|b| b == b'\\') {
                 JsonStr::from_span(other, true) == key
             } else {
                 other == span

@@ -55,9 +55,10 @@ impl<'a> JsonStr<'a> {
     pub fn decode_into(self, out: &mut [u8]) -> Option<&str> {
         let mut len = 0usize;
         for c in self.chars() {
-            let end = len.checked_add(c.len_utf8())?;
-            c.encode_utf8(out.get_mut(len..end)?);
-            len = end;
+            let mut utf8 = [0; 4];
+            let utf8 = c.encode_utf8(&mut utf8).as_bytes();
+            out.get_mut(len..)?.get_mut(..utf8.len())?.copy_from_slice(utf8);
+            len = len.checked_add(utf8.len())?;
         }
         core::str::from_utf8(out.get(..len)?).ok()
     }

@@ -1,5 +1,3 @@
-use core::num::NonZeroU32;
-
 use base64ct::{Base64, Base64Unpadded, Encoding};
 
 use super::raw::{Members, RawJson};
@@ -57,7 +55,7 @@ impl<'o> Writer<'o> {
     pub fn finish(mut self) -> Result<&'o [u8], EncodeError> {
         let needed = self.complete()?;
         let out: &'o [u8] = self.out;
-        out.get(..needed).ok_or_else(|| too_small(needed))
+        out.get(..needed).ok_or_else(|| EncodeError::too_small(needed))
     }
 
     /// The value written.
@@ -89,8 +87,9 @@ impl<'o> Writer<'o> {
 
     fn store(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
-        if let Some(out) = self.out.get_mut(self.len..end) {
-            out.copy_from_slice(bytes);
+        let place = self.out.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()));
+        if let Some(place) = place {
+            place.copy_from_slice(bytes);
         }
         self.len = end;
     }
@@ -294,9 +293,4 @@ impl<'o> Writer<'o> {
     pub(crate) fn fail_no_v1_name(&mut self) {
         self.no_v1_name = true;
     }
-}
-
-fn too_small(needed: usize) -> EncodeError {
-    let needed = u32::try_from(needed).ok().and_then(NonZeroU32::new);
-    EncodeError::BufferTooSmall { needed: needed.unwrap_or(NonZeroU32::MAX) }
 }

@@ -1,0 +1,369 @@
+//! Buying, whatever the transport: read the challenge, choose within the policy, sign once,
+//! present the payment.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use x402_core::buyer::{self, Decline, Wallet};
+use x402_core::crypto::{AsyncSigner, Secp256k1, SignError};
+use x402_core::{Amount, Money, Network, ParseError, Reason, Retry};
+use x402_evm::{Address, Eip3009Unsigned, ExactEvmWallet, PAYLOAD_BYTES};
+
+use crate::clock::{Clock, SystemClock};
+use crate::message::{PaymentRequired, PaymentRequirements, SettleResponse, to_json};
+use crate::transport::{Answer, PaymentText, Transport};
+
+/// How often a payment whose settlement is not certain is presented again, and how long before.
+const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Decimals in which a budget counts money.
+const BUDGET_DECIMALS: u8 = 18;
+
+/// What a buyer is willing to pay. The default is at most one dollar a payment, in the known
+/// stablecoins, on any network, to anybody, without an end.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Most for one payment.
+    pub max: Money,
+    /// Most for all payments of one [`Buyer`] together; `None` sets no limit.
+    pub budget: Option<Money>,
+    /// Networks allowed, in either version's spelling; `None` allows all.
+    pub networks: Option<Vec<String>>,
+    /// Assets allowed besides the known ones.
+    pub assets: Vec<Asset>,
+    /// Payees allowed; `None` allows all.
+    pub payees: Option<Vec<String>>,
+}
+
+/// An asset a buyer accepts on its own judgement. See [`buyer::Asset`].
+#[derive(Clone, Debug)]
+pub struct Asset {
+    /// Its network.
+    pub network: String,
+    /// Its address.
+    pub address: String,
+    /// Its decimals.
+    pub decimals: u8,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { max: Money::ONE, budget: None, networks: None, assets: Vec::new(), payees: None }
+    }
+}
+
+/// Buys with a key: chooses, signs and presents payments.
+///
+/// `Debug` shows neither key nor payments.
+pub struct Buyer<K, C = SystemClock> {
+    key: K,
+    policy: Policy,
+    clock: C,
+    spent: Mutex<Amount>,
+}
+
+impl<K, C> fmt::Debug for Buyer<K, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buyer").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// What was bought.
+#[derive(Debug)]
+pub struct Bought<R> {
+    /// The answer.
+    pub response: R,
+    /// The receipt, if something was paid and the seller gave one.
+    pub receipt: Option<SettleResponse>,
+    /// The offer that was paid; `None` if the answer was free.
+    pub paid: Option<PaymentRequirements>,
+}
+
+/// Why nothing was bought.
+#[derive(Debug)]
+pub enum BuyError<R, E> {
+    /// The seller could not be reached. Nothing was signed.
+    Transport(E),
+    /// The challenge cannot be read. Nothing was signed.
+    Challenge(ParseError),
+    /// No offer fits the policy. Nothing was signed.
+    Declined(Decline),
+    /// The offer fits the policy but not what is left of the budget. Nothing was signed.
+    OverBudget,
+    /// The offer cannot be paid, for this reason. Nothing was signed.
+    Offer(Reason),
+    /// The key did not sign.
+    Sign(SignError),
+    /// A payment was presented and refused. `payment` may be presented again only if
+    /// `retry` says so.
+    Refused {
+        /// The seller's answer.
+        response: R,
+        /// Why, if the seller said so in a way this library knows.
+        reason: Option<Reason>,
+        /// What can be done about it.
+        retry: Retry,
+        /// The receipt, if there was one.
+        receipt: Option<Box<SettleResponse>>,
+        /// The payment that was refused.
+        payment: PaymentText,
+    },
+    /// A payment was sent and no answer came: it may have been made. It counts against the budget;
+    /// present it again with [`Buyer::present`].
+    Unclear {
+        /// What went wrong.
+        error: E,
+        /// The payment.
+        payment: PaymentText,
+    },
+}
+
+impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transport(error) => write!(f, "no answer: {error}"),
+            Self::Challenge(error) => write!(f, "challenge: {error}"),
+            Self::Declined(decline) => write!(f, "declined: {decline}"),
+            Self::OverBudget => f.write_str("declined: over the budget"),
+            Self::Offer(reason) => write!(f, "offer: {reason}"),
+            Self::Sign(error) => error.fmt(f),
+            Self::Refused { reason: Some(reason), .. } => write!(f, "payment refused: {reason}"),
+            Self::Refused { reason: None, .. } => f.write_str("payment refused"),
+            Self::Unclear { error, .. } => write!(f, "payment sent, no answer: {error}"),
+        }
+    }
+}
+
+impl<R: fmt::Debug, E: std::error::Error> std::error::Error for BuyError<R, E> {}
+
+impl<K: AsyncSigner<Secp256k1>> Buyer<K> {
+    /// With a key and the default policy.
+    pub fn new(key: K) -> Self {
+        Self::with(key, Policy::default(), SystemClock)
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
+    /// With a key, a policy and a clock.
+    pub fn with(key: K, policy: Policy, clock: C) -> Self {
+        Self { key, policy, clock, spent: Mutex::default() }
+    }
+
+    /// The address that pays.
+    pub fn address(&self) -> Address {
+        Address(self.key.public())
+    }
+
+    /// The offer that would be paid, and its place in the challenge; nothing is signed.
+    ///
+    /// # Errors
+    /// [`Decline`].
+    pub fn choose(
+        &self,
+        required: &PaymentRequired,
+    ) -> Result<(usize, PaymentRequirements), Decline> {
+        let networks: Option<Vec<_>> = self.policy.networks.as_ref().map(|networks| {
+            networks.iter().filter_map(|network| Network::parse(network).ok()).collect()
+        });
+        let assets: Vec<_> = self.policy.assets.iter().filter_map(Asset::view).collect();
+        let payees: Option<Vec<_>> =
+            self.policy.payees.as_ref().map(|payees| payees.iter().map(String::as_str).collect());
+        let policy = buyer::Policy {
+            max: self.policy.max,
+            networks: networks.as_deref(),
+            assets: &assets,
+            payees: payees.as_deref(),
+        };
+        required.with_view(|view| {
+            let choice = buyer::choose(view, &ExactEvmWallet, &policy)?;
+            Ok((choice.index, PaymentRequirements::from(&choice.offer)))
+        })
+    }
+
+    /// Signs a payment for the offer at `index`. The policy is not asked: see [`Buyer::choose`].
+    ///
+    /// # Errors
+    /// [`SignFailure`].
+    pub async fn sign(
+        &self,
+        required: &PaymentRequired,
+        index: usize,
+    ) -> Result<PaymentText, SignFailure> {
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|_| SignFailure::Sign(SignError::Unavailable))?;
+        self.sign_with(required, index, nonce).await
+    }
+
+    /// As [`Buyer::sign`], with a nonce of the caller's, which must never have been used before.
+    ///
+    /// # Errors
+    /// [`SignFailure`].
+    pub async fn sign_with(
+        &self,
+        required: &PaymentRequired,
+        index: usize,
+        nonce: [u8; 32],
+    ) -> Result<PaymentText, SignFailure> {
+        let offer = required
+            .accepts
+            .get(index)
+            .ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
+        let unsigned = Eip3009Unsigned::new(&offer.view(), self.address(), self.clock.now(), nonce)
+            .map_err(SignFailure::Offer)?;
+        let signature = self.key.sign(unsigned.digest()).await.map_err(SignFailure::Sign)?;
+        let mut buffer = [0; PAYLOAD_BYTES];
+        let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
+        let json = required.with_view(|view| {
+            let choice = buyer::Choice { required: *view, offer: offer.view(), index };
+            to_json(&choice.payment(payload))
+        });
+        let json = json.map_err(|_| SignFailure::Offer(Reason::InvalidNetwork))?;
+        Ok(PaymentText { version: required.x402_version, json })
+    }
+
+    /// Asks for a resource and pays for it if that is what it takes, once.
+    ///
+    /// # Errors
+    /// [`BuyError`].
+    pub async fn buy<T: Transport>(
+        &self,
+        transport: &T,
+        request: &T::Request,
+    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        let answer = transport.exchange(request, None).await.map_err(BuyError::Transport)?;
+        let required = match answer.challenge {
+            None => {
+                let Answer { response, receipt, .. } = answer;
+                return Ok(Bought { response, receipt, paid: None });
+            }
+            Some(challenge) => challenge.map_err(BuyError::Challenge)?,
+        };
+        let (index, offer) = self.choose(&required).map_err(BuyError::Declined)?;
+        let reserved = self.reserve(&offer).ok_or(BuyError::OverBudget)?;
+        let payment = match self.sign(&required, index).await {
+            Ok(payment) => payment,
+            Err(failure) => {
+                self.give_back(reserved);
+                return Err(match failure {
+                    SignFailure::Offer(reason) => BuyError::Offer(reason),
+                    SignFailure::Sign(error) => BuyError::Sign(error),
+                });
+            }
+        };
+        let outcome = self.present(transport, request, payment).await;
+        // Refused for good is not paid; anything else counts as spent.
+        if let Err(BuyError::Refused {
+            retry: Retry::Never | Retry::SignAnew,
+            reason: Some(_),
+            receipt,
+            ..
+        }) = &outcome
+            && receipt.as_ref().is_none_or(|receipt| receipt.transaction.is_empty())
+        {
+            self.give_back(reserved);
+        }
+        outcome.map(|bought| Bought { paid: Some(offer), ..bought })
+    }
+
+    /// Presents a payment, and presents the same one again while its settlement is not certain.
+    ///
+    /// # Errors
+    /// [`BuyError::Refused`] or [`BuyError::Unclear`].
+    pub async fn present<T: Transport>(
+        &self,
+        transport: &T,
+        request: &T::Request,
+        payment: PaymentText,
+    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        let mut again = AGAIN.iter();
+        loop {
+            let answer = match transport.exchange(request, Some(&payment)).await {
+                Ok(answer) => answer,
+                Err(error) => return Err(BuyError::Unclear { error, payment }),
+            };
+            let Answer { response, challenge, receipt } = answer;
+            let reason = reason_given(challenge.as_ref(), receipt.as_ref());
+            let failed = receipt.as_ref().is_some_and(|receipt| !receipt.success);
+            if challenge.is_none() && !failed {
+                return Ok(Bought { response, receipt, paid: None });
+            }
+            if reason == Some(Reason::SettlementPending)
+                && let Some(time) = again.next()
+            {
+                transport.wait(*time).await;
+                continue;
+            }
+            let retry = reason.map_or(Retry::SameAgain, Reason::retry);
+            let receipt = receipt.map(Box::new);
+            return Err(BuyError::Refused { response, reason, retry, receipt, payment });
+        }
+    }
+
+    /// Takes what an offer costs out of the budget. `None` if too little is left.
+    fn reserve(&self, offer: &PaymentRequirements) -> Option<Amount> {
+        let Some(budget) = self.policy.budget else {
+            return Some(Amount::ZERO);
+        };
+        let own = self.policy.assets.iter().find(|asset| asset.is(offer));
+        let decimals =
+            own.map(|asset| asset.decimals).or_else(|| ExactEvmWallet.decimals(&offer.view()))?;
+        let mut cost = offer.amount;
+        for _ in decimals..BUDGET_DECIMALS {
+            cost = (0..9).try_fold(cost, |sum, _| sum.checked_add(cost))?;
+        }
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = spent.checked_add(cost)?;
+        if decimals > BUDGET_DECIMALS || !budget.covers(after, BUDGET_DECIMALS) {
+            return None;
+        }
+        *spent = after;
+        Some(cost)
+    }
+
+    fn give_back(&self, reserved: Amount) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        *spent = spent.checked_sub(reserved).unwrap_or_default();
+    }
+}
+
+/// Why a payment was not signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignFailure {
+    /// The offer cannot be paid.
+    Offer(Reason),
+    /// The key did not sign.
+    Sign(SignError),
+}
+
+impl fmt::Display for SignFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offer(reason) => write!(f, "offer: {reason}"),
+            Self::Sign(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SignFailure {}
+
+impl Asset {
+    fn view(&self) -> Option<buyer::Asset<'_>> {
+        let network = Network::parse(&self.network).ok()?;
+        Some(buyer::Asset { network, address: &self.address, decimals: self.decimals })
+    }
+
+    fn is(&self, offer: &PaymentRequirements) -> bool {
+        self.view().is_some_and(|asset| asset.is(&offer.view()))
+    }
+}
+
+/// Why a payment was refused: the receipt says, or else the error of the new challenge.
+fn reason_given(
+    challenge: Option<&Result<PaymentRequired, ParseError>>,
+    receipt: Option<&SettleResponse>,
+) -> Option<Reason> {
+    let receipt = receipt.and_then(|receipt| receipt.error_reason.as_deref());
+    let error = || challenge?.as_ref().ok()?.error.as_deref();
+    receipt.or_else(error).and_then(Reason::parse)
+}

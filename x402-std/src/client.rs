@@ -1,0 +1,247 @@
+//! An HTTP client that pays.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use x402_std::buyer::Buyer;
+//! use x402_std::client::Client;
+//! use x402_std::core::crypto::secp256k1::LocalKey;
+//!
+//! let key = LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;
+//! let client = Client::new(Buyer::new(key))?;
+//! let bought = client.get("https://api.example.com/weather").await?;
+//! println!("{}", bought.response.text().await?);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::redirect::{Attempt, Policy as Redirects};
+use reqwest::{Method, Request, Response, StatusCode, Url};
+use x402_core::crypto::{AsyncSigner, Secp256k1};
+use x402_core::{ParseError, Version, http, limits};
+
+use crate::buyer::{Bought, BuyError, Buyer};
+use crate::clock::{Clock, SystemClock};
+use crate::message::{PaymentRequired, SettleResponse, encode_header};
+use crate::transport::{Answer, PaymentText, Transport};
+
+/// Most redirects followed before anything is paid.
+const REDIRECTS: usize = 5;
+
+/// HTTP through reqwest.
+///
+/// Before a payment, redirects within the same origin are followed; a payment goes to the URL that
+/// asked for it, and a redirect in answer to it is handed to the caller.
+#[derive(Clone, Debug)]
+pub struct HttpTransport {
+    unpaid: reqwest::Client,
+    paid: reqwest::Client,
+}
+
+/// Why there is no answer over HTTP.
+#[derive(Debug)]
+pub enum HttpError {
+    /// The URL does not parse, or reqwest could not be set up.
+    Setup,
+    /// The request's body is a stream, which cannot be sent a second time with the payment.
+    NotRepeatable,
+    /// The request carries a payment header of its own.
+    AlreadyPaid,
+    /// The challenge is longer than [`limits::MESSAGE_BYTES`].
+    TooLong,
+    /// Connecting, sending or receiving failed. The URL is left out of the message.
+    Io(reqwest::Error),
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setup => f.write_str("not a valid HTTP request"),
+            Self::NotRepeatable => f.write_str("request body cannot be sent twice"),
+            Self::AlreadyPaid => f.write_str("request carries a payment already"),
+            Self::TooLong => f.write_str("402 answer too long"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HttpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<reqwest::Error> for HttpError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Io(error.without_url())
+    }
+}
+
+impl HttpTransport {
+    /// With reqwest's defaults and a time limit of 100 seconds an answer, which leaves room for a
+    /// settlement.
+    ///
+    /// # Errors
+    /// [`HttpError::Setup`].
+    pub fn new() -> Result<Self, HttpError> {
+        Self::configured(|builder| builder.timeout(Duration::from_secs(100)))
+    }
+
+    /// With reqwest configured by the caller; its redirect policy is set here.
+    ///
+    /// # Errors
+    /// [`HttpError::Setup`].
+    pub fn configured(
+        configure: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, HttpError> {
+        let build = |redirects| {
+            let builder = configure(reqwest::Client::builder()).redirect(redirects);
+            builder.build().map_err(|_| HttpError::Setup)
+        };
+        Ok(Self { unpaid: build(Redirects::custom(same_origin))?, paid: build(Redirects::none())? })
+    }
+
+    async fn send(
+        &self,
+        request: &Request,
+        payment: Option<&PaymentText>,
+    ) -> Result<Answer<Response>, HttpError> {
+        if [Version::V1, Version::V2]
+            .iter()
+            .any(|v| request.headers().contains_key(v.payment_header()))
+        {
+            return Err(HttpError::AlreadyPaid);
+        }
+        let mut request = request.try_clone().ok_or(HttpError::NotRepeatable)?;
+        let Some(payment) = payment else {
+            return answer(self.unpaid.execute(request).await?).await;
+        };
+        let header = encode_header(payment.json.as_bytes());
+        let mut header = HeaderValue::from_str(&header).map_err(|_| HttpError::Setup)?;
+        header.set_sensitive(true);
+        request.headers_mut().insert(payment.version.payment_header(), header);
+        answer(self.paid.execute(request).await?).await
+    }
+}
+
+fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let origin = |url: &Url| url.origin();
+    let same = attempt.previous().last().is_some_and(|last| origin(last) == origin(attempt.url()));
+    if same && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
+}
+
+/// Reads challenge and receipt out of a response, which is whole again afterwards.
+async fn answer(response: Response) -> Result<Answer<Response>, HttpError> {
+    let receipt = receipt(response.headers());
+    if response.status() != StatusCode::PAYMENT_REQUIRED {
+        return Ok(Answer { response, challenge: None, receipt });
+    }
+    let status = response.status();
+    let headers = response.headers().clone();
+    let body = read_body(response).await?;
+    let challenge = challenge(&headers, &body);
+    let mut whole = ::http::Response::new(body);
+    *whole.status_mut() = status;
+    *whole.headers_mut() = headers;
+    Ok(Answer { response: whole.into(), challenge: Some(challenge), receipt })
+}
+
+/// From the header if there is one, else from the body.
+fn challenge(headers: &HeaderMap, body: &[u8]) -> Result<PaymentRequired, ParseError> {
+    match headers.get(http::PAYMENT_REQUIRED) {
+        Some(header) => PaymentRequired::from_header(header.as_bytes()),
+        None => PaymentRequired::from_json(body),
+    }
+}
+
+fn receipt(headers: &HeaderMap) -> Option<SettleResponse> {
+    let header = [Version::V2, Version::V1].iter().find_map(|v| headers.get(v.receipt_header()))?;
+    SettleResponse::from_header(header.as_bytes()).ok()
+}
+
+async fn read_body(mut response: Response) -> Result<Vec<u8>, HttpError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limits::MESSAGE_BYTES {
+            return Err(HttpError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+impl Transport for HttpTransport {
+    type Request = Request;
+    type Response = Response;
+    type Error = HttpError;
+
+    async fn exchange(
+        &self,
+        request: &Request,
+        payment: Option<&PaymentText>,
+    ) -> Result<Answer<Response>, HttpError> {
+        self.send(request, payment).await
+    }
+
+    async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// What an HTTP purchase ends in when it fails.
+pub type Error = BuyError<Response, HttpError>;
+
+/// An HTTP client that pays for what it asks, within its buyer's policy.
+#[derive(Debug)]
+pub struct Client<K, C = SystemClock> {
+    buyer: Buyer<K, C>,
+    transport: HttpTransport,
+}
+
+impl<K: AsyncSigner<Secp256k1>, C: Clock> Client<K, C> {
+    /// With a buyer.
+    ///
+    /// # Errors
+    /// [`HttpError::Setup`].
+    pub fn new(buyer: Buyer<K, C>) -> Result<Self, HttpError> {
+        Ok(Self::with(buyer, HttpTransport::new()?))
+    }
+
+    /// With a buyer and a transport.
+    pub const fn with(buyer: Buyer<K, C>, transport: HttpTransport) -> Self {
+        Self { buyer, transport }
+    }
+
+    /// Who pays, and what for.
+    pub const fn buyer(&self) -> &Buyer<K, C> {
+        &self.buyer
+    }
+
+    /// How requests are sent.
+    pub const fn transport(&self) -> &HttpTransport {
+        &self.transport
+    }
+
+    /// Gets a URL, and pays if that is what it takes.
+    ///
+    /// # Errors
+    /// [`BuyError`].
+    pub async fn get(&self, url: &str) -> Result<Bought<Response>, Error> {
+        let url = Url::parse(url).map_err(|_| BuyError::Transport(HttpError::Setup))?;
+        self.execute(&Request::new(Method::GET, url)).await
+    }
+
+    /// Sends a request, whose body must not be a stream, and pays if that is what it takes.
+    ///
+    /// # Errors
+    /// [`BuyError`].
+    pub async fn execute(&self, request: &Request) -> Result<Bought<Response>, Error> {
+        self.buyer.buy(&self.transport, request).await
+    }
+}

@@ -1,0 +1,27 @@
+//! What time it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A source of time. Payments are valid between two seconds of it, so it must be right to a few.
+pub trait Clock: Send + Sync {
+    /// Seconds since 1970-01-01 UTC.
+    fn now(&self) -> u64;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    /// Before 1970 it is 1970, when no payment is valid yet.
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+    }
+}
+
+/// A fixed time, for tests and for checking recorded payments.
+impl Clock for u64 {
+    fn now(&self) -> u64 {
+        *self
+    }
+}

@@ -1,0 +1,205 @@
+use x402_core::claim::{ClaimState, Presented, Transaction};
+use x402_core::crypto::secp256k1::K256;
+use x402_core::gate::{self, Verified};
+use x402_core::{Payment, Reason, Scheme};
+use x402_evm::{Eip3009Payload, ExactEvm};
+
+use super::{Facilitator, FacilitatorError};
+use crate::clock::{Clock, SystemClock};
+use crate::ledger::{BroadcastError, Ledger, Outcome};
+use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use crate::store::{ClaimStore, MemoryStore, StoreError};
+
+/// A facilitator in this process, over a ledger and a claim store.
+///
+/// A payment is broadcast at most once and reported as settled at most once, however often and by
+/// however many it is presented. What was broadcast and is not certain is `settlement_pending`,
+/// with its transaction; presenting it again runs every check again and asks the ledger, but
+/// sends nothing.
+#[derive(Debug)]
+pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
+    scheme: ExactEvm<K256>,
+    ledger: L,
+    store: S,
+    clock: C,
+}
+
+impl<L: Ledger> LocalFacilitator<L> {
+    /// Over a ledger, with claims in memory and the system's clock.
+    pub fn new(ledger: L) -> Self {
+        Self::with(ledger, MemoryStore::default(), SystemClock)
+    }
+}
+
+impl<L, S, C> LocalFacilitator<L, S, C> {
+    /// Over a ledger, a claim store and a clock.
+    pub fn with(ledger: L, store: S, clock: C) -> Self {
+        Self { scheme: ExactEvm::default(), ledger, store, clock }
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &L {
+        &self.ledger
+    }
+}
+
+impl<L, S, C> LocalFacilitator<L, S, C>
+where
+    ExactEvm<K256>: Scheme<Payment = L::Payment>,
+    L: Ledger,
+    S: ClaimStore,
+    C: Clock,
+{
+    fn gate(&self, request: &VerifyRequest) -> Result<Verified<L::Payment>, Reason> {
+        let view = request.view();
+        let now = self.clock.now();
+        gate::verify(&self.scheme, &view.payment_payload, &view.payment_requirements, now)
+    }
+
+    async fn check(&self, request: &VerifyRequest) -> Result<(), Reason> {
+        let verified = self.gate(request)?;
+        self.ledger.check(&verified, self.clock.now()).await
+    }
+
+    async fn settle_once(&self, request: &VerifyRequest) -> Result<Transaction, Failure> {
+        let verified = self.gate(request)?;
+        let key = verified.payment().claim_key();
+        let now = self.clock.now();
+        match self.store.present(key, verified.payment().expires_at(), now).await? {
+            Presented::New => {}
+            Presented::Known(state @ ClaimState::Broadcast(_)) => {
+                return self.resume(&verified, state).await;
+            }
+            Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
+            Presented::Known(ClaimState::Claimed | ClaimState::Settled(_)) => {
+                return Err(Reason::DuplicateSettlement.into());
+            }
+        }
+        if let Err(reason) = self.ledger.check(&verified, now).await {
+            self.store.release(key).await?;
+            return Err(reason.into());
+        }
+        // From here on the money may move: the claim says so before the ledger is asked to.
+        let sending = ClaimState::Broadcast(Transaction::new());
+        self.store.advance(key, &ClaimState::Claimed, sending.clone()).await?;
+        match self.ledger.broadcast(&verified, now).await {
+            Ok(transaction) => {
+                let sent = ClaimState::Broadcast(transaction);
+                self.store.advance(key, &sending, sent.clone()).await?;
+                self.resume(&verified, sent).await
+            }
+            Err(BroadcastError::Refused(reason)) => {
+                self.store.advance(key, &sending, ClaimState::Failed(reason)).await?;
+                Err(reason.into())
+            }
+            Err(BroadcastError::Unclear) => Err(Failure::pending(Transaction::new())),
+        }
+    }
+
+    /// Asks what became of a broadcast. Of several who ask, one is told that it settled.
+    async fn resume(
+        &self,
+        verified: &Verified<L::Payment>,
+        state: ClaimState,
+    ) -> Result<Transaction, Failure> {
+        let key = verified.payment().claim_key();
+        let ClaimState::Broadcast(transaction) = &state else {
+            return Err(Reason::UnexpectedSettleError.into());
+        };
+        if transaction.is_empty() {
+            return Err(Failure::pending(Transaction::new()));
+        }
+        match self.ledger.confirm(verified, transaction).await {
+            Outcome::Settled => {
+                let settled = ClaimState::Settled(transaction.clone());
+                match self.store.advance(key, &state, settled).await {
+                    Ok(()) => Ok(transaction.clone()),
+                    Err(StoreError::Conflict) => Err(Reason::DuplicateSettlement.into()),
+                    Err(_) => Err(Failure::pending(transaction.clone())),
+                }
+            }
+            Outcome::Failed(reason) => {
+                // Whoever was faster has written the same.
+                self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
+                Err(Failure { reason, transaction: transaction.clone() })
+            }
+            Outcome::Pending => Err(Failure::pending(transaction.clone())),
+        }
+    }
+}
+
+/// A settlement that is not to be served, with its transaction if there is one.
+struct Failure {
+    reason: Reason,
+    transaction: Transaction,
+}
+
+impl Failure {
+    fn pending(transaction: Transaction) -> Self {
+        Self { reason: Reason::SettlementPending, transaction }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { reason, transaction: Transaction::new() }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full | StoreError::Unavailable => Reason::Busy.into(),
+            StoreError::Conflict => Reason::DuplicateSettlement.into(),
+        }
+    }
+}
+
+impl<L, S, C> Facilitator for LocalFacilitator<L, S, C>
+where
+    ExactEvm<K256>: Scheme<Payment = L::Payment>,
+    L: Ledger,
+    S: ClaimStore,
+    C: Clock,
+{
+    async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
+        let reason = self.check(request).await.err();
+        Ok(VerifyResponse {
+            is_valid: reason.is_none(),
+            invalid_reason: reason.map(|reason| reason.as_str().into()),
+            payer: payer(request),
+            ..VerifyResponse::default()
+        })
+    }
+
+    async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
+        let outcome = self.settle_once(request).await;
+        let (reason, transaction) = match outcome {
+            Ok(transaction) => (None, transaction),
+            Err(failure) => (Some(failure.reason), failure.transaction),
+        };
+        Ok(SettleResponse {
+            success: reason.is_none(),
+            error_reason: reason.map(|reason| reason.as_str().into()),
+            payer: payer(request),
+            transaction: transaction.as_str().into(),
+            network: request.view().payment_payload.network().to_string(),
+            ..SettleResponse::default()
+        })
+    }
+
+    async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
+        Ok(SupportedResponse {
+            kinds: self.ledger.kinds(),
+            extensions: Json::parse("[]").ok(),
+            signers: Json::parse("{}").ok(),
+            other: None,
+        })
+    }
+}
+
+/// Who says they pay, as far as the payload tells: part of the answer to refusals too.
+pub(crate) fn payer(request: &VerifyRequest) -> Option<String> {
+    let payload = Eip3009Payload::read(request.payment_payload.payload.raw()).ok()?;
+    Some(payload.authorization.from.to_string())
+}

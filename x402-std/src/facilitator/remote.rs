@@ -1,0 +1,167 @@
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::redirect::Policy;
+use url::{Host, Url};
+use x402_core::{ParseError, limits};
+
+use super::{Facilitator, FacilitatorError};
+use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+
+/// Longest wait for an answer: what the official SDKs allow.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A facilitator over HTTP.
+///
+/// It is trusted with whether money moved, so it is asked over TLS or on this machine only, and
+/// its word is taken from nobody else: redirects are not followed, proxies of the environment not
+/// used. Answers are bounded in size and time.
+#[derive(Clone)]
+pub struct RemoteFacilitator {
+    http: reqwest::Client,
+    base: Url,
+    authorization: Option<String>,
+}
+
+/// Why an URL cannot be a facilitator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FacilitatorUrlError {
+    /// Not an absolute URL, or one with a query or fragment.
+    NotAbsolute,
+    /// Neither `https` nor `http` to this machine.
+    NotSecure,
+    /// The HTTP client could not be set up.
+    Client,
+}
+
+impl fmt::Display for FacilitatorUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAbsolute => "facilitator URL is not absolute",
+            Self::NotSecure => "facilitator URL is neither https nor loopback",
+            Self::Client => "HTTP client could not be set up",
+        })
+    }
+}
+
+impl std::error::Error for FacilitatorUrlError {}
+
+impl RemoteFacilitator {
+    /// The facilitator at `url`; paths such as `/verify` are put behind it.
+    ///
+    /// # Errors
+    /// [`FacilitatorUrlError`].
+    pub fn new(url: &str) -> Result<Self, FacilitatorUrlError> {
+        let mut base = Url::parse(url).map_err(|_| FacilitatorUrlError::NotAbsolute)?;
+        if base.query().is_some() || base.fragment().is_some() || base.cannot_be_a_base() {
+            return Err(FacilitatorUrlError::NotAbsolute);
+        }
+        if !(base.scheme() == "https" || base.scheme() == "http" && is_loopback(&base)) {
+            return Err(FacilitatorUrlError::NotSecure);
+        }
+        let path = base.path().trim_end_matches('/').to_owned();
+        base.set_path(&path);
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|_| FacilitatorUrlError::Client)?;
+        Ok(Self { http, base, authorization: None })
+    }
+
+    /// Sends `value` as `Authorization` with every request.
+    pub fn with_authorization(mut self, value: impl Into<String>) -> Self {
+        self.authorization = Some(value.into());
+        self
+    }
+
+    async fn ask<T>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        read: impl Fn(&[u8]) -> Result<T, ParseError>,
+        is_refusal: impl Fn(&T) -> bool,
+    ) -> Result<T, FacilitatorError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        let mut request = self.http.request(method, url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let response = request.send().await.map_err(failure)?;
+        let status = response.status();
+        let body = read_body(response, limits::MESSAGE_BYTES).await?;
+        match read(&body) {
+            // Some facilitators refuse with another status and the usual answer; none agrees so.
+            Ok(answer) if status.is_success() || is_refusal(&answer) => Ok(answer),
+            Err(error) if status.is_success() => Err(FacilitatorError::BadAnswer(error)),
+            _ => Err(FacilitatorError::Status(status.as_u16())),
+        }
+    }
+
+    fn request(request: &VerifyRequest) -> Result<Option<String>, FacilitatorError> {
+        // Only a v1 offer on a network without a v1 name cannot be written.
+        let json = request.to_json();
+        json.map(Some).map_err(|_| FacilitatorError::BadAnswer(ParseError::InvalidNetwork))
+    }
+}
+
+impl fmt::Debug for RemoteFacilitator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteFacilitator")
+            .field("host", &self.base.host_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Facilitator for RemoteFacilitator {
+    async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
+        let body = Self::request(request)?;
+        self.ask(Method::POST, "verify", body, VerifyResponse::from_json, |answer| !answer.is_valid)
+            .await
+    }
+
+    async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
+        let body = Self::request(request)?;
+        self.ask(Method::POST, "settle", body, SettleResponse::from_json, |answer| !answer.success)
+            .await
+    }
+
+    async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
+        self.ask(Method::GET, "supported", None, SupportedResponse::from_json, |_| false).await
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}
+
+fn failure(error: reqwest::Error) -> FacilitatorError {
+    if error.is_timeout() { FacilitatorError::TimedOut } else { FacilitatorError::Unreachable }
+}
+
+/// The whole body, or an error if it is longer than `most`.
+async fn read_body(
+    mut response: reqwest::Response,
+    most: usize,
+) -> Result<Vec<u8>, FacilitatorError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > most {
+            return Err(FacilitatorError::BadAnswer(ParseError::TooLong));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,20 @@
+#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod buyer;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod clock;
+pub mod facilitator;
+pub mod ledger;
+pub mod message;
+pub mod seller;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod store;
+pub mod transport;
+
+pub use clock::{Clock, SystemClock};
+pub use x402_core as core;
+pub use x402_evm as evm;

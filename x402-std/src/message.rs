@@ -1,0 +1,703 @@
+//! Owned forms of the messages: to keep, queue, log and send.
+//!
+//! Reading goes through the core's strict parser and writing through its encoder, also under
+//! serde, so there is one idea of what a message is. Serde works with `serde_json` only, because
+//! open objects are kept byte for byte.
+//!
+//! ```
+//! use x402_std::message::PaymentRequirements;
+//! let json = r#"{"scheme":"exact","network":"eip155:1328","amount":"10000","asset":"0x4fCF1784B31630811181f670Aea7A7bEF803eaED","payTo":"0x90F79bf6EB2c4f870365E785982E1f101E93b906","maxTimeoutSeconds":60,"extra":{"name":"USDC","version":"2"}}"#;
+//! let offer: PaymentRequirements = serde_json::from_str(json)?;
+//! assert_eq!(offer.amount.to_string(), "10000");
+//! assert_eq!(serde_json::to_string(&offer)?, json);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use x402_core::json::{JsonStr, Members, RawJson, Writer};
+use x402_core::wire::{self, List, Message};
+use x402_core::{Amount, EncodeError, Network, ParseError, Version, base64};
+
+/// A JSON value, checked once and kept as it was written. `Debug` shows only its length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Box<str>);
+
+impl Json {
+    /// Checks and takes a JSON text.
+    ///
+    /// # Errors
+    /// [`ParseError`].
+    pub fn parse(json: impl Into<Box<str>>) -> Result<Self, ParseError> {
+        let json = json.into();
+        RawJson::parse(json.as_bytes())?;
+        Ok(Self(json))
+    }
+
+    /// From any value that serde can write as JSON.
+    ///
+    /// # Errors
+    /// [`ParseError::InvalidPayload`] if it cannot, or another if the text is refused.
+    pub fn of(value: &impl Serialize) -> Result<Self, ParseError> {
+        Self::parse(serde_json::to_string(value).map_err(|_| ParseError::InvalidPayload)?)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value as the core sees it.
+    pub fn raw(&self) -> RawJson<'_> {
+        RawJson::parse(self.0.as_bytes()).expect("checked when made")
+    }
+}
+
+impl From<RawJson<'_>> for Json {
+    fn from(raw: RawJson<'_>) -> Self {
+        Self(raw.as_str().into())
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.raw().fmt(f)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        raw_value(self.0.to_string())?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::parse(raw.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+fn raw_value<E: serde::ser::Error>(json: String) -> Result<Box<RawValue>, E> {
+    RawValue::from_string(json).map_err(E::custom)
+}
+
+/// Reading and writing that every owned message shares.
+macro_rules! owned {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// Reads the message from JSON.
+            ///
+            /// # Errors
+            /// [`ParseError`].
+            pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
+                wire::$name::parse(json).map(|view| Self::from(&view))
+            }
+
+            /// Reads the message from a base64 header value.
+            ///
+            /// # Errors
+            /// [`ParseError`].
+            pub fn from_header(header: &[u8]) -> Result<Self, ParseError> {
+                Self::from_json(&decode_header(header)?)
+            }
+
+            /// The message as JSON.
+            ///
+            /// # Errors
+            /// [`EncodeError::NoV1Name`] for a v1 message on a network that v1 has no name for.
+            pub fn to_json(&self) -> Result<String, EncodeError> {
+                self.with_view(|view| to_json(view))
+            }
+
+            /// The message as a base64 header value.
+            ///
+            /// # Errors
+            /// As [`Self::to_json`].
+            pub fn to_header(&self) -> Result<String, EncodeError> {
+                self.with_view(|view| to_header(view))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let json = self.to_json().map_err(serde::ser::Error::custom)?;
+                raw_value(json)?.serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let raw = Box::<RawValue>::deserialize(deserializer)?;
+                Self::from_json(raw.get().as_bytes()).map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+owned!(
+    PaymentRequired,
+    PaymentRequirements,
+    ResourceInfo,
+    PaymentPayload,
+    VerifyRequest,
+    VerifyResponse,
+    SettleResponse,
+    SupportedResponse,
+    SupportedKind
+);
+
+/// A borrowed message as a JSON text.
+///
+/// # Errors
+/// [`EncodeError::NoV1Name`].
+pub fn to_json<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
+    let mut out = vec![0; message.encoded_len()?];
+    message.encode(&mut out)?;
+    Ok(String::from_utf8(out).expect("written from text"))
+}
+
+/// A borrowed message as a base64 header value.
+///
+/// # Errors
+/// [`EncodeError::NoV1Name`].
+pub fn to_header<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
+    let mut out = vec![0; message.header_len()?];
+    message.encode_header(&mut out)?;
+    Ok(String::from_utf8(out).expect("base64 is ASCII"))
+}
+
+/// A text, such as a message that is JSON already, as a base64 header value.
+pub fn encode_header(json: &[u8]) -> String {
+    let mut out = vec![0; base64::encoded_len(json.len())];
+    base64::encode(json, &mut out).expect("the buffer is long enough");
+    String::from_utf8(out).expect("base64 is ASCII")
+}
+
+/// The JSON text of a header value.
+///
+/// # Errors
+/// [`ParseError`].
+pub fn decode_header(header: &[u8]) -> Result<Vec<u8>, ParseError> {
+    let mut scratch = vec![0; base64::decoded_len(header.len())];
+    let len = base64::decode(header, &mut scratch)?.len();
+    scratch.truncate(len);
+    Ok(scratch)
+}
+
+/// The challenge. See [`wire::PaymentRequired`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaymentRequired {
+    /// Version it is written in.
+    pub x402_version: Version,
+    /// Why payment is asked for.
+    pub error: Option<String>,
+    /// What is for sale.
+    pub resource: Option<ResourceInfo>,
+    /// The offers.
+    pub accepts: Vec<PaymentRequirements>,
+    /// Extensions, an object.
+    pub extensions: Option<Json>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+impl PaymentRequired {
+    /// Lends the message in the core's form.
+    pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentRequired<'_>) -> T) -> T {
+        let accepts: Vec<_> = self.accepts.iter().map(PaymentRequirements::view).collect();
+        use_it(&wire::PaymentRequired {
+            x402_version: self.x402_version,
+            error: text(&self.error),
+            resource: self.resource.as_ref().map(ResourceInfo::view),
+            accepts: List::from(&accepts[..]),
+            extensions: raw(&self.extensions),
+            other: members(&self.other),
+        })
+    }
+}
+
+impl From<&wire::PaymentRequired<'_>> for PaymentRequired {
+    fn from(view: &wire::PaymentRequired<'_>) -> Self {
+        Self {
+            x402_version: view.x402_version,
+            error: owned_text(view.error),
+            resource: view.resource.as_ref().map(ResourceInfo::from),
+            accepts: view.accepts.iter().map(|offer| (&offer).into()).collect(),
+            extensions: view.extensions.map(Json::from),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// One offer. See [`wire::PaymentRequirements`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaymentRequirements {
+    /// Payment scheme.
+    pub scheme: String,
+    /// Network, in either version's spelling.
+    pub network: String,
+    /// Price in the token's smallest unit.
+    pub amount: Amount,
+    /// The token.
+    pub asset: String,
+    /// Who is paid.
+    pub pay_to: String,
+    /// Seconds from challenge to settlement.
+    pub max_timeout_seconds: u64,
+    /// What the scheme needs besides, an object.
+    pub extra: Option<Json>,
+    /// What a v1 offer says of the resource.
+    pub v1: Option<V1Details>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+/// The parts of a v1 offer that v2 moved out of it. See [`wire::V1Details`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct V1Details {
+    /// Where the resource is.
+    pub resource: String,
+    /// What it is.
+    pub description: Option<String>,
+    /// Media type of the answer.
+    pub mime_type: Option<String>,
+    /// JSON schema of request and answer.
+    pub output_schema: Option<Json>,
+}
+
+impl PaymentRequirements {
+    /// The core's form.
+    ///
+    /// # Panics
+    /// If `network` was set to something that is no network at all.
+    pub fn view(&self) -> wire::PaymentRequirements<'_> {
+        wire::PaymentRequirements {
+            scheme: self.scheme.as_str().into(),
+            network: Network::parse(&self.network).expect("a network"),
+            amount: self.amount,
+            asset: self.asset.as_str().into(),
+            pay_to: self.pay_to.as_str().into(),
+            max_timeout_seconds: self.max_timeout_seconds,
+            extra: raw(&self.extra),
+            v1: self.v1.as_ref().map(|v1| wire::V1Details {
+                resource: v1.resource.as_str().into(),
+                description: text(&v1.description),
+                mime_type: text(&v1.mime_type),
+                output_schema: raw(&v1.output_schema),
+            }),
+            other: members(&self.other),
+        }
+    }
+
+    fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentRequirements<'_>) -> T) -> T {
+        use_it(&self.view())
+    }
+}
+
+impl From<&wire::PaymentRequirements<'_>> for PaymentRequirements {
+    fn from(view: &wire::PaymentRequirements<'_>) -> Self {
+        Self {
+            scheme: view.scheme.to_string(),
+            network: view.network.to_string(),
+            amount: view.amount,
+            asset: view.asset.to_string(),
+            pay_to: view.pay_to.to_string(),
+            max_timeout_seconds: view.max_timeout_seconds,
+            extra: view.extra.map(Json::from),
+            v1: view.v1.map(|v1| V1Details {
+                resource: v1.resource.to_string(),
+                description: owned_text(v1.description),
+                mime_type: owned_text(v1.mime_type),
+                output_schema: v1.output_schema.map(Json::from),
+            }),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// What is being sold. See [`wire::ResourceInfo`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResourceInfo {
+    /// Where the resource is.
+    pub url: String,
+    /// What it is.
+    pub description: Option<String>,
+    /// Media type of the answer.
+    pub mime_type: Option<String>,
+    /// Name of the service.
+    pub service_name: Option<String>,
+    /// Topics, an array of strings.
+    pub tags: Option<Json>,
+    /// URL of an icon.
+    pub icon_url: Option<String>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+impl ResourceInfo {
+    /// The core's form.
+    pub fn view(&self) -> wire::ResourceInfo<'_> {
+        wire::ResourceInfo {
+            url: self.url.as_str().into(),
+            description: text(&self.description),
+            mime_type: text(&self.mime_type),
+            service_name: text(&self.service_name),
+            tags: raw(&self.tags),
+            icon_url: text(&self.icon_url),
+            other: members(&self.other),
+        }
+    }
+
+    fn with_view<T>(&self, use_it: impl FnOnce(&wire::ResourceInfo<'_>) -> T) -> T {
+        use_it(&self.view())
+    }
+}
+
+impl From<&wire::ResourceInfo<'_>> for ResourceInfo {
+    fn from(view: &wire::ResourceInfo<'_>) -> Self {
+        Self {
+            url: view.url.to_string(),
+            description: owned_text(view.description),
+            mime_type: owned_text(view.mime_type),
+            service_name: owned_text(view.service_name),
+            tags: view.tags.map(Json::from),
+            icon_url: owned_text(view.icon_url),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// The payment. See [`wire::PaymentPayload`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaymentPayload {
+    /// What is being bought.
+    pub resource: Option<ResourceInfo>,
+    /// The accepted offer; decides the version.
+    pub accepted: Accepted,
+    /// The scheme's own data, an object.
+    pub payload: Json,
+    /// Extensions, an object.
+    pub extensions: Option<Json>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+/// What a payment says of the offer it accepts. See [`wire::Accepted`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Accepted {
+    /// v1 names scheme and network only.
+    V1 {
+        /// Payment scheme.
+        scheme: String,
+        /// Network name.
+        network: String,
+    },
+    /// v2 repeats the whole offer.
+    V2(Box<PaymentRequirements>),
+}
+
+impl PaymentPayload {
+    /// The core's form.
+    ///
+    /// # Panics
+    /// If a `network` was set to something that is no network at all.
+    pub fn view(&self) -> wire::PaymentPayload<'_> {
+        wire::PaymentPayload {
+            resource: self.resource.as_ref().map(ResourceInfo::view),
+            accepted: match &self.accepted {
+                Accepted::V1 { scheme, network } => wire::Accepted::V1 {
+                    scheme: scheme.as_str().into(),
+                    network: Network::parse(network).expect("a network"),
+                },
+                Accepted::V2(offer) => wire::Accepted::V2(offer.view()),
+            },
+            payload: self.payload.raw(),
+            extensions: raw(&self.extensions),
+            other: members(&self.other),
+        }
+    }
+
+    fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentPayload<'_>) -> T) -> T {
+        use_it(&self.view())
+    }
+}
+
+impl From<&wire::PaymentPayload<'_>> for PaymentPayload {
+    fn from(view: &wire::PaymentPayload<'_>) -> Self {
+        Self {
+            resource: view.resource.as_ref().map(ResourceInfo::from),
+            accepted: match &view.accepted {
+                wire::Accepted::V1 { scheme, network } => {
+                    Accepted::V1 { scheme: scheme.to_string(), network: network.to_string() }
+                }
+                wire::Accepted::V2(offer) => Accepted::V2(Box::new(offer.into())),
+            },
+            payload: view.payload.into(),
+            extensions: view.extensions.map(Json::from),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// What a server asks of a facilitator. See [`wire::VerifyRequest`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifyRequest {
+    /// The payment, as the buyer sent it.
+    pub payment_payload: PaymentPayload,
+    /// The offer, as the server made it.
+    pub payment_requirements: PaymentRequirements,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+/// `/settle` takes what `/verify` takes.
+pub type SettleRequest = VerifyRequest;
+
+impl VerifyRequest {
+    /// The core's form.
+    ///
+    /// # Panics
+    /// If a `network` was set to something that is no network at all.
+    pub fn view(&self) -> wire::VerifyRequest<'_> {
+        wire::VerifyRequest {
+            payment_payload: self.payment_payload.view(),
+            payment_requirements: self.payment_requirements.view(),
+            other: members(&self.other),
+        }
+    }
+
+    fn with_view<T>(&self, use_it: impl FnOnce(&wire::VerifyRequest<'_>) -> T) -> T {
+        use_it(&self.view())
+    }
+}
+
+impl From<&wire::VerifyRequest<'_>> for VerifyRequest {
+    fn from(view: &wire::VerifyRequest<'_>) -> Self {
+        Self {
+            payment_payload: (&view.payment_payload).into(),
+            payment_requirements: (&view.payment_requirements).into(),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// Answer to `/verify`. See [`wire::VerifyResponse`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VerifyResponse {
+    /// Whether the payment may be settled.
+    pub is_valid: bool,
+    /// Reason code of a refusal.
+    pub invalid_reason: Option<String>,
+    /// Explanation of a refusal.
+    pub invalid_message: Option<String>,
+    /// Address of the payer.
+    pub payer: Option<String>,
+    /// Extensions, an object.
+    pub extensions: Option<Json>,
+    /// What the scheme adds, an object.
+    pub extra: Option<Json>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+impl VerifyResponse {
+    fn with_view<T>(&self, use_it: impl FnOnce(&wire::VerifyResponse<'_>) -> T) -> T {
+        use_it(&wire::VerifyResponse {
+            is_valid: self.is_valid,
+            invalid_reason: text(&self.invalid_reason),
+            invalid_message: text(&self.invalid_message),
+            payer: text(&self.payer),
+            extensions: raw(&self.extensions),
+            extra: raw(&self.extra),
+            other: members(&self.other),
+        })
+    }
+}
+
+impl From<&wire::VerifyResponse<'_>> for VerifyResponse {
+    fn from(view: &wire::VerifyResponse<'_>) -> Self {
+        Self {
+            is_valid: view.is_valid,
+            invalid_reason: owned_text(view.invalid_reason),
+            invalid_message: owned_text(view.invalid_message),
+            payer: owned_text(view.payer),
+            extensions: view.extensions.map(Json::from),
+            extra: view.extra.map(Json::from),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// Answer to `/settle`, and the receipt. See [`wire::SettleResponse`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SettleResponse {
+    /// Whether the payment was made.
+    pub success: bool,
+    /// Reason code of a failure.
+    pub error_reason: Option<String>,
+    /// Explanation of a failure.
+    pub error_message: Option<String>,
+    /// Address of the payer.
+    pub payer: Option<String>,
+    /// Transaction id; empty if nothing was broadcast.
+    pub transaction: String,
+    /// Network it was made on.
+    pub network: String,
+    /// The amount actually moved, where the scheme lets it differ.
+    pub amount: Option<Amount>,
+    /// Extensions, an object.
+    pub extensions: Option<Json>,
+    /// What the scheme adds, an object.
+    pub extra: Option<Json>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+impl SettleResponse {
+    /// Lends the message in the core's form.
+    pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::SettleResponse<'_>) -> T) -> T {
+        use_it(&wire::SettleResponse {
+            success: self.success,
+            error_reason: text(&self.error_reason),
+            error_message: text(&self.error_message),
+            payer: text(&self.payer),
+            transaction: self.transaction.as_str().into(),
+            network: self.network.as_str().into(),
+            amount: self.amount,
+            extensions: raw(&self.extensions),
+            extra: raw(&self.extra),
+            other: members(&self.other),
+        })
+    }
+}
+
+impl From<&wire::SettleResponse<'_>> for SettleResponse {
+    fn from(view: &wire::SettleResponse<'_>) -> Self {
+        Self {
+            success: view.success,
+            error_reason: owned_text(view.error_reason),
+            error_message: owned_text(view.error_message),
+            payer: owned_text(view.payer),
+            transaction: view.transaction.to_string(),
+            network: view.network.to_string(),
+            amount: view.amount,
+            extensions: view.extensions.map(Json::from),
+            extra: view.extra.map(Json::from),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// What a facilitator supports. See [`wire::SupportedResponse`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SupportedResponse {
+    /// Pairs of scheme and network.
+    pub kinds: Vec<SupportedKind>,
+    /// Names of extensions, an array of strings.
+    pub extensions: Option<Json>,
+    /// Signer addresses by CAIP-2 pattern, an object of arrays of strings.
+    pub signers: Option<Json>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+impl SupportedResponse {
+    fn with_view<T>(&self, use_it: impl FnOnce(&wire::SupportedResponse<'_>) -> T) -> T {
+        let kinds: Vec<_> = self.kinds.iter().map(SupportedKind::view).collect();
+        use_it(&wire::SupportedResponse {
+            kinds: List::from(&kinds[..]),
+            extensions: raw(&self.extensions),
+            signers: raw(&self.signers),
+            other: members(&self.other),
+        })
+    }
+}
+
+impl From<&wire::SupportedResponse<'_>> for SupportedResponse {
+    fn from(view: &wire::SupportedResponse<'_>) -> Self {
+        Self {
+            kinds: view.kinds.iter().map(|kind| (&kind).into()).collect(),
+            extensions: view.extensions.map(Json::from),
+            signers: view.signers.map(Json::from),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+/// A scheme on a network, in a version. See [`wire::SupportedKind`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SupportedKind {
+    /// Version of the protocol.
+    pub x402_version: Version,
+    /// Payment scheme.
+    pub scheme: String,
+    /// Network, in the version's spelling.
+    pub network: String,
+    /// What an offer of this kind must carry, an object.
+    pub extra: Option<Json>,
+    /// Keys that the specification does not name, an object.
+    pub other: Option<Json>,
+}
+
+impl SupportedKind {
+    /// The core's form.
+    ///
+    /// # Panics
+    /// If `network` was set to something that is no network at all.
+    pub fn view(&self) -> wire::SupportedKind<'_> {
+        wire::SupportedKind {
+            x402_version: self.x402_version,
+            scheme: self.scheme.as_str().into(),
+            network: Network::parse(&self.network).expect("a network"),
+            extra: raw(&self.extra),
+            other: members(&self.other),
+        }
+    }
+
+    fn with_view<T>(&self, use_it: impl FnOnce(&wire::SupportedKind<'_>) -> T) -> T {
+        use_it(&self.view())
+    }
+}
+
+impl From<&wire::SupportedKind<'_>> for SupportedKind {
+    fn from(view: &wire::SupportedKind<'_>) -> Self {
+        Self {
+            x402_version: view.x402_version,
+            scheme: view.scheme.to_string(),
+            network: view.network.to_string(),
+            extra: view.extra.map(Json::from),
+            other: owned_members(view.other),
+        }
+    }
+}
+
+fn text(text: &Option<String>) -> Option<JsonStr<'_>> {
+    text.as_deref().map(JsonStr::new)
+}
+
+fn owned_text(text: Option<JsonStr<'_>>) -> Option<String> {
+    text.map(|text| text.to_string())
+}
+
+fn raw(json: &Option<Json>) -> Option<RawJson<'_>> {
+    json.as_ref().map(Json::raw)
+}
+
+fn members(json: &Option<Json>) -> Members<'_> {
+    raw(json).map_or(Members::EMPTY, RawJson::members)
+}
+
+fn owned_members(members: Members<'_>) -> Option<Json> {
+    { members }.next()?;
+    let write = |out: &mut [u8]| {
+        let mut writer = Writer::json(out);
+        writer.object_of(members);
+        writer.needed()
+    };
+    let mut out = vec![0; write(&mut []).ok()?];
+    write(&mut out).ok()?;
+    Some(Json(String::from_utf8(out).expect("written from text").into()))
+}

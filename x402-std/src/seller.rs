@@ -1,0 +1,383 @@
+//! Selling, whatever the transport: admit a payment, settle it once, give the receipt.
+
+use std::fmt;
+
+use x402_core::buyer::Flow;
+use x402_core::claim::{ClaimState, Presented, Transaction};
+use x402_core::crypto::secp256k1::K256;
+use x402_core::gate::Verified;
+use x402_core::{Money, Network, ParseError, Payment, Reason, Retry, Version, seller};
+use x402_evm::{Address, Eip3009Payment, ExactEvm, assets};
+
+use crate::clock::{Clock, SystemClock};
+use crate::facilitator::{Facilitator, FacilitatorError};
+use crate::message::{
+    Json, PaymentRequirements, ResourceInfo, SettleResponse, VerifyRequest, to_json,
+};
+use crate::store::{ClaimStore, MemoryStore, StoreError};
+
+/// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
+pub const MAX_TIMEOUT_SECONDS: u64 = 300;
+
+/// What is sold by one request, and for what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// The resource. An empty `url` is filled in by the transport.
+    pub resource: ResourceInfo,
+    /// The offers, in the order the seller likes them.
+    pub accepts: Vec<PaymentRequirements>,
+    /// Extensions announced, an object.
+    pub extensions: Option<Json>,
+}
+
+impl Terms {
+    /// One or more offers for a resource that describes itself.
+    pub fn new(accepts: impl IntoIterator<Item = PaymentRequirements>) -> Self {
+        let accepts = accepts.into_iter().collect();
+        Self { resource: ResourceInfo::default(), accepts, extensions: None }
+    }
+
+    /// Says what is sold.
+    pub fn described(
+        mut self,
+        description: impl Into<String>,
+        mime_type: impl Into<String>,
+    ) -> Self {
+        self.resource.description = Some(description.into());
+        self.resource.mime_type = Some(mime_type.into());
+        self
+    }
+
+    fn with_seller<T>(&self, use_it: impl FnOnce(seller::Seller<'_>) -> T) -> T {
+        let accepts: Vec<_> = self.accepts.iter().map(PaymentRequirements::view).collect();
+        use_it(seller::Seller {
+            resource: self.resource.view(),
+            accepts: &accepts,
+            extensions: self.extensions.as_ref().map(Json::raw),
+        })
+    }
+
+    /// The challenge as JSON.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidPaymentRequirements`] if a v1 challenge is asked for and v1 has no name
+    /// for a network.
+    pub fn challenge(&self, version: Version, error: &str) -> Result<String, Reason> {
+        let written = self.with_seller(|seller| to_json(&seller.challenge(version, error)));
+        written.map_err(|_| Reason::InvalidPaymentRequirements)
+    }
+}
+
+impl From<PaymentRequirements> for Terms {
+    fn from(offer: PaymentRequirements) -> Self {
+        Self::new([offer])
+    }
+}
+
+/// Why an offer cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfferError {
+    /// Not an EVM network, as CAIP-2 id or v1 name.
+    Network,
+    /// No EIP-3009 token is known on this network: build the offer by hand.
+    NoKnownAsset,
+    /// The payee is not an address.
+    PayTo,
+    /// The price is not an amount of money above zero that the token can express.
+    Price(ParseError),
+}
+
+impl fmt::Display for OfferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network => f.write_str("not an EVM network"),
+            Self::NoKnownAsset => f.write_str("no known EIP-3009 token on this network"),
+            Self::PayTo => f.write_str("payee is not an EVM address"),
+            Self::Price(error) => write!(f, "price: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OfferError {}
+
+/// An offer of the scheme `exact` in the network's default stablecoin.
+///
+/// ```
+/// let offer = x402_std::seller::exact(
+///     "eip155:1328",
+///     "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+///     "$0.01",
+/// )?;
+/// assert_eq!(offer.amount.to_string(), "10000");
+/// assert_eq!(offer.asset, "0x4fCF1784B31630811181f670Aea7A7bEF803eaED");
+/// # Ok::<(), x402_std::seller::OfferError>(())
+/// ```
+///
+/// # Errors
+/// [`OfferError`].
+pub fn exact(network: &str, pay_to: &str, price: &str) -> Result<PaymentRequirements, OfferError> {
+    let network =
+        Network::parse(network).ok().and_then(Network::caip2).ok_or(OfferError::Network)?;
+    let chain_id = network.eip155().ok_or(OfferError::Network)?;
+    let asset = assets::default_of(chain_id)
+        .filter(|asset| asset.transfer_method == assets::AssetTransferMethod::Eip3009)
+        .ok_or(OfferError::NoKnownAsset)?;
+    let price = Money::parse(price).and_then(|money| money.to_units(asset.decimals));
+    let amount = price.map_err(OfferError::Price)?;
+    if amount.is_zero() {
+        return Err(OfferError::Price(ParseError::InvalidMoney));
+    }
+    let extra = serde_json::json!({ "name": asset.name, "version": asset.version });
+    Ok(PaymentRequirements {
+        scheme: "exact".into(),
+        network: network.to_string(),
+        amount,
+        asset: asset.address.to_string(),
+        pay_to: Address::parse(pay_to).ok_or(OfferError::PayTo)?.to_string(),
+        max_timeout_seconds: MAX_TIMEOUT_SECONDS,
+        extra: Json::of(&extra).ok(),
+        v1: None,
+        other: None,
+    })
+}
+
+/// Sells for any number of resources: checks payments, claims them, and has them settled.
+///
+/// A payment is claimed before anything is done for it and served at most once by all who share
+/// the store. What may have been sent and is not certain keeps its claim; the buyer is told
+/// `settlement_pending` and may present the same payment again.
+#[derive(Debug)]
+pub struct Seller<F, S = MemoryStore, C = SystemClock> {
+    scheme: ExactEvm<K256>,
+    facilitator: F,
+    store: S,
+    clock: C,
+}
+
+impl<F: Facilitator> Seller<F> {
+    /// With a facilitator, claims in memory and the system's clock.
+    pub fn new(facilitator: F) -> Self {
+        Self::with(facilitator, MemoryStore::default(), SystemClock)
+    }
+}
+
+/// A payment that was checked and claimed, and awaits settlement.
+///
+/// It must be given to [`Seller::settle`] or [`Seller::release`]: a dropped one stays claimed
+/// until the payment expires.
+#[derive(Debug)]
+#[must_use]
+pub struct Admission {
+    request: VerifyRequest,
+    verified: Verified<Eip3009Payment>,
+    version: Version,
+    flow: Flow,
+    state: ClaimState,
+}
+
+impl Admission {
+    /// When to settle: with [`Flow::Upfront`] before anything is done for the payment.
+    pub const fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// The version the payment is made in, which the receipt must be given in.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The payment.
+    pub const fn payment(&self) -> &Eip3009Payment {
+        self.verified.payment()
+    }
+
+    /// The offer that is paid.
+    pub const fn requirements(&self) -> &PaymentRequirements {
+        &self.request.payment_requirements
+    }
+}
+
+/// A payment that is not served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// HTTP status to answer with.
+    pub status: u16,
+    /// What was wrong with a payment that could not be read.
+    pub malformed: Option<ParseError>,
+    /// The receipt of a settlement that failed or is not certain.
+    pub receipt: Option<Box<SettleResponse>>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, status: reason.status(), malformed: None, receipt: None }
+    }
+}
+
+impl From<ParseError> for Refusal {
+    fn from(error: ParseError) -> Self {
+        Self { malformed: Some(error), status: 400, ..error.reason().into() }
+    }
+}
+
+impl From<FacilitatorError> for Refusal {
+    fn from(error: FacilitatorError) -> Self {
+        error.reason().into()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => Reason::DuplicateSettlement.into(),
+            StoreError::Full | StoreError::Unavailable => Reason::Busy.into(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)?;
+        self.malformed.map_or(Ok(()), |error| write!(f, ": {error}"))
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl<F, S, C> Seller<F, S, C>
+where
+    F: Facilitator,
+    S: ClaimStore,
+    C: Clock,
+{
+    /// With a facilitator, a claim store and a clock.
+    pub fn with(facilitator: F, store: S, clock: C) -> Self {
+        Self { scheme: ExactEvm::default(), facilitator, store, clock }
+    }
+
+    /// Checks a payment, given as JSON in `version`, against the terms, claims it, and (unless it
+    /// is settled first) asks the facilitator whether it would settle.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the claim is given back then.
+    pub async fn admit(
+        &self,
+        terms: &Terms,
+        version: Version,
+        payment: &[u8],
+    ) -> Result<Admission, Refusal> {
+        let now = self.clock.now();
+        let (request, verified, flow) = terms.with_seller(|seller| {
+            let payload = seller::Seller::read(version, payment)?;
+            let admitted = seller.admit(&self.scheme, &payload, now)?;
+            let flow =
+                Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
+            Ok::<_, Refusal>((VerifyRequest::from(&admitted.request()), admitted.verified, flow))
+        })?;
+        let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
+        let mut admission =
+            Admission { request, verified, version, flow, state: ClaimState::Claimed };
+        match self.store.present(key, expires_at, now).await? {
+            Presented::New => {}
+            // Sent earlier, outcome unknown: find out before anything is done for it again.
+            Presented::Known(state @ ClaimState::Broadcast(_)) => {
+                (admission.flow, admission.state) = (Flow::Upfront, state);
+                return Ok(admission);
+            }
+            Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
+            Presented::Known(_) => return Err(Reason::DuplicateSettlement.into()),
+        }
+        if flow == Flow::Authorization
+            && let Err(refusal) = self.ask_verify(&admission).await
+        {
+            self.release(admission).await;
+            return Err(refusal);
+        }
+        Ok(admission)
+    }
+
+    async fn ask_verify(&self, admission: &Admission) -> Result<(), Refusal> {
+        let answer = self.facilitator.verify(&admission.request).await?;
+        if answer.is_valid {
+            return Ok(());
+        }
+        let reason = answer.invalid_reason.as_deref().and_then(Reason::parse);
+        Err(reason.unwrap_or(Reason::UnexpectedVerifyError).into())
+    }
+
+    /// Gives a payment back unused: nothing was sent, and it may be presented again.
+    pub async fn release(&self, admission: Admission) {
+        if admission.state == ClaimState::Claimed
+            && let Err(error) = self.store.release(admission.verified.payment().claim_key()).await
+        {
+            tracing::warn!(%error, "claim not released; it ends when the payment expires");
+        }
+    }
+
+    /// Settles the payment, and gives the receipt.
+    ///
+    /// # Errors
+    /// [`Refusal`] with a receipt: the resource must not be served.
+    pub async fn settle(&self, admission: Admission) -> Result<SettleResponse, Refusal> {
+        let key = admission.verified.payment().claim_key();
+        let mut state = admission.state.clone();
+        if state == ClaimState::Claimed {
+            let sending = ClaimState::Broadcast(Transaction::new());
+            self.store.advance(key, &state, sending.clone()).await?;
+            state = sending;
+        }
+        let resumed = admission.state != ClaimState::Claimed;
+        let mut answer = self.facilitator.settle(&admission.request).await;
+        if let Ok(first) = &answer
+            && reason_of(first) == Some(Reason::SettlementPending)
+            && !first.transaction.is_empty()
+        {
+            answer = self.facilitator.settle(&admission.request).await;
+        }
+        let receipt = match answer {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                tracing::warn!(%error, "settlement unclear; its claim is kept");
+                return Err(admission.unclear(Transaction::new(), error.reason().status()));
+            }
+        };
+        let transaction = Transaction::try_from(receipt.transaction.as_str()).unwrap_or_default();
+        if receipt.success && !transaction.is_empty() {
+            self.store.advance(key, &state, ClaimState::Settled(transaction)).await?;
+            return Ok(receipt);
+        }
+        let reason = reason_of(&receipt).unwrap_or(Reason::UnexpectedSettleError);
+        // "Used already" of what this seller may itself have sent earlier says nothing certain.
+        if receipt.success || resumed || reason.retry() == Retry::SameAgain {
+            let sent = ClaimState::Broadcast(transaction.clone());
+            if state.may_become(&sent) {
+                self.store.advance(key, &state, sent).await?;
+            }
+            let status = Reason::SettlementPending.status();
+            return Err(admission.unclear(transaction, status));
+        }
+        self.store.advance(key, &state, ClaimState::Failed(reason)).await?;
+        Err(Refusal { receipt: Some(Box::new(receipt)), ..reason.into() })
+    }
+}
+
+impl Admission {
+    /// The answer to a payment whose settlement is not certain.
+    fn unclear(&self, transaction: Transaction, status: u16) -> Refusal {
+        let reason = Reason::SettlementPending;
+        let receipt = SettleResponse {
+            error_reason: Some(reason.as_str().into()),
+            payer: Some(self.payment().authorization.from.to_string()),
+            transaction: transaction.as_str().into(),
+            network: self.request.view().payment_payload.network().to_string(),
+            ..SettleResponse::default()
+        };
+        Refusal { status, receipt: Some(Box::new(receipt)), ..reason.into() }
+    }
+}
+
+fn reason_of(receipt: &SettleResponse) -> Option<Reason> {
+    receipt.error_reason.as_deref().and_then(Reason::parse)
+}

@@ -1,0 +1,440 @@
+//! A tower layer that puts a price on a route.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use axum::{Router, routing::get};
+//! use x402_std::facilitator::RemoteFacilitator;
+//! use x402_std::seller::{Seller, exact};
+//! use x402_std::server::Charge;
+//!
+//! let facilitator = RemoteFacilitator::new("https://facilitator.example.com")?;
+//! let seller = Arc::new(Seller::new(facilitator));
+//! let offer = exact("eip155:84532", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?;
+//! let app: Router = Router::new()
+//!     .route("/weather", get(|| async { "sunny" }).layer(Charge::new(seller, offer)))
+//!     .route("/free", get(|| async { "hello" }));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The price hangs on the route, so whatever path reaches the handler passes it. A CORS preflight
+//! passes unpaid; every other method, `HEAD` among them, does not.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::http::header::{
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_TYPE,
+    HOST, ORIGIN,
+};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use tower::{Layer, Service};
+use x402_core::buyer::Flow;
+use x402_core::{ParseError, Version, http};
+
+use crate::clock::{Clock, SystemClock};
+use crate::facilitator::Facilitator;
+use crate::message::{SettleResponse, decode_header};
+use crate::seller::{Admission, Refusal, Seller, Terms};
+use crate::store::{ClaimStore, MemoryStore};
+
+/// Most bytes of a paid body that are withheld until settlement, unless set otherwise.
+pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
+
+/// The layer. It charges for every request to the service it wraps.
+pub struct Charge<F, S = MemoryStore, C = SystemClock>(Arc<Shared<F, S, C>>);
+
+struct Shared<F, S, C> {
+    seller: Arc<Seller<F, S, C>>,
+    price: Price,
+    body_limit: usize,
+    v1_body: bool,
+    base_url: Option<String>,
+}
+
+type Compute = dyn Fn(&Parts) -> Terms + Send + Sync;
+
+enum Price {
+    Fixed(Box<Terms>),
+    Computed(Box<Compute>),
+}
+
+impl<F, S, C> Clone for Charge<F, S, C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<F, S, C> fmt::Debug for Charge<F, S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Charge");
+        if let Price::Fixed(terms) = &self.0.price {
+            shown.field("terms", terms);
+        }
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl<F, S, C> Charge<F, S, C> {
+    /// The same terms for every request.
+    pub fn new(seller: Arc<Seller<F, S, C>>, terms: impl Into<Terms>) -> Self {
+        Self::priced(seller, Price::Fixed(Box::new(terms.into())))
+    }
+
+    /// Terms that depend on the request. They must come out the same for the request that is
+    /// answered with a challenge and for the one that pays.
+    pub fn computed(
+        seller: Arc<Seller<F, S, C>>,
+        terms: impl Fn(&Parts) -> Terms + Send + Sync + 'static,
+    ) -> Self {
+        Self::priced(seller, Price::Computed(Box::new(terms)))
+    }
+
+    fn priced(seller: Arc<Seller<F, S, C>>, price: Price) -> Self {
+        let (body_limit, v1_body, base_url) = (BODY_LIMIT, false, None);
+        Self(Arc::new(Shared { seller, price, body_limit, v1_body, base_url }))
+    }
+
+    fn set(self, set: impl FnOnce(&mut Shared<F, S, C>)) -> Self {
+        let mut shared = Arc::into_inner(self.0).expect("settings come before use");
+        set(&mut shared);
+        Self(Arc::new(shared))
+    }
+
+    /// Most bytes of a paid body that are withheld until settlement; a longer one is not sent and
+    /// not charged for. Offers with the flow `upfront` stream without a limit.
+    ///
+    /// # Panics
+    /// If the layer is in use already.
+    pub fn body_limit(self, bytes: usize) -> Self {
+        self.set(|shared| shared.body_limit = bytes)
+    }
+
+    /// Writes the challenge's body in version 1, for buyers that read only that; the header stays
+    /// version 2. Without this the body is the header's JSON.
+    ///
+    /// # Panics
+    /// If the layer is in use already.
+    pub fn v1_body(self) -> Self {
+        self.set(|shared| shared.v1_body = true)
+    }
+
+    /// Origin to name in challenges, such as `https://api.example.com`, instead of `http://` and
+    /// the request's `Host`.
+    ///
+    /// # Panics
+    /// If the layer is in use already.
+    pub fn base_url(self, origin: impl Into<String>) -> Self {
+        self.set(|shared| shared.base_url = Some(origin.into()))
+    }
+}
+
+impl<I, F, S, C> Layer<I> for Charge<F, S, C> {
+    type Service = Charged<I, F, S, C>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        Charged { inner, shared: Arc::clone(&self.0) }
+    }
+}
+
+/// A service that is charged for.
+pub struct Charged<I, F, S = MemoryStore, C = SystemClock> {
+    inner: I,
+    shared: Arc<Shared<F, S, C>>,
+}
+
+impl<I: Clone, F, S, C> Clone for Charged<I, F, S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<I, F, S, C> fmt::Debug for Charged<I, F, S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Charged")
+    }
+}
+
+/// The body of an answer: this layer's own or the handler's.
+pub type ChargedBody<B> = Either<Full<Bytes>, B>;
+
+impl<I, F, S, C, Q, B> Service<Request<Q>> for Charged<I, F, S, C>
+where
+    I: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
+    I::Future: Send,
+    I::Error: Send,
+    F: Facilitator + 'static,
+    S: ClaimStore + 'static,
+    C: Clock + 'static,
+    Q: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<ChargedBody<B>>;
+    type Error = I::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, I::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Q>) -> Self::Future {
+        // The clone has not been polled ready; the one that has must be called.
+        let ready = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, ready);
+        let sale = Sale { inner, shared: Arc::clone(&self.shared) };
+        Box::pin(sale.serve(request))
+    }
+}
+
+/// One request.
+struct Sale<I, F, S, C> {
+    inner: I,
+    shared: Arc<Shared<F, S, C>>,
+}
+
+impl<I, F, S, C> Sale<I, F, S, C>
+where
+    F: Facilitator + 'static,
+    S: ClaimStore + 'static,
+    C: Clock + 'static,
+{
+    async fn serve<Q, B>(
+        mut self,
+        request: Request<Q>,
+    ) -> Result<Response<ChargedBody<B>>, I::Error>
+    where
+        I: Service<Request<Q>, Response = Response<B>> + Send + 'static,
+        I::Future: Send,
+        I::Error: Send,
+        Q: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if is_preflight(request.method(), request.headers()) {
+            return Ok(self.inner.call(request).await?.map(Either::Right));
+        }
+        let (parts, body) = request.into_parts();
+        let terms = self.shared.terms(&parts);
+        let (version, payment) = match payment(&parts.headers) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(self.shared.challenge(&terms)),
+            Err(error) => return Ok(self.shared.refuse(&terms, Version::V2, error.into())),
+        };
+        // A buyer who hangs up must not leave a settlement half recorded: it runs to its end.
+        let request = Request::from_parts(parts, body);
+        let paid = tokio::spawn(self.serve_paid(request, terms, version, payment));
+        paid.await.unwrap_or_else(|_| Ok(error(StatusCode::INTERNAL_SERVER_ERROR)))
+    }
+
+    async fn serve_paid<Q, B>(
+        mut self,
+        request: Request<Q>,
+        terms: Terms,
+        version: Version,
+        payment: Vec<u8>,
+    ) -> Result<Response<ChargedBody<B>>, I::Error>
+    where
+        I: Service<Request<Q>, Response = Response<B>>,
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let seller = &self.shared.seller;
+        let refuse = |refusal| Ok(self.shared.refuse(&terms, version, refusal));
+        let admission = match seller.admit(&terms, version, &payment).await {
+            Ok(admission) => admission,
+            Err(refusal) => return refuse(refusal),
+        };
+        if admission.flow() == Flow::Upfront {
+            let receipt = match seller.settle(admission).await {
+                Ok(receipt) => receipt,
+                Err(refusal) => return refuse(refusal),
+            };
+            let mut response = self.inner.call(request).await?.map(Either::Right);
+            give_receipt(response.headers_mut(), version, &receipt);
+            return Ok(response);
+        }
+        let response = match self.inner.call(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                seller.release(admission).await;
+                return Err(error);
+            }
+        };
+        if response.status().is_client_error() || response.status().is_server_error() {
+            seller.release(admission).await;
+            return Ok(response.map(Either::Right));
+        }
+        Ok(self.shared.settle_then_send(admission, response, &terms).await)
+    }
+}
+
+impl<F, S, C> Shared<F, S, C>
+where
+    F: Facilitator,
+    S: ClaimStore,
+    C: Clock,
+{
+    /// Withholds the body until the payment is settled.
+    async fn settle_then_send<B>(
+        &self,
+        admission: Admission,
+        response: Response<B>,
+        terms: &Terms,
+    ) -> Response<ChargedBody<B>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (seller, version) = (&self.seller, admission.version());
+        let (parts, body) = response.into_parts();
+        let body = match Limited::new(body, self.body_limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                tracing::error!(%error, "paid body not sent and not charged for");
+                seller.release(admission).await;
+                return self::error(StatusCode::INTERNAL_SERVER_ERROR);
+            }
+        };
+        match seller.settle(admission).await {
+            Ok(receipt) => {
+                let mut response = Response::from_parts(parts, Either::Left(Full::new(body)));
+                give_receipt(response.headers_mut(), version, &receipt);
+                response
+            }
+            Err(refusal) => self.refuse(terms, version, refusal),
+        }
+    }
+}
+
+impl<F, S, C> Shared<F, S, C> {
+    fn terms(&self, parts: &Parts) -> Terms {
+        let mut terms = match &self.price {
+            Price::Fixed(terms) => Terms::clone(terms),
+            Price::Computed(compute) => compute(parts),
+        };
+        if terms.resource.url.is_empty() {
+            terms.resource.url = self.url(parts);
+        }
+        terms
+    }
+
+    fn url(&self, parts: &Parts) -> String {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        match &self.base_url {
+            Some(origin) => format!("{}{path}", origin.trim_end_matches('/')),
+            None => {
+                let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+                let host = host.or(parts.uri.authority().map(|authority| authority.as_str()));
+                format!("http://{}{path}", host.unwrap_or("localhost"))
+            }
+        }
+    }
+
+    /// The answer to a request without a payment.
+    fn challenge<B>(&self, terms: &Terms) -> Response<ChargedBody<B>> {
+        let version = if self.v1_body { Version::V1 } else { Version::V2 };
+        let error = match version {
+            Version::V1 => "X-PAYMENT header is required",
+            Version::V2 => "PAYMENT-SIGNATURE header is required",
+        };
+        self.ask(terms, version, error, StatusCode::PAYMENT_REQUIRED)
+    }
+
+    /// The answer to a payment that is not served, in the payment's version.
+    fn refuse<B>(
+        &self,
+        terms: &Terms,
+        version: Version,
+        refusal: Refusal,
+    ) -> Response<ChargedBody<B>> {
+        tracing::info!(reason = %refusal, "payment refused");
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::PAYMENT_REQUIRED);
+        let mut response = self.ask(terms, version, &refusal.to_string(), status);
+        if let Some(receipt) = &refusal.receipt {
+            insert_receipt(response.headers_mut(), version, receipt);
+        }
+        response
+    }
+
+    fn ask<B>(
+        &self,
+        terms: &Terms,
+        version: Version,
+        error: &str,
+        status: StatusCode,
+    ) -> Response<ChargedBody<B>> {
+        let header = terms.challenge(Version::V2, error);
+        let body = match version {
+            // What v1 cannot name is offered in v2 only.
+            Version::V1 => terms.challenge(Version::V1, error).or_else(|_| header.clone()),
+            Version::V2 => header.clone(),
+        };
+        let (Ok(header), Ok(body)) = (header, body) else {
+            return self::error(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_CHALLENGE));
+        expose(headers);
+        if status == StatusCode::PAYMENT_REQUIRED {
+            insert_base64(headers, http::PAYMENT_REQUIRED, &header);
+        }
+        response
+    }
+}
+
+fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The payment among the headers, decoded from base64.
+fn payment(headers: &HeaderMap) -> Result<Option<(Version, Vec<u8>)>, ParseError> {
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    match http::payment(headers)? {
+        Some((version, value)) => Ok(Some((version, decode_header(value)?))),
+        None => Ok(None),
+    }
+}
+
+fn give_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
+    insert_receipt(headers, version, receipt);
+    headers.append(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_PAID));
+    expose(headers);
+}
+
+fn insert_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
+    if let Ok(json) = receipt.to_json() {
+        insert_base64(headers, version.receipt_header(), &json);
+    }
+}
+
+fn insert_base64(headers: &mut HeaderMap, name: &str, json: &str) {
+    let value = crate::message::encode_header(json.as_bytes());
+    let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+    headers.insert(name, HeaderValue::try_from(value).expect("base64 is ASCII"));
+}
+
+fn expose(headers: &mut HeaderMap) {
+    let names = HeaderValue::from_static(http::EXPOSE_HEADERS);
+    headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, names);
+}
+
+fn error<B>(status: StatusCode) -> Response<ChargedBody<B>> {
+    let mut response = Response::new(Either::Left(Full::default()));
+    *response.status_mut() = status;
+    response
+}

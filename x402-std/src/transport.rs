@@ -1,0 +1,64 @@
+//! What carries challenges and payments: HTTP now, other carriers by the same trait.
+//!
+//! Buying is written once over [`Transport`]; selling once in [`seller`](crate::seller), which a
+//! server of any kind feeds with a payment and asks for a challenge or a receipt.
+
+use std::future::{Future, ready};
+use std::time::Duration;
+
+use x402_core::{ParseError, Version};
+
+use crate::message::{PaymentRequired, SettleResponse};
+
+/// The buyer's side of a carrier: sends a request, with a payment or without, and says what came
+/// back.
+pub trait Transport: Send + Sync {
+    /// What is asked for. It may be sent more than once.
+    type Request: Send + Sync;
+    /// What is answered.
+    type Response: Send;
+    /// Why there is no answer.
+    type Error: Send;
+
+    /// Sends `request` once.
+    ///
+    /// With a payment, it must go nowhere but to the one who made the challenge: redirects are
+    /// answers then, not directions.
+    fn exchange(
+        &self,
+        request: &Self::Request,
+        payment: Option<&PaymentText>,
+    ) -> impl Future<Output = Result<Answer<Self::Response>, Self::Error>> + Send;
+
+    /// Waits before a payment is presented again. Without a timer, not at all.
+    fn wait(&self, _time: Duration) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// A signed payment, ready to be sent and to be sent again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PaymentText {
+    /// The version it is in, which decides where a transport puts it.
+    pub version: Version,
+    /// [`PaymentPayload`](crate::message::PaymentPayload) as JSON.
+    pub json: String,
+}
+
+impl std::fmt::Debug for PaymentText {
+    /// Shows the version only: whoever has the payment can present it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PaymentText({:?})", self.version)
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer<R> {
+    /// The answer itself.
+    pub response: R,
+    /// The challenge in it, if payment is asked for (HTTP: status 402), or why it cannot be read.
+    pub challenge: Option<Result<PaymentRequired, ParseError>>,
+    /// The receipt in it, if there is one that can be read.
+    pub receipt: Option<SettleResponse>,
+}
