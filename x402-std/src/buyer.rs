@@ -26,7 +26,8 @@ const BUDGET_DECIMALS: u8 = 18;
 pub struct Policy {
     /// Most for one payment.
     pub max: Money,
-    /// Most for all payments of one [`Buyer`] together; `None` sets no limit.
+    /// Most for all payments signed by one [`Buyer::buy`] after another; `None` sets no limit. A
+    /// refused payment counts: whoever has it can still settle it.
     pub budget: Option<Money>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<String>>,
@@ -109,8 +110,8 @@ pub enum BuyError<R, E> {
         /// The payment that was refused.
         payment: PaymentText,
     },
-    /// A payment was sent and no answer came: it may have been made. It counts against the budget;
-    /// present it again with [`Buyer::present`].
+    /// A payment was sent and no answer came: it may have been made. Present it again with
+    /// [`Buyer::present`].
     Unclear {
         /// What went wrong.
         error: E,
@@ -251,19 +252,8 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
                 });
             }
         };
-        let outcome = self.present(transport, request, payment).await;
-        // Refused for good is not paid; anything else counts as spent.
-        if let Err(BuyError::Refused {
-            retry: Retry::Never | Retry::SignAnew,
-            reason: Some(_),
-            receipt,
-            ..
-        }) = &outcome
-            && receipt.as_ref().is_none_or(|receipt| receipt.transaction.is_empty())
-        {
-            self.give_back(reserved);
-        }
-        outcome.map(|bought| Bought { paid: Some(offer), ..bought })
+        let bought = self.present(transport, request, payment).await?;
+        Ok(Bought { paid: Some(offer), ..bought })
     }
 
     /// Presents a payment, and presents the same one again while its settlement is not certain.

@@ -1,0 +1,459 @@
+//! The paying client against honest and hostile sellers, over real sockets on this machine.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Response};
+use axum::routing::any;
+use common::{CHAIN_ID, NETWORK, SELLER, buyer, ledger, usdc};
+use tokio::net::TcpListener;
+use x402_core::buyer::Decline;
+use x402_core::crypto::secp256k1::LocalKey;
+use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
+use x402_evm::Address;
+use x402_std::buyer::{Asset, BuyError, Buyer, Policy};
+use x402_std::client::{Client, HttpError, HttpTransport};
+use x402_std::clock::SystemClock;
+use x402_std::facilitator::{
+    Facilitator, FacilitatorError, FacilitatorUrlError, LocalFacilitator, RemoteFacilitator, router,
+};
+use x402_std::message::{
+    Json, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse, VerifyRequest,
+    encode_header,
+};
+use x402_std::seller::{Seller, exact};
+use x402_std::server::Charge;
+
+async fn serve(app: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}")
+}
+
+type Seen = Arc<Mutex<Vec<HeaderMap>>>;
+
+/// A seller that answers its n-th request with the n-th of `answers`, and notes the headers.
+async fn scripted(answers: Vec<Response<Body>>) -> (String, Seen) {
+    let answers =
+        Arc::new(Mutex::new(answers.into_iter().collect::<std::collections::VecDeque<_>>()));
+    let seen = Seen::default();
+    let note = Arc::clone(&seen);
+    let handler = move |request: Request| async move {
+        note.lock().unwrap().push(request.headers().clone());
+        answers.lock().unwrap().pop_front().unwrap_or_default()
+    };
+    (serve(Router::new().fallback(any(handler))).await, seen)
+}
+
+fn offer() -> PaymentRequirements {
+    exact(NETWORK, SELLER, "$0.01").unwrap()
+}
+
+fn required(offers: impl IntoIterator<Item = PaymentRequirements>) -> PaymentRequired {
+    PaymentRequired {
+        x402_version: Version::V2,
+        error: None,
+        resource: Some(ResourceInfo { url: "http://a.test/".into(), ..ResourceInfo::default() }),
+        accepts: offers.into_iter().collect(),
+        extensions: Json::parse(r#"{"x":{"info":{"caf\u00e9":[1,2]}}}"#).ok(),
+        other: None,
+    }
+}
+
+fn challenge(required: &PaymentRequired) -> Response<Body> {
+    let header = required.to_header().unwrap();
+    Response::builder().status(402).header("payment-required", header).body(Body::empty()).unwrap()
+}
+
+fn refusal(reason: &str, transaction: &str) -> Response<Body> {
+    let receipt = SettleResponse {
+        error_reason: Some(reason.into()),
+        transaction: transaction.into(),
+        network: NETWORK.into(),
+        ..SettleResponse::default()
+    };
+    let header = receipt.to_header().unwrap();
+    Response::builder().status(402).header("payment-response", header).body("{}".into()).unwrap()
+}
+
+fn client() -> Client<LocalKey> {
+    Client::new(buyer()).unwrap()
+}
+
+fn client_with(policy: Policy) -> Client<LocalKey> {
+    let key = LocalKey::from_bytes(&[7; 32]).unwrap();
+    Client::with(Buyer::with(key, policy, SystemClock), HttpTransport::new().unwrap())
+}
+
+#[tokio::test]
+async fn pays_and_gets_a_receipt() {
+    let facilitator = Arc::new(LocalFacilitator::new(ledger()));
+    let url = serve(router(Arc::clone(&facilitator))).await;
+    let seller = Arc::new(Seller::new(RemoteFacilitator::new(&url).unwrap()));
+    let paid =
+        |charge: Charge<_>| any(|body: String| async move { format!("got {body}") }).layer(charge);
+    let app = Router::new()
+        .route("/v2", paid(Charge::new(Arc::clone(&seller), offer())))
+        .route("/v1", paid(Charge::new(seller, offer()).v1_body()))
+        .route("/free", any(|| async { "free" }));
+    let url = serve(app).await;
+    let client = client();
+    let bought = client.get(&format!("{url}/free")).await.unwrap();
+    assert!(bought.paid.is_none() && bought.receipt.is_none());
+    for path in ["v2", "v1"] {
+        let mut request =
+            reqwest::Request::new(reqwest::Method::POST, format!("{url}/{path}").parse().unwrap());
+        *request.body_mut() = Some("a question".into());
+        let bought = client.execute(&request).await.unwrap();
+        assert_eq!(bought.paid, Some(offer()));
+        assert!(bought.receipt.unwrap().success);
+        assert_eq!(bought.response.text().await.unwrap(), "got a question");
+    }
+    let seller = Address::parse(SELLER).unwrap();
+    assert_eq!(facilitator.ledger().balance(CHAIN_ID, usdc(), seller), Amount::from(20_000));
+}
+
+#[tokio::test]
+async fn echoes_what_it_was_sent_and_pays_once() {
+    let required = required([offer()]);
+    let (url, seen) =
+        scripted(vec![challenge(&required), challenge(&required), challenge(&required)]).await;
+    let error = client().get(&url).await.unwrap_err();
+    let BuyError::Refused { reason: None, retry: Retry::SameAgain, payment, .. } = error else {
+        panic!("{error}");
+    };
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2, "a challenge in answer to a payment is not paid");
+    let sent = seen[1]["payment-signature"].as_bytes();
+    assert_eq!(sent, encode_header(payment.json.as_bytes()).as_bytes());
+    let (extensions, resource) = (required.extensions.unwrap(), required.resource.unwrap());
+    assert!(payment.json.contains(extensions.as_str()));
+    let payload = x402_std::message::PaymentPayload::from_header(sent).unwrap();
+    assert_eq!(payload.resource, Some(resource));
+    assert_eq!(payload.accepted, x402_std::message::Accepted::V2(Box::new(offer())));
+}
+
+#[tokio::test]
+async fn pending_is_presented_again_byte_for_byte() {
+    let pending = || refusal("settlement_pending", "0xabc");
+    let (url, seen) =
+        scripted(vec![challenge(&required([offer()])), pending(), Response::new("done".into())])
+            .await;
+    let bought = client().get(&url).await.unwrap();
+    assert_eq!(bought.response.text().await.unwrap(), "done");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 3);
+    assert_eq!(seen[1]["payment-signature"], seen[2]["payment-signature"]);
+}
+
+#[tokio::test]
+async fn refusals_say_why_and_what_to_do() {
+    for (reason, retry) in [
+        ("invalid_exact_evm_insufficient_balance", Retry::Never),
+        ("invalid_exact_evm_payload_authorization_valid_before", Retry::SignAnew),
+        ("duplicate_settlement", Retry::SignAnew),
+    ] {
+        let in_challenge =
+            challenge(&PaymentRequired { error: Some(reason.into()), ..required([offer()]) });
+        for answer in [refusal(reason, ""), in_challenge] {
+            let (url, _) = scripted(vec![challenge(&required([offer()])), answer]).await;
+            let error = client().get(&url).await.unwrap_err();
+            let BuyError::Refused { reason: Some(given), retry: advice, .. } = error else {
+                panic!("{error}");
+            };
+            assert_eq!((given, advice), (Reason::parse(reason).unwrap(), retry));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payment_is_never_redirected() {
+    let elsewhere = challenge(&required([offer()]));
+    let (other, seen_by_other) = scripted(vec![elsewhere]).await;
+    let redirect = |to: &str| {
+        Response::builder()
+            .status(307)
+            .header("location", to.to_owned())
+            .body(Body::empty())
+            .unwrap()
+    };
+    // In answer to a payment: handed to the caller, whatever the target.
+    let (url, seen) = scripted(vec![challenge(&required([offer()])), redirect("/again")]).await;
+    let bought = client().get(&url).await.unwrap();
+    assert_eq!((bought.response.status().as_u16(), seen.lock().unwrap().len()), (307, 2));
+    // Before one: within the origin it is followed, to another it is not.
+    let (url, seen) = scripted(vec![redirect("/moved"), challenge(&required([offer()]))]).await;
+    client().get(&url).await.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 3);
+    let (url, _) = scripted(vec![redirect(&other)]).await;
+    let bought = client().get(&url).await.unwrap();
+    assert_eq!((bought.response.status().as_u16(), bought.paid), (307, None));
+    assert!(seen_by_other.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn declines_what_the_policy_does_not_allow() {
+    let changed = |change: &dyn Fn(&mut PaymentRequirements)| {
+        let mut offer = offer();
+        change(&mut offer);
+        offer
+    };
+    let with_extra = |json: &str| {
+        let json = json.to_owned();
+        changed(&move |offer| offer.extra = Json::parse(json.as_str()).ok())
+    };
+    let unknown = "0x00000000000000000000000000000000000000aa";
+    let own = Policy {
+        assets: vec![Asset {
+            network: "base-sepolia".into(),
+            address: unknown.to_uppercase().replacen("0X", "0x", 1),
+            decimals: 2,
+        }],
+        ..Policy::default()
+    };
+    let unknown = changed(&|offer| offer.asset = unknown.into());
+    let cases: Vec<(Policy, PaymentRequirements, Result<(), Decline>)> = vec![
+        (Policy::default(), offer(), Ok(())),
+        (Policy::default(), exact(NETWORK, SELLER, "$1").unwrap(), Ok(())),
+        (Policy::default(), exact(NETWORK, SELLER, "$1.000001").unwrap(), Err(Decline::OverLimit)),
+        (
+            Policy { max: Money::parse("$0.009999").unwrap(), ..Policy::default() },
+            offer(),
+            Err(Decline::OverLimit),
+        ),
+        (Policy::default(), changed(&|offer| offer.amount = Amount::MAX), Err(Decline::OverLimit)),
+        (Policy::default(), unknown.clone(), Err(Decline::Asset)),
+        // The same number of units is more money in a token of two decimals.
+        (own.clone(), unknown.clone(), Err(Decline::OverLimit)),
+        (own, changed(&|o| (o.asset, o.amount) = (unknown.asset.clone(), 100.into())), Ok(())),
+        (
+            Policy { networks: Some(vec!["base".into()]), ..Policy::default() },
+            offer(),
+            Err(Decline::Network),
+        ),
+        (
+            Policy { networks: Some(vec!["base-sepolia".into()]), ..Policy::default() },
+            offer(),
+            Ok(()),
+        ),
+        (Policy { payees: Some(vec![]), ..Policy::default() }, offer(), Err(Decline::Payee)),
+        (
+            Policy { payees: Some(vec![SELLER.to_lowercase()]), ..Policy::default() },
+            offer(),
+            Ok(()),
+        ),
+        (
+            Policy::default(),
+            changed(&|offer| offer.scheme = "upto".into()),
+            Err(Decline::Unpayable),
+        ),
+        (
+            Policy::default(),
+            changed(&|offer| offer.network = "solana:x".into()),
+            Err(Decline::Unpayable),
+        ),
+        (Policy::default(), changed(&|offer| offer.pay_to = "joe".into()), Err(Decline::Unpayable)),
+        (Policy::default(), with_extra("{}"), Err(Decline::Unpayable)),
+        (
+            Policy::default(),
+            with_extra(r#"{"name":"USDC","version":"2","assetTransferMethod":"permit2"}"#),
+            Err(Decline::Unpayable),
+        ),
+        (
+            Policy::default(),
+            with_extra(r#"{"name":"USDC","version":"2","paymentFlow":"escrow"}"#),
+            Err(Decline::PaymentFlow),
+        ),
+    ];
+    for (policy, offer, wanted) in cases {
+        let (url, seen) = scripted(vec![challenge(&required([offer.clone()]))]).await;
+        let outcome = client_with(policy).get(&url).await;
+        match (wanted, outcome) {
+            (Ok(()), Ok(bought)) => assert_eq!(bought.paid, Some(offer)),
+            (Err(wanted), Err(BuyError::Declined(decline))) => {
+                assert_eq!(decline, wanted, "{offer:?}");
+                assert_eq!(seen.lock().unwrap().len(), 1);
+            }
+            (wanted, outcome) => panic!("{offer:?}: {wanted:?}, {outcome:?}"),
+        }
+    }
+    // The first that fits is taken, whatever stands before it; upfront only if nothing else fits.
+    let upfront = with_extra(r#"{"name":"USDC","version":"2","paymentFlow":"upfront"}"#);
+    let (url, _) = scripted(vec![challenge(&required([unknown, upfront, offer()]))]).await;
+    assert_eq!(client().get(&url).await.unwrap().paid, Some(offer()));
+    let (url, _) = scripted(vec![challenge(&required([]))]).await;
+    assert!(matches!(client().get(&url).await, Err(BuyError::Declined(Decline::NoOffers))));
+}
+
+#[tokio::test]
+async fn unreadable_challenges_are_errors_and_nothing_is_signed() {
+    let answer = |header: Option<&str>, body: String| {
+        let mut answer = Response::builder().status(402);
+        if let Some(header) = header {
+            answer = answer.header("payment-required", header);
+        }
+        answer.body(body.into()).unwrap()
+    };
+    let good = required([offer()]).to_json().unwrap();
+    let cases = [
+        (answer(None, String::new()), ParseError::UnexpectedEnd),
+        (answer(None, "{}".into()), ParseError::MissingField),
+        (answer(None, "<html>".into()), ParseError::UnexpectedByte),
+        // A broken header is not made up for by a body.
+        (answer(Some("%%%"), good.clone()), ParseError::NotBase64),
+        (answer(Some(&encode_header(b"{\"a\":1")), good.clone()), ParseError::UnexpectedEnd),
+        (answer(None, good.replace("\"10000\"", "\"0x2710\"")), ParseError::InvalidAmount),
+        (
+            answer(None, good.replace("\"x402Version\":2", "\"x402Version\":9")),
+            ParseError::UnsupportedVersion,
+        ),
+    ];
+    for (answer, wanted) in cases {
+        let (url, seen) = scripted(vec![answer]).await;
+        match client().get(&url).await {
+            Err(BuyError::Challenge(error)) => assert_eq!(error, wanted),
+            other => panic!("{wanted:?}: {other:?}"),
+        }
+        assert_eq!(seen.lock().unwrap().len(), 1);
+    }
+    let (url, _) = scripted(vec![answer(None, " ".repeat(1 << 20))]).await;
+    assert!(matches!(client().get(&url).await, Err(BuyError::Transport(HttpError::TooLong))));
+    // A challenge in the body alone is as good as one in the header.
+    let (url, _) = scripted(vec![answer(None, good)]).await;
+    assert!(client().get(&url).await.unwrap().paid.is_some());
+}
+
+#[tokio::test]
+async fn a_budget_holds_over_many_payments() {
+    let facilitator = Arc::new(LocalFacilitator::new(ledger()));
+    let seller = Arc::new(Seller::new(facilitator));
+    let app = Router::new().route("/", any(|| async { "" }).layer(Charge::new(seller, offer())));
+    let url = serve(app).await;
+    let policy = Policy { budget: Some(Money::parse("$0.035").unwrap()), ..Policy::default() };
+    let client = client_with(policy);
+    for _ in 0..3 {
+        client.get(&url).await.unwrap();
+    }
+    assert!(matches!(client.get(&url).await, Err(BuyError::OverBudget)));
+    // A seller that refuses has the signed payment all the same: it counts.
+    for reason in ["invalid_exact_evm_insufficient_balance", "some_new_code"] {
+        let policy = Policy { budget: Some(Money::parse("$0.01").unwrap()), ..Policy::default() };
+        let client = client_with(policy);
+        let refused = refusal(reason, "");
+        let (refusing, _) = scripted(vec![challenge(&required([offer()])), refused]).await;
+        assert!(matches!(client.get(&refusing).await, Err(BuyError::Refused { .. })));
+        assert!(matches!(client.get(&url).await, Err(BuyError::OverBudget)));
+    }
+}
+
+#[tokio::test]
+async fn a_payment_without_an_answer_is_handed_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let header = required([offer()]).to_header().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        // Answers the first request, then hangs up on whatever comes.
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 4096];
+        socket.read(&mut buffer).await.unwrap();
+        let answer = format!(
+            "HTTP/1.1 402 x\r\npayment-required: {header}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        drop(socket);
+        while let Ok((socket, _)) = listener.accept().await {
+            drop(socket);
+        }
+    });
+    let error = client().get(&url).await.unwrap_err();
+    assert!(matches!(error, BuyError::Unclear { .. }), "{error}");
+    let shown = format!("{error:?} {error}");
+    assert!(!shown.contains("signature"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_request_that_pays_already_is_left_alone() {
+    let mut request =
+        reqwest::Request::new(reqwest::Method::GET, "http://127.0.0.1:9/".parse().unwrap());
+    request.headers_mut().insert("x-payment", "e30=".parse().unwrap());
+    let outcome = client().execute(&request).await;
+    assert!(matches!(outcome, Err(BuyError::Transport(HttpError::AlreadyPaid))));
+}
+
+#[test]
+fn a_facilitator_is_asked_over_tls_or_on_this_machine() {
+    for url in [
+        "https://facilitator.example.com/x402/",
+        "http://127.0.0.1:4022",
+        "http://127.8.8.8",
+        "http://localhost:1",
+        "http://[::1]:1",
+    ] {
+        assert!(RemoteFacilitator::new(url).is_ok(), "{url}");
+    }
+    for (url, error) in [
+        ("http://facilitator.example.com", FacilitatorUrlError::NotSecure),
+        ("http://127.0.0.1.example.com", FacilitatorUrlError::NotSecure),
+        ("http://10.0.0.1", FacilitatorUrlError::NotSecure),
+        ("ftp://127.0.0.1", FacilitatorUrlError::NotSecure),
+        ("facilitator", FacilitatorUrlError::NotAbsolute),
+        ("https://a.example.com/?key=secret", FacilitatorUrlError::NotAbsolute),
+    ] {
+        assert_eq!(RemoteFacilitator::new(url).unwrap_err(), error, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_facilitators_odd_answers_are_errors() {
+    let facilitator = Arc::new(LocalFacilitator::new(ledger()));
+    let payment = buyer().sign(&required([offer()]), 0).await.unwrap();
+    let request = VerifyRequest {
+        payment_payload: x402_std::message::PaymentPayload::from_json(payment.json.as_bytes())
+            .unwrap(),
+        payment_requirements: offer(),
+        other: None,
+    };
+    let answer = |status: u16, body: &str| {
+        Response::builder().status(status).body(Body::from(body.to_owned())).unwrap()
+    };
+    let yes = r#"{"success":true,"transaction":"0x1","network":"eip155:84532"}"#;
+    let no = r#"{"success":false,"transaction":"","network":"","errorReason":"x"}"#;
+    let mut redirect = answer(302, yes);
+    redirect.headers_mut().insert("location", "/settle".parse().unwrap());
+    for (answer, wanted) in [
+        (answer(500, "oops"), Err(FacilitatorError::Status(500))),
+        (answer(500, yes), Err(FacilitatorError::Status(500))),
+        (redirect, Err(FacilitatorError::Status(302))),
+        (answer(200, "oops"), Err(FacilitatorError::BadAnswer(ParseError::UnexpectedByte))),
+        (answer(200, "{}"), Err(FacilitatorError::BadAnswer(ParseError::MissingField))),
+        (
+            answer(200, &yes.replace("true", "\"true\"")),
+            Err(FacilitatorError::BadAnswer(ParseError::WrongType)),
+        ),
+        (answer(200, &" ".repeat(1 << 20)), Err(FacilitatorError::BadAnswer(ParseError::TooLong))),
+        (answer(400, no), Ok(false)),
+        (answer(200, yes), Ok(true)),
+    ] {
+        let (url, _) = scripted(vec![answer]).await;
+        let remote = RemoteFacilitator::new(&url).unwrap();
+        let outcome = remote.settle(&request).await.map(|answer| answer.success);
+        assert_eq!(outcome, wanted);
+    }
+    let remote = RemoteFacilitator::new("http://127.0.0.1:9").unwrap();
+    assert_eq!(remote.verify(&request).await, Err(FacilitatorError::Unreachable));
+    // Through the router: the same answers as without HTTP between.
+    let remote = RemoteFacilitator::new(&serve(router(Arc::clone(&facilitator))).await).unwrap();
+    assert_eq!(remote.supported().await, facilitator.supported().await);
+    assert_eq!(remote.verify(&request).await, facilitator.verify(&request).await);
+    let settled = remote.settle(&request).await.unwrap();
+    assert!(settled.success, "{settled:?}");
+    let again = facilitator.settle(&request).await.unwrap();
+    assert_eq!(again.error_reason.as_deref(), Some("duplicate_settlement"));
+}

@@ -1,0 +1,119 @@
+//! A buyer with money on a simulated ledger, and a facilitator that can be made to misbehave.
+#![allow(dead_code, unreachable_pub)] // each test uses a part
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use x402_core::crypto::secp256k1::LocalKey;
+use x402_core::{Amount, Version};
+use x402_evm::{Address, assets};
+use x402_std::buyer::Buyer;
+use x402_std::facilitator::{Facilitator, FacilitatorError, LocalFacilitator};
+use x402_std::ledger::SimulatedLedger;
+use x402_std::message::{
+    PaymentRequired, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse,
+};
+use x402_std::transport::PaymentText;
+
+pub const NETWORK: &str = "eip155:84532";
+pub const CHAIN_ID: u64 = 84532;
+pub const SELLER: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+
+pub fn usdc() -> Address {
+    assets::default_of(CHAIN_ID).unwrap().address
+}
+
+pub fn buyer() -> Buyer<LocalKey> {
+    Buyer::new(LocalKey::from_bytes(&[7; 32]).unwrap())
+}
+
+/// A dollar for the buyer.
+pub fn ledger() -> SimulatedLedger {
+    let ledger = SimulatedLedger::new();
+    ledger.fund(CHAIN_ID, usdc(), buyer().address(), Amount::from(1_000_000)).unwrap();
+    ledger
+}
+
+/// What the scripted facilitator does instead of answering.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// The call never arrives.
+    Lose,
+    /// The call arrives and is done, but its answer is lost.
+    LoseAnswer,
+    /// This answer, without asking the ledger.
+    Settle(Box<SettleResponse>),
+}
+
+/// A local facilitator whose next calls can be scripted.
+#[derive(Clone)]
+pub struct Scripted {
+    pub inner: Arc<LocalFacilitator<SimulatedLedger>>,
+    pub verify: Arc<Mutex<VecDeque<Act>>>,
+    pub settle: Arc<Mutex<VecDeque<Act>>>,
+    pub calls: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Scripted {
+    pub fn new() -> Self {
+        let inner = Arc::new(LocalFacilitator::new(ledger()));
+        Self { inner, verify: Arc::default(), settle: Arc::default(), calls: Arc::default() }
+    }
+
+    pub fn paid(&self) -> u64 {
+        let seller = Address::parse(SELLER).unwrap();
+        self.inner.ledger().balance(CHAIN_ID, usdc(), seller).as_u64().unwrap()
+    }
+
+    pub fn next_settle(&self, act: Act) {
+        self.settle.lock().unwrap().push_back(act);
+    }
+
+    pub fn next_verify(&self, act: Act) {
+        self.verify.lock().unwrap().push_back(act);
+    }
+
+    pub fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+}
+
+impl Facilitator for Scripted {
+    async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
+        self.calls.lock().unwrap().push("verify");
+        let act = self.verify.lock().unwrap().pop_front();
+        match act {
+            None => self.inner.verify(request).await,
+            Some(_) => Err(FacilitatorError::Unreachable),
+        }
+    }
+
+    async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
+        self.calls.lock().unwrap().push("settle");
+        let act = self.settle.lock().unwrap().pop_front();
+        match act {
+            None => self.inner.settle(request).await,
+            Some(Act::Lose) => Err(FacilitatorError::TimedOut),
+            Some(Act::LoseAnswer) => {
+                self.inner.settle(request).await?;
+                Err(FacilitatorError::TimedOut)
+            }
+            Some(Act::Settle(answer)) => Ok(*answer),
+        }
+    }
+
+    async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
+        self.inner.supported().await
+    }
+}
+
+/// Signs the first offer of a challenge.
+pub async fn sign(challenge: &PaymentRequired) -> PaymentText {
+    buyer().sign(challenge, 0).await.unwrap()
+}
+
+/// The header a payment travels in.
+pub fn header(payment: &PaymentText) -> (&'static str, String) {
+    let value = x402_std::message::encode_header(payment.json.as_bytes());
+    (Version::payment_header(payment.version), value)
+}

@@ -1,0 +1,454 @@
+//! The tower layer: what is charged, what is refused, and what is never served.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, Response, StatusCode};
+use axum::routing::any;
+use common::{Act, NETWORK, SELLER, Scripted, header, sign};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use x402_core::{Reason, Version};
+use x402_std::message::{
+    Json, PaymentRequired, PaymentRequirements, SettleResponse, decode_header, encode_header,
+};
+use x402_std::seller::{Seller, Terms, exact};
+use x402_std::server::Charge;
+use x402_std::transport::PaymentText;
+
+/// A shop with one handler, which counts how often it is called.
+struct Shop {
+    app: Router,
+    facilitator: Scripted,
+    handled: Arc<AtomicUsize>,
+}
+
+fn offer() -> PaymentRequirements {
+    exact(NETWORK, SELLER, "$0.01").unwrap()
+}
+
+fn shop() -> Shop {
+    shop_with(offer(), |charge| charge)
+}
+
+fn shop_with(terms: impl Into<Terms>, set: impl Fn(Charge<Scripted>) -> Charge<Scripted>) -> Shop {
+    let facilitator = Scripted::new();
+    let seller = Arc::new(Seller::new(facilitator.clone()));
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&handled);
+    let handler = move |request: Request<Body>| async move {
+        count.fetch_add(1, Ordering::SeqCst);
+        match request.uri().path() {
+            "/fails" => (StatusCode::IM_A_TEAPOT, "sorry".to_owned()),
+            "/long" => (StatusCode::OK, "x".repeat(5000)),
+            "/panics" => panic!("the handler's own bug"),
+            _ => (StatusCode::OK, "paid content".to_owned()),
+        }
+    };
+    let charge = set(Charge::new(seller, terms));
+    let app = Router::new().route("/{*path}", any(handler).layer(charge));
+    Shop { app, facilitator, handled }
+}
+
+impl Shop {
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "shop.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    async fn get(&self, path: &str, payment: Option<&PaymentText>) -> Response<Body> {
+        let header = payment.map(header);
+        let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
+        self.send(Method::GET, path, header.as_slice()).await
+    }
+
+    async fn challenge(&self, path: &str) -> PaymentRequired {
+        challenge(&self.get(path, None).await)
+    }
+
+    fn handled(&self) -> usize {
+        self.handled.load(Ordering::SeqCst)
+    }
+}
+
+fn challenge(response: &Response<Body>) -> PaymentRequired {
+    assert_eq!(response.status(), StatusCode::PAYMENT_REQUIRED);
+    PaymentRequired::from_header(response.headers()["payment-required"].as_bytes()).unwrap()
+}
+
+fn receipt(response: &Response<Body>) -> SettleResponse {
+    SettleResponse::from_header(response.headers()["payment-response"].as_bytes()).unwrap()
+}
+
+async fn text(response: Response<Body>) -> String {
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn unpaid_gets_the_challenge_in_header_and_body() {
+    let shop = shop();
+    for method in [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS, Method::DELETE] {
+        let head = method == Method::HEAD;
+        let response = shop.send(method, "/weather?city=Lisbon", &[]).await;
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let expose = response.headers()["access-control-expose-headers"].to_str().unwrap();
+        assert!(expose.contains("PAYMENT-REQUIRED") && expose.contains("PAYMENT-RESPONSE"));
+        let in_header = challenge(&response);
+        assert_eq!(
+            in_header.resource.as_ref().unwrap().url,
+            "http://shop.test/weather?city=Lisbon"
+        );
+        assert_eq!(in_header.accepts, [offer()]);
+        let body = text(response).await;
+        if !head {
+            assert_eq!(PaymentRequired::from_json(body.as_bytes()), Ok(in_header));
+        }
+    }
+    assert_eq!(shop.handled(), 0);
+}
+
+#[tokio::test]
+async fn preflight_passes_unpaid() {
+    let shop = shop();
+    let headers = [("origin", "https://a.test"), ("access-control-request-method", "GET")];
+    let response = shop.send(Method::OPTIONS, "/weather", &headers).await;
+    assert_eq!((response.status(), shop.handled()), (StatusCode::OK, 1));
+    let response = shop.send(Method::GET, "/weather", &headers).await;
+    assert_eq!((response.status(), shop.handled()), (StatusCode::PAYMENT_REQUIRED, 1));
+}
+
+#[tokio::test]
+async fn one_payment_is_served_once() {
+    let shop = shop();
+    let payment = sign(&shop.challenge("/weather").await).await;
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "private");
+    let receipt = receipt(&response);
+    assert!(receipt.success && receipt.network == NETWORK);
+    assert_eq!(text(response).await, "paid content");
+    assert_eq!(shop.facilitator.calls(), ["verify", "settle"]);
+    // Again, at the same place and at another, and with another spelling of the address.
+    let address = common::buyer().address().to_string();
+    let respelt = payment.json.replace(&address, &address.to_lowercase());
+    assert_ne!(respelt, payment.json);
+    let respelt = PaymentText { json: respelt, ..payment.clone() };
+    for (path, payment) in [("/weather", &payment), ("/else", &payment), ("/weather", &respelt)] {
+        let again = shop.get(path, Some(payment)).await;
+        assert_eq!(challenge(&again).error.as_deref(), Some("duplicate_settlement"));
+    }
+    assert_eq!((shop.handled(), shop.facilitator.paid()), (1, 10_000));
+    assert!(shop.facilitator.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_at_once_are_served_once() {
+    let shop = Arc::new(shop());
+    let payment = sign(&shop.challenge("/weather").await).await;
+    let mut tries = Vec::new();
+    for _ in 0..50 {
+        let (shop, payment) = (Arc::clone(&shop), payment.clone());
+        tries
+            .push(tokio::spawn(async move { shop.get("/weather", Some(&payment)).await.status() }));
+    }
+    let mut served = 0;
+    for status in tries {
+        served += usize::from(status.await.unwrap() == StatusCode::OK);
+    }
+    assert_eq!((served, shop.handled(), shop.facilitator.paid()), (1, 1, 10_000));
+}
+
+#[tokio::test]
+async fn version_1_buyers_are_served_too() {
+    let shop = shop_with(Terms::from(offer()).described("weather", "text/plain"), Charge::v1_body);
+    let response = shop.get("/weather", None).await;
+    // The header stays version 2: both kinds of buyer find what they read.
+    assert_eq!(challenge(&response).x402_version, Version::V2);
+    let body = text(response).await;
+    let v1: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(v1["x402Version"], 1);
+    let accepts = json!({
+        "scheme": "exact", "network": "base-sepolia", "maxAmountRequired": "10000",
+        "resource": "http://shop.test/weather", "description": "weather", "mimeType": "text/plain",
+        "payTo": SELLER, "maxTimeoutSeconds": 300,
+        "asset": "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+        "extra": { "name": "USDC", "version": "2" },
+    });
+    assert_eq!(v1["accepts"], json!([accepts]));
+    let required = PaymentRequired::from_json(body.as_bytes()).unwrap();
+    let payment = sign(&required).await;
+    assert_eq!(payment.version, Version::V1);
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let receipt = response.headers()["x-payment-response"].as_bytes();
+    let receipt = SettleResponse::from_header(receipt).unwrap();
+    assert!(receipt.success && receipt.network == "base-sepolia");
+    // The same payment in the other version's header is not another payment.
+    let (_, value) = header(&payment);
+    let crossed = shop.send(Method::GET, "/weather", &[("payment-signature", &value)]).await;
+    assert_eq!(crossed.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(shop.facilitator.paid(), 10_000);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_400_with_a_code() {
+    let shop = shop();
+    let good = sign(&shop.challenge("/weather").await).await.json;
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        encode_header(good.replacen(from, to, 1).as_bytes())
+    };
+    let cases = [
+        ("not base64!!".into(), "invalid_payload"),
+        ("".into(), "invalid_payload"),
+        (encode_header(b"\xff\xfe"), "invalid_payload"),
+        (encode_header(b"hello"), "invalid_payload"),
+        (encode_header(b"{}"), "invalid_payload"),
+        (encode_header(b"[]"), "invalid_payload"),
+        (encode_header(&[b'['; 3000]), "invalid_payload"),
+        (encode_header(&[b' '; 50_000]), "invalid_payload"),
+        (with("\"x402Version\":2", "\"x402Version\":3"), "invalid_x402_version"),
+        (with("\"x402Version\":2", "\"x402Version\":\"2\""), "invalid_payload"),
+        (with("\"x402Version\":2", "\"x402Version\":2,\"x402Version\":2"), "invalid_payload"),
+        (with("\"network\":\"eip155:84532\"", "\"network\":\"base\""), "invalid_network"),
+        (with("\"amount\":\"10000\"", "\"amount\":\"010000\""), "invalid_payload"),
+        (with("\"amount\":\"10000\"", "\"amount\":10000"), "invalid_payload"),
+        (with("\"value\":\"10000\"", "\"value\":\"1e4\""), "invalid_payload"),
+        (with("\"nonce\":\"0x", "\"nonce\":\"0x00"), "invalid_payload"),
+    ];
+    for (value, code) in cases {
+        let response = shop.send(Method::GET, "/weather", &[("payment-signature", &value)]).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{code}");
+        assert!(!response.headers().contains_key("payment-required"));
+        let body: Value = serde_json::from_str(&text(response).await).unwrap();
+        assert!(body["error"].as_str().unwrap().starts_with(code), "{body} {code}");
+    }
+    let value = encode_header(good.as_bytes());
+    for second in ["payment-signature", "x-payment"] {
+        let two = [("PAYMENT-SIGNATURE", value.as_str()), (second, value.as_str())];
+        let response = shop.send(Method::GET, "/weather", &two).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    }
+    assert_eq!((shop.handled(), shop.facilitator.calls().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn only_this_sellers_offers_are_paid() {
+    let shop = shop();
+    let challenge_text = shop.challenge("/weather").await.to_json().unwrap();
+    // Offers of the buyer's own making: each is signed for real, none was made.
+    for (from, to) in [
+        ("\"amount\":\"10000\"", "\"amount\":\"1\""),
+        (SELLER, "0x00000000000000000000000000000000000000aA"),
+        ("eip155:84532", "eip155:8453"),
+        ("\"maxTimeoutSeconds\":300", "\"maxTimeoutSeconds\":301"),
+        (
+            "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+            "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+        ),
+        ("\"version\":\"2\"", "\"version\":\"1\""),
+        ("\"scheme\":\"exact\"", "\"scheme\":\"exact\",\"note\":1"),
+    ] {
+        assert!(challenge_text.contains(from), "{from}");
+        let own = challenge_text.replace(from, to);
+        let payment = sign(&PaymentRequired::from_json(own.as_bytes()).unwrap()).await;
+        let response = shop.get("/weather", Some(&payment)).await;
+        assert_eq!(challenge(&response).error.as_deref(), Some("invalid_payment_requirements"));
+    }
+    assert_eq!((shop.handled(), shop.facilitator.calls().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn echo_of_extensions_may_add_but_not_change() {
+    let mut terms = Terms::from(offer());
+    let announced = r#"{"order":{"info":{"id":7},"schema":{}}}"#;
+    terms.extensions = Json::parse(announced).ok();
+    let shop = shop_with(terms, |charge| charge);
+    let required = shop.challenge("/weather").await;
+    assert_eq!(required.extensions.as_ref().map(Json::as_str), Some(announced));
+    let payment = sign(&required).await;
+    let changed =
+        |to: &str| PaymentText { json: payment.json.replace("{\"id\":7}", to), ..payment.clone() };
+    for wrong in ["{\"id\":8}", "{}", "7"] {
+        let response = shop.get("/weather", Some(&changed(wrong))).await;
+        assert_eq!(challenge(&response).error.as_deref(), Some("extension_echo_mismatch"));
+    }
+    let response = shop.get("/weather", Some(&changed("{\"note\":\"mine\",\"id\":7.0}"))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn nothing_is_charged_for_a_failed_handler() {
+    let shop = shop_with(offer(), |charge| charge.body_limit(1000));
+    let payment = sign(&shop.challenge("/fails").await).await;
+    let response = shop.get("/fails", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(text(response).await, "sorry");
+    // Too long to be withheld: neither sent nor charged for.
+    let response = shop.get("/long", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(text(response).await, "");
+    assert_eq!((shop.facilitator.paid(), shop.facilitator.calls()), (0, vec!["verify", "verify"]));
+    // The payment is whole and buys something that works.
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    // A handler that panics keeps the claim: the payment cannot be tried on it again and again.
+    let payment = sign(&shop.challenge("/panics").await).await;
+    let response = shop.get("/panics", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(shop.facilitator.paid(), 10_000);
+}
+
+#[tokio::test]
+async fn upfront_settles_before_the_handler() {
+    let mut upfront = offer();
+    let extra = r#"{"name":"USDC","version":"2","paymentFlow":"upfront"}"#;
+    upfront.extra = Json::parse(extra).ok();
+    let shop = shop_with(upfront, |charge| charge.body_limit(10));
+    let payment = sign(&shop.challenge("/long").await).await;
+    let response = shop.get("/long", Some(&payment)).await;
+    assert!(receipt(&response).success);
+    assert_eq!(text(response).await.len(), 5000);
+    assert_eq!(shop.facilitator.calls(), ["settle"]);
+    let payment = sign(&shop.challenge("/fails").await).await;
+    let response = shop.get("/fails", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    assert!(receipt(&response).success);
+    assert_eq!(shop.facilitator.paid(), 20_000);
+}
+
+#[tokio::test]
+async fn a_facilitator_that_fails_to_verify_never_makes_it_free() {
+    let shop = shop();
+    let payment = sign(&shop.challenge("/weather").await).await;
+    shop.facilitator.next_verify(Act::Lose);
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(shop.handled(), 0);
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+fn answer(success: bool, reason: Option<Reason>, transaction: &str) -> Act {
+    Act::Settle(Box::new(SettleResponse {
+        success,
+        error_reason: reason.map(|reason| reason.to_string()),
+        transaction: transaction.into(),
+        network: NETWORK.into(),
+        ..SettleResponse::default()
+    }))
+}
+
+#[tokio::test]
+async fn a_refused_settlement_is_final_and_withholds_the_body() {
+    let shop = shop();
+    let payment = sign(&shop.challenge("/weather").await).await;
+    let reason = Reason::InvalidExactEvmInsufficientBalance;
+    shop.facilitator.next_settle(answer(false, Some(reason), ""));
+    for _ in 0..2 {
+        let response = shop.get("/weather", Some(&payment)).await;
+        assert_eq!(challenge(&response).error.as_deref(), Some(reason.as_str()));
+        assert!(!text(response).await.contains("paid content"));
+    }
+    assert_eq!(shop.facilitator.calls(), ["verify", "settle"]);
+    assert_eq!(shop.facilitator.paid(), 0);
+}
+
+/// Unclear is not failed: the claim stays, and the same payment finds out what became of it.
+#[tokio::test]
+async fn an_unclear_settlement_is_resumed_by_the_same_payment() {
+    // Each script leaves the first try unclear; the second finds the ledger working.
+    let lost = vec![Act::Lose];
+    let pending = vec![answer(false, Some(Reason::SettlementPending), "0xabc"); 2];
+    let fault = vec![answer(false, Some(Reason::UnexpectedSettleError), "")];
+    let says_nothing = vec![answer(false, None, "")];
+    let lies = vec![answer(true, None, "")];
+    for script in [lost, pending, fault, says_nothing, lies] {
+        let shop = shop();
+        let payment = sign(&shop.challenge("/weather").await).await;
+        script.iter().for_each(|act| shop.facilitator.next_settle(act.clone()));
+        let response = shop.get("/weather", Some(&payment)).await;
+        assert!(!response.status().is_success(), "{script:?}");
+        let unclear = receipt(&response);
+        assert_eq!(unclear.error_reason.as_deref(), Some("settlement_pending"), "{script:?}");
+        assert!(!text(response).await.contains("paid content"));
+        let response = shop.get("/weather", Some(&payment)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{script:?}");
+        assert_eq!(shop.facilitator.paid(), 10_000);
+        let response = shop.get("/weather", Some(&payment)).await;
+        assert_eq!(challenge(&response).error.as_deref(), Some("duplicate_settlement"));
+    }
+}
+
+/// The money moved and nobody said so: not served on a guess, not forgotten, not paid again.
+#[tokio::test]
+async fn a_lost_answer_stays_pending() {
+    let shop = shop();
+    let payment = sign(&shop.challenge("/weather").await).await;
+    shop.facilitator.next_settle(Act::LoseAnswer);
+    for _ in 0..3 {
+        let response = shop.get("/weather", Some(&payment)).await;
+        assert!(!response.status().is_success());
+        assert_eq!(receipt(&response).error_reason.as_deref(), Some("settlement_pending"));
+    }
+    assert_eq!(shop.facilitator.paid(), 10_000);
+}
+
+#[tokio::test]
+async fn pending_is_asked_about_once_more_at_once() {
+    let shop = shop();
+    let payment = sign(&shop.challenge("/weather").await).await;
+    shop.facilitator.next_settle(answer(false, Some(Reason::SettlementPending), "0xabc"));
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(shop.facilitator.calls(), ["verify", "settle", "settle"]);
+}
+
+#[tokio::test]
+async fn a_price_can_be_computed_from_the_request() {
+    let facilitator = Scripted::new();
+    let seller = Arc::new(Seller::new(facilitator.clone()));
+    let charge = Charge::computed(seller, |request| {
+        let long = request.uri.query() == Some("long");
+        exact(NETWORK, SELLER, if long { "$0.02" } else { "$0.01" }).unwrap().into()
+    });
+    let app = Router::new()
+        .route("/text", any(|| async { "text" }).layer(charge.base_url("https://a.test/")));
+    let shop = Shop { app, facilitator, handled: Arc::default() };
+    let cheap = shop.challenge("/text").await;
+    assert_eq!(cheap.resource.as_ref().unwrap().url, "https://a.test/text");
+    assert_eq!(shop.challenge("/text?long").await.accepts[0].amount.to_string(), "20000");
+    let payment = sign(&cheap).await;
+    let response = shop.get("/text?long", Some(&payment)).await;
+    assert_eq!(challenge(&response).error.as_deref(), Some("invalid_payment_requirements"));
+    let response = shop.get("/text", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn poor_buyers_are_told_before_anything_is_done() {
+    let shop = shop_with(exact(NETWORK, SELLER, "$1.01").unwrap(), |charge| charge);
+    let payment = sign(&shop.challenge("/weather").await).await;
+    let response = shop.get("/weather", Some(&payment)).await;
+    let reason = Reason::InvalidExactEvmInsufficientBalance.as_str();
+    assert_eq!(challenge(&response).error.as_deref(), Some(reason));
+    assert_eq!((shop.handled(), shop.facilitator.calls()), (0, vec!["verify"]));
+}
+
+#[test]
+fn headers_decode_to_what_was_encoded() {
+    for len in 0..50 {
+        let bytes = vec![b'x'; len];
+        if len > 0 {
+            assert_eq!(decode_header(encode_header(&bytes).as_bytes()), Ok(bytes));
+        }
+    }
+}
