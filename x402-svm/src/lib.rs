@@ -1,1 +1,23 @@
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::string_slice
+)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+#![doc = include_str!("../README.md")]
 
+#[cfg(test)]
+extern crate std;
+
+mod address;
+pub mod assets;
+
+pub use address::Address;
