@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use x402_core::buyer::{self, Decline, Wallet};
 use x402_core::crypto::{AsyncSigner, Secp256k1, SignError};
-use x402_core::{Amount, Money, Network, ParseError, Reason, Retry};
+use x402_core::{Amount, Money, ParseError, Reason, Retry};
 use x402_evm::{Address, Eip3009Unsigned, ExactEvmWallet, PAYLOAD_BYTES};
 
 use crate::clock::{Clock, SystemClock};
-use crate::message::{PaymentRequired, PaymentRequirements, SettleResponse, to_json};
+use crate::message::{NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json};
 use crate::transport::{Answer, PaymentText, Transport};
 
 /// How often a payment whose settlement is not certain is presented again, and how long before.
@@ -30,7 +30,7 @@ pub struct Policy {
     /// refused payment counts: whoever has it can still settle it.
     pub budget: Option<Money>,
     /// Networks allowed, in either version's spelling; `None` allows all.
-    pub networks: Option<Vec<String>>,
+    pub networks: Option<Vec<NetworkId>>,
     /// Assets allowed besides the known ones.
     pub assets: Vec<Asset>,
     /// Payees allowed; `None` allows all.
@@ -41,7 +41,7 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 pub struct Asset {
     /// Its network.
-    pub network: String,
+    pub network: NetworkId,
     /// Its address.
     pub address: String,
     /// Its decimals.
@@ -164,10 +164,12 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         &self,
         required: &PaymentRequired,
     ) -> Result<(usize, PaymentRequirements), Decline> {
-        let networks: Option<Vec<_>> = self.policy.networks.as_ref().map(|networks| {
-            networks.iter().filter_map(|network| Network::parse(network).ok()).collect()
-        });
-        let assets: Vec<_> = self.policy.assets.iter().filter_map(Asset::view).collect();
+        let networks: Option<Vec<_>> = self
+            .policy
+            .networks
+            .as_ref()
+            .map(|networks| networks.iter().map(NetworkId::view).collect());
+        let assets: Vec<_> = self.policy.assets.iter().map(Asset::view).collect();
         let payees: Option<Vec<_>> =
             self.policy.payees.as_ref().map(|payees| payees.iter().map(String::as_str).collect());
         let policy = buyer::Policy {
@@ -295,7 +297,7 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         let Some(budget) = self.policy.budget else {
             return Some(Amount::ZERO);
         };
-        let own = self.policy.assets.iter().find(|asset| asset.is(offer));
+        let own = self.policy.assets.iter().find(|asset| asset.view().is(&offer.view()));
         let decimals =
             own.map(|asset| asset.decimals).or_else(|| ExactEvmWallet.decimals(&offer.view()))?;
         let mut cost = offer.amount;
@@ -338,13 +340,12 @@ impl fmt::Display for SignFailure {
 impl std::error::Error for SignFailure {}
 
 impl Asset {
-    fn view(&self) -> Option<buyer::Asset<'_>> {
-        let network = Network::parse(&self.network).ok()?;
-        Some(buyer::Asset { network, address: &self.address, decimals: self.decimals })
-    }
-
-    fn is(&self, offer: &PaymentRequirements) -> bool {
-        self.view().is_some_and(|asset| asset.is(&offer.view()))
+    fn view(&self) -> buyer::Asset<'_> {
+        buyer::Asset {
+            network: self.network.view(),
+            address: &self.address,
+            decimals: self.decimals,
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use x402_core::claim::Transaction;
 use x402_core::crypto::keccak256;
 use x402_core::gate::Verified;
-use x402_core::{Amount, Network, Payment, Reason, Version};
+use x402_core::{Amount, Payment, Reason, Version};
 use x402_evm::{Address, Eip3009Payment, assets};
 
-use crate::message::{Json, SupportedKind};
+use crate::message::{Json, NetworkId, SupportedKind};
 
 /// A chain, as a facilitator uses it. It takes only payments that passed the gate.
 pub trait Ledger: Send + Sync {
@@ -66,7 +66,7 @@ pub enum Outcome {
 /// in time. For examples, tests and trying things out; no money is involved.
 #[derive(Debug, Default)]
 pub struct SimulatedLedger {
-    networks: Vec<&'static str>,
+    networks: Vec<NetworkId>,
     state: Mutex<State>,
 }
 
@@ -157,31 +157,32 @@ impl SimulatedLedger {
     }
 }
 
-/// CAIP-2 ids of the networks with a known EIP-3009 token and a name in either version.
-fn eip3009_networks() -> Vec<&'static str> {
-    let known = |id: &&str| {
-        let chain_id = Network::parse(id).ok().and_then(Network::eip155);
-        chain_id
-            .and_then(assets::default_of)
-            .is_some_and(|asset| asset.transfer_method == assets::AssetTransferMethod::Eip3009)
+/// The networks whose default token is paid with by EIP-3009.
+fn eip3009_networks() -> Vec<NetworkId> {
+    let by_eip3009 = |asset: &&assets::Asset| {
+        asset.transfer_method == assets::AssetTransferMethod::Eip3009
+            && assets::default_of(asset.chain_id)
+                .is_some_and(|first| first.address == asset.address)
     };
-    x402_core::network::V1_NAMES.iter().map(|(_, id)| *id).filter(known).collect()
+    let ids = assets::ASSETS.iter().filter(by_eip3009).map(|asset| asset.chain_id);
+    ids.filter_map(|chain_id| format!("eip155:{chain_id}").parse().ok()).collect()
 }
 
 impl Ledger for SimulatedLedger {
     type Payment = Eip3009Payment;
 
     fn kinds(&self) -> Vec<SupportedKind> {
-        let kind = |x402_version, network: &str| SupportedKind {
+        let kind = |x402_version, network: NetworkId| SupportedKind {
             x402_version,
             scheme: "exact".into(),
-            network: network.into(),
+            network,
             extra: None::<Json>,
             other: None,
         };
-        let v2 = self.networks.iter().map(|id| kind(Version::V2, id));
-        let named = self.networks.iter().filter_map(|id| Network::parse(id).ok()?.v1_name());
-        v2.chain(named.map(|name| kind(Version::V1, name))).collect()
+        let v2 = self.networks.iter().map(|network| kind(Version::V2, network.clone()));
+        let names = self.networks.iter().filter_map(|network| network.view().v1_name());
+        let v1 = names.filter_map(|name| Some(kind(Version::V1, name.parse().ok()?)));
+        v2.chain(v1).collect()
     }
 
     fn check(

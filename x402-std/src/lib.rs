@@ -18,3 +18,8 @@ pub mod transport;
 pub use clock::{Clock, SystemClock};
 pub use x402_core as core;
 pub use x402_evm as evm;
+
+/// Compiles the workspace's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -14,6 +14,8 @@
 //! ```
 
 use std::fmt;
+use std::ops::Deref;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -64,6 +66,51 @@ impl From<RawJson<'_>> for Json {
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.raw().fmt(f)
+    }
+}
+
+/// A network, in either version's spelling, checked when made. See [`Network`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct NetworkId(Box<str>);
+
+impl NetworkId {
+    /// The core's form.
+    pub fn view(&self) -> Network<'_> {
+        Network::parse(&self.0).expect("checked when made")
+    }
+}
+
+impl FromStr for NetworkId {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Network::parse(text).map(Self::from)
+    }
+}
+
+impl From<Network<'_>> for NetworkId {
+    fn from(network: Network<'_>) -> Self {
+        Self(network.as_str().into())
+    }
+}
+
+impl Deref for NetworkId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
     }
 }
 
@@ -238,7 +285,7 @@ pub struct PaymentRequirements {
     /// Payment scheme.
     pub scheme: String,
     /// Network, in either version's spelling.
-    pub network: String,
+    pub network: NetworkId,
     /// Price in the token's smallest unit.
     pub amount: Amount,
     /// The token.
@@ -270,13 +317,10 @@ pub struct V1Details {
 
 impl PaymentRequirements {
     /// The core's form.
-    ///
-    /// # Panics
-    /// If `network` was set to something that is no network at all.
     pub fn view(&self) -> wire::PaymentRequirements<'_> {
         wire::PaymentRequirements {
             scheme: self.scheme.as_str().into(),
-            network: Network::parse(&self.network).expect("a network"),
+            network: self.network.view(),
             amount: self.amount,
             asset: self.asset.as_str().into(),
             pay_to: self.pay_to.as_str().into(),
@@ -301,7 +345,7 @@ impl From<&wire::PaymentRequirements<'_>> for PaymentRequirements {
     fn from(view: &wire::PaymentRequirements<'_>) -> Self {
         Self {
             scheme: view.scheme.to_string(),
-            network: view.network.to_string(),
+            network: view.network.into(),
             amount: view.amount,
             asset: view.asset.to_string(),
             pay_to: view.pay_to.to_string(),
@@ -393,7 +437,7 @@ pub enum Accepted {
         /// Payment scheme.
         scheme: String,
         /// Network name.
-        network: String,
+        network: NetworkId,
     },
     /// v2 repeats the whole offer.
     V2(Box<PaymentRequirements>),
@@ -401,17 +445,13 @@ pub enum Accepted {
 
 impl PaymentPayload {
     /// The core's form.
-    ///
-    /// # Panics
-    /// If a `network` was set to something that is no network at all.
     pub fn view(&self) -> wire::PaymentPayload<'_> {
         wire::PaymentPayload {
             resource: self.resource.as_ref().map(ResourceInfo::view),
             accepted: match &self.accepted {
-                Accepted::V1 { scheme, network } => wire::Accepted::V1 {
-                    scheme: scheme.as_str().into(),
-                    network: Network::parse(network).expect("a network"),
-                },
+                Accepted::V1 { scheme, network } => {
+                    wire::Accepted::V1 { scheme: scheme.as_str().into(), network: network.view() }
+                }
                 Accepted::V2(offer) => wire::Accepted::V2(offer.view()),
             },
             payload: self.payload.raw(),
@@ -431,7 +471,7 @@ impl From<&wire::PaymentPayload<'_>> for PaymentPayload {
             resource: view.resource.as_ref().map(ResourceInfo::from),
             accepted: match &view.accepted {
                 wire::Accepted::V1 { scheme, network } => {
-                    Accepted::V1 { scheme: scheme.to_string(), network: network.to_string() }
+                    Accepted::V1 { scheme: scheme.to_string(), network: (*network).into() }
                 }
                 wire::Accepted::V2(offer) => Accepted::V2(Box::new(offer.into())),
             },
@@ -458,9 +498,6 @@ pub type SettleRequest = VerifyRequest;
 
 impl VerifyRequest {
     /// The core's form.
-    ///
-    /// # Panics
-    /// If a `network` was set to something that is no network at all.
     pub fn view(&self) -> wire::VerifyRequest<'_> {
         wire::VerifyRequest {
             payment_payload: self.payment_payload.view(),
@@ -635,7 +672,7 @@ pub struct SupportedKind {
     /// Payment scheme.
     pub scheme: String,
     /// Network, in the version's spelling.
-    pub network: String,
+    pub network: NetworkId,
     /// What an offer of this kind must carry, an object.
     pub extra: Option<Json>,
     /// Keys that the specification does not name, an object.
@@ -644,14 +681,11 @@ pub struct SupportedKind {
 
 impl SupportedKind {
     /// The core's form.
-    ///
-    /// # Panics
-    /// If `network` was set to something that is no network at all.
     pub fn view(&self) -> wire::SupportedKind<'_> {
         wire::SupportedKind {
             x402_version: self.x402_version,
             scheme: self.scheme.as_str().into(),
-            network: Network::parse(&self.network).expect("a network"),
+            network: self.network.view(),
             extra: raw(&self.extra),
             other: members(&self.other),
         }
@@ -667,7 +701,7 @@ impl From<&wire::SupportedKind<'_>> for SupportedKind {
         Self {
             x402_version: view.x402_version,
             scheme: view.scheme.to_string(),
-            network: view.network.to_string(),
+            network: view.network.into(),
             extra: view.extra.map(Json::from),
             other: owned_members(view.other),
         }

@@ -130,7 +130,7 @@ pub fn exact(network: &str, pay_to: &str, price: &str) -> Result<PaymentRequirem
     let extra = serde_json::json!({ "name": asset.name, "version": asset.version });
     Ok(PaymentRequirements {
         scheme: "exact".into(),
-        network: network.to_string(),
+        network: network.into(),
         amount,
         asset: asset.address.to_string(),
         pay_to: Address::parse(pay_to).ok_or(OfferError::PayTo)?.to_string(),
@@ -337,7 +337,8 @@ where
             answer = self.facilitator.settle(&admission.request).await;
         }
         let receipt = match answer {
-            Ok(receipt) => receipt,
+            // Explanations may quote what is not the buyer's to know, such as an RPC's URL.
+            Ok(receipt) => SettleResponse { error_message: None, ..receipt },
             Err(error) => {
                 tracing::warn!(%error, "settlement unclear; its claim is kept");
                 return Err(admission.unclear(Transaction::new(), error.reason().status()));

@@ -211,7 +211,7 @@ async fn declines_what_the_policy_does_not_allow() {
     let unknown = "0x00000000000000000000000000000000000000aa";
     let own = Policy {
         assets: vec![Asset {
-            network: "base-sepolia".into(),
+            network: "base-sepolia".parse().unwrap(),
             address: unknown.to_uppercase().replacen("0X", "0x", 1),
             decimals: 2,
         }],
@@ -233,12 +233,12 @@ async fn declines_what_the_policy_does_not_allow() {
         (own.clone(), unknown.clone(), Err(Decline::OverLimit)),
         (own, changed(&|o| (o.asset, o.amount) = (unknown.asset.clone(), 100.into())), Ok(())),
         (
-            Policy { networks: Some(vec!["base".into()]), ..Policy::default() },
+            Policy { networks: Some(vec!["base".parse().unwrap()]), ..Policy::default() },
             offer(),
             Err(Decline::Network),
         ),
         (
-            Policy { networks: Some(vec!["base-sepolia".into()]), ..Policy::default() },
+            Policy { networks: Some(vec!["base-sepolia".parse().unwrap()]), ..Policy::default() },
             offer(),
             Ok(()),
         ),
@@ -255,7 +255,7 @@ async fn declines_what_the_policy_does_not_allow() {
         ),
         (
             Policy::default(),
-            changed(&|offer| offer.network = "solana:x".into()),
+            changed(&|offer| offer.network = "solana:x".parse().unwrap()),
             Err(Decline::Unpayable),
         ),
         (Policy::default(), changed(&|offer| offer.pay_to = "joe".into()), Err(Decline::Unpayable)),
@@ -362,7 +362,7 @@ async fn a_payment_without_an_answer_is_handed_back() {
         // Answers the first request, then hangs up on whatever comes.
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 4096];
-        socket.read(&mut buffer).await.unwrap();
+        assert!(socket.read(&mut buffer).await.unwrap() > 0);
         let answer = format!(
             "HTTP/1.1 402 x\r\npayment-required: {header}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
         );
