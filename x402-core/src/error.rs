@@ -113,8 +113,8 @@ pub enum EncodeError {
         /// Bytes needed for the whole message.
         needed: NonZeroU32,
     },
-    /// The message is to be written in version 1, which has no name for one of its networks.
-    NoV1Name,
+    /// A network has no name in the version the message is to be written in.
+    UnnamedNetwork,
 }
 
 impl EncodeError {
@@ -128,7 +128,7 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BufferTooSmall { needed } => write!(f, "buffer too small: {needed} bytes needed"),
-            Self::NoV1Name => f.write_str("network has no x402 v1 name"),
+            Self::UnnamedNetwork => f.write_str("network has no name in this version"),
         }
     }
 }

@@ -26,7 +26,7 @@ pub const NETWORK_BYTES: usize = 41;
 /// costs at the 16-fold of the longest message.
 pub const RESCAN_BYTES: usize = 16 * MESSAGE_BYTES;
 
-/// Longest `memo`, reason or error text this crate copies rather than borrows, in bytes.
+/// Longest text that is copied rather than borrowed, in bytes: a token's EIP-712 name or version.
 pub const TEXT_BYTES: usize = 256;
 
 /// Most kinds in a facilitator's `/supported` answer.

@@ -18,7 +18,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::redirect::{Attempt, Policy as Redirects};
+use reqwest::redirect::Policy as Redirects;
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use x402_core::crypto::{AsyncSigner, Secp256k1};
 use x402_core::{ParseError, Version, http, limits};
@@ -28,18 +28,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::message::{PaymentRequired, SettleResponse, encode_header};
 use crate::transport::{Answer, PaymentText, Transport};
 
-/// Most redirects followed before anything is paid.
-const REDIRECTS: usize = 5;
-
 /// HTTP through reqwest.
 ///
-/// Before a payment, redirects within the same origin are followed; a payment goes to the URL that
-/// asked for it, and a redirect in answer to it is handed to the caller.
+/// Redirects are answers, not directions, before a payment and after: a payment goes to the URL
+/// that was asked and to no other.
 #[derive(Clone, Debug)]
-pub struct HttpTransport {
-    unpaid: reqwest::Client,
-    paid: reqwest::Client,
-}
+pub struct HttpTransport(reqwest::Client);
 
 /// Why there is no answer over HTTP.
 #[derive(Debug)]
@@ -98,13 +92,10 @@ impl HttpTransport {
     /// # Errors
     /// [`HttpError::Setup`].
     pub fn configured(
-        configure: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+        configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Result<Self, HttpError> {
-        let build = |redirects| {
-            let builder = configure(reqwest::Client::builder()).redirect(redirects);
-            builder.build().map_err(|_| HttpError::Setup)
-        };
-        Ok(Self { unpaid: build(Redirects::custom(same_origin))?, paid: build(Redirects::none())? })
+        let builder = configure(reqwest::Client::builder()).redirect(Redirects::none());
+        builder.build().map(Self).map_err(|_| HttpError::Setup)
     }
 
     async fn send(
@@ -120,29 +111,28 @@ impl HttpTransport {
         }
         let mut request = request.try_clone().ok_or(HttpError::NotRepeatable)?;
         let Some(payment) = payment else {
-            return answer(self.unpaid.execute(request).await?).await;
+            return answer(self.0.execute(request).await?, false).await;
         };
         let header = encode_header(payment.json.as_bytes());
         let mut header = HeaderValue::from_str(&header).map_err(|_| HttpError::Setup)?;
         header.set_sensitive(true);
         request.headers_mut().insert(payment.version.payment_header(), header);
-        answer(self.paid.execute(request).await?).await
+        answer(self.0.execute(request).await?, true).await
     }
-}
-
-fn same_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let origin = |url: &Url| url.origin();
-    let same = attempt.previous().last().is_some_and(|last| origin(last) == origin(attempt.url()));
-    if same && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
 }
 
 /// Reads challenge and receipt out of a response, which is whole again afterwards.
-async fn answer(response: Response) -> Result<Answer<Response>, HttpError> {
+///
+/// A payment can be refused with another status than 402; the challenge then comes in the header.
+async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, HttpError> {
     let receipt = receipt(response.headers());
-    if response.status() != StatusCode::PAYMENT_REQUIRED {
-        return Ok(Answer { response, challenge: None, receipt });
-    }
     let status = response.status();
+    let refused = paid && (status.is_client_error() || status.is_server_error());
+    if status != StatusCode::PAYMENT_REQUIRED {
+        let header = response.headers().get(http::PAYMENT_REQUIRED).filter(|_| refused);
+        let challenge = header.map(|header| PaymentRequired::from_header(header.as_bytes()));
+        return Ok(Answer { response, challenge, receipt });
+    }
     let headers = response.headers().clone();
     let body = read_body(response).await?;
     let challenge = challenge(&headers, &body);

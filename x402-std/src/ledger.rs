@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use x402_core::claim::Transaction;
 use x402_core::crypto::keccak256;
 use x402_core::gate::Verified;
-use x402_core::{Amount, Payment, Reason, Version};
+use x402_core::{Amount, Payment, Reason};
 use x402_evm::{Address, Eip3009Payment, assets};
 
 use crate::message::{Json, NetworkId, SupportedKind};
@@ -179,9 +179,9 @@ impl Ledger for SimulatedLedger {
             extra: None::<Json>,
             other: None,
         };
-        let v2 = self.networks.iter().map(|network| kind(Version::V2, network.clone()));
+        let v2 = self.networks.iter().map(|network| kind(2, network.clone()));
         let names = self.networks.iter().filter_map(|network| network.view().v1_name());
-        let v1 = names.filter_map(|name| Some(kind(Version::V1, name.parse().ok()?)));
+        let v1 = names.filter_map(|name| Some(kind(1, name.parse().ok()?)));
         v2.chain(v1).collect()
     }
 

@@ -154,7 +154,7 @@ macro_rules! owned {
             /// The message as JSON.
             ///
             /// # Errors
-            /// [`EncodeError::NoV1Name`] for a v1 message on a network that v1 has no name for.
+            /// [`EncodeError::UnnamedNetwork`] for a v1 message on a network that v1 has no name for.
             pub fn to_json(&self) -> Result<String, EncodeError> {
                 self.with_view(|view| to_json(view))
             }
@@ -199,7 +199,7 @@ owned!(
 /// A borrowed message as a JSON text.
 ///
 /// # Errors
-/// [`EncodeError::NoV1Name`].
+/// [`EncodeError::UnnamedNetwork`].
 pub fn to_json<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
     let mut out = vec![0; message.encoded_len()?];
     message.encode(&mut out)?;
@@ -209,7 +209,7 @@ pub fn to_json<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
 /// A borrowed message as a base64 header value.
 ///
 /// # Errors
-/// [`EncodeError::NoV1Name`].
+/// [`EncodeError::UnnamedNetwork`].
 pub fn to_header<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
     let mut out = vec![0; message.header_len()?];
     message.encode_header(&mut out)?;
@@ -667,8 +667,8 @@ impl From<&wire::SupportedResponse<'_>> for SupportedResponse {
 /// A scheme on a network, in a version. See [`wire::SupportedKind`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SupportedKind {
-    /// Version of the protocol.
-    pub x402_version: Version,
+    /// Version of the protocol, which may be one this library does not know.
+    pub x402_version: u64,
     /// Payment scheme.
     pub scheme: String,
     /// Network, in the version's spelling.

@@ -388,9 +388,7 @@ impl<F, S, C> Shared<F, S, C> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_CHALLENGE));
         expose(headers);
-        if status == StatusCode::PAYMENT_REQUIRED {
-            insert_base64(headers, http::PAYMENT_REQUIRED, &header);
-        }
+        insert_base64(headers, http::PAYMENT_REQUIRED, &header);
         response
     }
 }

@@ -57,7 +57,8 @@ impl std::fmt::Debug for PaymentText {
 pub struct Answer<R> {
     /// The answer itself.
     pub response: R,
-    /// The challenge in it, if payment is asked for (HTTP: status 402), or why it cannot be read.
+    /// The challenge in it, if payment is asked for (HTTP: status 402) or was refused (another
+    /// status and the challenge's header), or why it cannot be read.
     pub challenge: Option<Result<PaymentRequired, ParseError>>,
     /// The receipt in it, if there is one that can be read.
     pub receipt: Option<SettleResponse>,

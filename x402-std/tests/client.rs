@@ -158,10 +158,15 @@ async fn refusals_say_why_and_what_to_do() {
         ("invalid_exact_evm_insufficient_balance", Retry::Never),
         ("invalid_exact_evm_payload_authorization_valid_before", Retry::SignAnew),
         ("duplicate_settlement", Retry::SignAnew),
+        ("facilitator_unavailable", Retry::SameAgain),
+        ("invalid_payload", Retry::Never),
     ] {
         let in_challenge =
             challenge(&PaymentRequired { error: Some(reason.into()), ..required([offer()]) });
-        for answer in [refusal(reason, ""), in_challenge] {
+        let mut with_status =
+            challenge(&PaymentRequired { error: Some(reason.into()), ..required([offer()]) });
+        *with_status.status_mut() = reqwest::StatusCode::BAD_GATEWAY;
+        for answer in [refusal(reason, ""), in_challenge, with_status] {
             let (url, _) = scripted(vec![challenge(&required([offer()])), answer]).await;
             let error = client().get(&url).await.unwrap_err();
             let BuyError::Refused { reason: Some(given), retry: advice, .. } = error else {
@@ -183,17 +188,16 @@ async fn a_payment_is_never_redirected() {
             .body(Body::empty())
             .unwrap()
     };
-    // In answer to a payment: handed to the caller, whatever the target.
-    let (url, seen) = scripted(vec![challenge(&required([offer()])), redirect("/again")]).await;
-    let bought = client().get(&url).await.unwrap();
-    assert_eq!((bought.response.status().as_u16(), seen.lock().unwrap().len()), (307, 2));
-    // Before one: within the origin it is followed, to another it is not.
-    let (url, seen) = scripted(vec![redirect("/moved"), challenge(&required([offer()]))]).await;
-    client().get(&url).await.unwrap();
-    assert_eq!(seen.lock().unwrap().len(), 3);
-    let (url, _) = scripted(vec![redirect(&other)]).await;
-    let bought = client().get(&url).await.unwrap();
-    assert_eq!((bought.response.status().as_u16(), bought.paid), (307, None));
+    // Handed to the caller, before a payment and in answer to one, whatever the target.
+    for target in ["/again", other.as_str()] {
+        let (url, seen) = scripted(vec![redirect(target)]).await;
+        let bought = client().get(&url).await.unwrap();
+        assert_eq!((bought.response.status().as_u16(), bought.paid), (307, None));
+        assert_eq!(seen.lock().unwrap().len(), 1);
+        let (url, seen) = scripted(vec![challenge(&required([offer()])), redirect(target)]).await;
+        let bought = client().get(&url).await.unwrap();
+        assert_eq!((bought.response.status().as_u16(), seen.lock().unwrap().len()), (307, 2));
+    }
     assert!(seen_by_other.lock().unwrap().is_empty());
 }
 

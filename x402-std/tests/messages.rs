@@ -128,7 +128,7 @@ fn either_version_can_be_written() {
     // A network without a v1 name cannot be offered in v1.
     converted.accepts[0].network = "eip155:5042002".parse().unwrap();
     converted.x402_version = Version::V1;
-    assert_eq!(converted.to_json(), Err(EncodeError::NoV1Name));
+    assert_eq!(converted.to_json(), Err(EncodeError::UnnamedNetwork));
     assert!(serde_json::to_string(&converted).is_err());
 }
 

@@ -154,6 +154,9 @@ impl fmt::Display for JsonStr<'_> {
 
 impl fmt::Debug for JsonStr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
+        use fmt::Write;
+        f.write_char('"')?;
+        self.chars().flat_map(char::escape_debug).try_for_each(|c| f.write_char(c))?;
+        f.write_char('"')
     }
 }

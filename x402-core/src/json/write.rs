@@ -26,7 +26,7 @@ pub struct Writer<'o> {
     base64: bool,
     carry: [u8; 3],
     carried: usize,
-    no_v1_name: bool,
+    unnamed_network: bool,
 }
 
 impl<'o> Writer<'o> {
@@ -39,7 +39,7 @@ impl<'o> Writer<'o> {
             base64: false,
             carry: [0; 3],
             carried: 0,
-            no_v1_name: false,
+            unnamed_network: false,
         }
     }
 
@@ -70,7 +70,7 @@ impl<'o> Writer<'o> {
     /// The number of bytes the message takes, whether they fitted or not.
     ///
     /// # Errors
-    /// [`EncodeError::NoV1Name`].
+    /// [`EncodeError::UnnamedNetwork`].
     pub fn needed(mut self) -> Result<usize, EncodeError> {
         self.complete()
     }
@@ -82,7 +82,7 @@ impl<'o> Writer<'o> {
             Base64::encode(last, &mut group).ok();
             self.store(&group);
         }
-        if self.no_v1_name { Err(EncodeError::NoV1Name) } else { Ok(self.len) }
+        if self.unnamed_network { Err(EncodeError::UnnamedNetwork) } else { Ok(self.len) }
     }
 
     fn store(&mut self, bytes: &[u8]) {
@@ -290,7 +290,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Notes that a network could not be named in version 1.
-    pub(crate) fn fail_no_v1_name(&mut self) {
-        self.no_v1_name = true;
+    pub(crate) fn fail_unnamed_network(&mut self) {
+        self.unnamed_network = true;
     }
 }

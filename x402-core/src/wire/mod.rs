@@ -73,7 +73,7 @@ pub trait Message<'a>: Sized {
     /// Bytes of JSON that [`Message::encode`] writes.
     ///
     /// # Errors
-    /// [`EncodeError::NoV1Name`].
+    /// [`EncodeError::UnnamedNetwork`].
     fn encoded_len(&self) -> Result<usize, EncodeError> {
         let mut writer = Writer::json(&mut []);
         self.write(&mut writer);
@@ -93,7 +93,7 @@ pub trait Message<'a>: Sized {
     /// Bytes that [`Message::encode_header`] writes.
     ///
     /// # Errors
-    /// [`EncodeError::NoV1Name`].
+    /// [`EncodeError::UnnamedNetwork`].
     fn header_len(&self) -> Result<usize, EncodeError> {
         let mut writer = Writer::base64(&mut []);
         self.write(&mut writer);

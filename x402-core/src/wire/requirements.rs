@@ -142,11 +142,12 @@ pub(crate) fn write_network(w: &mut Writer<'_>, network: Network<'_>, version: V
         Version::V2 => network.caip2().map(Network::as_str),
         Version::V1 => network.v1_name(),
     };
-    if spelling.is_none() && version == Version::V1 && network.caip2().is_some() {
-        w.fail_no_v1_name();
+    // A v1 name outside the table is one in v1 all the same.
+    let as_read = (version == Version::V1) != network.as_str().contains(':');
+    match spelling.or(as_read.then_some(network.as_str())) {
+        Some(spelling) => drop(w.string(spelling)),
+        None => w.fail_unnamed_network(),
     }
-    // A v1 name outside the table has no other spelling to offer.
-    w.string(spelling.unwrap_or(network.as_str()));
 }
 
 impl<'a> Message<'a> for PaymentRequirements<'a> {

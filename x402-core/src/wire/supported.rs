@@ -2,7 +2,7 @@ use super::{List, Message};
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 use crate::limits;
-use crate::network::{Network, Version};
+use crate::network::Network;
 
 /// What a facilitator can verify and settle: the answer of `GET /supported`. Spec v2 §7.3.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,8 +20,8 @@ pub struct SupportedResponse<'a> {
 /// A scheme on a network, in a version. Spec v2 §7.3.1.
 #[derive(Clone, Copy, Debug)]
 pub struct SupportedKind<'a> {
-    /// Version of the protocol.
-    pub x402_version: Version,
+    /// Version of the protocol, which may be one this library does not know.
+    pub x402_version: u64,
     /// Payment scheme.
     pub scheme: JsonStr<'a>,
     /// Network, in the version's spelling.
@@ -73,7 +73,7 @@ impl<'a> Message<'a> for SupportedKind<'a> {
         let mut object = c.object()?;
         while let Some(key) = c.key(&mut object)? {
             match key {
-                "x402Version" => x402_version.set(c.version()?)?,
+                "x402Version" => x402_version.set(c.integer()?)?,
                 "scheme" => scheme.set(c.string()?)?,
                 "network" => network.set(c.network()?)?,
                 "extra" => extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
@@ -90,7 +90,7 @@ impl<'a> Message<'a> for SupportedKind<'a> {
     }
 
     fn write(&self, w: &mut Writer<'_>) {
-        w.open('{').version(self.x402_version);
+        w.open('{').key("x402Version").integer(self.x402_version);
         w.key("scheme").string(self.scheme);
         w.key("network").string(self.network.as_str());
         w.maybe_raw("extra", self.extra);

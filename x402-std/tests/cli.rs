@@ -1,0 +1,794 @@
+//! The command `x402`, run as people run it: exit status, stdout, stderr.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+use x402_std::message::{decode_header, encode_header};
+
+/// The second and fifth account of anvil's public mnemonic.
+const KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+const PAYER: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const PAY_TO: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+
+/// Within the validity of every recorded payment that is not about time.
+const NOW: &str = "1795300000";
+
+/// A port where nobody listens.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+// ---- running the command
+
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} in {self:?}");
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The JSON that stderr ends with.
+    #[track_caller]
+    fn receipt(&self) -> Value {
+        let at = if self.stderr.starts_with('{') { Some(0) } else { None };
+        let at = at.or(self.stderr.find("\n{").map(|at| at + 1));
+        let json = self.stderr.get(at.unwrap_or(0)..).unwrap();
+        serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_x402"));
+    command.args(args).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    Ran { code: output.status.code(), stdout, stderr }
+}
+
+fn x402(args: &[&str]) -> Ran {
+    ran(&mut command(args))
+}
+
+fn with_key(args: &[&str]) -> Ran {
+    ran(command(args).env("X402_EVM_KEY", KEY))
+}
+
+fn with_stdin(args: &[&str], input: &[u8]) -> Ran {
+    let mut child = command(args).stdin(Stdio::piped()).spawn().unwrap();
+    // It need not read all of it.
+    child.stdin.take().unwrap().write_all(input).ok();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    Ran { code: output.status.code(), stdout, stderr }
+}
+
+/// A file that is gone when this is.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, contents: impl AsRef<[u8]>) -> Self {
+        let path = std::env::temp_dir().join(format!("x402-cli-{}-{name}", std::process::id()));
+        fs::write(&path, contents).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    fn argument(&self) -> String {
+        format!("@{}", self.path())
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+/// A command that listens, stopped when this goes.
+struct Server {
+    child: Child,
+    url: String,
+    log: BufReader<ChildStderr>,
+    warnings: String,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        let mut child =
+            command(args).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut server = Self { child, log, url: String::new(), warnings: String::new() };
+        loop {
+            let mut line = String::new();
+            server.log.read_line(&mut line).unwrap();
+            assert_ne!(line, "", "ended: {}", server.warnings);
+            if let Some(url) = line.strip_prefix("listening on ") {
+                server.url = url.trim_end().into();
+                return server;
+            }
+            server.warnings += &line;
+        }
+    }
+
+    /// `serve` for a cent, with its own ledger in which the payer has `funds`.
+    fn shop(funds: &str, options: &[&str]) -> Self {
+        let fund = format!("{PAYER}={funds}");
+        let more = ["--facilitator", "simulated", "--fund", &fund];
+        Self::start(&[&offer(), &more[..], options].concat())
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// One request by hand: status, head and body.
+    fn ask(&self, request: &str, headers: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
+        let end = "Host: shop\r\nConnection: close\r\n";
+        write!(stream, "{request} HTTP/1.1\r\n{headers}{end}\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), head.to_lowercase(), body.into())
+    }
+
+    /// Asks it to stop: exit code, and what it said since it listens.
+    #[cfg(unix)]
+    fn stop(&mut self) -> (Option<i32>, String) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let mut said = String::new();
+        self.log.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn offer() -> Vec<&'static str> {
+    vec!["serve", "--pay-to", PAY_TO, "--price", "$0.01", "--network", "eip155:84532"]
+}
+
+/// Answers every request with `answer`, and keeps the requests. Ends with the process.
+fn scripted(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&seen);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            let body_len = |request: &[u8]| {
+                let text = String::from_utf8_lossy(request).to_lowercase();
+                let (head, body) = text.split_once("\r\n\r\n")?;
+                let length = head.split("content-length: ").nth(1).unwrap_or("0");
+                let length = length.lines().next()?.parse::<usize>().ok()?;
+                Some(body.len() >= length)
+            };
+            while body_len(&request) != Some(true) {
+                let read = stream.read(&mut buffer).unwrap();
+                if read == 0 {
+                    break;
+                }
+                request.extend_from_slice(&buffer[..read]);
+            }
+            keep.lock().unwrap().push(String::from_utf8(request).unwrap());
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (url, seen)
+}
+
+// ---- what was recorded
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../x402-core/tests/vectors")
+}
+
+fn recorded(file: &str) -> Value {
+    serde_json::from_slice(&fs::read(vectors().join(file)).unwrap()).unwrap()
+}
+
+/// Header values in a recording, with the kind of message they should be and the recorder's
+/// reading of them.
+fn recorded_headers(file: &str) -> Vec<(&'static str, String, Value)> {
+    let mut found = Vec::new();
+    for exchange in recorded(file)["exchanges"].as_array().unwrap() {
+        for side in ["request", "response"] {
+            for header in exchange[side]["headers"].as_array().unwrap() {
+                let (name, value) = (header[0].as_str().unwrap(), header[1].as_str().unwrap());
+                let kind = match name.to_uppercase().as_str() {
+                    "PAYMENT-REQUIRED" => "PaymentRequired",
+                    "PAYMENT-SIGNATURE" | "X-PAYMENT" => "PaymentPayload",
+                    "PAYMENT-RESPONSE" | "X-PAYMENT-RESPONSE" => "SettleResponse",
+                    _ => continue,
+                };
+                let read = &exchange[side]["decodedHeaders"][name];
+                found.push((kind, value.to_owned(), read.clone()));
+            }
+        }
+    }
+    found
+}
+
+fn challenge_of(file: &str) -> (String, Value) {
+    let mut headers = recorded_headers(file).into_iter();
+    let (_, header, read) = headers.find(|(kind, ..)| *kind == "PaymentRequired").unwrap();
+    (header, read)
+}
+
+// ---- decode
+
+#[test]
+fn decodes_recorded_headers() {
+    let version = |message: &Value| message["x402Version"].clone();
+    let mut seen = Vec::new();
+    for file in [
+        "e2e-ts/evm-exact-eip3009.json",
+        "e2e-ts/svm-exact.json",
+        "e2e-ts/bazaar-and-payment-identifier.json",
+        "e2e-py/py-httpx__fastapi+py-fac__evm-eip3009.json",
+        "e2e-v1/v1-evm-legacy-client.json",
+        "e2e-sei/v2-sei-testnet-exact.json",
+    ] {
+        for (kind, header, read) in recorded_headers(file) {
+            let ran = x402(&["decode", &header]).ends(0);
+            let decoded = json!({"kind": kind, "x402Version": version(&read), "message": read});
+            assert_eq!(ran.json(), decoded, "{file}");
+            seen.push(kind);
+        }
+    }
+    assert!(seen.len() >= 16, "{seen:?}");
+}
+
+#[test]
+fn decodes_every_kind_from_everywhere() {
+    let control = recorded("negative/evm-exact-eip3009/control-valid.json");
+    let v1 = recorded("negative/evm-exact-v1/control-valid.json");
+    let settled = recorded("negative/evm-exact-eip3009/settle-ok.json");
+    let (_, challenge) = challenge_of("e2e-ts/evm-exact-eip3009.json");
+    let v1_challenge = json!({"x402Version": 1, "accepts": [v1["request"]["paymentRequirements"]]});
+    for (kind, version, message) in [
+        ("VerifyRequest", json!(2), &control["request"]),
+        ("VerifyRequest", json!(1), &v1["request"]),
+        ("PaymentPayload", json!(2), &control["request"]["paymentPayload"]),
+        ("PaymentPayload", json!(1), &v1["request"]["paymentPayload"]),
+        ("PaymentRequirements", json!(2), &control["request"]["paymentRequirements"]),
+        ("PaymentRequirements", json!(1), &v1["request"]["paymentRequirements"]),
+        ("PaymentRequired", json!(2), &challenge),
+        ("PaymentRequired", json!(1), &v1_challenge),
+        ("VerifyResponse", Value::Null, &control["response"]["body"]),
+        ("SettleResponse", Value::Null, &settled["response"]["body"]),
+        ("SupportedResponse", Value::Null, &recorded("supported-ts.json")),
+        ("ResourceInfo", Value::Null, &challenge["resource"]),
+    ] {
+        let wanted = json!({"kind": kind, "x402Version": version, "message": message});
+        let text = message.to_string();
+        let file = TempFile::new(&format!("decode-{kind}-{version}"), format!(" {text}\n"));
+        assert_eq!(x402(&["decode", &text]).ends(0).json(), wanted);
+        assert_eq!(x402(&["decode", &file.argument()]).ends(0).json(), wanted);
+        let header = encode_header(text.as_bytes());
+        let input = format!("\t{header}\r\n");
+        assert_eq!(with_stdin(&["decode", "-"], input.as_bytes()).ends(0).json(), wanted);
+    }
+    // As it was sent, not as it is understood.
+    let odd = r#"{"success" : true,"transaction":"\u0030","network":"","n":1.50}"#;
+    let ran = x402(&["decode", odd]).ends(0);
+    assert!(ran.stdout.contains(odd), "{ran:?}");
+}
+
+#[test]
+fn decode_says_what_is_wrong_and_where() {
+    let long = format!(r#"{{"accepts":"{}"}}"#, "x".repeat(70_000));
+    for (text, said) in [
+        ("not base64!!", "invalid_payload: not base64"),
+        ("", "invalid_payload: not base64"),
+        ("[1]", "invalid_payload: not base64"),
+        ("{}", "invalid_payload: not a message of this protocol"),
+        ("e30=", "invalid_payload: not a message of this protocol"),
+        (r#"{"a":1,"a":2}"#, "invalid_payload: duplicate key at byte 10"),
+        (r#"{"isValid":"yes"}"#, "invalid_payload: field of the wrong type at byte 11"),
+        (r#"{"isValid":true}x"#, "invalid_payload: not JSON at byte 16"),
+        (r#"{"isValid":tru"#, "invalid_payload: not JSON at byte 11"),
+        (r#"{"accepts":[]}"#, "invalid_payload: required field missing at byte 14"),
+        (r#"{"x402Version":3,"accepts":[]}"#, "invalid_x402_version: "),
+        (
+            r#"{"scheme":"exact","network":"?","amount":"1","asset":"","payTo":"","maxTimeoutSeconds":1}"#,
+            "invalid_network: ",
+        ),
+        (&long, "invalid_payload: longer than allowed"),
+    ] {
+        let ran = x402(&["decode", text]).ends(2).says(said);
+        assert_eq!(ran.stdout, "");
+        let ran = with_stdin(&["decode", "-"], text.as_bytes()).ends(2).says(said);
+        assert_eq!(ran.stdout, "");
+    }
+    with_stdin(&["decode", "-"], b"{\"success\":\"\xff\"}").ends(2).says("not UTF-8");
+    with_stdin(&["decode", "-"], &[b' '; 1 << 20]).ends(2).says("longer than allowed");
+    x402(&["decode", "@/no/such/file"]).ends(2).says("cannot read the file");
+}
+
+// ---- verify
+
+#[test]
+fn verifies_recorded_requests() {
+    let needs_chain = [
+        "asset_not_deployed_contract",
+        "invalid_exact_evm_insufficient_balance",
+        "invalid_exact_evm_nonce_already_used",
+    ];
+    let mut seen = 0;
+    for group in ["evm-exact-eip3009", "evm-exact-v1"] {
+        for file in fs::read_dir(vectors().join("negative").join(group)).unwrap() {
+            let case: Value =
+                serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap();
+            let official = case["expectedReason"].as_str().unwrap();
+            let (code, reason) = match case["name"].as_str().unwrap() {
+                // The official SDK throws on these.
+                "payload-empty" | "value-not-numeric" => (1, "invalid_payload"),
+                "unsupported-version-3" => (2, "invalid_x402_version"),
+                "unregistered-scheme" => (1, "invalid_exact_evm_scheme"),
+                _ if official == "VALID" || needs_chain.contains(&official) => (0, ""),
+                _ => (1, official),
+            };
+            let request = case["request"].to_string();
+            let ran = x402(&["verify", "--request", &request, "--now", NOW]).ends(code);
+            let answer = ran.json();
+            assert_eq!(answer["isValid"], code == 0, "{case} {ran:?}");
+            assert_eq!(answer["invalidReason"].as_str().unwrap_or_default(), reason, "{case}");
+            let official_payer = &case["response"]["body"]["payer"];
+            if code == 0 && official_payer.is_string() {
+                assert_eq!(answer["payer"], *official_payer);
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 32);
+}
+
+#[test]
+fn verify_answers_what_cannot_be_read() {
+    let control = recorded("negative/evm-exact-eip3009/control-valid.json")["request"].to_string();
+    let long = format!("{}{control}", " ".repeat(1 << 20));
+    for (request, reason) in [
+        ("", "invalid_payload"),
+        ("[]", "invalid_payload"),
+        (&control[1..], "invalid_payload"),
+        (&control.replace("eip155:84532", "base sepolia"), "invalid_network"),
+        (&control.replacen(r#""x402Version":2"#, r#""x402Version":1"#, 1), "invalid_x402_version"),
+        (&long, "invalid_payload"),
+    ] {
+        let ran = with_stdin(&["verify", "--request", "-", "--now", NOW], request.as_bytes());
+        let answer = ran.ends(2).json();
+        assert_eq!((&answer["isValid"], &answer["invalidReason"]), (&json!(false), &json!(reason)));
+    }
+    // The recorded payment is valid now as well: until 2100.
+    let file = TempFile::new("verify", &control);
+    x402(&["verify", "--request", &file.argument()]).ends(0);
+    x402(&["verify", "--request", &file.argument(), "--now", "4102444795"])
+        .ends(1)
+        .says("invalid_exact_evm_payload_authorization_valid_before");
+}
+
+// ---- sign
+
+#[test]
+fn what_is_signed_verifies() {
+    let (header, v2) = challenge_of("e2e-ts/evm-exact-eip3009.json");
+    let v1_offer =
+        recorded("negative/evm-exact-v1/control-valid.json")["request"]["paymentRequirements"]
+            .clone();
+    let v1 = json!({"x402Version": 1, "error": "", "accepts": [v1_offer]});
+    let key_file = TempFile::new("key", format!("  0x{KEY}\n"));
+    let nonce = format!("0x{}", "5a".repeat(32));
+    for (required, challenge, network) in
+        [(header, &v2, "eip155:84532"), (v1.to_string(), &v1, "base-sepolia")]
+    {
+        let mut args = vec!["sign", "--required", &required, "--now", NOW, "--nonce", &nonce];
+        args.extend(["--key-file", key_file.path()]);
+        let ran = x402(&args).ends(0);
+        assert_eq!(ran.stderr, format!("signed: 0.01 USDC on {network} to {PAY_TO}\n"));
+        assert_eq!(x402(&[&args[..], &["--accept", "0"]].concat()).stdout, ran.stdout);
+        let payment = decode_header(ran.stdout.trim_end().as_bytes()).unwrap();
+        let payment: Value = serde_json::from_slice(&payment).unwrap();
+        assert_eq!(payment["payload"]["authorization"]["nonce"], nonce.as_str());
+        let request = json!({
+            "x402Version": challenge["x402Version"],
+            "paymentPayload": payment,
+            "paymentRequirements": challenge["accepts"][0],
+        });
+        let verify = |now| x402(&["verify", "--request", &request.to_string(), "--now", now]);
+        assert_eq!(verify(NOW).ends(0).json(), json!({"isValid": true, "payer": PAYER}));
+        verify("1795300300").ends(1);
+    }
+    // A random nonce, now: no two payments are the same.
+    let sign = || with_key(&["sign", "--required", &v2.to_string()]).ends(0).stdout;
+    assert_ne!(sign(), sign());
+}
+
+#[test]
+fn sign_refuses() {
+    let (_, challenge) = challenge_of("e2e-ts/evm-exact-eip3009.json");
+    let changed = |path: &str, value: Value| {
+        let mut changed = challenge.clone();
+        *changed.pointer_mut(path).unwrap() = value;
+        changed.to_string()
+    };
+    let asset = changed("/accepts/0/asset", json!("0x00000000000000000000000000000000000000aa"));
+    let scheme = changed("/accepts/0/scheme", json!("upto"));
+    let flow =
+        changed("/accepts/0/extra", json!({"name": "USDC", "version": "2", "paymentFlow": "x"}));
+    let (_, solana) = challenge_of("e2e-ts/svm-exact.json");
+    let (plain, solana) = (challenge.to_string(), solana.to_string());
+    for (required, options, code, said) in [
+        (&plain, &["--max", "$0.009"][..], 1, "declined: every offer is above the limit"),
+        (&plain, &["--accept", "1"], 2, "1 offers"),
+        (&plain, &["--accept", "0", "--max", "$1"], 2, "--accept"),
+        (&plain, &["--accept", "-1"], 2, "error"),
+        (&plain, &["--max", "1e3"], 2, "--max"),
+        (&plain, &["--nonce", "0x12"], 2, "--nonce"),
+        (&changed("/accepts", json!([])), &[], 1, "declined: no offers"),
+        (&changed("/accepts/0/amount", json!("1000001")), &[], 1, "above the limit"),
+        (&changed("/accepts/0/amount", json!(1)), &[], 2, "invalid_payload"),
+        (&asset, &[], 1, "declined: no offer in a known asset"),
+        (&scheme, &[], 1, "declined: no offer this wallet can pay"),
+        (&scheme, &["--accept", "0"], 1, "not signed: invalid_exact_evm_scheme"),
+        (&flow, &["--accept", "0"], 1, "declined: no offer with a known payment flow"),
+        (&solana, &[], 1, "declined: no offer this wallet can pay"),
+        (&solana, &["--accept", "0"], 1, "not signed: "),
+    ] {
+        let ran = with_key(&[&["sign", "--required", required], options].concat());
+        assert_eq!(ran.ends(code).says(said).stdout, "");
+    }
+    // On one's own judgement, with open eyes.
+    let ran = with_key(&["sign", "--required", &asset, "--accept", "0"]).ends(0);
+    ran.says("signed: 10000 units of 0x00000000000000000000000000000000000000aa on eip155:84532");
+}
+
+// ---- pay and serve
+
+#[test]
+fn pays_once_and_only_what_it_may() {
+    let shop = Server::shop("$0.02", &[]);
+    let url = shop.at("/a/b?c=%20d");
+    // What pays nothing.
+    let ran =
+        x402(&["pay", &url, "--dry-run"]).ends(0).says("would pay: 0.01 USDC on eip155:84532");
+    let would = ran.json();
+    assert_eq!((&would["x402Version"], &would["accept"]), (&json!(2), &json!(0)));
+    assert_eq!(would["offer"]["payTo"], PAY_TO);
+    let ran = x402(&["pay", &url, "--dry-run", "--max", "$0.001"]).ends(1);
+    assert_eq!(ran.json(), json!({"declined": "every offer is above the limit"}));
+    let ran = with_key(&["pay", &url, "--max", "$0.009"]).ends(1);
+    assert_eq!(ran.says("declined: every offer is above the limit").stdout, "");
+    x402(&["pay", &url]).ends(2).says("no key");
+    // There is money for two.
+    let key_file = TempFile::new("pay-key", KEY);
+    let ran = x402(&["pay", &url, "--max", "$0.01", "--key-file", key_file.path()]).ends(0);
+    assert_eq!(ran.json()["data"]["path"], "/a/b");
+    let receipt = ran.receipt();
+    assert_eq!((&receipt["success"], &receipt["payer"]), (&json!(true), &json!(PAYER)));
+    let ran = with_key(&["pay", &shop.url, "-X", "PUT", "-H", "X-A: b", "-d", "body"]).ends(0);
+    assert_ne!(ran.receipt()["transaction"], receipt["transaction"]);
+    let refused = with_key(&["pay", &url]).ends(1);
+    let refused = refused.says("payment refused: invalid_exact_evm_insufficient_balance");
+    assert_eq!(refused.stdout, "");
+    // No secret in what was said.
+    for ran in [ran, refused] {
+        assert!(!ran.stderr.contains("signature") && !ran.stderr.contains(&KEY[..16]), "{ran:?}");
+    }
+}
+
+#[test]
+fn the_same_payment_is_served_once() {
+    let shop = Server::shop("$1", &["--x402-version", "1"]);
+    let (status, head, body) = shop.ask("GET /", "");
+    let v1: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &v1["x402Version"]), (402, &json!(1)));
+    let v2 = head.lines().find_map(|line| line.strip_prefix("payment-required: "));
+    assert!(v2.is_some(), "{head}");
+    let payment = with_key(&["sign", "--required", &body]).ends(0).stdout;
+    let header = format!("X-PAYMENT: {payment}").replace('\n', "\r\n");
+    let (status, head, body) = shop.ask("GET /", &header);
+    assert_eq!(status, 200, "{head} {body}");
+    assert!(head.contains("\r\nx-payment-response: "), "{head}");
+    let (status, _, body) = shop.ask("GET /", &header);
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &answer["error"]), (402, &json!("duplicate_settlement")));
+}
+
+#[test]
+fn serve_survives_garbage() {
+    let mut shop = Server::shop("$1", &[]);
+    let long = encode_header(&[b'x'; 75_000]);
+    let two = "PAYMENT-SIGNATURE: e30=\r\nX-PAYMENT: e30=\r\n";
+    for headers in [
+        "PAYMENT-SIGNATURE: not base64!!\r\n",
+        "PAYMENT-SIGNATURE:\r\n",
+        "PAYMENT-SIGNATURE: e30=\r\n",
+        "X-PAYMENT: e30=\r\n",
+        &format!("PAYMENT-SIGNATURE: {long}\r\n"),
+        two,
+    ] {
+        let (status, _, body) = shop.ask("GET /", headers);
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(status, 400, "{headers} {body}");
+        assert!(answer["error"].is_string(), "{body}");
+    }
+    for request in ["GET /", "HEAD /", "POST /x", "OPTIONS /", "OPTIONS *", "DELETE /%ff"] {
+        assert_eq!(shop.ask(request, "").0, 402, "{request}");
+    }
+    let preflight = "Origin: http://a\r\nAccess-Control-Request-Method: GET\r\n";
+    let (status, _, body) = shop.ask("OPTIONS /", preflight);
+    assert_eq!((status, body.as_str()), (204, ""));
+    #[cfg(unix)]
+    {
+        let (code, said) = shop.stop();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("payment refused") && !said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn fronts_another_server() {
+    let (upstream, seen) = scripted(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\nX-Up: 1\r\n\
+         PAYMENT-REQUIRED: forged\r\nX-PAYMENT-RESPONSE: forged\r\n\r\nok",
+    );
+    let shop = Server::shop("$0.02", &["--upstream", &format!("{upstream}/base/")]);
+    let preflight = "Origin: http://a\r\nAccess-Control-Request-Method: GET\r\n";
+    for (request, headers, wanted) in [
+        ("GET /", "", 402),
+        ("GET /", "PAYMENT-SIGNATURE: e30=\r\n", 400),
+        ("OPTIONS /", preflight, 204),
+    ] {
+        assert_eq!(shop.ask(request, headers).0, wanted);
+        assert!(seen.lock().unwrap().is_empty());
+    }
+    let url = shop.at("/p?q=%20r");
+    let ran = with_key(&["pay", &url, "-d", "the body", "-H", "X-Mine: 1", "-H", "TE: trailers"]);
+    let ran = ran.ends(0);
+    assert_eq!((ran.stdout.as_str(), &ran.receipt()["success"]), ("ok", &json!(true)));
+    let requests = std::mem::take(&mut *seen.lock().unwrap());
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    assert!(request.starts_with("POST /base/p?q=%20r HTTP/1.1\r\n"), "{request}");
+    assert!(request.ends_with("\r\n\r\nthe body"), "{request}");
+    let head = request.to_lowercase();
+    assert!(head.contains("x-mine: 1") && head.contains(&upstream[7..]), "{request}");
+    for ours in ["payment", "te: ", &shop.url[7..]] {
+        assert!(!head.contains(ours), "{request}");
+    }
+    // Out of the base, and no answer: nobody is charged.
+    let challenge = shop.ask("GET /", "").2;
+    let payment = with_key(&["sign", "--required", &challenge]).ends(0).stdout;
+    let header = format!("PAYMENT-SIGNATURE: {}\r\n", payment.trim_end());
+    assert_eq!(shop.ask("GET /../x", &header).0, 400);
+    let (status, head, _) = shop.ask("GET /x", &header);
+    assert_eq!(status, 200);
+    assert!(head.contains("x-up: 1") && !head.contains("forged"), "{head}");
+    assert_eq!(seen.lock().unwrap().len(), 1);
+
+    let shop = Server::shop("$0.01", &["--upstream", NOBODY]);
+    let ran = with_key(&["pay", &shop.url]).ends(1).says("status 502");
+    assert!(!ran.stderr.contains("\n{"), "{ran:?}");
+}
+
+#[test]
+fn redirects_of_the_upstream_are_passed_through() {
+    let (upstream, seen) = scripted(
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\
+         Connection: close\r\n\r\n",
+    );
+    let shop = Server::shop("$0.01", &["--upstream", &upstream]);
+    let ran = with_key(&["pay", &shop.url]).ends(0);
+    assert_eq!(ran.receipt()["success"], true);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn serves_with_a_facilitator_over_http() {
+    let fund = format!("{PAYER}=10000");
+    let simulated = ["facilitator", "--simulated", "--fund", &fund, "--network", "base-sepolia"];
+    let facilitator = Server::start(&simulated);
+    let shop = Server::start(&[&offer()[..], &["--facilitator", &facilitator.url]].concat());
+    let ran = with_key(&["pay", &shop.url]).ends(0);
+    assert_eq!(ran.receipt()["network"], "eip155:84532");
+    with_key(&["pay", &shop.url]).ends(1).says("invalid_exact_evm_insufficient_balance");
+    // Out of order: nobody is served, nobody is charged.
+    drop(facilitator);
+    let ran = with_key(&["pay", &shop.url]).ends(1);
+    assert!(format!("{ran:?}").contains("facilitator_unavailable"), "{ran:?}");
+
+    let (none, _) = scripted(
+        "HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\n{\"kinds\":[]}",
+    );
+    x402(&[&offer()[..], &["--facilitator", &none]].concat())
+        .ends(2)
+        .says("the facilitator does not support exact on eip155:84532");
+    let shop = Server::start(&[&offer()[..], &["--facilitator", NOBODY]].concat());
+    assert!(shop.warnings.contains("warning: facilitator unreachable"), "{}", shop.warnings);
+    let ran = with_key(&["pay", &shop.url]).ends(1);
+    assert!(format!("{ran:?}").contains("facilitator_unavailable"), "{ran:?}");
+}
+
+#[test]
+fn pays_nothing_for_what_is_free() {
+    let (free, seen) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfree");
+    let ran = with_key(&["pay", &free]).ends(0).says("nothing to pay");
+    assert_eq!(ran.stdout, "free");
+    assert_eq!(x402(&["pay", &free, "--dry-run"]).ends(0).json(), json!({"status": 200}));
+    assert_eq!(seen.lock().unwrap().len(), 2);
+    let (gone, _) =
+        scripted("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nConnection: close\r\n\r\ngone");
+    let ran = with_key(&["pay", &gone]).ends(1).says("status 404");
+    assert_eq!(ran.stdout, "gone");
+    let (unclear, _) = scripted(
+        "HTTP/1.1 402 Payment Required\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
+    );
+    with_key(&["pay", &unclear]).ends(1).says("challenge: required field missing");
+    x402(&["pay", &unclear, "--dry-run"]).ends(1).says("challenge: required field missing");
+}
+
+// ---- arguments
+
+#[test]
+fn exit_codes() {
+    let serve = |change: &[&'static str]| {
+        let mut args = offer();
+        args.extend(["--facilitator", "simulated", "--listen", "127.0.0.1:0"]);
+        args.extend(change);
+        args
+    };
+    for (args, code) in [
+        (vec!["--help"], 0),
+        (vec!["--version"], 0),
+        (vec!["help", "pay"], 0),
+        (vec!["serve", "--help"], 0),
+        (vec![], 2),
+        (vec!["nonsense"], 2),
+        (vec!["decode"], 2),
+        (vec!["decode", "{}", "{}"], 2),
+        (vec!["verify"], 2),
+        (vec!["verify", "--request", "{}", "--now", "soon"], 2),
+        (vec!["sign", "--required", "{}"], 2),
+        (vec!["pay"], 2),
+        (vec!["pay", "not a url"], 2),
+        (vec!["pay", "file:///etc/passwd", "--dry-run"], 2),
+        (vec!["pay", NOBODY, "--dry-run"], 1),
+        (vec!["pay", NOBODY, "--dry-run", "-H", "no colon"], 2),
+        (vec!["pay", NOBODY, "--dry-run", "-H", "a b: c"], 2),
+        (vec!["pay", NOBODY, "--dry-run", "-H", "X-Payment: e30="], 2),
+        (vec!["pay", NOBODY, "--dry-run", "-X", "a b"], 2),
+        (vec!["pay", NOBODY, "--dry-run", "-d", "@/no/such/file"], 2),
+        (vec!["pay", NOBODY, "--dry-run", "--max", "-1"], 2),
+        (serve(&["--listen", "127.0.0.1:0"]), 2),
+        (serve(&["--upstream", "nowhere"]), 2),
+        (serve(&["--x402-version", "3"]), 2),
+        (serve(&["--fund", "0x00=1"]), 2),
+        (serve(&["--fund", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8=0x1"]), 2),
+        (serve(&["--fund", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8=$0.0000001"]), 2),
+        (vec!["facilitator"], 2),
+        (vec!["facilitator", "--simulated", "--network", "solana"], 2),
+        (vec!["facilitator", "--simulated", "--network", "eip155:4326"], 2),
+        (vec!["facilitator", "--simulated", "--listen", "localhost"], 2),
+    ] {
+        let ran = x402(&args).ends(code);
+        assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+        assert_eq!(ran.stdout.is_empty(), code != 0, "{ran:?}");
+    }
+    for (name, wrong) in [
+        ("--pay-to", "0x00"),
+        ("--price", "free"),
+        ("--price", "$0"),
+        ("--network", "solana-devnet"),
+        ("--network", "eip155:2"),
+        ("--facilitator", "http://example.com"),
+        ("--facilitator", "nowhere"),
+    ] {
+        let mut args = serve(&[]);
+        let at = args.iter().position(|arg| *arg == name).unwrap() + 1;
+        args[at] = wrong;
+        x402(&args).ends(2);
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    x402(&["facilitator", "--simulated", "--listen", &address]).ends(1).says("cannot listen");
+}
+
+#[test]
+fn secrets_in_the_wrong_place_are_not_repeated() {
+    let (_, challenge) = challenge_of("e2e-ts/evm-exact-eip3009.json");
+    let challenge = challenge.to_string();
+    let secret = format!("0x{KEY}");
+    let flag = format!("--key={KEY}");
+    let value = format!("--dry-run={KEY}");
+    let fund = format!("--fund={PAYER}={KEY}");
+    for args in [
+        vec!["sign", "--required", &challenge, "--key-file", &secret],
+        vec!["sign", "--required", &challenge, "--key", &secret],
+        vec!["sign", "--required", &challenge, &flag],
+        vec!["sign", "--required", &challenge, &secret],
+        vec!["sign", "--required", &secret],
+        vec!["sign", "--required", &challenge, "--now", &secret],
+        vec!["sign", "--required", &challenge, "--accept", &secret],
+        vec!["sign", "--required", &challenge, "--max", &secret],
+        vec!["sign", "--required", &challenge, "--nonce", &flag],
+        vec!["decode", &secret],
+        vec!["decode", "{}", &secret],
+        vec!["verify", "--request", &flag],
+        vec!["pay", &secret],
+        vec!["pay", NOBODY, &value],
+        vec!["pay", NOBODY, "--max", &secret],
+        vec!["pay", NOBODY, "-H", &secret],
+        vec!["pay", NOBODY, "-d", &flag],
+        vec!["facilitator", "--simulated", "--listen", &secret],
+        vec!["facilitator", "--simulated", &fund],
+        vec!["serve", "--pay-to", &secret],
+        vec![&secret],
+        vec![&flag],
+    ] {
+        let ran = with_key(&args);
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+        assert!(!(ran.stderr.clone() + &ran.stdout).contains(&KEY[..8]), "{args:?} {ran:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let (header, _) = challenge_of("e2e-ts/evm-exact-eip3009.json");
+    for closed in [true, false] {
+        let mut child = command(&["decode", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        if closed {
+            drop(child.stdout.take());
+        }
+        child.stdin.take().unwrap().write_all(header.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    }
+    let mut child = command(&["decode", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    child.stdin.take().unwrap().write_all(b"nonsense!").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
