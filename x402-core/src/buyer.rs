@@ -130,7 +130,7 @@ pub fn choose<'a>(
     upfront.ok_or(decline)
 }
 
-/// When a payment is settled: `extra.paymentFlow`.
+/// When a payment is settled: `extra.paymentFlow`, `"authorization"` or `"upfront"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// After the resource was made (the default).

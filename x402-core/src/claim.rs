@@ -66,9 +66,17 @@ impl ClaimState {
         }
     }
 
-    /// Whether a claim in this state can be forgotten after the payment has expired.
-    pub const fn is_forgettable(&self) -> bool {
-        !matches!(self, Self::Broadcast(_))
+    /// Whether a claim in this state, on a payment that has expired or not, can be forgotten to make
+    /// room.
+    ///
+    /// What was broadcast is never forgotten. What failed always may be: it was never served, and
+    /// every check is made again when it is presented again.
+    pub const fn is_forgettable(&self, expired: bool) -> bool {
+        match self {
+            Self::Broadcast(_) => false,
+            Self::Failed(_) => true,
+            Self::Claimed | Self::Settled(_) => expired,
+        }
     }
 }
 
@@ -135,7 +143,7 @@ impl<const N: usize> ClaimTable<N> {
             return Ok(Presented::Known(claim.state.clone()));
         }
         if self.claims.is_full() {
-            self.claims.retain(|claim| claim.expires_at >= now || !claim.state.is_forgettable());
+            self.claims.retain(|claim| !claim.state.is_forgettable(claim.expires_at < now));
         }
         let claim = Claim { key, expires_at, state: ClaimState::Claimed };
         self.claims.push(claim).map_err(|_| Reason::Busy)?;

@@ -63,6 +63,8 @@ impl ParseError {
         match self {
             Self::UnsupportedVersion | Self::VersionMismatch => Reason::InvalidX402Version,
             Self::InvalidNetwork => Reason::InvalidNetwork,
+            // The reader's own fault.
+            Self::ScratchTooSmall => Reason::UnexpectedVerifyError,
             _ => Reason::InvalidPayload,
         }
     }

@@ -57,7 +57,10 @@ impl<P> Verified<P> {
 /// Runs every check that needs no chain, and gives the proof.
 ///
 /// `requirements` must be the caller's own: a facilitator's client's, or a seller's offer, never
-/// what the buyer sent.
+/// what the buyer sent. What a v2 payment repeats of the offer is not compared here beyond scheme
+/// and network, nor are extensions or the header's version: sellers use
+/// [`Seller::read`](crate::seller::Seller::read) and
+/// [`Seller::admit`](crate::seller::Seller::admit), which do.
 ///
 /// # Errors
 /// The reason of the first check that fails.

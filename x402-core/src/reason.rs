@@ -8,7 +8,7 @@ use core::fmt;
 /// What a buyer can do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Retry {
-    /// This payment and one like it will be refused again.
+    /// Nothing: the payment has been made already, or one like it will be refused again.
     Never,
     /// This payment is spent or stale; a new one, from a new challenge, may pass.
     SignAnew,
@@ -81,7 +81,7 @@ reasons! {
     InvalidExactEvmInsufficientBalance = "invalid_exact_evm_insufficient_balance", 402, Never;
     InvalidExactEvmMissingEip712Domain = "invalid_exact_evm_missing_eip712_domain", 402, Never;
     InvalidExactEvmNetworkMismatch = "invalid_exact_evm_network_mismatch", 402, Never;
-    InvalidExactEvmNonceAlreadyUsed = "invalid_exact_evm_nonce_already_used", 402, SignAnew;
+    InvalidExactEvmNonceAlreadyUsed = "invalid_exact_evm_nonce_already_used", 402, Never;
     InvalidExactEvmRecipientMismatch = "invalid_exact_evm_recipient_mismatch", 402, Never;
     InvalidExactEvmScheme = "invalid_exact_evm_scheme", 402, Never;
     InvalidExactEvmSignature = "invalid_exact_evm_signature", 402, Never;
@@ -139,7 +139,7 @@ reasons! {
     UptoFacilitatorMismatch = "upto_facilitator_mismatch", 402, Never;
     UptoUnauthorizedFacilitator = "upto_unauthorized_facilitator", 402, Never;
     // `exact` on Solana
-    DuplicateSettlement = "duplicate_settlement", 402, SignAnew;
+    DuplicateSettlement = "duplicate_settlement", 402, Never;
     FeePayerNotManagedByFacilitator = "fee_payer_not_managed_by_facilitator", 402, Never;
     InvalidExactSvmFeePayerMismatch = "invalid_exact_svm_fee_payer_mismatch", 402, Never;
     InvalidExactSvmFeePayerNotManagedByFacilitator = "invalid_exact_svm_fee_payer_not_managed_by_facilitator", 402, Never;

@@ -530,7 +530,8 @@ fn numbers() {
         ("\" 2\"", WrongType),
         ("\"\\u0032\"", WrongType),
     ] {
-        for (kind, message) in COMPLETE {
+        // The kinds of a facilitator may be of any version; they are not read further.
+        for (kind, message) in COMPLETE.into_iter().filter(|(kind, _)| *kind != Kind::Supported) {
             let string = version.starts_with('"');
             for (start, digit) in message.match_indices("\"x402Version\":") {
                 let at = start + digit.len();
@@ -1512,6 +1513,16 @@ fn typed_reads_of_open_objects() {
         (r#"null"#, &bad),
         (r#""USD₮0""#, &bad),
     ] {
-        assert_eq!(raw(text).expect("JSON").read::<Extra<'_>>(), *expected, "{text}");
+        let mut scratch = [0; 8];
+        assert_eq!(raw(text).expect("JSON").read::<Extra<'_>>(&mut scratch), *expected, "{text}");
     }
+    // An owned string holds decoded escapes, as far as there is room to decode them.
+    #[derive(serde::Deserialize)]
+    struct Owned {
+        name: std::string::String,
+    }
+    let escaped = raw(r#"{"pattern":"^\\d+$","name":"USD\u20ae0"}"#).expect("JSON");
+    let name = |scratch: &mut [u8]| escaped.read::<Owned>(scratch).map(|owned| owned.name);
+    assert_eq!(name(&mut [0; 16]), Ok("USD₮0".into()));
+    assert_eq!(name(&mut [0; 4]), Err(ParseError::InvalidPayload));
 }

@@ -445,7 +445,8 @@ fn offer_to_all(bytes: &[u8]) -> Result<(), TestCaseError> {
         raw.elements().for_each(drop);
         let _ = (raw.as_string(), raw.as_u64(), raw.as_bool(), raw.get("a"), format!("{raw:?}"));
         #[cfg(feature = "serde")]
-        let _ = (raw.read::<u64>(), raw.read::<(&str, char)>(), raw.read::<f64>());
+        let _ =
+            (raw.read::<u64>(&mut []), raw.read::<(&str, char)>(&mut []), raw.read::<f64>(&mut []));
     }
     if let Ok(mut cursor) = Cursor::new(bytes) {
         let _ = cursor.number();

@@ -22,6 +22,16 @@ impl Address {
         hex_array(text).map(Self)
     }
 
+    /// As [`Address::parse`], but refuses mixed case that is not the checksum: for addresses that
+    /// people type.
+    pub fn parse_typed(text: &str) -> Option<Self> {
+        let address = Self::parse(text)?;
+        let upper = text.bytes().any(|b| b.is_ascii_uppercase());
+        let lower = text.bytes().skip(2).any(|b| b.is_ascii_lowercase());
+        let typed_right = address.checksummed(&mut [0; Self::CHARS]) == text;
+        (typed_right || !(upper && lower)).then_some(address)
+    }
+
     pub(crate) fn read(text: JsonStr<'_>) -> Option<Self> {
         Self::parse(text.as_str()?)
     }
@@ -89,9 +99,14 @@ mod tests {
             let address = Address::parse(text).unwrap();
             assert_eq!(address.to_string(), text);
             let digits = &text[2..];
-            for spelling in [digits.to_lowercase(), digits.to_uppercase()] {
-                assert_eq!(Address::parse(&std::format!("0x{spelling}")), Some(address));
+            for spelling in [digits.to_lowercase(), digits.to_uppercase(), digits.into()] {
+                let spelling = std::format!("0x{spelling}");
+                assert_eq!(Address::parse(&spelling), Some(address));
+                assert_eq!(Address::parse_typed(&spelling), Some(address));
             }
+            let swapped = text.replace('a', "A").replace('b', "B");
+            let mixed = swapped != text && swapped.bytes().any(|b| matches!(b, b'c'..=b'f'));
+            assert_eq!(Address::parse_typed(&swapped).is_none(), mixed, "{swapped}");
         }
         for wrong in [
             "",

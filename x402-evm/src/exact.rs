@@ -14,7 +14,7 @@ use crate::assets::{self, AssetTransferMethod};
 use crate::{Address, eip712};
 
 /// Seconds a payment must still be valid for, so that it can be mined in time.
-const SETTLEMENT_SECONDS: u64 = 6;
+pub const SETTLEMENT_SECONDS: u64 = 6;
 
 /// Seconds before now at which a v1 payment starts to be valid, as v1 clients have it.
 const V1_BACKDATE_SECONDS: u64 = 600;
@@ -181,6 +181,17 @@ impl<'a> Offer<'a> {
         })
     }
 
+    /// A known token goes by its own name.
+    fn check_names(&self) -> Result<(), Reason> {
+        match assets::find(self.chain_id, self.asset) {
+            Some(known) if self.name != known.name => Err(Reason::InvalidExactEvmTokenNameMismatch),
+            Some(known) if self.version != known.version => {
+                Err(Reason::InvalidExactEvmTokenVersionMismatch)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn digest(&self, authorization: &Authorization) -> Result<[u8; 32], Reason> {
         let (mut name, mut version) = ([0; limits::TEXT_BYTES], [0; limits::TEXT_BYTES]);
         let separator = self
@@ -235,14 +246,7 @@ impl<R: Recover> Scheme for ExactEvm<R> {
                 Reason::InvalidExactEvmPayloadAuthorizationValueMismatch
             });
         }
-        if let Some(known) = assets::find(offer.chain_id, offer.asset) {
-            if offer.name != known.name {
-                return Err(Reason::InvalidExactEvmTokenNameMismatch);
-            }
-            if offer.version != known.version {
-                return Err(Reason::InvalidExactEvmTokenVersionMismatch);
-            }
-        }
+        offer.check_names()?;
         let Offer { chain_id, asset, .. } = offer;
         Ok(Eip3009Payment { chain_id, asset, authorization, signature })
     }
@@ -295,6 +299,10 @@ impl Eip3009Unsigned {
             return Err(Reason::UnsupportedPayloadType);
         }
         let terms = Offer::read(offer)?;
+        terms.check_names()?;
+        if offer.amount.is_zero() {
+            return Err(Reason::InvalidPaymentRequirements);
+        }
         let valid_after = match offer.version() {
             Version::V1 => now.saturating_sub(V1_BACKDATE_SECONDS),
             Version::V2 => 0,
@@ -371,7 +379,10 @@ pub struct ExactEvmWallet;
 
 impl Wallet for ExactEvmWallet {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
-        offer.scheme == "exact" && by_eip3009(offer) && Offer::read(offer).is_ok()
+        offer.scheme == "exact"
+            && by_eip3009(offer)
+            && !offer.amount.is_zero()
+            && Offer::read(offer).and_then(|terms| terms.check_names()).is_ok()
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

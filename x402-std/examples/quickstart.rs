@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
     show(&required.to_json()?)?;
 
     println!("\n2. The buyer chooses an offer within its policy and signs it:");
-    let (index, _) = buyer.choose(&required)?;
+    let (index, _) = buyer.policy().choose(&required)?;
     let payment = buyer.sign(&required, index).await?;
     let signed = PaymentPayload::from_json(payment.json.as_bytes())?;
     show(&to_json(&signed.view())?)?;

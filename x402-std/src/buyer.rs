@@ -54,6 +54,33 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// The offer that would be paid, and its place in the challenge; nothing is signed.
+    ///
+    /// # Errors
+    /// [`Decline`].
+    pub fn choose(
+        &self,
+        required: &PaymentRequired,
+    ) -> Result<(usize, PaymentRequirements), Decline> {
+        let networks: Option<Vec<_>> =
+            self.networks.as_ref().map(|networks| networks.iter().map(NetworkId::view).collect());
+        let assets: Vec<_> = self.assets.iter().map(Asset::view).collect();
+        let payees: Option<Vec<_>> =
+            self.payees.as_ref().map(|payees| payees.iter().map(String::as_str).collect());
+        let policy = buyer::Policy {
+            max: self.max,
+            networks: networks.as_deref(),
+            assets: &assets,
+            payees: payees.as_deref(),
+        };
+        required.with_view(|view| {
+            let choice = buyer::choose(view, &ExactEvmWallet, &policy)?;
+            Ok((choice.index, PaymentRequirements::from(&choice.offer)))
+        })
+    }
+}
+
 /// Buys with a key: chooses, signs and presents payments.
 ///
 /// `Debug` shows neither key nor payments.
@@ -75,10 +102,13 @@ impl<K, C> fmt::Debug for Buyer<K, C> {
 pub struct Bought<R> {
     /// The answer.
     pub response: R,
-    /// The receipt, if something was paid and the seller gave one.
+    /// The receipt. Without one, a payment that was sent has probably not been used: a seller does
+    /// not charge for an error of its own, say.
     pub receipt: Option<SettleResponse>,
-    /// The offer that was paid; `None` if the answer was free.
+    /// The offer for which a payment was sent; `None` if the answer was free.
     pub paid: Option<PaymentRequirements>,
+    /// The payment that was sent. Without a receipt it may be presented again.
+    pub payment: Option<PaymentText>,
 }
 
 /// Why nothing was bought.
@@ -103,6 +133,8 @@ pub enum BuyError<R, E> {
         response: R,
         /// Why, if the seller said so in a way this library knows.
         reason: Option<Reason>,
+        /// Why, in the seller's words, which may be anything.
+        error: Option<String>,
         /// What can be done about it.
         retry: Retry,
         /// The receipt, if there was one.
@@ -156,35 +188,12 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         Address(self.key.public())
     }
 
-    /// The offer that would be paid, and its place in the challenge; nothing is signed.
-    ///
-    /// # Errors
-    /// [`Decline`].
-    pub fn choose(
-        &self,
-        required: &PaymentRequired,
-    ) -> Result<(usize, PaymentRequirements), Decline> {
-        let networks: Option<Vec<_>> = self
-            .policy
-            .networks
-            .as_ref()
-            .map(|networks| networks.iter().map(NetworkId::view).collect());
-        let assets: Vec<_> = self.policy.assets.iter().map(Asset::view).collect();
-        let payees: Option<Vec<_>> =
-            self.policy.payees.as_ref().map(|payees| payees.iter().map(String::as_str).collect());
-        let policy = buyer::Policy {
-            max: self.policy.max,
-            networks: networks.as_deref(),
-            assets: &assets,
-            payees: payees.as_deref(),
-        };
-        required.with_view(|view| {
-            let choice = buyer::choose(view, &ExactEvmWallet, &policy)?;
-            Ok((choice.index, PaymentRequirements::from(&choice.offer)))
-        })
+    /// What it is willing to pay.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
-    /// Signs a payment for the offer at `index`. The policy is not asked: see [`Buyer::choose`].
+    /// Signs a payment for the offer at `index`. The policy is not asked: see [`Policy::choose`].
     ///
     /// # Errors
     /// [`SignFailure`].
@@ -238,11 +247,11 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         let required = match answer.challenge {
             None => {
                 let Answer { response, receipt, .. } = answer;
-                return Ok(Bought { response, receipt, paid: None });
+                return Ok(Bought { response, receipt, paid: None, payment: None });
             }
             Some(challenge) => challenge.map_err(BuyError::Challenge)?,
         };
-        let (index, offer) = self.choose(&required).map_err(BuyError::Declined)?;
+        let (index, offer) = self.policy.choose(&required).map_err(BuyError::Declined)?;
         let reserved = self.reserve(&offer).ok_or(BuyError::OverBudget)?;
         let payment = match self.sign(&required, index).await {
             Ok(payment) => payment,
@@ -275,10 +284,12 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
                 Err(error) => return Err(BuyError::Unclear { error, payment }),
             };
             let Answer { response, challenge, receipt } = answer;
-            let reason = reason_given(challenge.as_ref(), receipt.as_ref());
+            let refused = challenge.is_some();
+            let error = error_given(challenge, receipt.as_ref());
+            let reason = error.as_deref().and_then(Reason::parse);
             let failed = receipt.as_ref().is_some_and(|receipt| !receipt.success);
-            if challenge.is_none() && !failed {
-                return Ok(Bought { response, receipt, paid: None });
+            if !refused && !failed {
+                return Ok(Bought { response, receipt, paid: None, payment: Some(payment) });
             }
             if reason == Some(Reason::SettlementPending)
                 && let Some(time) = again.next()
@@ -288,7 +299,7 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
             }
             let retry = reason.map_or(Retry::SameAgain, Reason::retry);
             let receipt = receipt.map(Box::new);
-            return Err(BuyError::Refused { response, reason, retry, receipt, payment });
+            return Err(BuyError::Refused { response, reason, error, retry, receipt, payment });
         }
     }
 
@@ -350,11 +361,10 @@ impl Asset {
 }
 
 /// Why a payment was refused: the receipt says, or else the error of the new challenge.
-fn reason_given(
-    challenge: Option<&Result<PaymentRequired, ParseError>>,
+fn error_given(
+    challenge: Option<Result<PaymentRequired, ParseError>>,
     receipt: Option<&SettleResponse>,
-) -> Option<Reason> {
-    let receipt = receipt.and_then(|receipt| receipt.error_reason.as_deref());
-    let error = || challenge?.as_ref().ok()?.error.as_deref();
-    receipt.or_else(error).and_then(Reason::parse)
+) -> Option<String> {
+    let receipt = receipt.and_then(|receipt| receipt.error_reason.clone());
+    receipt.or_else(|| challenge?.ok()?.error)
 }

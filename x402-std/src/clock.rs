@@ -1,5 +1,7 @@
 //! What time it is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A source of time. Payments are valid between two seconds of it, so it must be right to a few.
@@ -23,5 +25,12 @@ impl Clock for SystemClock {
 impl Clock for u64 {
     fn now(&self) -> u64 {
         *self
+    }
+}
+
+/// A time that the caller moves, for tests.
+impl Clock for Arc<AtomicU64> {
+    fn now(&self) -> u64 {
+        self.load(Ordering::SeqCst)
     }
 }

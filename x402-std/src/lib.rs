@@ -1,6 +1,5 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod buyer;
 #[cfg(feature = "client")]

@@ -341,6 +341,17 @@ impl PaymentRequirements {
     }
 }
 
+impl PaymentRequirements {
+    /// The same offer with the payment flow `upfront`: settled before anything is done for it.
+    pub fn upfront(mut self) -> Self {
+        let extra = self.extra.as_ref().map(|extra| serde_json::from_str(extra.as_str()));
+        let mut extra: serde_json::Map<_, _> = extra.and_then(Result::ok).unwrap_or_default();
+        extra.insert("paymentFlow".into(), "upfront".into());
+        self.extra = Json::of(&extra).ok();
+        self
+    }
+}
+
 impl From<&wire::PaymentRequirements<'_>> for PaymentRequirements {
     fn from(view: &wire::PaymentRequirements<'_>) -> Self {
         Self {

@@ -1,13 +1,17 @@
 //! Selling, whatever the transport: admit a payment, settle it once, give the receipt.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
-use x402_core::buyer::Flow;
-use x402_core::claim::{ClaimState, Presented, Transaction};
+use x402_core::buyer::{Flow, Wallet};
+use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
 use x402_core::crypto::secp256k1::K256;
 use x402_core::gate::Verified;
-use x402_core::{Money, Network, ParseError, Payment, Reason, Retry, Version, seller};
-use x402_evm::{Address, Eip3009Payment, ExactEvm, assets};
+use x402_core::{Money, Network, ParseError, Payment, Reason, Retry, Version, seller, wire};
+use x402_evm::{
+    Address, Eip3009Payload, Eip3009Payment, ExactEvm, ExactEvmWallet, SETTLEMENT_SECONDS, assets,
+};
 
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::{Facilitator, FacilitatorError};
@@ -18,6 +22,9 @@ use crate::store::{ClaimStore, MemoryStore, StoreError};
 
 /// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
 pub const MAX_TIMEOUT_SECONDS: u64 = 300;
+
+/// Longest extensions of a facilitator's answer that are passed on in a receipt, in bytes.
+const EXTENSIONS_BYTES: usize = 4096;
 
 /// What is sold by one request, and for what.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,13 +64,34 @@ impl Terms {
         })
     }
 
-    /// The challenge as JSON.
+    /// Whether there is an offer, and each can be paid by this library's buyers and checked by its
+    /// sellers.
     ///
     /// # Errors
-    /// [`Reason::InvalidPaymentRequirements`] if a v1 challenge is asked for and v1 has no name
-    /// for a network.
+    /// [`Reason::InvalidPaymentRequirements`].
+    pub fn check(&self) -> Result<(), Reason> {
+        let payable = |offer: &PaymentRequirements| {
+            ExactEvmWallet.pays(&offer.view()) && Flow::of(&offer.view()).is_some()
+        };
+        let extensions = self.extensions.as_ref().is_none_or(|json| json.raw().is_object());
+        let sound = !self.accepts.is_empty() && self.accepts.iter().all(payable) && extensions;
+        if sound { Ok(()) } else { Err(Reason::InvalidPaymentRequirements) }
+    }
+
+    /// The challenge as JSON. In version 1 it has the offers on networks that v1 has a name for.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidPaymentRequirements`] if no offer is left.
     pub fn challenge(&self, version: Version, error: &str) -> Result<String, Reason> {
-        let written = self.with_seller(|seller| to_json(&seller.challenge(version, error)));
+        let named = |offer: &&PaymentRequirements| {
+            version == Version::V2 || offer.network.view().v1_name().is_some()
+        };
+        let accepts: Vec<_> = self.accepts.iter().filter(named).cloned().collect();
+        if accepts.is_empty() {
+            return Err(Reason::InvalidPaymentRequirements);
+        }
+        let terms = Self { accepts, ..self.clone() };
+        let written = terms.with_seller(|seller| to_json(&seller.challenge(version, error)));
         written.map_err(|_| Reason::InvalidPaymentRequirements)
     }
 }
@@ -81,7 +109,7 @@ pub enum OfferError {
     Network,
     /// No EIP-3009 token is known on this network: build the offer by hand.
     NoKnownAsset,
-    /// The payee is not an address.
+    /// The payee is not an address, or one whose checksum says it was mistyped.
     PayTo,
     /// The price is not an amount of money above zero that the token can express.
     Price(ParseError),
@@ -92,7 +120,7 @@ impl fmt::Display for OfferError {
         match self {
             Self::Network => f.write_str("not an EVM network"),
             Self::NoKnownAsset => f.write_str("no known EIP-3009 token on this network"),
-            Self::PayTo => f.write_str("payee is not an EVM address"),
+            Self::PayTo => f.write_str("payee is not an EVM address, or mistyped"),
             Self::Price(error) => write!(f, "price: {error}"),
         }
     }
@@ -133,7 +161,7 @@ pub fn exact(network: &str, pay_to: &str, price: &str) -> Result<PaymentRequirem
         network: network.into(),
         amount,
         asset: asset.address.to_string(),
-        pay_to: Address::parse(pay_to).ok_or(OfferError::PayTo)?.to_string(),
+        pay_to: Address::parse_typed(pay_to).ok_or(OfferError::PayTo)?.to_string(),
         max_timeout_seconds: MAX_TIMEOUT_SECONDS,
         extra: Json::of(&extra).ok(),
         v1: None,
@@ -152,6 +180,8 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     facilitator: F,
     store: S,
     clock: C,
+    /// Payments that are being settled here now: of one payment, one settlement at a time.
+    settling: Mutex<HashSet<ClaimKey>>,
 }
 
 impl<F: Facilitator> Seller<F> {
@@ -254,11 +284,15 @@ where
 {
     /// With a facilitator, a claim store and a clock.
     pub fn with(facilitator: F, store: S, clock: C) -> Self {
-        Self { scheme: ExactEvm::default(), facilitator, store, clock }
+        let settling = Mutex::default();
+        Self { scheme: ExactEvm::default(), facilitator, store, clock, settling }
     }
 
-    /// Checks a payment, given as JSON in `version`, against the terms, claims it, and (unless it
-    /// is settled first) asks the facilitator whether it would settle.
+    /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
+    /// facilitator whether it would settle.
+    ///
+    /// One that may have been sent before, and is presented again, is admitted with
+    /// [`Flow::Upfront`] whatever its offer says, also when it has expired in the meantime.
     ///
     /// # Errors
     /// [`Refusal`]; the claim is given back then.
@@ -269,33 +303,48 @@ where
         payment: &[u8],
     ) -> Result<Admission, Refusal> {
         let now = self.clock.now();
-        let (request, verified, flow) = terms.with_seller(|seller| {
+        let (request, verified, flow, late) = terms.with_seller(|seller| {
             let payload = seller::Seller::read(version, payment)?;
-            let admitted = seller.admit(&self.scheme, &payload, now)?;
+            let (admitted, late) = match seller.admit(&self.scheme, &payload, now) {
+                // Too late for a new payment; in time for one that may have been sent.
+                Err(reason @ Reason::InvalidExactEvmPayloadAuthorizationValidBefore) => {
+                    let then = last_second(&payload).ok_or(reason)?;
+                    (seller.admit(&self.scheme, &payload, then)?, Some(reason))
+                }
+                admitted => (admitted?, None),
+            };
             let flow =
                 Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
-            Ok::<_, Refusal>((VerifyRequest::from(&admitted.request()), admitted.verified, flow))
+            let request = VerifyRequest::from(&admitted.request());
+            Ok::<_, Refusal>((request, admitted.verified, flow, late))
         })?;
         let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
         let mut admission =
             Admission { request, verified, version, flow, state: ClaimState::Claimed };
-        match self.store.present(key, expires_at, now).await? {
-            Presented::New => {}
+        let refusal = match self.store.present(key, expires_at, now).await? {
+            Presented::New => match late {
+                Some(reason) => reason.into(),
+                // Also for `upfront`: nobody without the money gets as far as a settlement.
+                None => match self.ask_verify(&admission).await {
+                    Ok(()) => return Ok(admission),
+                    Err(refusal) => refusal,
+                },
+            },
             // Sent earlier, outcome unknown: find out before anything is done for it again.
             Presented::Known(state @ ClaimState::Broadcast(_)) => {
                 (admission.flow, admission.state) = (Flow::Upfront, state);
                 return Ok(admission);
             }
+            Presented::Known(ClaimState::Claimed) => {
+                return Err(admission.pending(&Transaction::new()));
+            }
+            Presented::Known(ClaimState::Settled(transaction)) => {
+                return Err(admission.refused(Reason::DuplicateSettlement, &transaction));
+            }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
-            Presented::Known(_) => return Err(Reason::DuplicateSettlement.into()),
-        }
-        if flow == Flow::Authorization
-            && let Err(refusal) = self.ask_verify(&admission).await
-        {
-            self.release(admission).await;
-            return Err(refusal);
-        }
-        Ok(admission)
+        };
+        self.release(admission).await;
+        Err(refusal)
     }
 
     async fn ask_verify(&self, admission: &Admission) -> Result<(), Refusal> {
@@ -322,61 +371,127 @@ where
     /// [`Refusal`] with a receipt: the resource must not be served.
     pub async fn settle(&self, admission: Admission) -> Result<SettleResponse, Refusal> {
         let key = admission.verified.payment().claim_key();
+        let Some(_turn) = Turn::take(&self.settling, key) else {
+            return Err(admission.pending(&Transaction::new()));
+        };
         let mut state = admission.state.clone();
-        if state == ClaimState::Claimed {
+        // As long as nothing can have been sent before, a refusal means that nothing was.
+        let mut first = state == ClaimState::Claimed;
+        if first {
             let sending = ClaimState::Broadcast(Transaction::new());
             self.store.advance(key, &state, sending.clone()).await?;
             state = sending;
         }
-        let resumed = admission.state != ClaimState::Claimed;
-        let mut answer = self.facilitator.settle(&admission.request).await;
-        if let Ok(first) = &answer
-            && reason_of(first) == Some(Reason::SettlementPending)
-            && !first.transaction.is_empty()
-        {
-            answer = self.facilitator.settle(&admission.request).await;
-        }
-        let receipt = match answer {
-            // Explanations may quote what is not the buyer's to know, such as an RPC's URL.
-            Ok(receipt) => SettleResponse { error_message: None, ..receipt },
-            Err(error) => {
-                tracing::warn!(%error, "settlement unclear; its claim is kept");
-                return Err(admission.unclear(Transaction::new(), error.reason().status()));
+        let mut status = Reason::SettlementPending.status();
+        // What is pending is asked about once more.
+        for _ in 0..2 {
+            let answer = match self.facilitator.settle(&admission.request).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    tracing::warn!(%error, "settlement unclear; its claim is kept");
+                    status = error.reason().status();
+                    break;
+                }
+            };
+            let transaction =
+                Transaction::try_from(answer.transaction.as_str()).unwrap_or_default();
+            if answer.success && !transaction.is_empty() && admission.is_on(&answer.network) {
+                let settled = ClaimState::Settled(transaction.clone());
+                return match self.store.advance(key, &state, settled).await {
+                    Ok(()) => Ok(admission.receipt(true, None, &transaction, &answer)),
+                    // Served by another who shares the store.
+                    Err(StoreError::Conflict) => {
+                        Err(admission.refused(Reason::DuplicateSettlement, &transaction))
+                    }
+                    Err(_) => Err(Refusal { status: 503, ..admission.pending(&transaction) }),
+                };
             }
+            let reason = reason_of(&answer).unwrap_or(Reason::UnexpectedSettleError);
+            if first && !answer.success && reason.retry() != Retry::SameAgain {
+                self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
+                return Err(admission.refused(reason, &transaction));
+            }
+            first = false;
+            let sent = ClaimState::Broadcast(transaction);
+            if state.may_become(&sent)
+                && self.store.advance(key, &state, sent.clone()).await.is_ok()
+            {
+                state = sent;
+            }
+            if answer.success || reason != Reason::SettlementPending {
+                break;
+            }
+        }
+        let ClaimState::Broadcast(transaction) = &state else {
+            return Err(admission.pending(&Transaction::new()));
         };
-        let transaction = Transaction::try_from(receipt.transaction.as_str()).unwrap_or_default();
-        if receipt.success && !transaction.is_empty() {
-            self.store.advance(key, &state, ClaimState::Settled(transaction)).await?;
-            return Ok(receipt);
-        }
-        let reason = reason_of(&receipt).unwrap_or(Reason::UnexpectedSettleError);
-        // "Used already" of what this seller may itself have sent earlier says nothing certain.
-        if receipt.success || resumed || reason.retry() == Retry::SameAgain {
-            let sent = ClaimState::Broadcast(transaction.clone());
-            if state.may_become(&sent) {
-                self.store.advance(key, &state, sent).await?;
-            }
-            let status = Reason::SettlementPending.status();
-            return Err(admission.unclear(transaction, status));
-        }
-        self.store.advance(key, &state, ClaimState::Failed(reason)).await?;
-        Err(Refusal { receipt: Some(Box::new(receipt)), ..reason.into() })
+        Err(Refusal { status, ..admission.pending(transaction) })
     }
 }
 
 impl Admission {
+    /// Whether a facilitator's answer speaks of this payment's network; some leave it empty.
+    fn is_on(&self, network: &str) -> bool {
+        let own = self.request.payment_requirements.network.view();
+        network.is_empty() || Network::parse(network).is_ok_and(|network| network.is_same(own))
+    }
+
     /// The answer to a payment whose settlement is not certain.
-    fn unclear(&self, transaction: Transaction, status: u16) -> Refusal {
-        let reason = Reason::SettlementPending;
-        let receipt = SettleResponse {
-            error_reason: Some(reason.as_str().into()),
+    fn pending(&self, transaction: &Transaction) -> Refusal {
+        self.refused(Reason::SettlementPending, transaction)
+    }
+
+    fn refused(&self, reason: Reason, transaction: &Transaction) -> Refusal {
+        let receipt = self.receipt(false, Some(reason), transaction, &SettleResponse::default());
+        Refusal { receipt: Some(Box::new(receipt)), ..reason.into() }
+    }
+
+    /// The buyer's receipt. Of the facilitator's answer it has the amount and short extensions only:
+    /// explanations and additions may be long, and quote what is not the buyer's to know.
+    fn receipt(
+        &self,
+        success: bool,
+        reason: Option<Reason>,
+        transaction: &Transaction,
+        answer: &SettleResponse,
+    ) -> SettleResponse {
+        let short = |json: &&Json| json.as_str().len() <= EXTENSIONS_BYTES;
+        SettleResponse {
+            success,
+            error_reason: reason.map(|reason| reason.as_str().into()),
             payer: Some(self.payment().authorization.from.to_string()),
             transaction: transaction.as_str().into(),
             network: self.request.view().payment_payload.network().to_string(),
+            amount: answer.amount,
+            extensions: answer.extensions.as_ref().filter(short).cloned(),
             ..SettleResponse::default()
-        };
-        Refusal { status, receipt: Some(Box::new(receipt)), ..reason.into() }
+        }
     }
+}
+
+/// The right to settle one payment, given back when dropped.
+struct Turn<'s> {
+    settling: &'s Mutex<HashSet<ClaimKey>>,
+    key: ClaimKey,
+}
+
+impl<'s> Turn<'s> {
+    fn take(settling: &'s Mutex<HashSet<ClaimKey>>, key: ClaimKey) -> Option<Self> {
+        let taken = settling.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        taken.then_some(Self { settling, key })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// The last second at which a payment is accepted, as far as its payload tells.
+pub(crate) fn last_second(payment: &wire::PaymentPayload<'_>) -> Option<u64> {
+    let payload = Eip3009Payload::read(payment.payload).ok()?;
+    payload.authorization.valid_before.as_u64()?.checked_sub(SETTLEMENT_SECONDS)
 }
 
 fn reason_of(receipt: &SettleResponse) -> Option<Reason> {

@@ -18,13 +18,15 @@
 //! # }
 //! ```
 //!
-//! The price hangs on the route, so whatever path reaches the handler passes it. A CORS preflight
-//! passes unpaid; every other method, `HEAD` among them, does not.
+//! The price hangs on the route, so whatever path reaches the handler passes it. Nothing reaches it
+//! unpaid: `HEAD` gets the challenge, and a CORS preflight is answered here, empty. To let browsers
+//! of other origins in, put a CORS layer outside this one.
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -37,9 +39,10 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Stat
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::{BodyExt, Either, Full, Limited};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 use x402_core::buyer::Flow;
-use x402_core::{ParseError, Version, http};
+use x402_core::{ParseError, Reason, Version, http};
 
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
@@ -50,22 +53,39 @@ use crate::store::{ClaimStore, MemoryStore};
 /// Most bytes of a paid body that are withheld until settlement, unless set otherwise.
 pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
+/// Most payments that one layer works on at the same time; more are answered with 503.
+pub const PAYMENTS_AT_ONCE: usize = 1024;
+
 /// The layer. It charges for every request to the service it wraps.
 pub struct Charge<F, S = MemoryStore, C = SystemClock>(Arc<Shared<F, S, C>>);
 
 struct Shared<F, S, C> {
     seller: Arc<Seller<F, S, C>>,
     price: Price,
+    permits: Arc<Semaphore>,
     body_limit: usize,
     v1_body: bool,
     base_url: Option<String>,
 }
 
-type Compute = dyn Fn(&Parts) -> Terms + Send + Sync;
+impl<F, S, C> Clone for Shared<F, S, C> {
+    fn clone(&self) -> Self {
+        Self {
+            seller: Arc::clone(&self.seller),
+            price: self.price.clone(),
+            permits: Arc::clone(&self.permits),
+            base_url: self.base_url.clone(),
+            ..*self
+        }
+    }
+}
 
+type Compute = dyn Fn(&Parts) -> Result<Option<Terms>, StatusCode> + Send + Sync;
+
+#[derive(Clone)]
 enum Price {
-    Fixed(Box<Terms>),
-    Computed(Box<Compute>),
+    Fixed(Arc<Terms>),
+    Computed(Arc<Compute>),
 }
 
 impl<F, S, C> Clone for Charge<F, S, C> {
@@ -86,53 +106,50 @@ impl<F, S, C> fmt::Debug for Charge<F, S, C> {
 
 impl<F, S, C> Charge<F, S, C> {
     /// The same terms for every request.
+    ///
+    /// # Panics
+    /// If nobody could pay them: see [`Terms::check`].
     pub fn new(seller: Arc<Seller<F, S, C>>, terms: impl Into<Terms>) -> Self {
-        Self::priced(seller, Price::Fixed(Box::new(terms.into())))
+        let terms = terms.into();
+        terms.check().expect("terms that can be paid");
+        Self::priced(seller, Price::Fixed(Arc::new(terms)))
     }
 
     /// Terms that depend on the request. They must come out the same for the request that is
-    /// answered with a challenge and for the one that pays.
+    /// answered with a challenge and for the one that pays. `None` is free; an error status is
+    /// answered as it is; terms that nobody can pay are answered with 500.
     pub fn computed(
         seller: Arc<Seller<F, S, C>>,
-        terms: impl Fn(&Parts) -> Terms + Send + Sync + 'static,
+        terms: impl Fn(&Parts) -> Result<Option<Terms>, StatusCode> + Send + Sync + 'static,
     ) -> Self {
-        Self::priced(seller, Price::Computed(Box::new(terms)))
+        Self::priced(seller, Price::Computed(Arc::new(terms)))
     }
 
     fn priced(seller: Arc<Seller<F, S, C>>, price: Price) -> Self {
+        let permits = Arc::new(Semaphore::new(PAYMENTS_AT_ONCE));
         let (body_limit, v1_body, base_url) = (BODY_LIMIT, false, None);
-        Self(Arc::new(Shared { seller, price, body_limit, v1_body, base_url }))
+        Self(Arc::new(Shared { seller, price, permits, body_limit, v1_body, base_url }))
     }
 
-    fn set(self, set: impl FnOnce(&mut Shared<F, S, C>)) -> Self {
-        let mut shared = Arc::into_inner(self.0).expect("settings come before use");
-        set(&mut shared);
-        Self(Arc::new(shared))
+    fn set(mut self, set: impl FnOnce(&mut Shared<F, S, C>)) -> Self {
+        set(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// Most bytes of a paid body that are withheld until settlement; a longer one is not sent and
     /// not charged for. Offers with the flow `upfront` stream without a limit.
-    ///
-    /// # Panics
-    /// If the layer is in use already.
     pub fn body_limit(self, bytes: usize) -> Self {
         self.set(|shared| shared.body_limit = bytes)
     }
 
     /// Writes the challenge's body in version 1, for buyers that read only that; the header stays
     /// version 2. Without this the body is the header's JSON.
-    ///
-    /// # Panics
-    /// If the layer is in use already.
     pub fn v1_body(self) -> Self {
         self.set(|shared| shared.v1_body = true)
     }
 
     /// Origin to name in challenges, such as `https://api.example.com`, instead of `http://` and
     /// the request's `Host`.
-    ///
-    /// # Panics
-    /// If the layer is in use already.
     pub fn base_url(self, origin: impl Into<String>) -> Self {
         self.set(|shared| shared.base_url = Some(origin.into()))
     }
@@ -208,10 +225,7 @@ where
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
-    async fn serve<Q, B>(
-        mut self,
-        request: Request<Q>,
-    ) -> Result<Response<ChargedBody<B>>, I::Error>
+    async fn serve<Q, B>(self, request: Request<Q>) -> Result<Response<ChargedBody<B>>, I::Error>
     where
         I: Service<Request<Q>, Response = Response<B>> + Send + 'static,
         I::Future: Send,
@@ -221,19 +235,33 @@ where
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         if is_preflight(request.method(), request.headers()) {
-            return Ok(self.inner.call(request).await?.map(Either::Right));
+            return Ok(empty(StatusCode::NO_CONTENT));
         }
         let (parts, body) = request.into_parts();
-        let terms = self.shared.terms(&parts);
+        let terms = match self.shared.terms(&parts) {
+            Ok(Some(terms)) => terms,
+            Ok(None) => {
+                let request = Request::from_parts(parts, body);
+                return Ok({ self.inner }.call(request).await?.map(Either::Right));
+            }
+            Err(status) => return Ok(empty(status)),
+        };
         let (version, payment) = match payment(&parts.headers) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(self.shared.challenge(&terms)),
             Err(error) => return Ok(self.shared.refuse(&terms, Version::V2, error.into())),
         };
-        // A buyer who hangs up must not leave a settlement half recorded: it runs to its end.
+        // A buyer who hangs up must not leave a settlement half recorded: it runs to its end. Such
+        // tasks outlive their connections, so they are counted.
+        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
+            return Ok(self.shared.refuse(&terms, version, Reason::Busy.into()));
+        };
         let request = Request::from_parts(parts, body);
-        let paid = tokio::spawn(self.serve_paid(request, terms, version, payment));
-        paid.await.unwrap_or_else(|_| Ok(error(StatusCode::INTERNAL_SERVER_ERROR)))
+        let paid = tokio::spawn(async move {
+            let _permit = permit;
+            self.serve_paid(request, terms, version, payment).await
+        });
+        paid.await.unwrap_or_else(|_| Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)))
     }
 
     async fn serve_paid<Q, B>(
@@ -259,15 +287,21 @@ where
                 Ok(receipt) => receipt,
                 Err(refusal) => return refuse(refusal),
             };
-            let mut response = self.inner.call(request).await?.map(Either::Right);
+            let mut response = match survive(self.inner.call(request)).await {
+                Some(response) => response?.map(Either::Right),
+                None => empty(StatusCode::INTERNAL_SERVER_ERROR),
+            };
             give_receipt(response.headers_mut(), version, &receipt);
             return Ok(response);
         }
-        let response = match self.inner.call(request).await {
-            Ok(response) => response,
-            Err(error) => {
+        let response = match survive(self.inner.call(request)).await {
+            Some(Ok(response)) => response,
+            failed => {
                 seller.release(admission).await;
-                return Err(error);
+                return match failed {
+                    Some(Err(error)) => Err(error),
+                    _ => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
+                };
             }
         };
         if response.status().is_client_error() || response.status().is_server_error() {
@@ -302,7 +336,7 @@ where
             Err(error) => {
                 tracing::error!(%error, "paid body not sent and not charged for");
                 seller.release(admission).await;
-                return self::error(StatusCode::INTERNAL_SERVER_ERROR);
+                return empty(StatusCode::INTERNAL_SERVER_ERROR);
             }
         };
         match seller.settle(admission).await {
@@ -317,15 +351,25 @@ where
 }
 
 impl<F, S, C> Shared<F, S, C> {
-    fn terms(&self, parts: &Parts) -> Terms {
+    /// What is asked for a request; `None` if it is free.
+    fn terms(&self, parts: &Parts) -> Result<Option<Terms>, StatusCode> {
         let mut terms = match &self.price {
             Price::Fixed(terms) => Terms::clone(terms),
-            Price::Computed(compute) => compute(parts),
+            Price::Computed(compute) => {
+                let Some(terms) = compute(parts)? else {
+                    return Ok(None);
+                };
+                if terms.check().is_err() {
+                    tracing::error!("computed terms cannot be paid");
+                    return Err(StatusCode::INTERNAL_SERVER_ERROR);
+                }
+                terms
+            }
         };
         if terms.resource.url.is_empty() {
             terms.resource.url = self.url(parts);
         }
-        terms
+        Ok(Some(terms))
     }
 
     fn url(&self, parts: &Parts) -> String {
@@ -343,11 +387,7 @@ impl<F, S, C> Shared<F, S, C> {
     /// The answer to a request without a payment.
     fn challenge<B>(&self, terms: &Terms) -> Response<ChargedBody<B>> {
         let version = if self.v1_body { Version::V1 } else { Version::V2 };
-        let error = match version {
-            Version::V1 => "X-PAYMENT header is required",
-            Version::V2 => "PAYMENT-SIGNATURE header is required",
-        };
-        self.ask(terms, version, error, StatusCode::PAYMENT_REQUIRED)
+        self.ask(terms, version, None, StatusCode::PAYMENT_REQUIRED)
     }
 
     /// The answer to a payment that is not served, in the payment's version.
@@ -359,7 +399,7 @@ impl<F, S, C> Shared<F, S, C> {
     ) -> Response<ChargedBody<B>> {
         tracing::info!(reason = %refusal, "payment refused");
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::PAYMENT_REQUIRED);
-        let mut response = self.ask(terms, version, &refusal.to_string(), status);
+        let mut response = self.ask(terms, version, Some(&refusal.to_string()), status);
         if let Some(receipt) = &refusal.receipt {
             insert_receipt(response.headers_mut(), version, receipt);
         }
@@ -370,17 +410,24 @@ impl<F, S, C> Shared<F, S, C> {
         &self,
         terms: &Terms,
         version: Version,
-        error: &str,
+        error: Option<&str>,
         status: StatusCode,
     ) -> Response<ChargedBody<B>> {
-        let header = terms.challenge(Version::V2, error);
+        let challenge = |version: Version| {
+            let missing = match version {
+                Version::V1 => "X-PAYMENT header is required",
+                Version::V2 => "PAYMENT-SIGNATURE header is required",
+            };
+            terms.challenge(version, error.unwrap_or(missing))
+        };
+        let header = challenge(Version::V2);
         let body = match version {
             // What v1 cannot name is offered in v2 only.
-            Version::V1 => terms.challenge(Version::V1, error).or_else(|_| header.clone()),
+            Version::V1 => challenge(Version::V1).or_else(|_| header.clone()),
             Version::V2 => header.clone(),
         };
         let (Ok(header), Ok(body)) = (header, body) else {
-            return self::error(StatusCode::INTERNAL_SERVER_ERROR);
+            return empty(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
         *response.status_mut() = status;
@@ -393,6 +440,7 @@ impl<F, S, C> Shared<F, S, C> {
     }
 }
 
+/// Browsers ask so before they ask: the challenge would tell them nothing.
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(ORIGIN)
@@ -431,8 +479,21 @@ fn expose(headers: &mut HeaderMap) {
     headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, names);
 }
 
-fn error<B>(status: StatusCode) -> Response<ChargedBody<B>> {
+fn empty<B>(status: StatusCode) -> Response<ChargedBody<B>> {
     let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = status;
     response
+}
+
+/// What a future comes to, or `None` if it panics: a handler's bug must not cost the buyer's claim.
+async fn survive<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| future.as_mut().poll(context));
+        match catch_unwind(poll) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
 }

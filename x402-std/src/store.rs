@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, ready};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented};
 
 /// Keeps claims. Every step is a compare-and-swap: of two who try, one succeeds.
 ///
-/// A store never forgets a claim in [`ClaimState::Broadcast`], and no other before the payment has
-/// expired; a full one refuses new claims.
+/// A store forgets a claim only to make room, and only if [`ClaimState::is_forgettable`] says so; a
+/// full one refuses new claims.
 pub trait ClaimStore: Send + Sync {
     /// Presents a payment that can be settled until `expires_at`, at `now` (Unix seconds).
     fn present(
@@ -30,6 +30,30 @@ pub trait ClaimStore: Send + Sync {
 
     /// Gives a claim up, for which nothing has been sent.
     fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl<S: ClaimStore> ClaimStore for Arc<S> {
+    fn present(
+        &self,
+        key: ClaimKey,
+        expires_at: u64,
+        now: u64,
+    ) -> impl Future<Output = Result<Presented, StoreError>> + Send {
+        (**self).present(key, expires_at, now)
+    }
+
+    fn advance(
+        &self,
+        key: ClaimKey,
+        from: &ClaimState,
+        to: ClaimState,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).advance(key, from, to)
+    }
+
+    fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).release(key)
+    }
 }
 
 /// Why a store did not do as asked.
@@ -90,7 +114,7 @@ impl MemoryStore {
             return Ok(Presented::Known(claim.state.clone()));
         }
         if claims.len() >= self.capacity {
-            claims.retain(|_, claim| claim.expires_at >= now || !claim.state.is_forgettable());
+            claims.retain(|_, claim| !claim.state.is_forgettable(claim.expires_at < now));
             if claims.len() >= self.capacity {
                 return Err(StoreError::Full);
             }
@@ -191,5 +215,9 @@ mod tests {
         assert_eq!(store.present_now(key(3), 99, 50), Ok(Presented::New));
         assert_eq!(store.present_now(key(1), 10, 50), Ok(Presented::Known(broadcast)));
         assert_eq!(store.release_now(key(2)), Err(StoreError::Conflict));
+        // What failed makes room at once, however long the payment would have been good for.
+        let failed = ClaimState::Failed(x402_core::Reason::InvalidTransactionState);
+        store.advance_now(key(3), &ClaimState::Claimed, failed).unwrap();
+        assert_eq!(store.present_now(key(4), 99, 50), Ok(Presented::New));
     }
 }

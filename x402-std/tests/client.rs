@@ -157,7 +157,7 @@ async fn refusals_say_why_and_what_to_do() {
     for (reason, retry) in [
         ("invalid_exact_evm_insufficient_balance", Retry::Never),
         ("invalid_exact_evm_payload_authorization_valid_before", Retry::SignAnew),
-        ("duplicate_settlement", Retry::SignAnew),
+        ("duplicate_settlement", Retry::Never),
         ("facilitator_unavailable", Retry::SameAgain),
         ("invalid_payload", Retry::Never),
     ] {
@@ -169,10 +169,14 @@ async fn refusals_say_why_and_what_to_do() {
         for answer in [refusal(reason, ""), in_challenge, with_status] {
             let (url, _) = scripted(vec![challenge(&required([offer()])), answer]).await;
             let error = client().get(&url).await.unwrap_err();
-            let BuyError::Refused { reason: Some(given), retry: advice, .. } = error else {
+            let BuyError::Refused {
+                reason: Some(given), error: Some(words), retry: advice, ..
+            } = error
+            else {
                 panic!("{error}");
             };
             assert_eq!((given, advice), (Reason::parse(reason).unwrap(), retry));
+            assert_eq!(words, reason);
         }
     }
 }

@@ -4,7 +4,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -13,12 +13,17 @@ use axum::routing::any;
 use common::{Act, NETWORK, SELLER, Scripted, header, sign};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::{Reason, Version};
+use x402_std::buyer::{Buyer, Policy};
+use x402_std::facilitator::{Facilitator, LocalFacilitator};
 use x402_std::message::{
-    Json, PaymentRequired, PaymentRequirements, SettleResponse, decode_header, encode_header,
+    Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
+    decode_header, encode_header,
 };
 use x402_std::seller::{Seller, Terms, exact};
 use x402_std::server::Charge;
+use x402_std::store::MemoryStore;
 use x402_std::transport::PaymentText;
 
 /// A shop with one handler, which counts how often it is called.
@@ -116,13 +121,15 @@ async fn unpaid_gets_the_challenge_in_header_and_body() {
 }
 
 #[tokio::test]
-async fn preflight_passes_unpaid() {
+async fn preflight_is_answered_and_reaches_nothing() {
     let shop = shop();
     let headers = [("origin", "https://a.test"), ("access-control-request-method", "GET")];
     let response = shop.send(Method::OPTIONS, "/weather", &headers).await;
-    assert_eq!((response.status(), shop.handled()), (StatusCode::OK, 1));
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert_eq!(text(response).await, "");
     let response = shop.send(Method::GET, "/weather", &headers).await;
-    assert_eq!((response.status(), shop.handled()), (StatusCode::PAYMENT_REQUIRED, 1));
+    assert_eq!(response.status(), StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(shop.handled(), 0);
 }
 
 #[tokio::test]
@@ -144,6 +151,8 @@ async fn one_payment_is_served_once() {
     for (path, payment) in [("/weather", &payment), ("/else", &payment), ("/weather", &respelt)] {
         let again = shop.get(path, Some(payment)).await;
         assert_eq!(challenge(&again).error.as_deref(), Some("duplicate_settlement"));
+        // The receipt says what became of it.
+        assert_eq!(self::receipt(&again).transaction, receipt.transaction);
     }
     assert_eq!((shop.handled(), shop.facilitator.paid()), (1, 10_000));
     assert!(shop.facilitator.calls().is_empty());
@@ -256,7 +265,6 @@ async fn only_this_sellers_offers_are_paid() {
             "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
             "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
         ),
-        ("\"version\":\"2\"", "\"version\":\"1\""),
         ("\"scheme\":\"exact\"", "\"scheme\":\"exact\",\"note\":1"),
     ] {
         assert!(challenge_text.contains(from), "{from}");
@@ -302,24 +310,22 @@ async fn nothing_is_charged_for_a_failed_handler() {
     // The payment is whole and buys something that works.
     let response = shop.get("/weather", Some(&payment)).await;
     assert_eq!(response.status(), StatusCode::OK);
-    // A handler that panics keeps the claim: the payment cannot be tried on it again and again.
+    // A handler that panics is a failed handler.
     let payment = sign(&shop.challenge("/panics").await).await;
     let response = shop.get("/panics", Some(&payment)).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(shop.facilitator.paid(), 10_000);
+    assert_eq!(shop.get("/weather", Some(&payment)).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn upfront_settles_before_the_handler() {
-    let mut upfront = offer();
-    let extra = r#"{"name":"USDC","version":"2","paymentFlow":"upfront"}"#;
-    upfront.extra = Json::parse(extra).ok();
-    let shop = shop_with(upfront, |charge| charge.body_limit(10));
+    let shop = shop_with(offer().upfront(), |charge| charge.body_limit(10));
     let payment = sign(&shop.challenge("/long").await).await;
     let response = shop.get("/long", Some(&payment)).await;
     assert!(receipt(&response).success);
     assert_eq!(text(response).await.len(), 5000);
-    assert_eq!(shop.facilitator.calls(), ["settle"]);
+    assert_eq!(shop.facilitator.calls(), ["verify", "settle"]);
     let payment = sign(&shop.challenge("/fails").await).await;
     let response = shop.get("/fails", Some(&payment)).await;
     assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
@@ -414,13 +420,168 @@ async fn pending_is_asked_about_once_more_at_once() {
     assert_eq!(shop.facilitator.calls(), ["verify", "settle", "settle"]);
 }
 
+/// What this seller itself may have sent earlier is not a reason to call the payment failed.
+#[tokio::test]
+async fn an_echo_of_ones_own_broadcast_is_not_a_failure() {
+    let shop = shop();
+    let payment = sign(&shop.challenge("/weather").await).await;
+    shop.facilitator.next_settle(answer(false, Some(Reason::SettlementPending), "0xabc"));
+    shop.facilitator.next_settle(answer(false, Some(Reason::InvalidExactEvmNonceAlreadyUsed), ""));
+    let response = shop.get("/weather", Some(&payment)).await;
+    let unclear = receipt(&response);
+    assert_eq!(unclear.error_reason.as_deref(), Some("settlement_pending"));
+    assert_eq!(unclear.transaction, "0xabc");
+    assert_eq!(shop.get("/weather", Some(&payment)).await.status(), StatusCode::OK);
+}
+
+/// While a payment is being worked on, presenting it again changes nothing and costs nothing.
+#[tokio::test]
+async fn a_second_presentation_waits_for_the_first() {
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let (opened, facilitator) = (Arc::clone(&gate), Scripted::new());
+    let seller = Arc::new(Seller::new(facilitator.clone()));
+    let handler = any(move || async move {
+        opened.notified().await;
+        "slow"
+    });
+    let app = Router::new().route("/slow", handler.layer(Charge::new(seller, offer())));
+    let shop = Arc::new(Shop { app, facilitator, handled: Arc::default() });
+    let payment = sign(&shop.challenge("/slow").await).await;
+    let first = tokio::spawn({
+        let (shop, payment) = (Arc::clone(&shop), payment.clone());
+        async move { shop.get("/slow", Some(&payment)).await }
+    });
+    while shop.facilitator.calls.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let second = shop.get("/slow", Some(&payment)).await;
+    assert_eq!(receipt(&second).error_reason.as_deref(), Some("settlement_pending"));
+    // The buyer hangs up: the work goes on all the same, and is paid for once.
+    first.abort();
+    gate.notify_one();
+    while shop.facilitator.paid() == 0 {
+        tokio::task::yield_now().await;
+    }
+    loop {
+        let again = shop.get("/slow", Some(&payment)).await;
+        let again = receipt(&again);
+        if again.error_reason.as_deref() == Some("duplicate_settlement") {
+            assert!(again.transaction.starts_with("0x"));
+            break;
+        }
+    }
+    assert_eq!(shop.facilitator.calls(), ["verify", "settle"]);
+}
+
+/// A pending payment that expires in the meantime is still found out about.
+#[tokio::test]
+async fn a_pending_payment_outlives_its_validity() {
+    let clock = Arc::new(AtomicU64::new(1_800_000_000));
+    let facilitator = Scripted::new();
+    let seller = Seller::with(facilitator.clone(), MemoryStore::default(), Arc::clone(&clock));
+    let terms = Terms::from(offer());
+    let key = LocalKey::from_bytes(&[7; 32]).unwrap();
+    let buyer = Buyer::with(key, Policy::default(), Arc::clone(&clock));
+    let challenge = terms.challenge(Version::V2, "").unwrap();
+    let required = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
+    let payment = buyer.sign(&required, 0).await.unwrap();
+    let unsent = buyer.sign(&required, 0).await.unwrap();
+    let admit = async |payment: &PaymentText| {
+        seller.admit(&terms, Version::V2, payment.json.as_bytes()).await
+    };
+    facilitator.next_verify(Act::Verify(true));
+    facilitator.next_settle(answer(false, Some(Reason::SettlementPending), "0xabc"));
+    facilitator.next_settle(answer(false, Some(Reason::SettlementPending), "0xabc"));
+    let refusal = seller.settle(admit(&payment).await.unwrap()).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::SettlementPending);
+    clock.fetch_add(1_000, Ordering::SeqCst);
+    let expired = Reason::InvalidExactEvmPayloadAuthorizationValidBefore;
+    assert_eq!(admit(&unsent).await.unwrap_err().reason, expired);
+    facilitator.next_settle(answer(true, None, "0xabc"));
+    let receipt = seller.settle(admit(&payment).await.unwrap()).await.unwrap();
+    assert_eq!(receipt.transaction, "0xabc");
+    // One that was never sent stays refused, however often it comes.
+    assert_eq!(admit(&unsent).await.unwrap_err().reason, expired);
+}
+
+/// The local facilitator too: what was sent is asked about, also after it expired.
+#[tokio::test]
+async fn the_facilitator_finds_out_about_expired_payments() {
+    let clock = Arc::new(AtomicU64::new(1_800_000_000));
+    let facilitator =
+        LocalFacilitator::with(common::ledger(), MemoryStore::default(), Arc::clone(&clock));
+    let key = LocalKey::from_bytes(&[7; 32]).unwrap();
+    let buyer = Buyer::with(key, Policy::default(), Arc::clone(&clock));
+    let challenge = Terms::from(offer()).challenge(Version::V2, "").unwrap();
+    let required = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
+    let payment = buyer.sign(&required, 0).await.unwrap();
+    let request = VerifyRequest {
+        payment_payload: PaymentPayload::from_json(payment.json.as_bytes()).unwrap(),
+        payment_requirements: offer(),
+        other: None,
+    };
+    let reason = async || facilitator.settle(&request).await.unwrap().error_reason;
+    facilitator.ledger().set_pending(true);
+    assert_eq!(reason().await.as_deref(), Some("settlement_pending"));
+    clock.fetch_add(1_000, Ordering::SeqCst);
+    assert_eq!(reason().await.as_deref(), Some("settlement_pending"));
+    facilitator.ledger().set_pending(false);
+    assert_eq!(reason().await, None);
+    assert_eq!(reason().await.as_deref(), Some("duplicate_settlement"));
+    let verify = facilitator.verify(&request).await.unwrap();
+    assert_eq!(
+        verify.invalid_reason.as_deref(),
+        Some("invalid_exact_evm_payload_authorization_valid_before")
+    );
+}
+
+#[tokio::test]
+async fn receipts_hold_what_is_the_buyers_to_know() {
+    let shop = shop();
+    let payment = sign(&shop.challenge("/weather").await).await;
+    let long = format!("{{\"x\":\"{}\"}}", "y".repeat(60_000));
+    let told = SettleResponse {
+        success: true,
+        transaction: "0xabc".into(),
+        network: "base-sepolia".into(),
+        payer: Some("somebody else".into()),
+        error_message: Some("https://rpc.example/secret".into()),
+        extra: Json::parse(long.as_str()).ok(),
+        extensions: Json::parse(long).ok(),
+        ..SettleResponse::default()
+    };
+    shop.facilitator.next_settle(Act::Settle(Box::new(told)));
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let wanted = SettleResponse {
+        success: true,
+        transaction: "0xabc".into(),
+        network: NETWORK.into(),
+        payer: Some(common::buyer().address().to_string()),
+        ..SettleResponse::default()
+    };
+    assert_eq!(receipt(&response), wanted);
+    // Success on another network is not this payment's.
+    let payment = sign(&shop.challenge("/weather").await).await;
+    let elsewhere = SettleResponse { network: "eip155:1".into(), ..wanted };
+    shop.facilitator.next_settle(Act::Settle(Box::new(elsewhere)));
+    let response = shop.get("/weather", Some(&payment)).await;
+    assert_eq!(receipt(&response).error_reason.as_deref(), Some("settlement_pending"));
+}
+
 #[tokio::test]
 async fn a_price_can_be_computed_from_the_request() {
     let facilitator = Scripted::new();
     let seller = Arc::new(Seller::new(facilitator.clone()));
     let charge = Charge::computed(seller, |request| {
-        let long = request.uri.query() == Some("long");
-        exact(NETWORK, SELLER, if long { "$0.02" } else { "$0.01" }).unwrap().into()
+        let price = match request.uri.query() {
+            None => "$0.01",
+            Some("long") => "$0.02",
+            Some("free") => return Ok(None),
+            Some("nothing") => return Ok(Some(Terms::new([]))),
+            Some(_) => return Err(StatusCode::NOT_FOUND),
+        };
+        Ok(Some(exact(NETWORK, SELLER, price).unwrap().into()))
     });
     let app = Router::new()
         .route("/text", any(|| async { "text" }).layer(charge.base_url("https://a.test/")));
@@ -428,6 +589,9 @@ async fn a_price_can_be_computed_from_the_request() {
     let cheap = shop.challenge("/text").await;
     assert_eq!(cheap.resource.as_ref().unwrap().url, "https://a.test/text");
     assert_eq!(shop.challenge("/text?long").await.accepts[0].amount.to_string(), "20000");
+    for (path, status) in [("/text?free", 200), ("/text?odd", 404), ("/text?nothing", 500)] {
+        assert_eq!(shop.get(path, None).await.status(), status, "{path}");
+    }
     let payment = sign(&cheap).await;
     let response = shop.get("/text?long", Some(&payment)).await;
     assert_eq!(challenge(&response).error.as_deref(), Some("invalid_payment_requirements"));

@@ -67,6 +67,7 @@ fn address(key: &VerifyingKey) -> Option<[u8; 20]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k256::elliptic_curve::PrimeField;
 
     // anvil's second account
     const SECRET: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -87,6 +88,15 @@ mod tests {
             let digest = keccak256(&[&[seed]]);
             let signature = Signer::sign(&key, &digest).unwrap();
             assert_eq!(K256.recover(&digest, &signature), Some(bytes(ADDRESS)));
+            // As from a secure element: no parity, and s in the upper half.
+            let mut r_s = *signature.r_s();
+            let found = RecoverableSignature::find(&r_s, &digest, &bytes(ADDRESS), &K256);
+            assert_eq!(found, Some(signature));
+            let s = k256::Scalar::from_repr((*r_s.last_chunk::<32>().unwrap()).into()).unwrap();
+            r_s[32..].copy_from_slice(&(-s).to_bytes());
+            let found = RecoverableSignature::find(&r_s, &digest, &bytes(ADDRESS), &K256);
+            assert_eq!(found, Some(signature));
+            assert_eq!(RecoverableSignature::find(&r_s, &digest, &[0; 20], &K256), None);
             let other = keccak256(&[&[seed, 1]]);
             assert_ne!(K256.recover(&other, &signature), Some(bytes(ADDRESS)));
         }

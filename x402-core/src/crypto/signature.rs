@@ -1,5 +1,8 @@
 use core::fmt;
 
+use super::Recover;
+use crate::amount::Amount;
+
 /// A secp256k1 signature from which the signer can be recovered: `r`, `s` and the parity of the
 /// curve point, in the one form the chains accept.
 ///
@@ -26,6 +29,12 @@ pub enum SignatureError {
 const HALF_ORDER: [u8; 32] = [
     0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
     0x5d, 0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
+];
+
+/// The order of the group.
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe,
+    0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
 ];
 
 impl RecoverableSignature {
@@ -55,6 +64,27 @@ impl RecoverableSignature {
             return Err(SignatureError::HighS);
         }
         Ok(Self { r_s, odd })
+    }
+
+    /// Completes what a secure element gives, `r` and `s` only and `s` in either half, by finding
+    /// the spelling from which `signer` is recovered. For one's own signatures: those of others are
+    /// never normalised. `None` if it is no signature of `digest` by `signer`.
+    pub fn find(
+        r_s: &[u8; 64],
+        digest: &[u8; 32],
+        signer: &[u8; 20],
+        recover: &impl Recover,
+    ) -> Option<Self> {
+        let mut r_s = *r_s;
+        let s = r_s.last_chunk_mut::<32>()?;
+        if *s > HALF_ORDER {
+            let order = Amount::from_be_bytes(&ORDER);
+            *s = order.checked_sub(Amount::from_be_bytes(s))?.to_be_bytes();
+        }
+        [false, true]
+            .into_iter()
+            .filter_map(|odd| Self::from_parts(r_s, odd).ok())
+            .find(|signature| recover.recover(digest, signature) == Some(*signer))
     }
 
     /// `r`, `s` and `v`, where `v` is 27 or 28 as the token contracts want it.

@@ -68,6 +68,16 @@ pub trait Signer<A: Algorithm> {
     fn sign(&self, message: &A::Message) -> Result<A::Signature, SignError>;
 }
 
+impl<A: Algorithm, S: Signer<A> + ?Sized> Signer<A> for &S {
+    fn public(&self) -> A::Public {
+        (**self).public()
+    }
+
+    fn sign(&self, message: &A::Message) -> Result<A::Signature, SignError> {
+        (**self).sign(message)
+    }
+}
+
 /// The async twin of [`Signer`]: a wallet, a key service. Every [`Signer`] is one.
 pub trait AsyncSigner<A: Algorithm>: Sync {
     /// Who signs.

@@ -99,20 +99,23 @@ impl<'a> RawJson<'a> {
 
     /// Reads the value into a type of the caller's, through `serde-json-core`.
     ///
-    /// A `&str` field receives a string as it is written, so one with escapes is refused here
-    /// rather than passed on undecoded; take such fields with [`RawJson::get_string`]. Do not read
-    /// into `char`, `i128` or `u128` fields: `serde-json-core` panics on them whatever the input.
+    /// `scratch` must hold the longest string that is written with escapes, decoded, whether the
+    /// type has a field for it or not. Such a string fits an owned field (`String`,
+    /// `heapless::String`) but no `&str`, which cannot borrow it.
+    ///
+    /// `serde-json-core` refuses surrogate pairs, and panics on maps with other keys than `&str`
+    /// whatever the input: give it no such type. Where there is an allocator, `serde_json::from_str`
+    /// on [`RawJson::as_str`] has neither limit.
     ///
     /// # Errors
     /// [`ParseError::InvalidPayload`] if the value does not fit the type.
     #[cfg(feature = "serde")]
-    pub fn read<T: serde::de::Deserialize<'a>>(self) -> Result<T, ParseError> {
-        if self.0.contains('\\') {
-            return Err(ParseError::InvalidPayload);
-        }
-        let (value, _) =
-            serde_json_core::from_str(self.0).map_err(|_| ParseError::InvalidPayload)?;
-        Ok(value)
+    pub fn read<T: serde::de::Deserialize<'a>>(
+        self,
+        scratch: &'a mut [u8],
+    ) -> Result<T, ParseError> {
+        let read = serde_json_core::from_str_escaped(self.0, scratch);
+        read.map(|(value, _)| value).map_err(|_| ParseError::InvalidPayload)
     }
 }
 

@@ -1,4 +1,5 @@
-use x402_core::claim::{ClaimState, Presented, Transaction};
+use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
+use x402_core::crypto::keccak256;
 use x402_core::crypto::secp256k1::K256;
 use x402_core::gate::{self, Verified};
 use x402_core::{Payment, Reason, Scheme};
@@ -8,6 +9,7 @@ use super::{Facilitator, FacilitatorError};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{BroadcastError, Ledger, Outcome};
 use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use crate::seller::last_second;
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
 /// A facilitator in this process, over a ledger and a claim store.
@@ -50,20 +52,27 @@ where
     S: ClaimStore,
     C: Clock,
 {
-    fn gate(&self, request: &VerifyRequest) -> Result<Verified<L::Payment>, Reason> {
+    fn gate(&self, request: &VerifyRequest, now: u64) -> Result<Verified<L::Payment>, Reason> {
         let view = request.view();
-        let now = self.clock.now();
         gate::verify(&self.scheme, &view.payment_payload, &view.payment_requirements, now)
     }
 
     async fn check(&self, request: &VerifyRequest) -> Result<(), Reason> {
-        let verified = self.gate(request)?;
-        self.ledger.check(&verified, self.clock.now()).await
+        let now = self.clock.now();
+        let verified = self.gate(request, now)?;
+        self.ledger.check(&verified, now).await
     }
 
     async fn settle_once(&self, request: &VerifyRequest) -> Result<Transaction, Failure> {
-        let verified = self.gate(request)?;
-        let key = verified.payment().claim_key();
+        let (verified, late) = match self.gate(request, self.clock.now()) {
+            // Too late to be sent; in time to ask what became of it.
+            Err(reason @ Reason::InvalidExactEvmPayloadAuthorizationValidBefore) => {
+                let then = last_second(&request.view().payment_payload).ok_or(reason)?;
+                (self.gate(request, then)?, Some(reason))
+            }
+            verified => (verified?, None),
+        };
+        let key = claim_key(&verified);
         let now = self.clock.now();
         match self.store.present(key, verified.payment().expires_at(), now).await? {
             Presented::New => {}
@@ -71,11 +80,19 @@ where
                 return self.resume(&verified, state).await;
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
-            Presented::Known(ClaimState::Claimed | ClaimState::Settled(_)) => {
-                return Err(Reason::DuplicateSettlement.into());
+            Presented::Known(ClaimState::Settled(transaction)) => {
+                return Err(Failure { reason: Reason::DuplicateSettlement, transaction });
+            }
+            // Somebody is at it: whether it will be sent is not certain yet.
+            Presented::Known(ClaimState::Claimed) => {
+                return Err(Failure::pending(Transaction::new()));
             }
         }
-        if let Err(reason) = self.ledger.check(&verified, now).await {
+        let refusal = match late {
+            Some(reason) => Err(reason),
+            None => self.ledger.check(&verified, now).await,
+        };
+        if let Err(reason) = refusal {
             self.store.release(key).await?;
             return Err(reason.into());
         }
@@ -102,7 +119,7 @@ where
         verified: &Verified<L::Payment>,
         state: ClaimState,
     ) -> Result<Transaction, Failure> {
-        let key = verified.payment().claim_key();
+        let key = claim_key(verified);
         let ClaimState::Broadcast(transaction) = &state else {
             return Err(Reason::UnexpectedSettleError.into());
         };
@@ -126,6 +143,11 @@ where
             Outcome::Pending => Err(Failure::pending(transaction.clone())),
         }
     }
+}
+
+/// The claim to settle a payment is not the seller's claim to serve it: both may share a store.
+fn claim_key(verified: &Verified<impl Payment>) -> ClaimKey {
+    ClaimKey::new(keccak256(&[b"x402 settle", verified.payment().claim_key().as_bytes()]))
 }
 
 /// A settlement that is not to be served, with its transaction if there is one.

@@ -41,8 +41,10 @@ pub enum Act {
     Lose,
     /// The call arrives and is done, but its answer is lost.
     LoseAnswer,
-    /// This answer, without asking the ledger.
+    /// This answer to `/settle`, without asking the ledger.
     Settle(Box<SettleResponse>),
+    /// This answer to `/verify`.
+    Verify(bool),
 }
 
 /// A local facilitator whose next calls can be scripted.
@@ -84,6 +86,9 @@ impl Facilitator for Scripted {
         let act = self.verify.lock().unwrap().pop_front();
         match act {
             None => self.inner.verify(request).await,
+            Some(Act::Verify(is_valid)) => {
+                Ok(VerifyResponse { is_valid, ..VerifyResponse::default() })
+            }
             Some(_) => Err(FacilitatorError::Unreachable),
         }
     }
@@ -93,7 +98,7 @@ impl Facilitator for Scripted {
         let act = self.settle.lock().unwrap().pop_front();
         match act {
             None => self.inner.settle(request).await,
-            Some(Act::Lose) => Err(FacilitatorError::TimedOut),
+            Some(Act::Lose | Act::Verify(_)) => Err(FacilitatorError::TimedOut),
             Some(Act::LoseAnswer) => {
                 self.inner.settle(request).await?;
                 Err(FacilitatorError::TimedOut)

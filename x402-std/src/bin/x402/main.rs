@@ -1,1 +1,195 @@
-fn main() {}
+//! The command `x402`.
+//!
+//! Results go to stdout, talk goes to stderr. The exit status is 0 for yes, 1 for a refusal, 2 for
+//! input that cannot be used. What was typed is never repeated in an error: it may be a key or a
+//! payment in the wrong place.
+#![forbid(unsafe_code)]
+
+mod decode;
+mod facilitator;
+mod input;
+mod key;
+mod listen;
+mod log;
+mod pay;
+mod serve;
+mod sign;
+mod upstream;
+mod verify;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::{ContextKind, ErrorKind};
+use x402_std::core::ParseError;
+use x402_std::evm::{Address, assets};
+use x402_std::message::PaymentRequirements;
+
+/// Payments by the x402 protocol: read, check, sign, pay, charge.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit status: 0 yes, 1 refused, 2 input that cannot be used.\n\
+                  VALUE is a text, @FILE or - for stdin."
+)]
+enum Command {
+    Decode(decode::Decode),
+    Verify(verify::Verify),
+    Sign(sign::Sign),
+    Pay(pay::Pay),
+    Serve(serve::Serve),
+    Facilitator(facilitator::Facilitator),
+}
+
+/// What the exit status says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Yes: decoded, valid, signed, paid, served.
+    Yes = 0,
+    /// The input is fine and the answer is no.
+    Refused = 1,
+    /// The input cannot be used.
+    Unusable = 2,
+}
+
+/// Why a command ended early, in words for stderr.
+struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    fn refused(text: impl Display) -> Self {
+        Self { exit: Exit::Refused, text: text.to_string() }
+    }
+
+    fn unusable(text: impl Display) -> Self {
+        Self { exit: Exit::Unusable, text: text.to_string() }
+    }
+
+    /// A text that cannot be read: the reason code, and what is wrong at which byte.
+    fn parse(error: ParseError, at: Option<usize>) -> Self {
+        let at = at.map_or_else(String::new, |at| format!(" at byte {at}"));
+        Self::unusable(format_args!("{}: {error}{at}", error.reason()))
+    }
+}
+
+/// How a command ended.
+type Outcome = Result<Exit, Failure>;
+
+fn main() -> ExitCode {
+    let outcome = match Command::try_parse() {
+        Ok(command) => run(command),
+        Err(error) => explain(&error),
+    };
+    let exit = outcome.unwrap_or_else(|failure| {
+        talk(failure.text);
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn run(command: Command) -> Outcome {
+    let runtime = match &command {
+        Command::Decode(decode) => return decode.run(),
+        Command::Verify(verify) => return verify.run(),
+        _ => tokio::runtime::Runtime::new().map_err(Failure::refused)?,
+    };
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Sign(sign) => sign.run().await,
+            Command::Pay(pay) => pay.run().await,
+            Command::Serve(serve) => serve.run().await,
+            Command::Facilitator(facilitator) => facilitator.run().await,
+            Command::Decode(_) | Command::Verify(_) => Ok(Exit::Yes),
+        }
+    });
+    // A name that is still being looked up must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Says what is wrong with the arguments in this program's own words only.
+fn explain(error: &clap::Error) -> Outcome {
+    let kind = error.kind();
+    if error.exit_code() == 0 || kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.print().ok();
+        return Ok(if error.exit_code() == 0 { Exit::Yes } else { Exit::Unusable });
+    }
+    let mut text = String::from("error");
+    // An argument nobody knows is what was typed.
+    if kind != ErrorKind::UnknownArgument
+        && let Some(argument) = error.get(ContextKind::InvalidArg)
+    {
+        text = format!("{text}: {argument}");
+    }
+    let source = error.source().map(ToString::to_string);
+    let what = source.as_deref().or(kind.as_str()).unwrap_or("unusable arguments");
+    text = format!("{text}: {what}");
+    if let Some(usage) = error.get(ContextKind::Usage) {
+        text = format!("{text}\n\n{usage}");
+    }
+    Err(Failure::unusable(text))
+}
+
+/// Writes a result and a line end to stdout.
+fn print(text: impl Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    written(writeln!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// That nobody reads on is no failure.
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::refused(format_args!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to stderr. That nobody listens is no failure.
+fn talk(text: impl Display) {
+    writeln!(io::stderr().lock(), "{text}").ok();
+}
+
+/// What went wrong, and why.
+fn with_causes(error: &dyn Error) -> String {
+    let mut last = error.to_string();
+    let mut text = last.clone();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if next != last {
+            text = format!("{text}: {next}");
+        }
+        (last, cause) = (next, error.source());
+    }
+    text
+}
+
+/// What an offer asks, for people: `0.01 USDC on eip155:84532 to 0x...`.
+fn describe(offer: &PaymentRequirements) -> String {
+    let known = offer.network.view().eip155().zip(Address::parse(&offer.asset));
+    let price = match known.and_then(|(chain_id, asset)| assets::find(chain_id, asset)) {
+        Some(asset) => {
+            let amount = decimal(&offer.amount.to_string(), asset.decimals.into());
+            format!("{amount} {}", asset.symbol)
+        }
+        None => format!("{} units of {}", offer.amount, offer.asset),
+    };
+    format!("{price} on {} to {}", offer.network, offer.pay_to)
+}
+
+/// Puts the decimal point into a number of units.
+fn decimal(units: &str, decimals: usize) -> String {
+    let padded = format!("{units:0>width$}", width = decimals + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - decimals);
+    match fraction.trim_end_matches('0') {
+        "" => whole.into(),
+        fraction => format!("{whole}.{fraction}"),
+    }
+}

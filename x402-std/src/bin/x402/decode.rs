@@ -1,0 +1,84 @@
+use clap::Args;
+use x402_std::core::json::{Cursor, RawJson};
+use x402_std::core::wire::{
+    PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
+    SupportedResponse, VerifyRequest, VerifyResponse,
+};
+use x402_std::core::{Message, ParseError, Version};
+
+use crate::{Exit, Failure, Outcome, input, print};
+
+/// Says what a message is and prints it: {"kind","x402Version","message"}.
+///
+/// The message is printed as it was sent. Kinds are called as in the specification; x402Version is
+/// null for those that have none.
+#[derive(Args)]
+pub(crate) struct Decode {
+    /// Header value in base64, or JSON
+    value: String,
+}
+
+impl Decode {
+    pub(crate) fn run(&self) -> Outcome {
+        let json = input::message(&self.value)?;
+        let (kind, version) = identify(&json)?;
+        let version = version.map_or("null".into(), |version| version.number().to_string());
+        // It was parsed, so it is text.
+        let message = String::from_utf8_lossy(&json);
+        print(format_args!(r#"{{"kind":"{kind}","x402Version":{version},"message":{message}}}"#))?;
+        Ok(Exit::Yes)
+    }
+}
+
+type Located = (ParseError, usize);
+
+/// A key by which a kind of message is known, its name, and its reader.
+type Kind = (&'static str, &'static str, fn(&[u8]) -> Result<Option<Version>, Located>);
+
+const KINDS: &[Kind] = &[
+    ("paymentPayload", "VerifyRequest", verify_request),
+    ("paymentRequirements", "VerifyRequest", verify_request),
+    ("isValid", "VerifyResponse", |json| VerifyResponse::parse_located(json).map(|_| None)),
+    ("success", "SettleResponse", |json| SettleResponse::parse_located(json).map(|_| None)),
+    ("kinds", "SupportedResponse", |json| SupportedResponse::parse_located(json).map(|_| None)),
+    ("accepts", "PaymentRequired", |json| {
+        PaymentRequired::parse_located(json).map(|message| Some(message.x402_version))
+    }),
+    ("payload", "PaymentPayload", |json| {
+        PaymentPayload::parse_located(json).map(|message| Some(message.x402_version()))
+    }),
+    ("payTo", "PaymentRequirements", |json| {
+        PaymentRequirements::parse_located(json).map(|message| Some(message.version()))
+    }),
+    ("url", "ResourceInfo", |json| ResourceInfo::parse_located(json).map(|_| None)),
+];
+
+fn verify_request(json: &[u8]) -> Result<Option<Version>, Located> {
+    let request = VerifyRequest::parse_located(json)?;
+    Ok(Some(request.payment_payload.x402_version()))
+}
+
+/// The first kind that has its key in the message and can read it. If none can, the first that has
+/// its key there says why.
+fn identify(json: &[u8]) -> Result<(&'static str, Option<Version>), Failure> {
+    let located = |(error, at)| Failure::parse(error, Some(at));
+    let object = parse(json).map_err(located)?;
+    let mut failure = None;
+    for (key, name, read) in KINDS {
+        if object.get(key).is_none() {
+            continue;
+        }
+        match read(json) {
+            Ok(version) => return Ok((name, version)),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let unknown = || Failure::unusable("invalid_payload: not a message of this protocol");
+    Err(failure.map_or_else(unknown, located))
+}
+
+fn parse(json: &[u8]) -> Result<RawJson<'_>, Located> {
+    let mut cursor = Cursor::new(json).map_err(|error| (error, 0))?;
+    let value = cursor.value().and_then(|value| cursor.end().map(|()| value));
+    value.map_err(|error| (error, cursor.position()))
+}

@@ -1,0 +1,66 @@
+//! What comes in: arguments, files and stdin.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use x402_std::core::limits;
+use x402_std::message::decode_header;
+
+use crate::Failure;
+
+/// Longest text that is read: white space aside, every message is shorter.
+const TEXT_BYTES: usize = 2 * limits::HEADER_BYTES;
+
+/// The text that an argument stands for (itself, `@FILE` or `-` for stdin), trimmed. Of one that
+/// is too long, as much is given as is too long for every reader.
+pub(crate) fn text(argument: &str) -> Result<Vec<u8>, Failure> {
+    let text = if argument == "-" {
+        start(io::stdin().lock(), TEXT_BYTES)?
+    } else if let Some(path) = argument.strip_prefix('@') {
+        file(path, TEXT_BYTES)?
+    } else {
+        argument.into()
+    };
+    Ok(if text.len() < TEXT_BYTES { text.trim_ascii().to_vec() } else { text })
+}
+
+/// As [`text`]; what is not a JSON object is decoded from base64.
+pub(crate) fn message(argument: &str) -> Result<Vec<u8>, Failure> {
+    let text = text(argument)?;
+    if text.starts_with(b"{") {
+        return Ok(text);
+    }
+    decode_header(&text).map_err(|error| Failure::parse(error, None))
+}
+
+/// A file, or its first `most` bytes. An error does not name it: it may be a misplaced key.
+pub(crate) fn file(path: impl AsRef<Path>, most: usize) -> Result<Vec<u8>, Failure> {
+    start(File::open(path).map_err(unreadable)?, most)
+}
+
+fn start(source: impl Read, most: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    source.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    Failure::unusable(format_args!("cannot read the file: {error}"))
+}
+
+/// 32 bytes as 64 hexadecimal digits, with or without `0x`.
+pub(crate) fn hex32(text: &str) -> Option<[u8; 32]> {
+    let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
+    let (pairs, odd) = digits.as_chunks::<2>();
+    if pairs.len() != 32 || !odd.is_empty() {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = [0; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,83 @@
+use clap::Args;
+use x402_std::buyer::{Buyer, Policy, SignFailure};
+use x402_std::clock::{Clock, SystemClock};
+use x402_std::core::buyer::{Decline, Flow};
+use x402_std::core::{Message, Money, wire};
+use x402_std::message::{PaymentRequired, encode_header};
+
+use crate::key::KeySource;
+use crate::{Exit, Failure, Outcome, describe, input, print, talk};
+
+/// Signs a payment for a challenge, and prints it as the value of the payment header.
+///
+/// Without --accept, the first offer is taken that is in a known stablecoin and within --max.
+#[derive(Args)]
+pub(crate) struct Sign {
+    /// The challenge (PaymentRequired) in base64 or JSON
+    #[arg(long, value_name = "VALUE")]
+    required: String,
+    #[command(flatten)]
+    key: KeySource,
+    /// Time of signing, in Unix seconds, instead of now
+    #[arg(long, value_name = "UNIX")]
+    now: Option<u64>,
+    /// 32 bytes never used before, in hexadecimal, instead of random ones
+    #[arg(long, value_name = "0x...", value_parser = nonce)]
+    nonce: Option<[u8; 32]>,
+    /// Signs this offer, counted from 0, whatever it costs and in whatever token
+    #[arg(long, value_name = "N", conflicts_with = "max")]
+    accept: Option<usize>,
+    /// Most to pay [default: $1]
+    #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
+    max: Option<Money>,
+}
+
+fn nonce(text: &str) -> Result<[u8; 32], &'static str> {
+    input::hex32(text).ok_or("not 64 hexadecimal digits")
+}
+
+impl Sign {
+    pub(crate) async fn run(&self) -> Outcome {
+        let required = self.required()?;
+        let now = self.now.unwrap_or_else(|| SystemClock.now());
+        let buyer = Buyer::with(self.key.read()?, policy(self.max), now);
+        let index = match self.accept {
+            Some(index) => index,
+            None => buyer.policy().choose(&required).map_err(declined)?.0,
+        };
+        let offer = required.accepts.get(index).ok_or_else(|| {
+            Failure::unusable(format_args!("the challenge has {} offers", required.accepts.len()))
+        })?;
+        if Flow::of(&offer.view()).is_none() {
+            return Err(declined(Decline::PaymentFlow));
+        }
+        let signed = match self.nonce {
+            Some(nonce) => buyer.sign_with(&required, index, nonce).await,
+            None => buyer.sign(&required, index).await,
+        };
+        let payment = signed.map_err(|failure| match failure {
+            SignFailure::Offer(reason) => Failure::refused(format_args!("not signed: {reason}")),
+            SignFailure::Sign(error) => Failure::refused(error),
+        })?;
+        talk(format_args!("signed: {}", describe(offer)));
+        print(encode_header(payment.json.as_bytes()))?;
+        Ok(Exit::Yes)
+    }
+
+    fn required(&self) -> Result<PaymentRequired, Failure> {
+        let json = input::message(&self.required)?;
+        let view = wire::PaymentRequired::parse_located(&json);
+        let view = view.map_err(|(error, at)| Failure::parse(error, Some(at)))?;
+        Ok(PaymentRequired::from(&view))
+    }
+}
+
+/// The default policy, but for the most to pay.
+pub(crate) fn policy(max: Option<Money>) -> Policy {
+    let default = Policy::default();
+    Policy { max: max.unwrap_or(default.max), ..default }
+}
+
+fn declined(decline: Decline) -> Failure {
+    Failure::refused(format_args!("declined: {decline}"))
+}

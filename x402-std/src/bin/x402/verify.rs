@@ -1,0 +1,55 @@
+use clap::Args;
+use x402_std::clock::{Clock, SystemClock};
+use x402_std::core::crypto::secp256k1::K256;
+use x402_std::core::{Message, ParseError, Reason, gate, wire};
+use x402_std::evm::{Eip3009Payload, ExactEvm};
+use x402_std::message::VerifyResponse;
+
+use crate::{Exit, Failure, Outcome, input, print};
+
+/// Runs every check of a payment that needs no chain, and prints a VerifyResponse.
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// Body of a facilitator's /verify: payment and requirements, as JSON
+    #[arg(long, value_name = "VALUE")]
+    request: String,
+    /// Time of the check, in Unix seconds, instead of now
+    #[arg(long, value_name = "UNIX")]
+    now: Option<u64>,
+}
+
+impl Verify {
+    pub(crate) fn run(&self) -> Outcome {
+        let json = input::text(&self.request)?;
+        let request = match wire::VerifyRequest::parse_located(&json) {
+            Ok(request) => request,
+            Err((error, at)) => {
+                respond(&malformed(error))?;
+                return Err(Failure::parse(error, Some(at)));
+            }
+        };
+        let (payload, offer) = (&request.payment_payload, &request.payment_requirements);
+        let now = self.now.unwrap_or_else(|| SystemClock.now());
+        let refusal = gate::verify(&ExactEvm::<K256>::default(), payload, offer, now).err();
+        let payer = Eip3009Payload::read(payload.payload).ok();
+        respond(&VerifyResponse {
+            is_valid: refusal.is_none(),
+            invalid_reason: refusal.map(|reason| reason.as_str().into()),
+            payer: payer.map(|payload| payload.authorization.from.to_string()),
+            ..VerifyResponse::default()
+        })?;
+        refusal.map_or(Ok(Exit::Yes), |reason: Reason| Err(Failure::refused(reason)))
+    }
+}
+
+fn malformed(error: ParseError) -> VerifyResponse {
+    VerifyResponse {
+        invalid_reason: Some(error.reason().as_str().into()),
+        invalid_message: Some(error.as_str().into()),
+        ..VerifyResponse::default()
+    }
+}
+
+fn respond(response: &VerifyResponse) -> Result<(), Failure> {
+    print(response.to_json().map_err(Failure::refused)?)
+}

@@ -1,0 +1,58 @@
+"""python py_client.py URL : pays URL with the official Python client (x402, httpx) and prints one JSON line.
+
+Exit 0 only on 200. EVM_KEY is the payer's key.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import sys
+
+import httpx
+from eth_account import Account
+from x402 import x402Client
+from x402.http.clients.httpx import PaymentError, wrapHttpxWithPayment
+from x402.mechanisms.evm.exact.register import register_exact_evm_client
+
+
+def parse_body(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def decode_header(response, *names):
+    for name in names:
+        if name in response.headers:
+            return json.loads(base64.b64decode(response.headers[name]))
+    return None
+
+
+async def pay(url):
+    client = register_exact_evm_client(x402Client(), Account.from_key(os.environ["EVM_KEY"]))
+    async with wrapHttpxWithPayment(client, timeout=60) as http:
+        response = await http.get(url)
+    result = {
+        "status": response.status_code,
+        "body": parse_body(response.text),
+        "paymentResponse": decode_header(response, "payment-response", "x-payment-response"),
+    }
+    if response.status_code == 402:
+        result["paymentRequired"] = decode_header(response, "payment-required")
+    return result
+
+
+def main():
+    if len(sys.argv) != 2 or "EVM_KEY" not in os.environ:
+        sys.exit("usage: EVM_KEY=0x... python py_client.py URL")
+    try:
+        result = asyncio.run(pay(sys.argv[1]))
+    except (PaymentError, httpx.HTTPError) as error:
+        result = {"status": 0, "error": str(error)}
+    print(json.dumps(result))
+    sys.exit(0 if result["status"] == 200 else 1)
+
+
+main()

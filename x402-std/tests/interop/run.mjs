@@ -1,0 +1,111 @@
+// node run.mjs PATH_TO_x402 [TEXT] : plays the x402 command against the official SDKs, case by case.
+// node run.mjs --self-test [TEXT]  : the same with official parts only.
+// node run.mjs --stop              : stops what a killed run left behind.
+// TEXT: only the cases whose name contains it.
+import fs from 'node:fs';
+import path from 'node:path';
+import { installIfMissing } from './lib/install.mjs';
+
+const CASE_MS = 90_000;
+const LOG_LINES = 40;
+
+const [what, text = ''] = process.argv.slice(2);
+if (!what) {
+  console.error('usage: node run.mjs PATH_TO_x402|--self-test|--stop [TEXT]');
+  process.exit(2);
+}
+const binary = what.startsWith('--') ? undefined : path.resolve(what);
+if (binary && !fs.existsSync(binary)) {
+  console.error(`${binary} does not exist`);
+  process.exit(2);
+}
+
+installIfMissing();
+// Only now: these import the installed packages.
+const { logOf, stopChildren, stopLeftovers } = await import('./lib/processes.mjs');
+const { stopCommands } = await import('./lib/clients.mjs');
+const { servicesFor } = await import('./lib/services.mjs');
+const { casesFor } = await import('./cases.mjs');
+
+if (what === '--stop') {
+  await stopLeftovers();
+  process.exit(0);
+}
+
+let interrupted = false;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.once(signal, async () => {
+    interrupted = true;
+    stopCommands();
+    await stopChildren();
+    process.exit(1);
+  });
+}
+
+const cases = casesFor(binary).filter(({ name }) => name.includes(text));
+const services = servicesFor(binary);
+
+/** Runs one case; returns whether it passed. */
+async function play({ name, uses, run }) {
+  try {
+    await withTimeout(Promise.all(['chains', ...uses].map(services.get)).then(run));
+    console.log(`ok ${name}`);
+    return true;
+  } catch (error) {
+    if (interrupted) {
+      return false;
+    }
+    console.log(`FAIL ${name}: ${error.message.replaceAll('\n', '\n  ')}`);
+    for (const service of uses) {
+      showLog(services.addressOf(service));
+    }
+    return false;
+  }
+}
+
+async function withTimeout(promise) {
+  let timer;
+  const late = new Promise((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`not finished after ${CASE_MS / 1000} s`)), CASE_MS);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function showLog(address) {
+  const file = logOf(address);
+  if (!fs.existsSync(file)) {
+    return;
+  }
+  console.log(`  log: ${file}`);
+  const lines = fs.readFileSync(file, 'utf8').trimEnd().split('\n');
+  console.log(lines.slice(-LOG_LINES).map(line => `  | ${line}`).join('\n'));
+}
+
+let passed = 0;
+let failed = 0;
+try {
+  // All at once: loading the SDKs is most of the waiting. A case waits for the ones it uses.
+  for (const service of new Set(cases.flatMap(({ uses }) => uses))) {
+    services.get(service).catch(() => {});
+  }
+  for (const testCase of cases) {
+    if (interrupted) {
+      break;
+    }
+    if (await play(testCase)) {
+      passed += 1;
+    } else {
+      failed += 1;
+    }
+  }
+} finally {
+  stopCommands();
+  await stopChildren();
+}
+console.log(`took ${Math.round(performance.now() / 1000)} s`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(passed > 0 && failed === 0 ? 0 : 1);
