@@ -10,7 +10,8 @@ use core::fmt;
 pub enum Retry {
     /// Nothing: the payment has been made already, or one like it will be refused again.
     Never,
-    /// This payment is spent or stale; a new one, from a new challenge, may pass.
+    /// This payment is stale; a new one, from a new challenge, may pass. The refusal is the other
+    /// side's word: until this payment has expired, it may be settled all the same.
     SignAnew,
     /// Present the very same payment again, later: it may have been made already.
     SameAgain,

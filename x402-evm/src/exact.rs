@@ -16,6 +16,9 @@ use crate::{Address, eip712};
 /// Seconds a payment must still be valid for, so that it can be mined in time.
 pub const SETTLEMENT_SECONDS: u64 = 6;
 
+/// Seconds for which a payment signed here is valid at the most.
+pub const MAX_VALIDITY_SECONDS: u64 = 3600;
+
 /// Seconds before now at which a v1 payment starts to be valid, as v1 clients have it.
 const V1_BACKDATE_SECONDS: u64 = 600;
 
@@ -282,7 +285,8 @@ pub struct Eip3009Unsigned {
 
 impl Eip3009Unsigned {
     /// What `from` would sign to pay `offer` at `now` (Unix seconds), valid until the offer's
-    /// `maxTimeoutSeconds` have passed. `nonce` must be random.
+    /// `maxTimeoutSeconds` have passed, or [`MAX_VALIDITY_SECONDS`] if that is less: whoever has a
+    /// signed payment can settle it until then. `nonce` must be random.
     ///
     /// # Errors
     /// The reason a verifier would refuse any payment of this offer with.
@@ -307,7 +311,8 @@ impl Eip3009Unsigned {
             Version::V1 => now.saturating_sub(V1_BACKDATE_SECONDS),
             Version::V2 => 0,
         };
-        let valid_before = now.checked_add(offer.max_timeout_seconds);
+        let validity = offer.max_timeout_seconds.min(MAX_VALIDITY_SECONDS);
+        let valid_before = now.checked_add(validity);
         let authorization = Authorization {
             from,
             to: terms.pay_to,

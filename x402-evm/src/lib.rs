@@ -35,5 +35,5 @@ mod exact;
 pub use address::Address;
 pub use exact::{
     Authorization, Eip3009Payload, Eip3009Payment, Eip3009Unsigned, ExactEvm, ExactEvmWallet,
-    PAYLOAD_BYTES, SETTLEMENT_SECONDS,
+    MAX_VALIDITY_SECONDS, PAYLOAD_BYTES, SETTLEMENT_SECONDS,
 };

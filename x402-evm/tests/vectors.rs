@@ -221,6 +221,12 @@ fn signs_what_the_official_clients_sign() {
         let unsigned =
             Eip3009Unsigned::new(&offer, Address(Signer::public(&key)), now, nonce).unwrap();
         assert_eq!(*unsigned.authorization(), theirs.authorization);
+        // Whatever the seller asks, nobody gets a payment that is good for a year.
+        let mut greedy = offer;
+        greedy.max_timeout_seconds = u64::MAX;
+        let bounded = Eip3009Unsigned::new(&greedy, theirs.authorization.from, now, nonce).unwrap();
+        let latest = Amount::from(now + x402_evm::MAX_VALIDITY_SECONDS);
+        assert_eq!(bounded.authorization().valid_before, latest);
         let signature = Signer::sign(&key, unsigned.digest()).unwrap();
         let mut out = [0; PAYLOAD_BYTES];
         let ours = unsigned.payload(&signature, &mut out).unwrap();

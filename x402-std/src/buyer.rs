@@ -31,7 +31,7 @@ pub struct Policy {
     pub budget: Option<Money>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,
-    /// Assets allowed besides the known ones.
+    /// Assets allowed besides the known ones; the decimals given here count before known ones.
     pub assets: Vec<Asset>,
     /// Payees allowed; `None` allows all.
     pub payees: Option<Vec<String>>,
@@ -102,12 +102,13 @@ impl<K, C> fmt::Debug for Buyer<K, C> {
 pub struct Bought<R> {
     /// The answer.
     pub response: R,
-    /// The receipt. Without one, a payment that was sent has probably not been used: a seller does
-    /// not charge for an error of its own, say.
+    /// The receipt. Without one it is not certain whether a payment that was sent has been used; a
+    /// seller does not charge for an error of its own, say.
     pub receipt: Option<SettleResponse>,
     /// The offer for which a payment was sent; `None` if the answer was free.
     pub paid: Option<PaymentRequirements>,
-    /// The payment that was sent. Without a receipt it may be presented again.
+    /// The payment that was sent. Without a receipt, present this one again rather than sign
+    /// another.
     pub payment: Option<PaymentText>,
 }
 
@@ -267,7 +268,8 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         Ok(Bought { paid: Some(offer), ..bought })
     }
 
-    /// Presents a payment, and presents the same one again while its settlement is not certain.
+    /// Presents a payment, and presents the same one again while its settlement is not certain: at
+    /// most three times in all, after one second and after three.
     ///
     /// # Errors
     /// [`BuyError::Refused`] or [`BuyError::Unclear`].

@@ -53,7 +53,7 @@ impl Json {
 
     /// The value as the core sees it.
     pub fn raw(&self) -> RawJson<'_> {
-        RawJson::parse(self.0.as_bytes()).expect("checked when made")
+        RawJson::checked_before(&self.0)
     }
 }
 

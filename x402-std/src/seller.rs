@@ -407,7 +407,12 @@ where
                 };
             }
             let reason = reason_of(&answer).unwrap_or(Reason::UnexpectedSettleError);
-            if first && !answer.success && reason.retry() != Retry::SameAgain {
+            // "Made already" may be said of a settlement that another process has just asked for.
+            let twin = matches!(
+                reason,
+                Reason::InvalidExactEvmNonceAlreadyUsed | Reason::DuplicateSettlement
+            );
+            if first && !answer.success && !twin && reason.retry() != Retry::SameAgain {
                 self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
                 return Err(admission.refused(reason, &transaction));
             }

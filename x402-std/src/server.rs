@@ -287,14 +287,14 @@ where
                 Ok(receipt) => receipt,
                 Err(refusal) => return refuse(refusal),
             };
-            let mut response = match survive(self.inner.call(request)).await {
+            let mut response = match survive(async { self.inner.call(request).await }).await {
                 Some(response) => response?.map(Either::Right),
                 None => empty(StatusCode::INTERNAL_SERVER_ERROR),
             };
             give_receipt(response.headers_mut(), version, &receipt);
             return Ok(response);
         }
-        let response = match survive(self.inner.call(request)).await {
+        let response = match survive(async { self.inner.call(request).await }).await {
             Some(Ok(response)) => response,
             failed => {
                 seller.release(admission).await;
@@ -331,10 +331,11 @@ where
     {
         let (seller, version) = (&self.seller, admission.version());
         let (parts, body) = response.into_parts();
-        let body = match Limited::new(body, self.body_limit).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => {
-                tracing::error!(%error, "paid body not sent and not charged for");
+        let body = match survive(Limited::new(body, self.body_limit).collect()).await {
+            Some(Ok(body)) => body.to_bytes(),
+            failed => {
+                let error = failed.and_then(Result::err);
+                tracing::error!(?error, "paid body not sent and not charged for");
                 seller.release(admission).await;
                 return empty(StatusCode::INTERNAL_SERVER_ERROR);
             }

@@ -552,6 +552,9 @@ fn fingerprint(key: JsonStr<'_>) -> u64 {
     for c in key.chars() {
         hash = (hash ^ u32::from(c)).wrapping_mul(0x0100_0193);
     }
+    // Spread the last characters, which differ in numbered keys, over all bits.
+    hash ^= hash >> 15;
+    hash = hash.wrapping_mul(0x2c1b_3c6d);
     1 << (hash >> 26)
 }
 

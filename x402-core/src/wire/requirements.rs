@@ -63,19 +63,18 @@ impl<'a> PaymentRequirements<'a> {
     /// `extra` may have more keys than `offered` has (clients of some schemes add theirs); it may
     /// not lack or change one.
     pub fn accepts(&self, offered: &PaymentRequirements<'_>) -> bool {
-        let extra = match (self.extra, offered.extra) {
-            (_, None) => true,
-            (None, Some(wanted)) => wanted.members().next().is_none(),
-            (Some(mine), Some(wanted)) => mine.contains(wanted),
-        };
-        extra
-            && self.scheme == offered.scheme
+        self.scheme == offered.scheme
             && self.network == offered.network
             && self.amount == offered.amount
             && self.asset == offered.asset
             && self.pay_to == offered.pay_to
             && self.max_timeout_seconds == offered.max_timeout_seconds
             && same_members(self.other, offered.other)
+            && match (self.extra, offered.extra) {
+                (_, None) => true,
+                (None, Some(wanted)) => wanted.members().next().is_none(),
+                (Some(mine), Some(wanted)) => mine.contains(wanted),
+            }
     }
 
     /// Writes the offer in the shape of `version`; a v1 offer takes what it lacks from `resource`.

@@ -41,7 +41,10 @@ async fn verify<F: Facilitator>(State(facilitator): State<Arc<F>>, body: Bytes) 
     }
 }
 
-async fn settle<F: Facilitator>(State(facilitator): State<Arc<F>>, body: Bytes) -> Response {
+async fn settle<F: Facilitator + 'static>(
+    State(facilitator): State<Arc<F>>,
+    body: Bytes,
+) -> Response {
     let request = match VerifyRequest::from_json(&body) {
         Ok(request) => request,
         Err(error) => {
@@ -53,7 +56,9 @@ async fn settle<F: Facilitator>(State(facilitator): State<Arc<F>>, body: Bytes) 
             return json(StatusCode::BAD_REQUEST, answer.to_json());
         }
     };
-    match facilitator.settle(&request).await {
+    // A caller who hangs up must not leave a settlement half recorded: it runs to its end.
+    let settling = tokio::spawn(async move { facilitator.settle(&request).await });
+    match settling.await.unwrap_or(Err(FacilitatorError::Unreachable)) {
         Ok(answer) => json(StatusCode::OK, answer.to_json()),
         Err(error) => json(StatusCode::BAD_GATEWAY, no_answer(error).to_json()),
     }
