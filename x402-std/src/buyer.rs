@@ -33,16 +33,16 @@ pub struct Policy {
     pub networks: Option<Vec<NetworkId>>,
     /// Assets allowed besides the known ones; the decimals given here count before known ones.
     pub assets: Vec<Asset>,
-    /// Payees allowed; `None` allows all.
+    /// Payees allowed; `None` allows all. Addresses with `0x` are one in any letter case.
     pub payees: Option<Vec<String>>,
 }
 
-/// An asset a buyer accepts on its own judgement. See [`buyer::Asset`].
+/// An asset a buyer accepts on its own judgement.
 #[derive(Clone, Debug)]
 pub struct Asset {
     /// Its network.
     pub network: NetworkId,
-    /// Its address.
+    /// Its address; with `0x`, in any letter case.
     pub address: String,
     /// Its decimals.
     pub decimals: u8,

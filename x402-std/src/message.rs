@@ -1,8 +1,10 @@
 //! Owned forms of the messages: to keep, queue, log and send.
 //!
 //! Reading goes through the core's strict parser and writing through its encoder, also under
-//! serde, so there is one idea of what a message is. Serde works with `serde_json` only, because
-//! open objects are kept byte for byte.
+//! serde, so there is one idea of what a message is. Because open objects are kept byte for byte,
+//! serde works with `serde_json` only, and not where serde buffers first: inside
+//! `#[serde(flatten)]`, untagged and internally tagged enums. Two [`Json`] are equal if their texts
+//! are.
 //!
 //! ```
 //! use x402_std::message::PaymentRequirements;

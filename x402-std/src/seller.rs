@@ -1,4 +1,32 @@
 //! Selling, whatever the transport: admit a payment, settle it once, give the receipt.
+//!
+//! [`server`](crate::server) does this over HTTP. Over another carrier, a request is served so:
+//!
+//! ```
+//! use x402_std::core::{Reason, Version, buyer::Flow};
+//! use x402_std::facilitator::Facilitator;
+//! use x402_std::message::SettleResponse;
+//! use x402_std::seller::{Refusal, Seller, Terms};
+//!
+//! async fn serve(
+//!     seller: &Seller<impl Facilitator>,
+//!     terms: &Terms, // whose `resource.url` says what is sold
+//!     payment: Option<&[u8]>, // PaymentPayload as JSON
+//! ) -> Result<(&'static str, SettleResponse), Refusal> {
+//!     let Some(payment) = payment else {
+//!         // Send `terms.challenge(Version::V2, "payment required")`, also with a refusal's reason.
+//!         return Err(Reason::InvalidPaymentRequirements.into());
+//!     };
+//!     let admission = seller.admit(terms, Version::V2, payment).await?;
+//!     if admission.flow() == Flow::Upfront {
+//!         let receipt = seller.settle(admission).await?;
+//!         return Ok(("the work", receipt));
+//!     }
+//!     // Work first; if that fails, `seller.release(admission)` instead.
+//!     let work = "the work";
+//!     Ok((work, seller.settle(admission).await?))
+//! }
+//! ```
 
 use std::collections::HashSet;
 use std::fmt;
@@ -121,14 +149,15 @@ impl fmt::Display for OfferError {
             Self::Network => f.write_str("not an EVM network"),
             Self::NoKnownAsset => f.write_str("no known EIP-3009 token on this network"),
             Self::PayTo => f.write_str("payee is not an EVM address, or mistyped"),
-            Self::Price(error) => write!(f, "price: {error}"),
+            Self::Price(error) => write!(f, "price: {error} (such as $0.01)"),
         }
     }
 }
 
 impl std::error::Error for OfferError {}
 
-/// An offer of the scheme `exact` in the network's default stablecoin.
+/// An offer of the scheme `exact` in the network's default stablecoin. The network may be a CAIP-2
+/// id or a v1 name; the offer has the id.
 ///
 /// ```
 /// let offer = x402_std::seller::exact(
@@ -206,7 +235,8 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// When to settle: with [`Flow::Upfront`] before anything is done for the payment.
+    /// When to settle: with [`Flow::Upfront`] before anything is done for the payment. It is so,
+    /// whatever the offer says, for a payment that may have been sent already.
     pub const fn flow(&self) -> Flow {
         self.flow
     }
@@ -396,8 +426,7 @@ where
             let transaction =
                 Transaction::try_from(answer.transaction.as_str()).unwrap_or_default();
             if answer.success && !transaction.is_empty() && admission.is_on(&answer.network) {
-                let settled = ClaimState::Settled(transaction.clone());
-                return match self.store.advance(key, &state, settled).await {
+                return match self.record_settled(&admission, state, &transaction).await {
                     Ok(()) => Ok(admission.receipt(true, None, &transaction, &answer)),
                     // Served by another who shares the store.
                     Err(StoreError::Conflict) => {
@@ -431,6 +460,33 @@ where
             return Err(admission.pending(&Transaction::new()));
         };
         Err(Refusal { status, ..admission.pending(transaction) })
+    }
+}
+
+impl<F, S, C> Seller<F, S, C>
+where
+    S: ClaimStore,
+    C: Clock,
+{
+    /// Moves the claim to settled. Another process may have noted the transaction meanwhile.
+    async fn record_settled(
+        &self,
+        admission: &Admission,
+        state: ClaimState,
+        transaction: &Transaction,
+    ) -> Result<(), StoreError> {
+        let payment = admission.payment();
+        let (key, settled) = (payment.claim_key(), ClaimState::Settled(transaction.clone()));
+        match self.store.advance(key, &state, settled.clone()).await {
+            Err(StoreError::Conflict) => {}
+            done => return done,
+        }
+        match self.store.present(key, payment.expires_at(), self.clock.now()).await? {
+            Presented::Known(now @ ClaimState::Broadcast(_)) => {
+                self.store.advance(key, &now, settled).await
+            }
+            _ => Err(StoreError::Conflict),
+        }
     }
 }
 

@@ -30,7 +30,8 @@ pub trait Transport: Send + Sync {
         payment: Option<&PaymentText>,
     ) -> impl Future<Output = Result<Answer<Self::Response>, Self::Error>> + Send;
 
-    /// Waits before a payment is presented again. Without a timer, not at all.
+    /// Waits before a payment is presented again. Without a timer, not at all, which a seller will
+    /// not like: override it.
     fn wait(&self, _time: Duration) -> impl Future<Output = ()> + Send {
         ready(())
     }

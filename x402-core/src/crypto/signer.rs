@@ -78,7 +78,8 @@ impl<A: Algorithm, S: Signer<A> + ?Sized> Signer<A> for &S {
     }
 }
 
-/// The async twin of [`Signer`]: a wallet, a key service. Every [`Signer`] is one.
+/// The async twin of [`Signer`]: a wallet, a key service. Every [`Signer`] is one; where both
+/// traits are in scope, write `Signer::sign(&key, …)`.
 pub trait AsyncSigner<A: Algorithm>: Sync {
     /// Who signs.
     fn public(&self) -> A::Public;
