@@ -28,6 +28,8 @@ pub fn exercise() {
     }
     if let Some(extra) = RawJson::parse(black_box(samples::OFFER)).ok().and_then(|o| o.get("extra"))
     {
-        black_box(extra.read::<Domain<'_>>(&mut []).is_ok_and(|domain| domain.name == domain.version));
+        black_box(
+            extra.read::<Domain<'_>>(&mut []).is_ok_and(|domain| domain.name == domain.version),
+        );
     }
 }
