@@ -13,9 +13,11 @@ use axum::routing::any;
 use common::{Act, NETWORK, SELLER, Scripted, header, sign};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use x402_core::claim::{ClaimState, Presented};
 use x402_core::crypto::secp256k1::LocalKey;
-use x402_core::{Reason, Version};
+use x402_core::{Payment, Reason, Version};
 use x402_std::buyer::{Buyer, Policy};
+use x402_std::clock::SystemClock;
 use x402_std::facilitator::{Facilitator, LocalFacilitator};
 use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
@@ -23,7 +25,7 @@ use x402_std::message::{
 };
 use x402_std::seller::{Seller, Terms, exact};
 use x402_std::server::Charge;
-use x402_std::store::MemoryStore;
+use x402_std::store::{ClaimStore, MemoryStore};
 use x402_std::transport::PaymentText;
 
 /// A shop with one handler, which counts how often it is called.
@@ -533,6 +535,34 @@ async fn the_facilitator_finds_out_about_expired_payments() {
         verify.invalid_reason.as_deref(),
         Some("invalid_exact_evm_payload_authorization_valid_before")
     );
+}
+
+/// Another process that shares the store notes the transaction while this one waits for the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_noted_by_another_process_is_settled_all_the_same() {
+    let store = Arc::new(MemoryStore::default());
+    let facilitator = Scripted::new();
+    let seller = Seller::with(facilitator.clone(), Arc::clone(&store), SystemClock);
+    let terms = Terms::from(offer());
+    let challenge = terms.challenge(Version::V2, "").unwrap();
+    let payment = sign(&PaymentRequired::from_json(challenge.as_bytes()).unwrap()).await;
+    let admission = seller.admit(&terms, Version::V2, payment.json.as_bytes()).await.unwrap();
+    let key = admission.payment().claim_key();
+    let sent = |id: &str| ClaimState::Broadcast(id.try_into().unwrap());
+    let other = {
+        let store = Arc::clone(&store);
+        let (from, to) = (sent(""), sent("0xabc"));
+        Arc::new(move || {
+            tokio::task::block_in_place(|| {
+                let step = store.advance(key, &from, to.clone());
+                tokio::runtime::Handle::current().block_on(step).unwrap();
+            });
+        })
+    };
+    facilitator.next_settle(Act::After(other));
+    assert!(seller.settle(admission).await.unwrap().success);
+    let known = store.present(key, 0, 0).await.unwrap();
+    assert!(matches!(known, Presented::Known(ClaimState::Settled(_))), "{known:?}");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub fn ledger() -> SimulatedLedger {
 }
 
 /// What the scripted facilitator does instead of answering.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Act {
     /// The call never arrives.
     Lose,
@@ -45,6 +45,20 @@ pub enum Act {
     Settle(Box<SettleResponse>),
     /// This answer to `/verify`.
     Verify(bool),
+    /// Something else happens first; then the ledger is asked.
+    After(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lose => "Lose",
+            Self::LoseAnswer => "LoseAnswer",
+            Self::Settle(_) => "Settle",
+            Self::Verify(_) => "Verify",
+            Self::After(_) => "After",
+        })
+    }
 }
 
 /// A local facilitator whose next calls can be scripted.
@@ -104,6 +118,10 @@ impl Facilitator for Scripted {
                 Err(FacilitatorError::TimedOut)
             }
             Some(Act::Settle(answer)) => Ok(*answer),
+            Some(Act::After(happen)) => {
+                happen();
+                self.inner.settle(request).await
+            }
         }
     }
 
