@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,20 +12,23 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Response};
 use axum::routing::any;
 use common::{CHAIN_ID, NETWORK, SELLER, buyer, ledger, usdc};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use x402_core::buyer::Decline;
+use x402_core::claim::Transaction;
 use x402_core::crypto::secp256k1::LocalKey;
+use x402_core::gate::Verified;
 use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
-use x402_evm::Address;
+use x402_evm::{Address, Eip3009Payment};
 use x402_std::buyer::{Asset, BuyError, Buyer, Policy};
 use x402_std::client::{Client, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
 use x402_std::facilitator::{
     Facilitator, FacilitatorError, FacilitatorUrlError, LocalFacilitator, RemoteFacilitator, router,
 };
+use x402_std::ledger::{BroadcastError, Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{
-    Json, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse, VerifyRequest,
-    encode_header,
+    Json, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
+    SupportedKind, VerifyRequest, encode_header,
 };
 use x402_std::seller::{Seller, exact};
 use x402_std::server::Charge;
@@ -134,7 +138,7 @@ async fn echoes_what_it_was_sent_and_pays_once() {
     assert_eq!(sent, encode_header(payment.json.as_bytes()).as_bytes());
     let (extensions, resource) = (required.extensions.unwrap(), required.resource.unwrap());
     assert!(payment.json.contains(extensions.as_str()));
-    let payload = x402_std::message::PaymentPayload::from_header(sent).unwrap();
+    let payload = PaymentPayload::from_header(sent).unwrap();
     assert_eq!(payload.resource, Some(resource));
     assert_eq!(payload.accepted, x402_std::message::Accepted::V2(Box::new(offer())));
 }
@@ -423,8 +427,7 @@ async fn a_facilitators_odd_answers_are_errors() {
     let facilitator = Arc::new(LocalFacilitator::new(ledger()));
     let payment = buyer().sign(&required([offer()]), 0).await.unwrap();
     let request = VerifyRequest {
-        payment_payload: x402_std::message::PaymentPayload::from_json(payment.json.as_bytes())
-            .unwrap(),
+        payment_payload: PaymentPayload::from_json(payment.json.as_bytes()).unwrap(),
         payment_requirements: offer(),
         other: None,
     };
@@ -464,4 +467,60 @@ async fn a_facilitators_odd_answers_are_errors() {
     assert!(settled.success, "{settled:?}");
     let again = facilitator.settle(&request).await.unwrap();
     assert_eq!(again.error_reason.as_deref(), Some("duplicate_settlement"));
+}
+
+/// A chain that takes its time.
+struct Slow(SimulatedLedger);
+
+impl Ledger for Slow {
+    type Payment = Eip3009Payment;
+
+    fn kinds(&self) -> Vec<SupportedKind> {
+        self.0.kinds()
+    }
+
+    async fn check(&self, payment: &Verified<Eip3009Payment>, now: u64) -> Result<(), Reason> {
+        self.0.check(payment, now).await
+    }
+
+    async fn broadcast(
+        &self,
+        payment: &Verified<Eip3009Payment>,
+        now: u64,
+    ) -> Result<Transaction, BroadcastError> {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.0.broadcast(payment, now).await
+    }
+
+    async fn confirm(&self, payment: &Verified<Eip3009Payment>, id: &Transaction) -> Outcome {
+        self.0.confirm(payment, id).await
+    }
+}
+
+/// Whoever asks for a settlement and hangs up does not leave it half done.
+#[tokio::test]
+async fn a_settlement_outlives_the_caller() {
+    use tokio::io::AsyncWriteExt;
+    let facilitator = Arc::new(LocalFacilitator::new(Slow(ledger())));
+    let url = serve(router(Arc::clone(&facilitator))).await;
+    let payment = buyer().sign(&required([offer()]), 0).await.unwrap();
+    let request = VerifyRequest {
+        payment_payload: PaymentPayload::from_json(payment.json.as_bytes()).unwrap(),
+        payment_requirements: offer(),
+        other: None,
+    };
+    let body = request.to_json().unwrap();
+    let mut socket = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    let head =
+        format!("POST /settle HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+    socket.write_all((head + &body).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(socket);
+    let reason = async || facilitator.settle(&request).await.unwrap().error_reason.unwrap();
+    assert_eq!(reason().await, "settlement_pending");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(reason().await, "duplicate_settlement");
+    let seller = Address::parse(SELLER).unwrap();
+    let paid = facilitator.ledger().0.balance(CHAIN_ID, usdc(), seller);
+    assert_eq!(paid, Amount::from(10_000));
 }
