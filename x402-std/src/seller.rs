@@ -539,7 +539,8 @@ struct Turn<'s> {
 impl<'s> Turn<'s> {
     fn take(settling: &'s Mutex<HashSet<ClaimKey>>, key: ClaimKey) -> Option<Self> {
         let taken = settling.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
-        taken.then_some(Self { settling, key })
+        // Made only if taken: one that is dropped gives the turn back.
+        taken.then(|| Self { settling, key })
     }
 }
 
@@ -557,4 +558,20 @@ pub(crate) fn last_second(payment: &wire::PaymentPayload<'_>) -> Option<u64> {
 
 fn reason_of(receipt: &SettleResponse) -> Option<Reason> {
     receipt.error_reason.as_deref().and_then(Reason::parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_refused_leaves_the_one_taken_alone() {
+        let (settling, key) = (Mutex::default(), ClaimKey::new([1; 32]));
+        let turn = Turn::take(&settling, key).unwrap();
+        for _ in 0..3 {
+            assert!(Turn::take(&settling, key).is_none());
+        }
+        drop(turn);
+        assert!(Turn::take(&settling, key).is_some());
+    }
 }
