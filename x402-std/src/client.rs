@@ -155,7 +155,8 @@ fn receipt(headers: &HeaderMap) -> Option<SettleResponse> {
     SettleResponse::from_header(header.as_bytes()).ok()
 }
 
-async fn read_body(mut response: Response) -> Result<Vec<u8>, HttpError> {
+/// The whole body: [`HttpError::TooLong`] above [`limits::MESSAGE_BYTES`].
+pub(crate) async fn read_body(mut response: Response) -> Result<Vec<u8>, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > limits::MESSAGE_BYTES {

@@ -111,16 +111,19 @@ impl Terms {
     /// # Errors
     /// [`Reason::InvalidPaymentRequirements`] if no offer is left.
     pub fn challenge(&self, version: Version, error: &str) -> Result<String, Reason> {
-        let named = |offer: &&PaymentRequirements| {
-            version == Version::V2 || offer.network.view().v1_name().is_some()
-        };
-        let accepts: Vec<_> = self.accepts.iter().filter(named).cloned().collect();
-        if accepts.is_empty() {
-            return Err(Reason::InvalidPaymentRequirements);
-        }
-        let terms = Self { accepts, ..self.clone() };
-        let written = terms.with_seller(|seller| to_json(&seller.challenge(version, error)));
-        written.map_err(|_| Reason::InvalidPaymentRequirements)
+        let written = self.with_seller(|seller| {
+            let named = |offer: &&wire::PaymentRequirements<'_>| {
+                version == Version::V2 || offer.network.v1_name().is_some()
+            };
+            let accepts: Vec<_> = seller.accepts.iter().filter(named).copied().collect();
+            let seller = seller::Seller {
+                resource: seller.resource,
+                accepts: &accepts,
+                extensions: seller.extensions,
+            };
+            (!accepts.is_empty()).then(|| to_json(&seller.challenge(version, error)))
+        });
+        written.and_then(Result::ok).ok_or(Reason::InvalidPaymentRequirements)
     }
 }
 
@@ -335,14 +338,8 @@ where
         let now = self.clock.now();
         let (request, verified, flow, late) = terms.with_seller(|seller| {
             let payload = seller::Seller::read(version, payment)?;
-            let (admitted, late) = match seller.admit(&self.scheme, &payload, now) {
-                // Too late for a new payment; in time for one that may have been sent.
-                Err(reason @ Reason::InvalidExactEvmPayloadAuthorizationValidBefore) => {
-                    let then = last_second(&payload).ok_or(reason)?;
-                    (seller.admit(&self.scheme, &payload, then)?, Some(reason))
-                }
-                admitted => (admitted?, None),
-            };
+            let check = |now| seller.admit(&self.scheme, &payload, now);
+            let (admitted, late) = check_late(&payload, now, check)?;
             let flow =
                 Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
             let request = VerifyRequest::from(&admitted.request());
@@ -550,10 +547,23 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The last second at which a payment is accepted, as far as its payload tells.
-pub(crate) fn last_second(payment: &wire::PaymentPayload<'_>) -> Option<u64> {
-    let payload = Eip3009Payload::read(payment.payload).ok()?;
-    payload.authorization.valid_before.as_u64()?.checked_sub(SETTLEMENT_SECONDS)
+/// Runs `check` for now. A payment that has expired is too late to be sent, and in time to find out
+/// about if it was: it is checked for the last second it was accepted at, and the reason to refuse
+/// it otherwise is given along.
+pub(crate) fn check_late<T>(
+    payment: &wire::PaymentPayload<'_>,
+    now: u64,
+    check: impl Fn(u64) -> Result<T, Reason>,
+) -> Result<(T, Option<Reason>), Reason> {
+    match check(now) {
+        Err(reason @ Reason::InvalidExactEvmPayloadAuthorizationValidBefore) => {
+            let payload = Eip3009Payload::read(payment.payload)?;
+            let valid_before = payload.authorization.valid_before.as_u64().ok_or(reason)?;
+            let then = valid_before.checked_sub(SETTLEMENT_SECONDS).ok_or(reason)?;
+            Ok((check(then)?, Some(reason)))
+        }
+        checked => Ok((checked?, None)),
+    }
 }
 
 fn reason_of(receipt: &SettleResponse) -> Option<Reason> {

@@ -9,7 +9,7 @@ use super::{Facilitator, FacilitatorError};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{BroadcastError, Ledger, Outcome};
 use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
-use crate::seller::last_second;
+use crate::seller::check_late;
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
 /// A facilitator in this process, over a ledger and a claim store.
@@ -64,20 +64,14 @@ where
     }
 
     async fn settle_once(&self, request: &VerifyRequest) -> Result<Transaction, Failure> {
-        let (verified, late) = match self.gate(request, self.clock.now()) {
-            // Too late to be sent; in time to ask what became of it.
-            Err(reason @ Reason::InvalidExactEvmPayloadAuthorizationValidBefore) => {
-                let then = last_second(&request.view().payment_payload).ok_or(reason)?;
-                (self.gate(request, then)?, Some(reason))
-            }
-            verified => (verified?, None),
-        };
-        let key = claim_key(&verified);
         let now = self.clock.now();
+        let payment = request.payment_payload.view();
+        let (verified, late) = check_late(&payment, now, |now| self.gate(request, now))?;
+        let key = claim_key(&verified);
         match self.store.present(key, verified.payment().expires_at(), now).await? {
             Presented::New => {}
-            Presented::Known(state @ ClaimState::Broadcast(_)) => {
-                return self.resume(&verified, state).await;
+            Presented::Known(ClaimState::Broadcast(transaction)) => {
+                return self.resume(&verified, transaction).await;
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
             Presented::Known(ClaimState::Settled(transaction)) => {
@@ -101,9 +95,9 @@ where
         self.store.advance(key, &ClaimState::Claimed, sending.clone()).await?;
         match self.ledger.broadcast(&verified, now).await {
             Ok(transaction) => {
-                let sent = ClaimState::Broadcast(transaction);
-                self.store.advance(key, &sending, sent.clone()).await?;
-                self.resume(&verified, sent).await
+                let sent = ClaimState::Broadcast(transaction.clone());
+                self.store.advance(key, &sending, sent).await?;
+                self.resume(&verified, transaction).await
             }
             Err(BroadcastError::Refused(reason)) => {
                 self.store.advance(key, &sending, ClaimState::Failed(reason)).await?;
@@ -117,30 +111,28 @@ where
     async fn resume(
         &self,
         verified: &Verified<L::Payment>,
-        state: ClaimState,
+        transaction: Transaction,
     ) -> Result<Transaction, Failure> {
-        let key = claim_key(verified);
-        let ClaimState::Broadcast(transaction) = &state else {
-            return Err(Reason::UnexpectedSettleError.into());
-        };
         if transaction.is_empty() {
-            return Err(Failure::pending(Transaction::new()));
+            return Err(Failure::pending(transaction));
         }
-        match self.ledger.confirm(verified, transaction).await {
+        let key = claim_key(verified);
+        let state = ClaimState::Broadcast(transaction.clone());
+        match self.ledger.confirm(verified, &transaction).await {
             Outcome::Settled => {
                 let settled = ClaimState::Settled(transaction.clone());
                 match self.store.advance(key, &state, settled).await {
-                    Ok(()) => Ok(transaction.clone()),
+                    Ok(()) => Ok(transaction),
                     Err(StoreError::Conflict) => Err(Reason::DuplicateSettlement.into()),
-                    Err(_) => Err(Failure::pending(transaction.clone())),
+                    Err(_) => Err(Failure::pending(transaction)),
                 }
             }
             Outcome::Failed(reason) => {
                 // Whoever was faster has written the same.
                 self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
-                Err(Failure { reason, transaction: transaction.clone() })
+                Err(Failure { reason, transaction })
             }
-            Outcome::Pending => Err(Failure::pending(transaction.clone())),
+            Outcome::Pending => Err(Failure::pending(transaction)),
         }
     }
 }

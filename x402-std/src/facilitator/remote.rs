@@ -4,9 +4,10 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::redirect::Policy;
 use url::{Host, Url};
-use x402_core::{ParseError, limits};
+use x402_core::ParseError;
 
 use super::{Facilitator, FacilitatorError};
+use crate::client::{HttpError, read_body};
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
 /// Longest wait for an answer: what the official SDKs allow.
@@ -96,7 +97,10 @@ impl RemoteFacilitator {
         }
         let response = request.send().await.map_err(failure)?;
         let status = response.status();
-        let body = read_body(response, limits::MESSAGE_BYTES).await?;
+        let body = read_body(response).await.map_err(|error| match error {
+            HttpError::Io(error) => failure(error),
+            _ => FacilitatorError::BadAnswer(ParseError::TooLong),
+        })?;
         match read(&body) {
             // Some facilitators refuse with another status and the usual answer; none agrees so.
             Ok(answer) if status.is_success() || is_refusal(&answer) => Ok(answer),
@@ -149,19 +153,4 @@ fn is_loopback(url: &Url) -> bool {
 
 fn failure(error: reqwest::Error) -> FacilitatorError {
     if error.is_timeout() { FacilitatorError::TimedOut } else { FacilitatorError::Unreachable }
-}
-
-/// The whole body, or an error if it is longer than `most`.
-async fn read_body(
-    mut response: reqwest::Response,
-    most: usize,
-) -> Result<Vec<u8>, FacilitatorError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failure)? {
-        if body.len() + chunk.len() > most {
-            return Err(FacilitatorError::BadAnswer(ParseError::TooLong));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
