@@ -23,6 +23,28 @@ pub trait Wallet {
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8>;
 }
 
+/// Both together.
+impl<A: Wallet, B: Wallet> Wallet for (A, B) {
+    fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
+        self.0.pays(offer) || self.1.pays(offer)
+    }
+
+    fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {
+        self.0.decimals(offer).or_else(|| self.1.decimals(offer))
+    }
+}
+
+/// Without one, nothing is paid.
+impl<W: Wallet> Wallet for Option<W> {
+    fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
+        self.as_ref().is_some_and(|wallet| wallet.pays(offer))
+    }
+
+    fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {
+        self.as_ref()?.decimals(offer)
+    }
+}
+
 /// What a buyer is willing to pay, and to whom. The default is at most one dollar a payment, in
 /// known stablecoins, on any network the wallet pays on, to anybody.
 #[derive(Clone, Copy, Debug)]

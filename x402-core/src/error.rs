@@ -120,7 +120,8 @@ pub enum EncodeError {
 }
 
 impl EncodeError {
-    pub(crate) fn too_small(needed: usize) -> Self {
+    /// That a buffer of less than `needed` bytes is too small.
+    pub fn too_small(needed: usize) -> Self {
         let needed = u32::try_from(needed).ok().and_then(NonZeroU32::new);
         Self::BufferTooSmall { needed: needed.unwrap_or(NonZeroU32::MAX) }
     }

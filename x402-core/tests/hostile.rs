@@ -1412,7 +1412,7 @@ fn versions_that_do_not_fit_together() {
 /// A payment accepts an offer if it repeats all of it; only `extra` may have more.
 #[test]
 fn an_offer_cannot_be_changed() {
-    let offered = r#"{"scheme":"exact","network":"eip155:84532","amount":"10000","asset":"0xa","payTo":"0xb","maxTimeoutSeconds":60,"extra":{"name":"USDC","deep":{"a":[1,2]}},"own":{"k":1}}"#;
+    let offered = r#"{"scheme":"exact","network":"eip155:84532","amount":"10000","asset":"0xa","payTo":"0xb","maxTimeoutSeconds":60,"extra":{"name":"USDC","deep":{"a":[1,2]},"recentBlockhash":"1"},"own":{"k":1}}"#;
     fn parse(text: &str) -> PaymentRequirements<'_> {
         PaymentRequirements::parse(text.as_bytes()).expect(text)
     }
@@ -1437,8 +1437,12 @@ fn an_offer_cannot_be_changed() {
         (r#"[1,2]"#, "[2,1]", false),
         (r#"{"a":[1,2]}"#, "{}", false),
         (r#"{"a":[1,2]}"#, "null", false),
-        (r#""extra":{"name":"USDC","deep":{"a":[1,2]}},"#, "", false),
-        (r#""extra":{"name":"USDC","deep":{"a":[1,2]}},"#, r#""extra":null,"#, false),
+        (r#""extra":{"name":"USDC","deep":{"a":[1,2]},"recentBlockhash":"1"},"#, "", false),
+        (r#""name":"USDC","deep":{"a":[1,2]},"#, "", false),
+        // Of a blockhash, an offer made a minute later has another.
+        (r#""recentBlockhash":"1""#, r#""recentBlockhash":"2""#, true),
+        (r#","recentBlockhash":"1""#, r#","lastValidBlockHeight":"1""#, true),
+        (r#","recentBlockhash":"1""#, "", true),
         (r#"{"k":1}"#, r#"{"k":1,"more":1}"#, false),
         (r#"{"k":1}"#, "{}", false),
         (r#","own":{"k":1}"#, "", false),
@@ -1449,10 +1453,12 @@ fn an_offer_cannot_be_changed() {
         assert_eq!(parse(&accepted).accepts(&parse(offered)), accepts, "{accepted}");
     }
     // An offer without `extra`, or with an empty one, asks for none.
-    let extra = r#","extra":{"name":"USDC","deep":{"a":[1,2]}}"#;
-    let (without, empty) = (offered.replace(extra, ""), offered.replace(extra, r#","extra":{}"#));
-    for accepted in [offered, &without, &empty] {
-        for offered in [&without, &empty] {
+    let extra = r#","extra":{"name":"USDC","deep":{"a":[1,2]},"recentBlockhash":"1"}"#;
+    let with = |other: &str| offered.replace(extra, other);
+    let (without, empty) = (with(""), with(r#","extra":{}"#));
+    let hint = with(r#","extra":{"recentBlockhash":"1"}"#);
+    for accepted in [offered, &without, &empty, &hint] {
+        for offered in [&without, &empty, &hint] {
             assert!(parse(accepted).accepts(&parse(offered)), "{accepted} {offered}");
         }
     }

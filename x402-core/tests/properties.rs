@@ -872,7 +872,7 @@ proptest! {
         let parts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let fill = |writer: &mut Writer<'_>| {
             writer.open('[').integer(number).boolean(true).amount(&amount);
-            writer.string_of(&parts).raw(raw);
+            writer.string_of(&parts).base64_of(texts[0].as_bytes()).raw(raw);
             for (index, text) in texts.iter().enumerate() {
                 // Keys of one object must differ; these are objects of one key each.
                 writer.open('{').key(text).string(text.as_str()).close('}');
@@ -886,6 +886,7 @@ proptest! {
             true.into(),
             amount.to_string().into(),
             texts.concat().into(),
+            to_base64(texts[0].as_bytes(), true).into(),
             serde_json::json!([1, {}]),
         ];
         for (index, text) in texts.iter().enumerate() {

@@ -171,6 +171,7 @@ struct Offer<'a> {
 
 impl<'a> Offer<'a> {
     fn read(offer: &PaymentRequirements<'a>) -> Result<Self, Reason> {
+        let chain_id = offer.network.eip155().ok_or(Reason::InvalidNetwork)?;
         let text = |key| offer.extra?.get_string(key).filter(|text| !text.is_empty());
         let (name, version) =
             text("name").zip(text("version")).ok_or(Reason::InvalidExactEvmMissingEip712Domain)?;
@@ -180,7 +181,7 @@ impl<'a> Offer<'a> {
             version,
             asset: address(offer.asset)?,
             pay_to: address(offer.pay_to)?,
-            chain_id: offer.network.eip155().ok_or(Reason::InvalidNetwork)?,
+            chain_id,
         })
     }
 

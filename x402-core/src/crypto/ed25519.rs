@@ -4,13 +4,21 @@ use core::fmt;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
-use super::{Ed25519, SignError, Signer};
+use super::{Ed25519, SignError, Signer, Verify};
 
-/// Whether `signature` is `public`'s over `message`, by the strict rule that also refuses weak
-/// keys and non-canonical encodings.
-pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-    VerifyingKey::from_bytes(public)
-        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+/// Checks with ed25519-dalek.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dalek;
+
+impl Verify for Dalek {
+    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        VerifyingKey::from_bytes(public)
+            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    }
+
+    fn is_point(&self, bytes: &[u8; 32]) -> bool {
+        VerifyingKey::from_bytes(bytes).is_ok()
+    }
 }
 
 /// A private key in memory; wiped when dropped. `Debug` shows nothing of it.
@@ -49,15 +57,15 @@ mod tests {
         let key = LocalKey::from_seed(&[2; 32]);
         let public = Signer::public(&key);
         let mut signature = Signer::sign(&key, b"message").unwrap();
-        assert!(verify(&public, b"message", &signature));
-        assert!(!verify(&public, b"massage", &signature));
+        assert!(Dalek.verify(&public, b"message", &signature));
+        assert!(!Dalek.verify(&public, b"massage", &signature));
         signature[63] |= 0x80;
-        assert!(!verify(&public, b"message", &signature));
+        assert!(!Dalek.verify(&public, b"message", &signature));
         // A small-order key, for which any message would verify under the lenient rule.
         let mut weak = [0; 32];
         weak[0] = 1;
         let mut trivial = [0; 64];
         trivial[0] = 1;
-        assert!(!verify(&weak, b"message", &trivial));
+        assert!(!Dalek.verify(&weak, b"message", &trivial));
     }
 }

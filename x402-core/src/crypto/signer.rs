@@ -117,3 +117,13 @@ pub trait Recover {
     /// The Ethereum address whose key signed `digest`, if there is one.
     fn recover(&self, digest: &[u8; 32], signature: &RecoverableSignature) -> Option<[u8; 20]>;
 }
+
+/// Checks Ed25519 signatures and points.
+pub trait Verify {
+    /// Whether `signature` is `public`'s over `message`, by the strict rule that also refuses weak
+    /// keys and non-canonical encodings.
+    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
+
+    /// Whether the bytes are a point of the curve, so that somebody may have a key for them.
+    fn is_point(&self, bytes: &[u8; 32]) -> bool;
+}

@@ -178,6 +178,20 @@ impl<'o> Writer<'o> {
         self
     }
 
+    /// Writes bytes as a string of standard base64, padded.
+    pub fn base64_of(&mut self, bytes: &[u8]) -> &mut Self {
+        self.separate();
+        self.put(b"\"");
+        let (groups, rest) = bytes.as_chunks::<3>();
+        let mut digits = [0; 4];
+        for group in groups.iter().map(<[u8; 3]>::as_slice).chain([rest]) {
+            let digits = Base64::encode(group, &mut digits).unwrap_or("");
+            self.put(digits.as_bytes());
+        }
+        self.put(b"\"");
+        self
+    }
+
     fn string_part<'s>(&mut self, text: impl Into<JsonStr<'s>>) {
         let (mut rest, escaped) = text.into().span();
         if escaped {

@@ -61,7 +61,8 @@ impl<'a> PaymentRequirements<'a> {
     /// as the specification asks of `accepted`.
     ///
     /// `extra` may have more keys than `offered` has (clients of some schemes add theirs); it may
-    /// not lack or change one.
+    /// not lack or change one, but for the hints of a blockhash, which an offer made a minute later
+    /// has others of (`scheme_exact_svm.md`).
     pub fn accepts(&self, offered: &PaymentRequirements<'_>) -> bool {
         self.scheme == offered.scheme
             && self.network == offered.network
@@ -70,11 +71,16 @@ impl<'a> PaymentRequirements<'a> {
             && self.pay_to == offered.pay_to
             && self.max_timeout_seconds == offered.max_timeout_seconds
             && same_members(self.other, offered.other)
-            && match (self.extra, offered.extra) {
-                (_, None) => true,
-                (None, Some(wanted)) => wanted.members().next().is_none(),
-                (Some(mine), Some(wanted)) => mine.contains(wanted),
-            }
+            && self.has_extra(offered.extra.unwrap_or_default())
+    }
+
+    /// Whether `extra` has every key of `wanted`, hints aside.
+    fn has_extra(&self, wanted: RawJson<'_>) -> bool {
+        let own = self.extra.unwrap_or_default();
+        wanted.members().all(|(key, value)| {
+            HINTS.iter().any(|hint| key == *hint)
+                || own.members().any(|(other, own)| other == key && own.contains(value))
+        })
     }
 
     /// Writes the offer in the shape of `version`; a v1 offer takes what it lacks from `resource`.
@@ -108,6 +114,9 @@ impl<'a> PaymentRequirements<'a> {
         w.close('}');
     }
 }
+
+/// Keys of `extra` that change from one offer to the next of the same price.
+const HINTS: [&str; 2] = ["recentBlockhash", "lastValidBlockHeight"];
 
 const fn names(version: Version) -> &'static [&'static str] {
     match version {
