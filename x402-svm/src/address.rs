@@ -1,6 +1,6 @@
 use core::fmt;
 
-const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+use crate::base58;
 
 /// A Solana address: 32 bytes, written in base58.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,59 +12,13 @@ impl Address {
 
     /// Reads base58 of exactly 32 bytes; `None` for anything else. Every address has one spelling.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > Self::CHARS {
-            return None;
-        }
-        let mut bytes = [0u8; 32];
-        for digit in text.bytes() {
-            let value = ALPHABET.iter().position(|&known| known == digit)?;
-            let mut carry = u32::try_from(value).ok()?;
-            for byte in bytes.iter_mut().rev() {
-                // At most 255 * 58 + 2^10.
-                carry = u32::from(*byte).wrapping_mul(58).wrapping_add(carry);
-                *byte = low(carry);
-                carry >>= 8;
-            }
-            if carry != 0 {
-                return None;
-            }
-        }
-        // A leading zero byte is a leading 1, no more and no fewer.
-        let ones = text.bytes().take_while(|&digit| digit == b'1').count();
-        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-        (ones == zeros && !text.is_empty()).then_some(Self(bytes))
+        base58::decode(text).map(Self)
     }
 
     /// The text, written at the end of `out`.
     pub fn base58(self, out: &mut [u8; Self::CHARS]) -> &str {
-        let mut bytes = self.0;
-        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-        let mut start = out.len();
-        for (index, digit) in out.iter_mut().enumerate().rev() {
-            if bytes == [0; 32] {
-                break;
-            }
-            let mut rest = 0u32;
-            for byte in &mut bytes {
-                let wide = (rest << 8) | u32::from(*byte);
-                *byte = low(wide / 58);
-                rest = wide % 58;
-            }
-            let known = usize::try_from(rest).ok().and_then(|rest| ALPHABET.get(rest));
-            *digit = known.copied().unwrap_or(b'1');
-            start = index;
-        }
-        let start = start.saturating_sub(zeros);
-        for digit in out.iter_mut().skip(start).take(zeros) {
-            *digit = b'1';
-        }
-        out.get(start..).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or("")
+        base58::encode(&self.0, out).unwrap_or("")
     }
-}
-
-#[allow(clippy::cast_possible_truncation)] // the point of it
-const fn low(wide: u32) -> u8 {
-    wide as u8
 }
 
 impl fmt::Display for Address {

@@ -2,62 +2,87 @@
 //!
 //! Source: the default assets of `@x402/svm` 2.27. All of them have six decimals.
 
-use crate::Address;
+use crate::programs::literal;
+use crate::{Address, Extensions, Mint, TokenProgram};
 
-/// The program a token belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenProgram {
-    /// SPL Token.
-    Token,
-    /// Token-2022, whose mints may have extensions that change what a transfer does.
-    Token2022,
-}
-
-use TokenProgram::{Token, Token2022};
-
-/// A known stablecoin.
+/// A stablecoin: one of [`ASSETS`], or one the caller vouches for.
 #[derive(Clone, Copy, Debug)]
-pub struct Asset {
+pub struct Asset<'a> {
     /// Reference of the CAIP-2 network (`solana:` left out).
-    pub network: &'static str,
+    pub network: &'a str,
     /// Ticker, for people.
-    pub symbol: &'static str,
-    /// Mint, in base58.
-    pub mint: &'static str,
-    /// Decimals.
-    pub decimals: u8,
-    /// The program it belongs to.
-    pub token_program: TokenProgram,
+    pub symbol: &'a str,
+    /// Address of the mint.
+    pub address: Address,
+    /// What the mint account says.
+    pub mint: Mint,
 }
 
 /// The known token of a mint, on the network with this CAIP-2 reference.
-pub fn find(network: &str, mint: Address) -> Option<&'static Asset> {
-    ASSETS.iter().find(|asset| asset.network == network && Address::parse(asset.mint) == Some(mint))
+pub fn find(network: &str, address: Address) -> Option<&'static Asset<'static>> {
+    ASSETS.iter().find(|asset| asset.network == network && asset.address == address)
 }
 
-/// Every known token.
+/// The token to price in on a network, where nothing else is said.
+pub fn default_of(network: &str) -> Option<&'static Asset<'static>> {
+    ASSETS.iter().find(|asset| asset.network == network)
+}
+
+const MAINNET: &str = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp";
+const DEVNET: &str = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+const TESTNET: &str = "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z";
+
+/// Every known token; the first of a network is its default.
+///
+/// The Token-2022 ones have extensions for which an unlisted mint is refused. They are listed
+/// because the official SDK lists them: their issuers can seize tokens, and could set a fee or a
+/// hook program, none of which is set (PYUSD and USDG on mainnet by their account data of June
+/// 2026, the others by what third parties publish of them).
 #[rustfmt::skip]
-pub static ASSETS: &[Asset] = &[
-    asset("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "USDC", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", Token),
-    asset("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "USDT", "Es9vMFrzaCERmJfrF4H2FYD4KCoNkY11McCe8BenwNYB", Token),
-    asset("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "USDG", "2u1tszSeqZ3qBWF3uNGPFc8TzMk2tdiwknnRMWGWjGWH", Token2022),
-    asset("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "PYUSD", "2b1kV6DkPAnxd5ixfnxCpjxmKwqjjaYmCZfHsFu24GXo", Token2022),
-    asset("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "CASH", "CASHx9KJUStyftLFWGvEVf59SGeG9sh5FfcnZMVPCASH", Token2022),
-    asset("EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "USDC", "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", Token),
-    asset("EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "USDG", "4F6PM96JJxngmHnZLBh9n58RH4aTVNWvDs2nuwrT5BP7", Token2022),
-    asset("EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "PYUSD", "CXk2AMBfi3TwaEL2468s6zP8xq9NxTXjp9gjMgzeUynM", Token2022),
-    asset("4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z", "USDC", "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU", Token),
-    asset("4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z", "USDG", "4F6PM96JJxngmHnZLBh9n58RH4aTVNWvDs2nuwrT5BP7", Token2022),
-    asset("4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z", "PYUSD", "CXk2AMBfi3TwaEL2468s6zP8xq9NxTXjp9gjMgzeUynM", Token2022),
+pub static ASSETS: &[Asset<'static>] = &[
+    spl(MAINNET, "USDC", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"),
+    spl(MAINNET, "USDT", "Es9vMFrzaCERmJfrF4H2FYD4KCoNkY11McCe8BenwNYB"),
+    token_2022(MAINNET, "USDG", "2u1tszSeqZ3qBWF3uNGPFc8TzMk2tdiwknnRMWGWjGWH", PAXOS),
+    token_2022(MAINNET, "PYUSD", "2b1kV6DkPAnxd5ixfnxCpjxmKwqjjaYmCZfHsFu24GXo", PAXOS),
+    token_2022(MAINNET, "CASH", "CASHx9KJUStyftLFWGvEVf59SGeG9sh5FfcnZMVPCASH", CASH),
+    spl(DEVNET, "USDC", "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"),
+    token_2022(DEVNET, "USDG", "4F6PM96JJxngmHnZLBh9n58RH4aTVNWvDs2nuwrT5BP7", PAXOS),
+    token_2022(DEVNET, "PYUSD", "CXk2AMBfi3TwaEL2468s6zP8xq9NxTXjp9gjMgzeUynM", PAXOS),
+    spl(TESTNET, "USDC", "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU"),
+    token_2022(TESTNET, "USDG", "4F6PM96JJxngmHnZLBh9n58RH4aTVNWvDs2nuwrT5BP7", PAXOS),
+    token_2022(TESTNET, "PYUSD", "CXk2AMBfi3TwaEL2468s6zP8xq9NxTXjp9gjMgzeUynM", PAXOS),
 ];
 
-const fn asset(
+/// Its accounts have a default state, which is not "frozen".
+const CASH: Extensions = Extensions::CLOSE_AUTHORITY
+    .with(Extensions::PERMANENT_DELEGATE)
+    .with(Extensions::CONFIDENTIAL_TRANSFER)
+    .with(Extensions::TRANSFER_HOOK)
+    .with(Extensions::METADATA_POINTER)
+    .with(Extensions::METADATA);
+
+const PAXOS: Extensions = Extensions::CLOSE_AUTHORITY
+    .with(Extensions::PERMANENT_DELEGATE)
+    .with(Extensions::TRANSFER_FEE)
+    .with(Extensions::CONFIDENTIAL_TRANSFER)
+    .with(Extensions::CONFIDENTIAL_TRANSFER_FEE)
+    .with(Extensions::TRANSFER_HOOK)
+    .with(Extensions::METADATA_POINTER)
+    .with(Extensions::METADATA);
+
+const fn spl(network: &'static str, symbol: &'static str, address: &str) -> Asset<'static> {
+    let mint = Mint { program: TokenProgram::Token, decimals: 6, extensions: Extensions::NONE };
+    Asset { network, symbol, address: literal(address), mint }
+}
+
+const fn token_2022(
     network: &'static str,
     symbol: &'static str,
-    mint: &'static str,
-    token_program: TokenProgram,
-) -> Asset {
-    Asset { network, symbol, mint, decimals: 6, token_program }
+    address: &str,
+    extensions: Extensions,
+) -> Asset<'static> {
+    let mint = Mint { program: TokenProgram::Token2022, decimals: 6, extensions };
+    Asset { network, symbol, address: literal(address), mint }
 }
 
 #[cfg(test)]
@@ -68,12 +93,15 @@ mod tests {
     #[test]
     fn table() {
         for (at, asset) in ASSETS.iter().enumerate() {
-            let mint = Address::parse(asset.mint).unwrap();
             assert!(Network::parse(&std::format!("solana:{}", asset.network)).is_ok());
-            let found = find(asset.network, mint).unwrap();
+            let found = find(asset.network, asset.address).unwrap();
             assert!(core::ptr::eq(found, ASSETS.get(at).unwrap()), "{asset:?} twice");
         }
         let mainnet = Network::parse("solana").unwrap().solana().unwrap();
-        assert_eq!(ASSETS.first().unwrap().network, mainnet);
+        assert_eq!(default_of(mainnet).unwrap().symbol, "USDC");
+        assert_eq!(
+            std::format!("{}", default_of(mainnet).unwrap().address),
+            "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"
+        );
     }
 }

@@ -11,7 +11,15 @@
     clippy::cast_sign_loss,
     clippy::string_slice
 )]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 #![doc = include_str!("../README.md")]
 
 #[cfg(test)]
@@ -19,5 +27,21 @@ extern crate std;
 
 mod address;
 pub mod assets;
+pub mod base58;
+mod buyer;
+mod exact;
+pub mod message;
+mod mint;
+pub mod programs;
 
 pub use address::Address;
+pub use assets::Asset;
+pub use buyer::{
+    Inputs, PAYLOAD_BYTES, PAYMENT_BYTES, SvmUnsigned, UnsignedError, offered_blockhash,
+};
+pub use exact::{
+    ExactSvm, ExactSvmWallet, Limits, MEMO_BYTES, REMEMBER_SECONDS, Resolve, Rules, SvmPayment,
+    payer, read_transaction,
+};
+pub use mint::{Extensions, Mint};
+pub use programs::{TokenProgram, associated_token_address};

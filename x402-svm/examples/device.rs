@@ -1,0 +1,115 @@
+//! A buyer as a device runs it: fixed buffers, no heap, no sockets of its own. The seller at the
+//! other end of the "wire" is as small. On a board, replace `wire` by your network stack.
+//!
+//!     cargo run -p x402-svm --example device
+
+use x402_core::buyer::{self, Choice, Next, Policy, Purchase};
+use x402_core::claim::{ClaimTable, Presented};
+use x402_core::crypto::Signer;
+use x402_core::crypto::ed25519::{Dalek, LocalKey};
+use x402_core::seller::Seller;
+use x402_core::wire::{Message, PaymentRequirements, ResourceInfo, SettleResponse};
+use x402_core::{Payment, Reason, Version, base64};
+use x402_svm::message::TRANSACTION_BYTES;
+use x402_svm::{
+    Address, ExactSvm, ExactSvmWallet, Inputs, PAYLOAD_BYTES, PAYMENT_BYTES, Rules, SvmUnsigned,
+};
+
+const NOW: u64 = 1_800_000_000; // from a clock
+
+fn main() {
+    let key = LocalKey::from_seed(&[2; 32]);
+    let mut shop = Shop { claims: ClaimTable::new() };
+    let mut purchase = Purchase::new();
+
+    // Everything the buyer needs, sized for one offer with room to spare.
+    let (mut answer, mut header) = ([0; 1024], [0; 2560]);
+    let (mut scratch, mut payload) = ([0; 1024], [0; PAYLOAD_BYTES]);
+    let mut transaction = [0; PAYMENT_BYTES];
+
+    // 1. Ask, and read the challenge.
+    let (status, len) = shop.wire(None, &mut answer);
+    assert_eq!(purchase.answered(status), Next::Pay);
+    let required =
+        buyer::read_challenge(Some(&answer[..len]), &[], &mut scratch).expect("a challenge");
+
+    // 2. Choose within the policy: by default at most a dollar, in a stablecoin that is known.
+    let choice: Choice<'_> =
+        buyer::choose(&required, &ExactSvmWallet::default(), &Policy::default()).expect("an offer");
+    println!(
+        "paying {} units of {} to {}",
+        choice.offer.amount, choice.offer.asset, choice.offer.pay_to
+    );
+
+    // 3. Sign, once. A secure element would implement `Signer`.
+    assert!(purchase.paid());
+    let inputs = Inputs {
+        payer: Address(key.public()),
+        blockhash: None, // the offer gives one, which spares the device a question to the chain
+        nonce: [9; 16],  // from the random number generator
+        assets: &[],
+    };
+    let unsigned =
+        SvmUnsigned::new(&choice.offer, &inputs, &Dalek, &mut transaction).expect("payable");
+    let signature = key.sign(unsigned.message()).expect("a key in memory signs");
+    let payload = unsigned.payload(&signature, &mut payload).expect("fits");
+    let header = choice.payment(payload).encode_header(&mut header).expect("fits");
+    println!("{}: {} bytes", Version::V2.payment_header(), header.len());
+
+    // 4. Present it; present it again, byte for byte, if the answer got lost.
+    for _ in 0..2 {
+        let (status, len) = shop.wire(Some(header), &mut answer);
+        let receipt =
+            SettleResponse::decode_header(&answer[..len], &mut scratch).expect("a receipt");
+        println!("{status}: success {}, reason {:?}", receipt.success, receipt.error_reason);
+    }
+}
+
+/// A seller on a device. It checks the signature itself; settling is a facilitator's work.
+struct Shop {
+    claims: ClaimTable<8>,
+}
+
+impl Shop {
+    /// One exchange: a payment header or none, to status and challenge or receipt header.
+    fn wire(&mut self, payment: Option<&[u8]>, out: &mut [u8]) -> (u16, usize) {
+        let offer = PaymentRequirements::parse(
+            br#"{"scheme":"exact","network":"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+                 "amount":"10000","asset":"4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU",
+                 "payTo":"GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse","maxTimeoutSeconds":60,
+                 "extra":{"feePayer":"AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9",
+                          "recentBlockhash":"CmpNeggWJ4JaWJeJ8YKN1Zypmk7uvQq3PECGUCAEMbky"}}"#,
+        )
+        .expect("our own offer");
+        let resource =
+            ResourceInfo { url: "coap://sensor/temperature".into(), ..Default::default() };
+        let seller = Seller { resource, accepts: &[offer], extensions: None };
+        let Some(payment) = payment else {
+            let challenge = seller.challenge(Version::V2, "PAYMENT-SIGNATURE header is required");
+            return (402, challenge.encode_header(out).expect("fits").len());
+        };
+        let outcome = self.serve(&seller, payment);
+        let receipt = SettleResponse {
+            success: outcome.is_ok(),
+            error_reason: outcome.err().map(|reason| reason.as_str().into()),
+            network: "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1".into(),
+            ..Default::default()
+        };
+        let len = receipt.encode_header(out).expect("fits").len();
+        (outcome.map_or_else(Reason::status, |()| 200), len)
+    }
+
+    fn serve(&mut self, seller: &Seller<'_>, payment: &[u8]) -> Result<(), Reason> {
+        let mut scratch = [0; 2048];
+        let json = base64::decode(payment, &mut scratch).map_err(|error| error.reason())?;
+        let payload = Seller::read(Version::V2, json).map_err(|error| error.reason())?;
+        // Transactions of version 1 are longer, and so would the stack be.
+        let scheme = ExactSvm::<_, TRANSACTION_BYTES>::with_verify(Dalek, Rules::default());
+        let admitted = seller.admit(&scheme, &payload, NOW)?;
+        let paid = admitted.verified.payment();
+        match self.claims.present(paid.claim_key(), paid.expires_at(), NOW)? {
+            Presented::New => Ok(()),
+            Presented::Known(_) => Err(Reason::DuplicateSettlement),
+        }
+    }
+}

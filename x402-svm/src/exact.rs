@@ -1,0 +1,676 @@
+use core::fmt;
+
+use x402_core::buyer::Wallet;
+use x402_core::claim::ClaimKey;
+#[cfg(feature = "ed25519")]
+use x402_core::crypto::ed25519::Dalek;
+use x402_core::crypto::{Verify, sha256};
+use x402_core::json::{JsonStr, RawJson};
+use x402_core::wire::{PaymentPayload, PaymentRequirements};
+use x402_core::{Payment, Reason, Scheme, Version, base64};
+
+use crate::message::{Instruction, Message, MessageVersion, TRANSACTION_V1_BYTES, Transaction};
+use crate::programs::{
+    COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TransferChecked, compute_unit_limit, compute_unit_price,
+};
+use crate::{Address, Asset, TokenProgram, assets, associated_token_address};
+
+/// Longest `extra.memo`, in bytes.
+pub const MEMO_BYTES: usize = 256;
+
+/// Seconds for which a settled payment is remembered at least. Its blockhash dies after 150 blocks,
+/// about a minute; no clock outside the chain tells when exactly.
+pub const REMEMBER_SECONDS: u64 = 3600;
+
+/// Instructions of a payment: budget, transfer and at most four others.
+const INSTRUCTIONS: core::ops::RangeInclusive<usize> = 3..=7;
+const INSTRUCTIONS_PROTOCOL_V1: core::ops::RangeInclusive<usize> = 3..=6;
+/// Those of a v1 transaction, which has its budget elsewhere.
+const INSTRUCTIONS_V1: core::ops::RangeInclusive<usize> = 1..=5;
+
+/// What the payer of the fee is willing to have spent on a payment. The buyer chooses, the fee
+/// payer pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most compute units.
+    pub compute_units: u32,
+    /// Most micro-lamports for a compute unit, as priority fee.
+    pub compute_unit_price: u64,
+    /// Most signatures, each of which costs 5000 lamports. Payer and fee payer are two; the
+    /// specification allows no more (`scheme_exact_svm.md` §2.1.4).
+    pub signatures: u8,
+}
+
+impl Default for Limits {
+    /// 400 000 units at 5 lamports each, two signatures.
+    fn default() -> Self {
+        Self { compute_units: 400_000, compute_unit_price: 5_000_000, signatures: 2 }
+    }
+}
+
+/// Finds the address at a place of an address table.
+pub type Resolve<'a> = &'a (dyn Fn(Address, u8) -> Option<Address> + Sync);
+
+/// A payment by `exact` on Solana that passed every check that needs no chain.
+///
+/// The transaction itself is not in it; whoever settles takes the one whose message has the
+/// [`ClaimKey`] as its SHA-256.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SvmPayment {
+    /// Reference of the CAIP-2 network (`solana:` left out).
+    pub network: heapless::String<32>,
+    /// Who pays: the authority over the account debited.
+    pub payer: Address,
+    /// Who pays the fee, and signs last.
+    pub fee_payer: Address,
+    /// The mint of the token.
+    pub asset: Address,
+    /// The program of the token.
+    pub token_program: TokenProgram,
+    /// The account debited.
+    pub source: Address,
+    /// The account credited: `pay_to`'s associated one.
+    pub destination: Address,
+    /// The amount, in the token's smallest unit.
+    pub amount: u64,
+    /// The recent blockhash the transaction lives by.
+    pub blockhash: [u8; 32],
+    message_hash: [u8; 32],
+    checked_at: u64,
+}
+
+impl fmt::Debug for SvmPayment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SvmPayment")
+            .field("payer", &self.payer)
+            .field("asset", &self.asset)
+            .field("destination", &self.destination)
+            .field("amount", &self.amount)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Payment for SvmPayment {
+    /// SHA-256 of the message: what the chain itself lets happen once.
+    fn claim_key(&self) -> ClaimKey {
+        ClaimKey::new(self.message_hash)
+    }
+
+    fn expires_at(&self) -> u64 {
+        self.checked_at.saturating_add(REMEMBER_SECONDS)
+    }
+}
+
+/// The scheme `exact` on Solana networks.
+///
+/// [`Scheme::check`] runs the official facilitator's static path, in its order and with its codes.
+/// It is stricter where the official one lets through what cannot or should not be settled:
+/// transactions with more signers than payer and fee payer, an authority that does not sign, the
+/// fee payer among the accounts of any instruction, an address twice, no cap on compute units, a
+/// budget or a transfer with bytes left over, an amount of zero, a transfer from an account to
+/// itself, Token-2022 mints that nobody vouches for, and wrong decimals of those somebody does.
+///
+/// Legacy and v0 transactions are taken, v1 ones only if the offer's `extra.transactionVersions`
+/// has a 1. Durable nonces, which would keep a payment alive for ever, are refused: the
+/// instruction they take must come first, where the budget or the transfer is. Not supported: smart
+/// wallets, whose transfers only a simulation shows.
+///
+/// `BYTES` is the longest transaction looked at, and the stack taken for it.
+///
+/// Source: `scheme_exact_svm.md`; SIMD-0385 for v1.
+#[derive(Clone, Copy)]
+#[cfg(feature = "ed25519")]
+pub struct ExactSvm<'a, V = Dalek, const BYTES: usize = TRANSACTION_V1_BYTES> {
+    verify: V,
+    rules: Rules<'a>,
+}
+
+/// The scheme `exact` on Solana networks.
+#[derive(Clone, Copy)]
+#[cfg(not(feature = "ed25519"))]
+pub struct ExactSvm<'a, V, const BYTES: usize = TRANSACTION_V1_BYTES> {
+    verify: V,
+    rules: Rules<'a>,
+}
+
+/// What a verifier decides for itself.
+#[derive(Clone, Copy, Default)]
+pub struct Rules<'a> {
+    /// What a payment may cost the fee payer.
+    pub limits: Limits,
+    /// Whether more than the amount may be paid; less never.
+    pub over_payment: bool,
+    /// The fee payers whose keys the caller has; `None` takes whichever the offer names, for a
+    /// seller whose facilitator has the keys.
+    pub fee_payers: Option<&'a [Address]>,
+    /// Tokens the caller vouches for besides the known ones.
+    pub assets: &'a [Asset<'a>],
+    /// Finds addresses in tables; transactions that use tables are refused without it.
+    pub resolve: Option<Resolve<'a>>,
+}
+
+impl fmt::Debug for Rules<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("limits", &self.limits)
+            .field("over_payment", &self.over_payment)
+            .field("fee_payers", &self.fee_payers)
+            .field("assets", &self.assets)
+            .field("resolve", &self.resolve.is_some())
+            .finish()
+    }
+}
+
+impl<V, const BYTES: usize> fmt::Debug for ExactSvm<'_, V, BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExactSvm").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "ed25519")]
+impl<'a> ExactSvm<'a> {
+    /// With ed25519-dalek, for transactions of any length.
+    pub const fn new(rules: Rules<'a>) -> Self {
+        Self { verify: Dalek, rules }
+    }
+}
+
+#[cfg(feature = "ed25519")]
+impl Default for ExactSvm<'_> {
+    fn default() -> Self {
+        Self::new(Rules::default())
+    }
+}
+
+impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
+    /// With another way to verify signatures.
+    pub const fn with_verify(verify: V, rules: Rules<'a>) -> Self {
+        Self { verify, rules }
+    }
+
+    /// Checks a transaction that is decoded already, as [`Scheme::check`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_transaction(
+        &self,
+        transaction: &[u8],
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+        now: u64,
+    ) -> Result<SvmPayment, Reason> {
+        let offer = self.check_offer(payload, requirements)?;
+        self.check_bytes(transaction, &offer, now)
+    }
+
+    /// The checks that come before the transaction is looked at.
+    fn check_offer<'o>(
+        &self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'o>,
+    ) -> Result<Offer<'o>, Reason> {
+        let version = payload.x402_version();
+        let by_version = |v1, v2| if version == Version::V1 { v1 } else { v2 };
+        if payload.scheme() != "exact" || requirements.scheme != "exact" {
+            return Err(by_version(
+                Reason::UnsupportedScheme,
+                Reason::InvalidExactSvmUnsupportedScheme,
+            ));
+        }
+        if !payload.network().is_same(requirements.network) {
+            return Err(by_version(
+                Reason::NetworkMismatch,
+                Reason::InvalidExactSvmNetworkMismatch,
+            ));
+        }
+        let offer = Offer::read(requirements, version)?;
+        if self.rules.fee_payers.is_some_and(|own| !own.contains(&offer.fee_payer)) {
+            return Err(by_version(
+                Reason::FeePayerNotManagedByFacilitator,
+                Reason::InvalidExactSvmFeePayerNotManagedByFacilitator,
+            ));
+        }
+        Ok(offer)
+    }
+
+    fn check_bytes(
+        &self,
+        transaction: &[u8],
+        offer: &Offer<'_>,
+        now: u64,
+    ) -> Result<SvmPayment, Reason> {
+        let transaction = Transaction::parse(transaction)
+            .ok()
+            .filter(|transaction| offer.allows(transaction.message()))
+            .ok_or(Reason::InvalidExactSvmPayloadTransactionCouldNotBeDecoded)?;
+        self.check_signatures(&transaction, offer)?;
+        let message = transaction.message();
+        if message.lookups().next().is_some() && self.rules.resolve.is_none() {
+            return Err(Reason::InvalidExactSvmSmartWalletAltResolutionNotAvailable);
+        }
+        let layout = Layout::read(message, offer, &self.rules.limits)?;
+        let payment = self.check_transfer(message, &layout, offer, now)?;
+        self.check_others(message, &layout, offer)?;
+        self.check_isolation(message, offer)?;
+        Ok(payment)
+    }
+
+    /// The fee payer comes first and signs later; whoever else signs has signed.
+    fn check_signatures(
+        &self,
+        transaction: &Transaction<'_>,
+        offer: &Offer<'_>,
+    ) -> Result<(), Reason> {
+        let message = transaction.message();
+        if message.header().signers > self.rules.limits.signatures {
+            return Err(Reason::InvalidExactSvmPayloadExcessiveSigners);
+        }
+        if message.key(0) != Some(offer.fee_payer) {
+            return Err(Reason::InvalidExactSvmFeePayerMismatch);
+        }
+        let mut signed = message.keys().iter().zip(transaction.signatures()).skip(1);
+        if signed.any(|(key, made)| !self.verify.verify(key, message.as_bytes(), made)) {
+            return Err(Reason::InvalidExactSvmPayloadSignatureInvalid);
+        }
+        if message.has_duplicate_key() {
+            return Err(Reason::InvalidExactSvmPayloadTransactionCouldNotBeDecoded);
+        }
+        Ok(())
+    }
+
+    fn check_transfer(
+        &self,
+        message: &Message<'_>,
+        layout: &Layout<'_>,
+        offer: &Offer<'_>,
+        now: u64,
+    ) -> Result<SvmPayment, Reason> {
+        let no_transfer = Reason::InvalidExactSvmPayloadNoTransferInstruction;
+        let instruction = &layout.transfer;
+        let program = message.key(instruction.program).and_then(TokenProgram::at);
+        let token_program = program.ok_or(no_transfer)?;
+        let transfer =
+            TransferChecked::parse(instruction.accounts, instruction.data).ok_or(no_transfer)?;
+        let payer = self.account(message, transfer.authority)?;
+        let is_own = |own: &[Address]| own.contains(&payer);
+        if payer == offer.fee_payer || self.rules.fee_payers.is_some_and(is_own) {
+            return Err(Reason::InvalidExactSvmPayloadTransactionFeePayerTransferringFunds);
+        }
+        // Whose signature is not asked for has not agreed.
+        if transfer.authority >= message.header().signers {
+            return Err(no_transfer);
+        }
+        if self.account(message, transfer.mint)? != offer.asset {
+            return Err(Reason::InvalidExactSvmPayloadMintMismatch);
+        }
+        let source = self.account(message, transfer.source)?;
+        let destination = self.account(message, transfer.destination)?;
+        // From an account to itself nothing moves.
+        if source == destination {
+            return Err(no_transfer);
+        }
+        let expected =
+            associated_token_address(&self.verify, offer.pay_to, token_program, offer.asset);
+        if expected != Some(destination) {
+            return Err(Reason::InvalidExactSvmPayloadRecipientMismatch);
+        }
+        let enough = match offer.amount {
+            Some(0) | None => false,
+            Some(amount) if self.rules.over_payment => transfer.amount >= amount,
+            Some(amount) => transfer.amount == amount,
+        };
+        if !enough {
+            return Err(Reason::InvalidExactSvmPayloadAmountMismatch);
+        }
+        self.check_mint(token_program, transfer.decimals, offer)?;
+        Ok(SvmPayment {
+            network: offer.network.try_into().map_err(|_| Reason::InvalidNetwork)?,
+            payer,
+            fee_payer: offer.fee_payer,
+            asset: offer.asset,
+            token_program,
+            source,
+            destination,
+            amount: transfer.amount,
+            blockhash: *message.lifetime(),
+            message_hash: sha256(&[message.as_bytes()]),
+            checked_at: now,
+        })
+    }
+
+    /// A mint somebody vouches for, or one of SPL Token, where a transfer is a transfer.
+    fn check_mint(
+        &self,
+        program: TokenProgram,
+        decimals: u8,
+        offer: &Offer<'_>,
+    ) -> Result<(), Reason> {
+        let sound = match find(self.rules.assets, offer.network, offer.asset) {
+            Some(asset) => asset.mint.program == program && asset.mint.decimals == decimals,
+            None => program == TokenProgram::Token,
+        };
+        if sound { Ok(()) } else { Err(Reason::InvalidExactSvmPayloadMintMismatch) }
+    }
+
+    /// After the transfer only memos, and what wallets add to protect their owners.
+    fn check_others(
+        &self,
+        message: &Message<'_>,
+        layout: &Layout<'_>,
+        offer: &Offer<'_>,
+    ) -> Result<(), Reason> {
+        let others = || message.instructions().skip(layout.others_from);
+        let program = |instruction: &Instruction<'_>| message.key(instruction.program);
+        let unknown = others()
+            .position(|other| program(&other) != Some(MEMO) && program(&other) != Some(LIGHTHOUSE));
+        if let Some(place) = unknown {
+            return Err(match place {
+                0 => Reason::InvalidExactSvmPayloadUnknownFourthInstruction,
+                1 => Reason::InvalidExactSvmPayloadUnknownFifthInstruction,
+                2 => Reason::InvalidExactSvmPayloadUnknownSixthInstruction,
+                _ => Reason::InvalidExactSvmPayloadUnknownSeventhInstruction,
+            });
+        }
+        let Some(wanted) = offer.memo else { return Ok(()) };
+        let mut memos = others().filter(|other| program(other) == Some(MEMO));
+        match (memos.next(), memos.next()) {
+            (Some(memo), None) if is_text(memo.data, wanted) => Ok(()),
+            (Some(_), None) => Err(Reason::InvalidExactSvmPayloadMemoMismatch),
+            _ => Err(Reason::InvalidExactSvmPayloadMemoCount),
+        }
+    }
+
+    /// The fee payer signs for the fee alone: an instruction that does not name it cannot touch
+    /// what is its own.
+    fn check_isolation(&self, message: &Message<'_>, offer: &Offer<'_>) -> Result<(), Reason> {
+        for instruction in message.instructions() {
+            for place in instruction.accounts {
+                if self.account(message, *place)? == offer.fee_payer {
+                    return Err(Reason::InvalidExactSvmPayloadTransactionFeePayerTransferringFunds);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of an account, wherever it is kept.
+    fn account(&self, message: &Message<'_>, place: u8) -> Result<Address, Reason> {
+        if let Some(key) = message.key(place) {
+            return Ok(key);
+        }
+        let resolve = self
+            .rules
+            .resolve
+            .ok_or(Reason::InvalidExactSvmSmartWalletAltResolutionNotAvailable)?;
+        message
+            .looked_up(place)
+            .and_then(|(table, index)| resolve(table, index))
+            .ok_or(Reason::InvalidExactSvmSmartWalletAltResolutionFailed)
+    }
+}
+
+impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
+    type Payment = SvmPayment;
+
+    fn check(
+        &self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+        now: u64,
+    ) -> Result<SvmPayment, Reason> {
+        let offer = self.check_offer(payload, requirements)?;
+        let mut scratch = [0; BYTES];
+        let transaction = read_transaction(payload.payload, &mut scratch)?;
+        self.check_bytes(transaction, &offer, now)
+    }
+}
+
+/// Decodes the transaction of a payment's `payload` into `scratch`.
+///
+/// # Errors
+/// [`Reason::InvalidPayload`] if there is none, and
+/// [`Reason::InvalidExactSvmPayloadTransactionCouldNotBeDecoded`] for one that is not base64 or
+/// longer than `scratch`.
+pub fn read_transaction<'s>(
+    payload: RawJson<'_>,
+    scratch: &'s mut [u8],
+) -> Result<&'s [u8], Reason> {
+    let text = payload.get_string("transaction").ok_or(Reason::InvalidPayload)?;
+    let decoded = match text.as_str() {
+        Some(text) if text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']) => None,
+        Some(text) => base64::decode(text.as_bytes(), scratch).ok(),
+        None => decode_escaped(text, scratch),
+    };
+    decoded.ok_or(Reason::InvalidExactSvmPayloadTransactionCouldNotBeDecoded)
+}
+
+/// Some JSON writers escape the slashes of base64.
+fn decode_escaped<'s>(text: JsonStr<'_>, scratch: &'s mut [u8]) -> Option<&'s [u8]> {
+    let mut chars = text.chars();
+    let mut len = 0usize;
+    loop {
+        let mut group = [0; 4];
+        let mut count = 0usize;
+        for (place, c) in group.iter_mut().zip(&mut chars) {
+            *place = u8::try_from(c).ok().filter(u8::is_ascii_alphanumeric).or(match c {
+                '+' | '/' | '=' => u8::try_from(c).ok(),
+                _ => None,
+            })?;
+            count = count.saturating_add(1);
+        }
+        if count == 0 {
+            return scratch.get(..len).filter(|all| !all.is_empty());
+        }
+        let decoded = base64::decode(group.get(..count)?, scratch.get_mut(len..)?).ok()?;
+        len = len.checked_add(decoded.len())?;
+        if decoded.len() != 3 && chars.next().is_some() {
+            return None;
+        }
+    }
+}
+
+/// Who pays, as far as a transaction tells before it is checked: the authority of the first token
+/// instruction.
+pub fn payer(message: &Message<'_>) -> Option<Address> {
+    let is_token = |place| message.key(place).and_then(TokenProgram::at).is_some();
+    let authority = |instruction: Instruction<'_>| {
+        instruction.accounts.get(3).copied().filter(|_| is_token(instruction.program))
+    };
+    message.instructions().find_map(authority).and_then(|place| message.key(place))
+}
+
+/// The parts of an offer that its payments are checked against.
+#[derive(Clone, Copy)]
+pub(crate) struct Offer<'a> {
+    pub(crate) network: &'a str,
+    pub(crate) asset: Address,
+    pub(crate) pay_to: Address,
+    pub(crate) fee_payer: Address,
+    /// `None` if it is more than a token account can hold.
+    pub(crate) amount: Option<u64>,
+    pub(crate) memo: Option<JsonStr<'a>>,
+    transaction_versions: Option<RawJson<'a>>,
+    protocol: Version,
+}
+
+impl<'a> Offer<'a> {
+    pub(crate) fn read(offer: &PaymentRequirements<'a>, protocol: Version) -> Result<Self, Reason> {
+        let network = offer.network.solana().ok_or(Reason::InvalidNetwork)?;
+        let address = |text: JsonStr<'_>| text.as_str().and_then(Address::parse);
+        let extra = |key| {
+            let value = offer.extra.and_then(|extra| extra.get(key));
+            value.filter(|value| value.as_str() != "null")
+        };
+        let fee_payer = extra("feePayer")
+            .and_then(RawJson::as_string)
+            .filter(|text| !text.is_empty())
+            .ok_or(Reason::InvalidExactSvmPayloadMissingFeePayer)?;
+        let required = Reason::InvalidPaymentRequirements;
+        let memo = match extra("memo") {
+            None => None,
+            Some(memo) => Some(memo.as_string().ok_or(required)?).filter(|memo| !memo.is_empty()),
+        };
+        Ok(Self {
+            network,
+            fee_payer: address(fee_payer).ok_or(required)?,
+            asset: address(offer.asset).ok_or(required)?,
+            pay_to: address(offer.pay_to).ok_or(required)?,
+            amount: offer.amount.as_u64(),
+            memo,
+            transaction_versions: extra("transactionVersions"),
+            protocol,
+        })
+    }
+
+    /// Whether transactions of a version may be used: what does not say allows v0.
+    fn lists(&self, version: u64) -> bool {
+        self.transaction_versions.map_or(version == 0, |versions| {
+            versions.elements().any(|listed| listed.as_u64() == Some(version))
+        })
+    }
+
+    /// The version to pay with; `None` if the offer has none that is known.
+    pub(crate) fn version(&self) -> Option<MessageVersion> {
+        match (self.lists(0), self.lists(1)) {
+            (true, _) => Some(MessageVersion::V0),
+            (false, true) => Some(MessageVersion::V1),
+            (false, false) => None,
+        }
+    }
+
+    fn allows(&self, message: &Message<'_>) -> bool {
+        match (message.version(), self.protocol) {
+            (MessageVersion::V1, _) => self.lists(1),
+            _ if !self.lists(0) => false,
+            // Version 1 of the protocol knows no address tables.
+            (_, Version::V1) => message.lookups().next().is_none(),
+            _ => true,
+        }
+    }
+}
+
+/// Where a payment has what, its budget checked.
+struct Layout<'m> {
+    transfer: Instruction<'m>,
+    others_from: usize,
+}
+
+impl<'m> Layout<'m> {
+    fn read(message: &Message<'m>, offer: &Offer<'_>, limits: &Limits) -> Result<Self, Reason> {
+        let v1 = message.version() == MessageVersion::V1;
+        let counts = match offer.protocol {
+            _ if v1 => INSTRUCTIONS_V1,
+            Version::V1 => INSTRUCTIONS_PROTOCOL_V1,
+            Version::V2 => INSTRUCTIONS,
+        };
+        let mut instructions = message.instructions();
+        if !counts.contains(&instructions.len()) {
+            return Err(Reason::InvalidExactSvmPayloadTransactionInstructionsLength);
+        }
+        let others_from = if v1 {
+            Self::check_config(message, limits)?;
+            1
+        } else {
+            Self::check_budget(message, &mut instructions, limits)?;
+            3
+        };
+        let transfer =
+            instructions.next().ok_or(Reason::InvalidExactSvmPayloadNoTransferInstruction)?;
+        Ok(Self { transfer, others_from })
+    }
+
+    fn check_budget(
+        message: &Message<'m>,
+        instructions: &mut impl Iterator<Item = Instruction<'m>>,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        let mut budget = || {
+            instructions
+                .next()
+                .filter(|instruction| message.key(instruction.program) == Some(COMPUTE_BUDGET))
+                .map(|instruction| instruction.data)
+        };
+        let units = budget()
+            .and_then(compute_unit_limit)
+            .ok_or(Reason::InvalidExactSvmPayloadTransactionInstructionsComputeLimitInstruction)?;
+        check_units(units, limits)?;
+        let price = budget()
+            .and_then(compute_unit_price)
+            .ok_or(Reason::InvalidExactSvmPayloadTransactionInstructionsComputePriceInstruction)?;
+        if price > limits.compute_unit_price {
+            return Err(
+                Reason::InvalidExactSvmPayloadTransactionInstructionsComputePriceInstructionTooHigh,
+            );
+        }
+        Ok(())
+    }
+
+    /// A v1 message that leaves a limit out has it at zero, and cannot run. Its fee is a sum; the
+    /// cap is on what that is for each unit.
+    fn check_config(message: &Message<'m>, limits: &Limits) -> Result<(), Reason> {
+        let config = message.config();
+        let (units, _) = config
+            .compute_units
+            .zip(config.loaded_accounts_bytes)
+            .ok_or(Reason::InvalidExactSvmPayloadTransactionInstructionsComputeLimitInstruction)?;
+        check_units(units, limits)?;
+        let fee = u128::from(config.priority_fee.unwrap_or(0)).saturating_mul(1_000_000);
+        let most = u128::from(limits.compute_unit_price).saturating_mul(u128::from(units));
+        if fee > most {
+            return Err(
+                Reason::InvalidExactSvmPayloadTransactionInstructionsComputePriceInstructionTooHigh,
+            );
+        }
+        Ok(())
+    }
+}
+
+fn check_units(units: u32, limits: &Limits) -> Result<(), Reason> {
+    if units > limits.compute_units {
+        return Err(
+            Reason::InvalidExactSvmPayloadTransactionInstructionsComputeLimitInstructionTooHigh,
+        );
+    }
+    Ok(())
+}
+
+/// Whether bytes are a text's UTF-8, compared as it is decoded.
+fn is_text(bytes: &[u8], text: JsonStr<'_>) -> bool {
+    core::str::from_utf8(bytes).is_ok_and(|bytes| text == bytes)
+}
+
+/// The asset of a mint: the caller's word counts before the table's.
+pub(crate) fn find<'a>(own: &'a [Asset<'a>], network: &str, mint: Address) -> Option<Asset<'a>> {
+    let own = own.iter().find(|asset| asset.network == network && asset.address == mint);
+    own.copied().or_else(|| assets::find(network, mint).copied())
+}
+
+/// What a Solana key can pay: `exact`, in the tokens of [`assets`] and those the caller vouches
+/// for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExactSvmWallet<'a> {
+    /// Tokens the caller vouches for besides the known ones. A [`Policy`](x402_core::buyer::Policy)
+    /// must allow them too.
+    pub assets: &'a [Asset<'a>],
+}
+
+impl Wallet for ExactSvmWallet<'_> {
+    fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
+        let payable = |terms: &Offer<'_>| {
+            terms.amount.is_some_and(|amount| amount != 0)
+                && terms.version().is_some()
+                && terms.memo.is_none_or(|memo| {
+                    memo.chars().map(char::len_utf8).sum::<usize>() <= MEMO_BYTES
+                })
+                && find(self.assets, terms.network, terms.asset).is_some()
+        };
+        offer.scheme == "exact"
+            && Offer::read(offer, Version::V2).is_ok_and(|terms| payable(&terms))
+    }
+
+    fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {
+        let asset = offer.asset.as_str().and_then(Address::parse)?;
+        assets::find(offer.network.solana()?, asset).map(|asset| asset.mint.decimals)
+    }
+}
