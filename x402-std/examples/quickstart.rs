@@ -1,5 +1,6 @@
-//! One payment from end to end on this machine: a facilitator over a simulated ledger, a weather
-//! API that costs a cent, and a buyer with a throwaway key. No network, no keys, no money.
+//! Payments from end to end on this machine, one on Solana and one on Sei: a facilitator over a
+//! simulated ledger, a weather API that costs a cent on either, and buyers with throwaway keys. No
+//! network, no keys, no money.
 //!
 //!     cargo run -p x402-std --example quickstart
 
@@ -10,76 +11,83 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use x402_core::crypto::secp256k1::LocalKey;
+use x402_core::crypto::{ed25519, secp256k1};
 use x402_core::{Amount, Network};
-use x402_evm::{Address, assets};
 use x402_std::buyer::{BuyError, Buyer};
 use x402_std::client::{Client, HttpTransport};
-use x402_std::facilitator::{LocalFacilitator, RemoteFacilitator, router};
+use x402_std::evm;
+use x402_std::facilitator::{Facilitator, LocalFacilitator, RemoteFacilitator, router};
 use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{PaymentPayload, to_json};
 use x402_std::seller::{Seller, Terms, exact};
 use x402_std::server::Charge;
+use x402_std::svm;
 use x402_std::transport::Transport;
+use x402_std::wallet::{EvmWallet, Signs, SvmWallet};
 
-const NETWORK: &str = "eip155:1328"; // Sei testnet
-const SELLER: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+const SOLANA: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"; // devnet
+const SOLANA_SELLER: &str = "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse";
+const SEI: &str = "eip155:1328"; // testnet
+const SEI_SELLER: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let chain_id = Network::parse(NETWORK)?.eip155().ok_or("not an EVM network")?;
-    let usdc = assets::default_of(chain_id).ok_or("no known token")?;
+    let chain_id = Network::parse(SEI)?.eip155().ok_or("not an EVM network")?;
+    let sei_usdc = evm::assets::default_of(chain_id).ok_or("no known token")?;
+    let devnet = Network::parse(SOLANA)?.solana().ok_or("not a Solana network")?;
+    let solana_usdc = svm::assets::default_of(devnet).ok_or("no known token")?;
 
-    // The buyer: a key nobody else has, and two dollars that exist only in this process.
-    let mut secret = [0; 32];
+    // The buyers: keys nobody else has, and two dollars each that exist only in this process.
+    let (mut seed, mut secret) = ([0; 32], [0; 32]);
+    getrandom::fill(&mut seed)?;
     getrandom::fill(&mut secret)?;
-    let buyer = Buyer::new(LocalKey::from_bytes(&secret).ok_or("one in 2^128: run again")?);
+    let on_solana = Buyer::new(SvmWallet::new(ed25519::LocalKey::from_seed(&seed)));
+    let key = secp256k1::LocalKey::from_bytes(&secret).ok_or("one in 2^128: run again")?;
+    let on_sei = Buyer::new(EvmWallet(key));
     let ledger = SimulatedLedger::new();
-    ledger.fund(chain_id, usdc.address, buyer.address(), Amount::from(2_000_000))?;
+    ledger.fund_svm(solana_usdc, on_solana.wallet().address(), 2_000_000)?;
+    let two_dollars = Amount::from(2_000_000);
+    ledger.fund(chain_id, sei_usdc.address, on_sei.wallet().address(), two_dollars)?;
 
     // The facilitator and the seller, each on a port of its own.
     let facilitator = Arc::new(LocalFacilitator::new(ledger));
     let facilitator_url = serve(router(Arc::clone(&facilitator))).await?;
-    let api = serve(weather_api(&facilitator_url)?).await?;
+    let api = serve(weather_api(&facilitator_url).await?).await?;
     let balances = |when: &str| {
-        let balance = |who| facilitator.ledger().balance(chain_id, usdc.address, who);
-        let seller = Address::parse(SELLER).expect("an address");
-        println!("{when}: buyer {}, seller {}", balance(buyer.address()), balance(seller));
+        let solana = |who| facilitator.ledger().balance_svm(solana_usdc, who);
+        let sei = |who| facilitator.ledger().balance(chain_id, sei_usdc.address, who);
+        let solana_seller = svm::Address::parse(SOLANA_SELLER).expect("an address");
+        let sei_seller = evm::Address::parse(SEI_SELLER).expect("an address");
+        let (buyer, seller) = (solana(on_solana.wallet().address()), solana(solana_seller));
+        println!("{when} on Solana: buyer {buyer}, seller {seller}");
+        let (buyer, seller) = (sei(on_sei.wallet().address()), sei(sei_seller));
+        println!("{when} on Sei:    buyer {buyer}, seller {seller}");
     };
-    println!("facilitator {facilitator_url}, seller {api}, buyer {}", buyer.address());
-    balances("balances in millionths of a dollar, before");
+    println!("facilitator {facilitator_url}, seller {api}");
+    balances("millionths of a dollar");
 
     let transport = HttpTransport::new()?;
-    let request = reqwest::Request::new(reqwest::Method::GET, format!("{api}/weather").parse()?);
+    let url = format!("{api}/weather");
 
-    println!("\n1. The buyer asks; the seller answers 402 with its offers:");
+    println!("\n1. A buyer asks; the seller answers 402 with its offers, Solana first:");
+    let request = reqwest::Request::new(reqwest::Method::GET, url.parse()?);
     let answer = transport.exchange(&request, None).await?;
-    let required = answer.challenge.ok_or("no challenge")??;
-    show(&required.to_json()?)?;
+    show(&answer.challenge.ok_or("no challenge")??.to_json()?)?;
 
-    println!("\n2. The buyer chooses an offer within its policy and signs it:");
-    let (index, _) = buyer.policy().choose(&required)?;
-    let payment = buyer.sign(&required, index).await?;
-    let signed = PaymentPayload::from_json(payment.json.as_bytes())?;
-    show(&to_json(&signed.view())?)?;
-
-    println!("\n3. The seller verifies it, does the work, has it settled, and gives a receipt:");
-    let answer = transport.exchange(&request, Some(&payment)).await?;
-    show(&answer.receipt.ok_or("no receipt")?.to_json()?)?;
-
-    println!("\n4. And serves: {}", answer.response.text().await?);
-    balances("balances, after");
-
-    println!("\nThe same payment a second time:");
-    let answer = transport.exchange(&request, Some(&payment)).await?;
-    let refusal = answer.challenge.ok_or("not refused")??;
-    println!("{}: {}", answer.response.status(), refusal.error.unwrap_or_default());
+    println!("\n2. A buyer with a Solana key takes the first offer:");
+    pay(&on_solana, &transport, &request).await?;
     balances("balances");
 
-    println!("\nAn offer of five dollars, to a buyer who pays at most one:");
-    let client = Client::with(buyer, transport);
+    println!("\n3. A buyer with an EVM key takes the second offer of the same 402:");
+    pay(&on_sei, &transport, &request).await?;
+    balances("balances");
+
+    println!("\nAn offer of five dollars, to a buyer with both keys who pays at most one:");
+    let seed_key = ed25519::LocalKey::from_seed(&seed);
+    let both = (SvmWallet::new(seed_key), secp256k1::LocalKey::from_bytes(&secret).map(EvmWallet));
+    let client = Client::with(Buyer::new(both), transport);
     match client.get(&format!("{api}/forecast")).await {
         Err(error @ BuyError::Declined(_)) => println!("{error}"),
         Err(error) => return Err(error.into()),
@@ -88,11 +96,42 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Weather for a cent and a forecast for five dollars, in the shape of 1ly's API.
-fn weather_api(facilitator_url: &str) -> Result<Router> {
-    let seller = Arc::new(Seller::new(RemoteFacilitator::new(facilitator_url)?));
+/// Asks, chooses, signs, pays once, and tries to pay with the same payment again.
+async fn pay(
+    buyer: &Buyer<impl Signs>,
+    transport: &HttpTransport,
+    request: &reqwest::Request,
+) -> Result<()> {
+    let answer = transport.exchange(request, None).await?;
+    let required = answer.challenge.ok_or("no challenge")??;
+    let (index, _) = buyer.choose(&required)?;
+    let payment = buyer.sign(&required, index).await?;
+    println!("   the payment, as it is sent in the header payment-signature:");
+    let signed = PaymentPayload::from_json(payment.json.as_bytes())?;
+    show(&to_json(&signed.view())?)?;
+
+    let answer = transport.exchange(request, Some(&payment)).await?;
+    println!("   verified, settled; the receipt:");
+    show(&answer.receipt.ok_or("no receipt")?.to_json()?)?;
+    println!("   and served: {}", answer.response.text().await?);
+
+    let answer = transport.exchange(request, Some(&payment)).await?;
+    let refusal = answer.challenge.ok_or("not refused")??;
+    let reason = refusal.error.unwrap_or_default();
+    println!("   the same payment a second time: {}, {reason}", answer.response.status());
+    Ok(())
+}
+
+/// Weather for a cent and a forecast for five dollars, in the shape of 1ly's API: every offer on
+/// Solana first and on an EVM network second.
+async fn weather_api(facilitator_url: &str) -> Result<Router> {
+    let facilitator = RemoteFacilitator::new(facilitator_url)?;
+    // On Solana the facilitator pays the fee, and its address belongs into the offer.
+    let supported = facilitator.supported().await?;
+    let seller = Arc::new(Seller::new(facilitator));
     let priced = |price, what| -> Result<_> {
-        let terms = Terms::new([exact(NETWORK, SELLER, price)?]);
+        let offers = [exact(SOLANA, SOLANA_SELLER, price)?, exact(SEI, SEI_SELLER, price)?];
+        let terms = Terms::new(offers).completed(&supported)?;
         Ok(Charge::new(Arc::clone(&seller), terms.described(what, "application/json")))
     };
     Ok(Router::new()

@@ -6,13 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use x402_core::buyer::{self, Decline, Wallet};
-use x402_core::crypto::{AsyncSigner, Secp256k1, SignError};
+use x402_core::crypto::SignError;
 use x402_core::{Amount, Money, ParseError, Reason, Retry};
-use x402_evm::{Address, Eip3009Unsigned, ExactEvmWallet, PAYLOAD_BYTES};
 
 use crate::clock::{Clock, SystemClock};
 use crate::message::{NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json};
 use crate::transport::{Answer, PaymentText, Transport};
+use crate::wallet::{SignFailure, Signs};
 
 /// How often a payment whose settlement is not certain is presented again, and how long before.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
@@ -55,13 +55,14 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The offer that would be paid, and its place in the challenge; nothing is signed.
+    /// The offer that a wallet would pay, and its place in the challenge; nothing is signed.
     ///
     /// # Errors
     /// [`Decline`].
     pub fn choose(
         &self,
         required: &PaymentRequired,
+        wallet: &impl Wallet,
     ) -> Result<(usize, PaymentRequirements), Decline> {
         let networks: Option<Vec<_>> =
             self.networks.as_ref().map(|networks| networks.iter().map(NetworkId::view).collect());
@@ -75,23 +76,23 @@ impl Policy {
             payees: payees.as_deref(),
         };
         required.with_view(|view| {
-            let choice = buyer::choose(view, &ExactEvmWallet, &policy)?;
+            let choice = buyer::choose(view, wallet, &policy)?;
             Ok((choice.index, PaymentRequirements::from(&choice.offer)))
         })
     }
 }
 
-/// Buys with a key: chooses, signs and presents payments.
+/// Buys with a wallet: chooses, signs and presents payments.
 ///
 /// `Debug` shows neither key nor payments.
-pub struct Buyer<K, C = SystemClock> {
-    key: K,
+pub struct Buyer<W, C = SystemClock> {
+    wallet: W,
     policy: Policy,
     clock: C,
     spent: Mutex<Amount>,
 }
 
-impl<K, C> fmt::Debug for Buyer<K, C> {
+impl<W, C> fmt::Debug for Buyer<W, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buyer").field("policy", &self.policy).finish_non_exhaustive()
     }
@@ -123,10 +124,8 @@ pub enum BuyError<R, E> {
     Declined(Decline),
     /// The offer fits the policy but not what is left of the budget. Nothing was signed.
     OverBudget,
-    /// The offer cannot be paid, for this reason. Nothing was signed.
-    Offer(Reason),
-    /// The key did not sign.
-    Sign(SignError),
+    /// The offer fits the policy, and was not signed.
+    NotSigned(SignFailure),
     /// A payment was presented and refused. `payment` may be presented again only if
     /// `retry` says so.
     Refused {
@@ -160,8 +159,7 @@ impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
             Self::Challenge(error) => write!(f, "challenge: {error}"),
             Self::Declined(decline) => write!(f, "declined: {decline}"),
             Self::OverBudget => f.write_str("declined: over the budget"),
-            Self::Offer(reason) => write!(f, "offer: {reason}"),
-            Self::Sign(error) => error.fmt(f),
+            Self::NotSigned(failure) => failure.fmt(f),
             Self::Refused { reason: Some(reason), .. } => write!(f, "payment refused: {reason}"),
             Self::Refused { reason: None, .. } => f.write_str("payment refused"),
             Self::Unclear { error, .. } => write!(f, "payment sent, no answer: {error}"),
@@ -171,22 +169,22 @@ impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
 
 impl<R: fmt::Debug, E: std::error::Error> std::error::Error for BuyError<R, E> {}
 
-impl<K: AsyncSigner<Secp256k1>> Buyer<K> {
-    /// With a key and the default policy.
-    pub fn new(key: K) -> Self {
-        Self::with(key, Policy::default(), SystemClock)
+impl<W: Signs> Buyer<W> {
+    /// With a wallet and the default policy.
+    pub fn new(wallet: W) -> Self {
+        Self::with(wallet, Policy::default(), SystemClock)
     }
 }
 
-impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
-    /// With a key, a policy and a clock.
-    pub fn with(key: K, policy: Policy, clock: C) -> Self {
-        Self { key, policy, clock, spent: Mutex::default() }
+impl<W: Signs, C: Clock> Buyer<W, C> {
+    /// With a wallet, a policy and a clock.
+    pub fn with(wallet: W, policy: Policy, clock: C) -> Self {
+        Self { wallet, policy, clock, spent: Mutex::default() }
     }
 
-    /// The address that pays.
-    pub fn address(&self) -> Address {
-        Address(self.key.public())
+    /// What it pays with.
+    pub const fn wallet(&self) -> &W {
+        &self.wallet
     }
 
     /// What it is willing to pay.
@@ -194,7 +192,18 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         &self.policy
     }
 
-    /// Signs a payment for the offer at `index`. The policy is not asked: see [`Policy::choose`].
+    /// The offer that would be paid, and its place in the challenge; nothing is signed.
+    ///
+    /// # Errors
+    /// [`Decline`].
+    pub fn choose(
+        &self,
+        required: &PaymentRequired,
+    ) -> Result<(usize, PaymentRequirements), Decline> {
+        self.policy.choose(required, &self.wallet)
+    }
+
+    /// Signs a payment for the offer at `index`. The policy is not asked: see [`Buyer::choose`].
     ///
     /// # Errors
     /// [`SignFailure`].
@@ -203,12 +212,13 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         required: &PaymentRequired,
         index: usize,
     ) -> Result<PaymentText, SignFailure> {
-        let mut nonce = [0; 32];
-        getrandom::fill(&mut nonce).map_err(|_| SignFailure::Sign(SignError::Unavailable))?;
-        self.sign_with(required, index, nonce).await
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|_| SignFailure::Sign(SignError::Unavailable))?;
+        self.sign_with(required, index, random).await
     }
 
-    /// As [`Buyer::sign`], with a nonce of the caller's, which must never have been used before.
+    /// As [`Buyer::sign`], with random bytes of the caller's, which must never have been used
+    /// before: EIP-3009's nonce; on Solana, the first half is the memo.
     ///
     /// # Errors
     /// [`SignFailure`].
@@ -216,20 +226,16 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         &self,
         required: &PaymentRequired,
         index: usize,
-        nonce: [u8; 32],
+        random: [u8; 32],
     ) -> Result<PaymentText, SignFailure> {
         let offer = required
             .accepts
             .get(index)
             .ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
-        let unsigned = Eip3009Unsigned::new(&offer.view(), self.address(), self.clock.now(), nonce)
-            .map_err(SignFailure::Offer)?;
-        let signature = self.key.sign(unsigned.digest()).await.map_err(SignFailure::Sign)?;
-        let mut buffer = [0; PAYLOAD_BYTES];
-        let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
+        let payload = self.wallet.sign(offer, self.clock.now(), random).await?;
         let json = required.with_view(|view| {
             let choice = buyer::Choice { required: *view, offer: offer.view(), index };
-            to_json(&choice.payment(payload))
+            to_json(&choice.payment(payload.raw()))
         });
         let json = json.map_err(|_| SignFailure::Offer(Reason::InvalidNetwork))?;
         Ok(PaymentText { version: required.x402_version, json })
@@ -252,16 +258,13 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
             }
             Some(challenge) => challenge.map_err(BuyError::Challenge)?,
         };
-        let (index, offer) = self.policy.choose(&required).map_err(BuyError::Declined)?;
+        let (index, offer) = self.choose(&required).map_err(BuyError::Declined)?;
         let reserved = self.reserve(&offer).ok_or(BuyError::OverBudget)?;
         let payment = match self.sign(&required, index).await {
             Ok(payment) => payment,
             Err(failure) => {
                 self.give_back(reserved);
-                return Err(match failure {
-                    SignFailure::Offer(reason) => BuyError::Offer(reason),
-                    SignFailure::Sign(error) => BuyError::Sign(error),
-                });
+                return Err(BuyError::NotSigned(failure));
             }
         };
         let bought = self.present(transport, request, payment).await?;
@@ -312,7 +315,7 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         };
         let own = self.policy.assets.iter().find(|asset| asset.view().is(&offer.view()));
         let decimals =
-            own.map(|asset| asset.decimals).or_else(|| ExactEvmWallet.decimals(&offer.view()))?;
+            own.map(|asset| asset.decimals).or_else(|| self.wallet.decimals(&offer.view()))?;
         let mut cost = offer.amount;
         for _ in decimals..BUDGET_DECIMALS {
             cost = (0..9).try_fold(cost, |sum, _| sum.checked_add(cost))?;
@@ -331,26 +334,6 @@ impl<K: AsyncSigner<Secp256k1>, C: Clock> Buyer<K, C> {
         *spent = spent.checked_sub(reserved).unwrap_or_default();
     }
 }
-
-/// Why a payment was not signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignFailure {
-    /// The offer cannot be paid.
-    Offer(Reason),
-    /// The key did not sign.
-    Sign(SignError),
-}
-
-impl fmt::Display for SignFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Offer(reason) => write!(f, "offer: {reason}"),
-            Self::Sign(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SignFailure {}
 
 impl Asset {
     fn view(&self) -> buyer::Asset<'_> {

@@ -5,9 +5,10 @@
 //! use x402_std::buyer::Buyer;
 //! use x402_std::client::Client;
 //! use x402_std::core::crypto::secp256k1::LocalKey;
+//! use x402_std::wallet::EvmWallet;
 //!
 //! let key = LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;
-//! let client = Client::new(Buyer::new(key))?;
+//! let client = Client::new(Buyer::new(EvmWallet(key)))?;
 //! let bought = client.get("https://api.example.com/weather").await?;
 //! println!("{}", bought.response.text().await?);
 //! # Ok(())
@@ -20,13 +21,14 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy as Redirects;
 use reqwest::{Method, Request, Response, StatusCode, Url};
-use x402_core::crypto::{AsyncSigner, Secp256k1};
+use url::Host;
 use x402_core::{ParseError, Version, http, limits};
 
 use crate::buyer::{Bought, BuyError, Buyer};
 use crate::clock::{Clock, SystemClock};
 use crate::message::{PaymentRequired, SettleResponse, encode_header};
 use crate::transport::{Answer, PaymentText, Transport};
+use crate::wallet::Signs;
 
 /// HTTP through reqwest.
 ///
@@ -167,6 +169,17 @@ pub(crate) async fn read_body(mut response: Response) -> Result<Vec<u8>, HttpErr
     Ok(body)
 }
 
+/// Whether what is sent to a URL stays between here and there: TLS, or this machine.
+pub(crate) fn is_private(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    };
+    url.scheme() == "https" || url.scheme() == "http" && is_loopback
+}
+
 impl Transport for HttpTransport {
     type Request = Request;
     type Response = Response;
@@ -190,27 +203,27 @@ pub type Error = BuyError<Response, HttpError>;
 
 /// An HTTP client that pays for what it asks, within its buyer's policy.
 #[derive(Debug)]
-pub struct Client<K, C = SystemClock> {
-    buyer: Buyer<K, C>,
+pub struct Client<W, C = SystemClock> {
+    buyer: Buyer<W, C>,
     transport: HttpTransport,
 }
 
-impl<K: AsyncSigner<Secp256k1>, C: Clock> Client<K, C> {
+impl<W: Signs, C: Clock> Client<W, C> {
     /// With a buyer.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
-    pub fn new(buyer: Buyer<K, C>) -> Result<Self, HttpError> {
+    pub fn new(buyer: Buyer<W, C>) -> Result<Self, HttpError> {
         Ok(Self::with(buyer, HttpTransport::new()?))
     }
 
     /// With a buyer and a transport.
-    pub const fn with(buyer: Buyer<K, C>, transport: HttpTransport) -> Self {
+    pub const fn with(buyer: Buyer<W, C>, transport: HttpTransport) -> Self {
         Self { buyer, transport }
     }
 
     /// Who pays, and what for.
-    pub const fn buyer(&self) -> &Buyer<K, C> {
+    pub const fn buyer(&self) -> &Buyer<W, C> {
         &self.buyer
     }
 

@@ -4,40 +4,46 @@ use std::collections::{HashMap, HashSet};
 use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use x402_core::claim::Transaction;
-use x402_core::crypto::keccak256;
+use serde_json::json;
+use x402_core::claim::{ClaimKey, Transaction};
+use x402_core::crypto::ed25519::{Dalek, LocalKey};
+use x402_core::crypto::{Signer, keccak256};
 use x402_core::gate::Verified;
-use x402_core::{Amount, Payment, Reason};
-use x402_evm::{Address, Eip3009Payment, assets};
+use x402_core::{Amount, Payment as _, Reason};
+use x402_evm::{Eip3009Payment, assets};
+use x402_svm::{associated_token_address, base58};
 
 use crate::message::{Json, NetworkId, SupportedKind};
+use crate::payment::{Payment, SvmTransfer};
 
-/// A chain, as a facilitator uses it. It takes only payments that passed the gate.
+/// A chain or several, as a facilitator uses them. It takes only payments that passed the gate.
 pub trait Ledger: Send + Sync {
-    /// The payments it settles.
-    type Payment: Payment + Send + Sync;
-
     /// What it can settle, for `/supported`.
     fn kinds(&self) -> Vec<SupportedKind>;
+
+    /// Who pays the fees of payments on Solana; without any, none is taken.
+    fn fee_payers(&self) -> Vec<x402_svm::Address> {
+        Vec::new()
+    }
 
     /// Checks what only the chain knows: balance, nonce, that the transfer would go through.
     fn check(
         &self,
-        payment: &Verified<Self::Payment>,
+        payment: &Verified<Payment>,
         now: u64,
     ) -> impl Future<Output = Result<(), Reason>> + Send;
 
     /// Sends the payment, and gives the transaction's id as soon as it is known.
     fn broadcast(
         &self,
-        payment: &Verified<Self::Payment>,
+        payment: &Verified<Payment>,
         now: u64,
     ) -> impl Future<Output = Result<Transaction, BroadcastError>> + Send;
 
     /// Waits until the outcome of a transaction is certain, within the ledger's own time limit.
     fn confirm(
         &self,
-        payment: &Verified<Self::Payment>,
+        payment: &Verified<Payment>,
         transaction: &Transaction,
     ) -> impl Future<Output = Outcome> + Send;
 }
@@ -62,26 +68,57 @@ pub enum Outcome {
     Pending,
 }
 
-/// A ledger in memory that keeps EIP-3009's rules: balances, nonces that happen once, validity
-/// in time. For examples, tests and trying things out; no money is involved.
-#[derive(Debug, Default)]
+/// A ledger in memory that keeps EIP-3009's rules (balances, nonces that happen once, validity in
+/// time) and Solana's (balances, messages that happen once, one blockhash). For examples, tests and
+/// trying things out; no money is involved.
+///
+/// On Solana everybody has the associated accounts of known tokens, and the fee payer is one of
+/// this library's, whose key is no secret.
+#[derive(Debug)]
 pub struct SimulatedLedger {
     networks: Vec<NetworkId>,
+    fee_payer: LocalKey,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    balances: HashMap<(u64, Address, Address), Amount>,
-    nonces: HashSet<(u64, Address, Address, [u8; 32])>,
+    balances: HashMap<EvmAccount, Amount>,
+    nonces: HashSet<(EvmAccount, [u8; 32])>,
+    svm_balances: HashMap<SvmAccount, u64>,
+    svm_messages: HashSet<ClaimKey>,
     transactions: u64,
     pending: bool,
 }
 
+/// Chain, token and owner.
+type EvmAccount = (u64, x402_evm::Address, x402_evm::Address);
+
+/// Network and token account.
+type SvmAccount = (String, x402_svm::Address);
+
+impl Default for SimulatedLedger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SimulatedLedger {
-    /// A ledger for every network that has a known EIP-3009 token.
+    /// The one blockhash on its Solana networks; it never expires.
+    pub const BLOCKHASH: [u8; 32] = *b"the simulated ledger's blockhash";
+
+    /// A ledger for every network that has a known token.
     pub fn new() -> Self {
-        Self { networks: eip3009_networks(), state: Mutex::default() }
+        let mut networks = eip3009_networks();
+        let solana = x402_svm::assets::ASSETS.iter().map(|asset| asset.network);
+        for network in solana {
+            let id: NetworkId = format!("solana:{network}").parse().expect("a network");
+            if !networks.contains(&id) {
+                networks.push(id);
+            }
+        }
+        let fee_payer = LocalKey::from_seed(b"the simulated ledger's fee payer");
+        Self { networks, fee_payer, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -89,15 +126,15 @@ impl SimulatedLedger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives `account` more of a token.
+    /// Gives `account` more of a token on an EVM chain.
     ///
     /// # Errors
     /// [`Reason::InvalidPaymentRequirements`] if the balance would exceed 2^256-1.
     pub fn fund(
         &self,
         chain_id: u64,
-        token: Address,
-        account: Address,
+        token: x402_evm::Address,
+        account: x402_evm::Address,
         amount: Amount,
     ) -> Result<(), Reason> {
         let mut state = self.state();
@@ -106,9 +143,38 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    /// The balance of an account.
-    pub fn balance(&self, chain_id: u64, token: Address, account: Address) -> Amount {
+    /// The balance of an account on an EVM chain.
+    pub fn balance(
+        &self,
+        chain_id: u64,
+        token: x402_evm::Address,
+        account: x402_evm::Address,
+    ) -> Amount {
         self.state().balances.get(&(chain_id, token, account)).copied().unwrap_or_default()
+    }
+
+    /// Gives `owner` more of a known token on Solana.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidPaymentRequirements`] if the balance would exceed 2^64-1.
+    pub fn fund_svm(
+        &self,
+        asset: &x402_svm::Asset<'_>,
+        owner: x402_svm::Address,
+        amount: u64,
+    ) -> Result<(), Reason> {
+        let unpayable = Reason::InvalidPaymentRequirements;
+        let account = svm_account(asset, owner).ok_or(unpayable)?;
+        let mut state = self.state();
+        let balance = state.svm_balances.entry(account).or_default();
+        *balance = balance.checked_add(amount).ok_or(unpayable)?;
+        Ok(())
+    }
+
+    /// What `owner` has of a known token on Solana.
+    pub fn balance_svm(&self, asset: &x402_svm::Asset<'_>, owner: x402_svm::Address) -> u64 {
+        let account = svm_account(asset, owner);
+        account.and_then(|account| self.state().svm_balances.get(&account).copied()).unwrap_or(0)
     }
 
     /// While `true`, transactions move the money but are not confirmed.
@@ -116,10 +182,17 @@ impl SimulatedLedger {
         self.state().pending = pending;
     }
 
-    fn check_now(state: &State, payment: &Eip3009Payment, now: u64) -> Result<(), Reason> {
+    fn check_now(state: &State, payment: &Payment, now: u64) -> Result<(), Reason> {
+        match payment {
+            Payment::Eip3009(payment) => Self::check_evm(state, payment, now),
+            Payment::Svm(transfer) => Self::check_svm(state, transfer),
+        }
+    }
+
+    fn check_evm(state: &State, payment: &Eip3009Payment, now: u64) -> Result<(), Reason> {
         let transfer = &payment.authorization;
         let from = (payment.chain_id, payment.asset, transfer.from);
-        if state.nonces.contains(&(from.0, from.1, from.2, transfer.nonce)) {
+        if state.nonces.contains(&(from, transfer.nonce)) {
             return Err(Reason::InvalidExactEvmNonceAlreadyUsed);
         }
         if transfer.valid_before <= Amount::from(now) {
@@ -134,27 +207,76 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    fn transfer(&self, payment: &Eip3009Payment, now: u64) -> Result<Transaction, Reason> {
+    /// What a simulation by a validator would find.
+    fn check_svm(state: &State, transfer: &SvmTransfer) -> Result<(), Reason> {
+        let payment = transfer.payment();
+        let source = (payment.network.to_string(), payment.source);
+        let balance = state.svm_balances.get(&source).copied().unwrap_or(0);
+        let processed = state.svm_messages.contains(&payment.claim_key());
+        if processed || payment.blockhash != Self::BLOCKHASH || balance < payment.amount {
+            return Err(Reason::InvalidExactSvmTransactionSimulationFailed);
+        }
+        Ok(())
+    }
+
+    fn transfer(&self, payment: &Payment, now: u64) -> Result<Transaction, Reason> {
         let mut state = self.state();
         Self::check_now(&state, payment, now)?;
+        match payment {
+            Payment::Eip3009(payment) => Self::transfer_evm(&mut state, payment),
+            Payment::Svm(transfer) => self.transfer_svm(&mut state, transfer),
+        }
+    }
+
+    fn transfer_evm(state: &mut State, payment: &Eip3009Payment) -> Result<Transaction, Reason> {
         let transfer = &payment.authorization;
         let (chain_id, token) = (payment.chain_id, payment.asset);
         let (from, to) = ((chain_id, token, transfer.from), (chain_id, token, transfer.to));
         let balance_of = |state: &State, key| state.balances.get(key).copied().unwrap_or_default();
-        let taken = balance_of(&state, &from)
+        let taken = balance_of(state, &from)
             .checked_sub(transfer.value)
             .ok_or(Reason::InvalidExactEvmInsufficientBalance)?;
         state.balances.insert(from, taken);
-        let given = balance_of(&state, &to)
+        let given = balance_of(state, &to)
             .checked_add(transfer.value)
             .ok_or(Reason::InvalidExactEvmTransactionFailed)?;
         state.balances.insert(to, given);
-        state.nonces.insert((chain_id, token, transfer.from, transfer.nonce));
+        state.nonces.insert((from, transfer.nonce));
         state.transactions += 1;
         let id = keccak256(&[b"simulated", &state.transactions.to_be_bytes()]);
         let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Transaction::try_from(&*format!("0x{hex}")).expect("66 of 88 characters"))
     }
+
+    fn transfer_svm(
+        &self,
+        state: &mut State,
+        transfer: &SvmTransfer,
+    ) -> Result<Transaction, Reason> {
+        let failed = Reason::InvalidExactSvmTransactionFailed;
+        let payment = transfer.payment();
+        let account = |address| (payment.network.to_string(), address);
+        let (from, to) = (account(payment.source), account(payment.destination));
+        let balance_of =
+            |state: &State, key: &SvmAccount| state.svm_balances.get(key).copied().unwrap_or(0);
+        let taken = balance_of(state, &from).checked_sub(payment.amount).ok_or(failed)?;
+        state.svm_balances.insert(from, taken);
+        let given = balance_of(state, &to).checked_add(payment.amount).ok_or(failed)?;
+        state.svm_balances.insert(to, given);
+        state.svm_messages.insert(payment.claim_key());
+        // A transaction goes by its first signature, the fee payer's.
+        let message = x402_svm::message::Transaction::parse(transfer.transaction());
+        let message = message.map_err(|_| failed)?;
+        let signature = Signer::sign(&self.fee_payer, message.message().as_bytes());
+        let mut text = [0; 88];
+        let id = base58::encode(&signature.map_err(|_| failed)?, &mut text).ok_or(failed)?;
+        Transaction::try_from(id).map_err(|_| failed)
+    }
+}
+
+fn svm_account(asset: &x402_svm::Asset<'_>, owner: x402_svm::Address) -> Option<SvmAccount> {
+    let account = associated_token_address(&Dalek, owner, asset.mint.program, asset.address)?;
+    Some((asset.network.into(), account))
 }
 
 /// The networks whose default token is paid with by EIP-3009.
@@ -169,14 +291,16 @@ fn eip3009_networks() -> Vec<NetworkId> {
 }
 
 impl Ledger for SimulatedLedger {
-    type Payment = Eip3009Payment;
-
     fn kinds(&self) -> Vec<SupportedKind> {
+        let [fee_payer] = self.fee_payers()[..] else { return Vec::new() };
+        let mut blockhash = [0; 44];
+        let blockhash = base58::encode(&Self::BLOCKHASH, &mut blockhash);
+        let extra = json!({ "feePayer": fee_payer.to_string(), "recentBlockhash": blockhash });
         let kind = |x402_version, network: NetworkId| SupportedKind {
             x402_version,
             scheme: "exact".into(),
+            extra: network.view().solana().and_then(|_| Json::of(&extra).ok()),
             network,
-            extra: None::<Json>,
             other: None,
         };
         let v2 = self.networks.iter().map(|network| kind(2, network.clone()));
@@ -185,9 +309,13 @@ impl Ledger for SimulatedLedger {
         v2.chain(v1).collect()
     }
 
+    fn fee_payers(&self) -> Vec<x402_svm::Address> {
+        vec![x402_svm::Address(Signer::public(&self.fee_payer))]
+    }
+
     fn check(
         &self,
-        payment: &Verified<Eip3009Payment>,
+        payment: &Verified<Payment>,
         now: u64,
     ) -> impl Future<Output = Result<(), Reason>> + Send {
         ready(Self::check_now(&self.state(), payment.payment(), now))
@@ -195,7 +323,7 @@ impl Ledger for SimulatedLedger {
 
     fn broadcast(
         &self,
-        payment: &Verified<Eip3009Payment>,
+        payment: &Verified<Payment>,
         now: u64,
     ) -> impl Future<Output = Result<Transaction, BroadcastError>> + Send {
         ready(self.transfer(payment.payment(), now).map_err(BroadcastError::Refused))
@@ -203,7 +331,7 @@ impl Ledger for SimulatedLedger {
 
     fn confirm(
         &self,
-        _payment: &Verified<Eip3009Payment>,
+        _payment: &Verified<Payment>,
         _transaction: &Transaction,
     ) -> impl Future<Output = Outcome> + Send {
         ready(if self.state().pending { Outcome::Pending } else { Outcome::Settled })

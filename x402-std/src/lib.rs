@@ -8,15 +8,20 @@ pub mod clock;
 pub mod facilitator;
 pub mod ledger;
 pub mod message;
+pub mod payment;
+#[cfg(feature = "client")]
+pub mod rpc;
 pub mod seller;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod store;
 pub mod transport;
+pub mod wallet;
 
 pub use clock::{Clock, SystemClock};
 pub use x402_core as core;
 pub use x402_evm as evm;
+pub use x402_svm as svm;
 
 /// Compiles the workspace's README.
 #[cfg(doctest)]

@@ -345,12 +345,41 @@ impl PaymentRequirements {
 
 impl PaymentRequirements {
     /// The same offer with the payment flow `upfront`: settled before anything is done for it.
-    pub fn upfront(mut self) -> Self {
+    pub fn upfront(self) -> Self {
+        self.with_extra("paymentFlow", "upfront")
+    }
+
+    /// The same offer with a key in `extra`, whose value takes the place of one that is there:
+    /// `memo` and `recentBlockhash` on Solana, say.
+    pub fn with_extra(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         let extra = self.extra.as_ref().map(|extra| serde_json::from_str(extra.as_str()));
         let mut extra: serde_json::Map<_, _> = extra.and_then(Result::ok).unwrap_or_default();
-        extra.insert("paymentFlow".into(), "upfront".into());
+        extra.insert(key.into(), value.into());
         self.extra = Json::of(&extra).ok();
         self
+    }
+
+    /// The same offer with what a facilitator that supports it adds on Solana: who pays the fee,
+    /// and a blockhash if it has one that lasts. `None` if it does not support it.
+    pub(crate) fn completed(self, supported: &SupportedResponse) -> Option<Self> {
+        let network = self.network.view();
+        let kind = supported.kinds.iter().find(|kind| {
+            kind.x402_version == 2
+                && kind.scheme == self.scheme
+                && kind.network.view().is_same(network)
+        })?;
+        if network.solana().is_none() {
+            return Some(self);
+        }
+        let mut offer = self;
+        for key in ["feePayer", "recentBlockhash"] {
+            let own = offer.extra.as_ref().and_then(|extra| extra.raw().get(key));
+            let announced = kind.extra.as_ref().and_then(|extra| extra.raw().get_string(key));
+            if let (None, Some(announced)) = (own, announced) {
+                offer = offer.with_extra(key, announced.to_string());
+            }
+        }
+        Some(offer)
     }
 }
 

@@ -34,18 +34,18 @@ use std::sync::{Mutex, PoisonError};
 
 use x402_core::buyer::{Flow, Wallet};
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
-use x402_core::crypto::secp256k1::K256;
 use x402_core::gate::Verified;
-use x402_core::{Money, Network, ParseError, Payment, Reason, Retry, Version, seller, wire};
-use x402_evm::{
-    Address, Eip3009Payload, Eip3009Payment, ExactEvm, ExactEvmWallet, SETTLEMENT_SECONDS, assets,
-};
+use x402_core::{Money, Network, ParseError, Payment as _, Reason, Retry, Version, seller, wire};
+use x402_evm::ExactEvmWallet;
+use x402_svm::ExactSvmWallet;
 
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::{Facilitator, FacilitatorError};
 use crate::message::{
-    Json, PaymentRequirements, ResourceInfo, SettleResponse, VerifyRequest, to_json,
+    Json, PaymentRequirements, ResourceInfo, SettleResponse, SupportedResponse, VerifyRequest,
+    to_json,
 };
+use crate::payment::{Payment, Schemes, SvmRules, check_late};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
 /// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
@@ -92,18 +92,18 @@ impl Terms {
         })
     }
 
-    /// Whether there is an offer, and each can be paid by this library's buyers and checked by its
-    /// sellers.
+    /// Takes what the facilitator adds to its offers from its `/supported` answer: on Solana, who
+    /// pays the fee.
     ///
     /// # Errors
-    /// [`Reason::InvalidPaymentRequirements`].
-    pub fn check(&self) -> Result<(), Reason> {
-        let payable = |offer: &PaymentRequirements| {
-            ExactEvmWallet.pays(&offer.view()) && Flow::of(&offer.view()).is_some()
+    /// [`Unsupported`] names the first offer that the facilitator does not settle.
+    pub fn completed(mut self, supported: &SupportedResponse) -> Result<Self, Unsupported> {
+        let complete = |(index, offer): (usize, PaymentRequirements)| {
+            offer.completed(supported).ok_or(Unsupported { index })
         };
-        let extensions = self.extensions.as_ref().is_none_or(|json| json.raw().is_object());
-        let sound = !self.accepts.is_empty() && self.accepts.iter().all(payable) && extensions;
-        if sound { Ok(()) } else { Err(Reason::InvalidPaymentRequirements) }
+        self.accepts =
+            self.accepts.into_iter().enumerate().map(complete).collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     /// The challenge as JSON. In version 1 it has the offers on networks that v1 has a name for.
@@ -133,12 +133,27 @@ impl From<PaymentRequirements> for Terms {
     }
 }
 
+/// An offer that a facilitator does not settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Its place among the offers.
+    pub index: usize,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the facilitator does not support offer {}", self.index)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
 /// Why an offer cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferError {
-    /// Not an EVM network, as CAIP-2 id or v1 name.
+    /// Not an EVM or Solana network, as CAIP-2 id or v1 name.
     Network,
-    /// No EIP-3009 token is known on this network: build the offer by hand.
+    /// No token that can be paid with is known on this network: build the offer by hand.
     NoKnownAsset,
     /// The payee is not an address, or one whose checksum says it was mistyped.
     PayTo,
@@ -149,9 +164,9 @@ pub enum OfferError {
 impl fmt::Display for OfferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Network => f.write_str("not an EVM network"),
-            Self::NoKnownAsset => f.write_str("no known EIP-3009 token on this network"),
-            Self::PayTo => f.write_str("payee is not an EVM address, or mistyped"),
+            Self::Network => f.write_str("not an EVM or Solana network"),
+            Self::NoKnownAsset => f.write_str("no known token on this network"),
+            Self::PayTo => f.write_str("payee is not an address of the network, or mistyped"),
             Self::Price(error) => write!(f, "price: {error} (such as $0.01)"),
         }
     }
@@ -160,7 +175,8 @@ impl fmt::Display for OfferError {
 impl std::error::Error for OfferError {}
 
 /// An offer of the scheme `exact` in the network's default stablecoin. The network may be a CAIP-2
-/// id or a v1 name; the offer has the id.
+/// id or a v1 name; the offer has the id. On Solana it lacks the fee payer, which is the
+/// facilitator's to name: see [`Terms::completed`].
 ///
 /// ```
 /// let offer = x402_std::seller::exact(
@@ -178,26 +194,59 @@ impl std::error::Error for OfferError {}
 pub fn exact(network: &str, pay_to: &str, price: &str) -> Result<PaymentRequirements, OfferError> {
     let network =
         Network::parse(network).ok().and_then(Network::caip2).ok_or(OfferError::Network)?;
-    let chain_id = network.eip155().ok_or(OfferError::Network)?;
-    let asset = assets::default_of(chain_id)
-        .filter(|asset| asset.transfer_method == assets::AssetTransferMethod::Eip3009)
-        .ok_or(OfferError::NoKnownAsset)?;
-    let price = Money::parse(price).and_then(|money| money.to_units(asset.decimals));
+    let token = match (network.eip155(), network.solana()) {
+        (Some(chain_id), _) => evm_token(chain_id, pay_to)?,
+        (_, Some(reference)) => svm_token(reference, pay_to)?,
+        _ => return Err(OfferError::Network),
+    };
+    let price = Money::parse(price).and_then(|money| money.to_units(token.decimals));
     let amount = price.map_err(OfferError::Price)?;
-    if amount.is_zero() {
+    // On Solana an amount has 64 bits.
+    if amount.is_zero() || network.solana().is_some() && amount.as_u64().is_none() {
         return Err(OfferError::Price(ParseError::InvalidMoney));
     }
-    let extra = serde_json::json!({ "name": asset.name, "version": asset.version });
     Ok(PaymentRequirements {
         scheme: "exact".into(),
         network: network.into(),
         amount,
-        asset: asset.address.to_string(),
-        pay_to: Address::parse_typed(pay_to).ok_or(OfferError::PayTo)?.to_string(),
+        asset: token.asset,
+        pay_to: token.pay_to,
         max_timeout_seconds: MAX_TIMEOUT_SECONDS,
-        extra: Json::of(&extra).ok(),
+        extra: Json::of(&token.extra).ok(),
         v1: None,
         other: None,
+    })
+}
+
+/// What an offer says of its token and payee.
+struct Token {
+    asset: String,
+    decimals: u8,
+    pay_to: String,
+    extra: serde_json::Value,
+}
+
+fn evm_token(chain_id: u64, pay_to: &str) -> Result<Token, OfferError> {
+    use x402_evm::{Address, assets};
+    let asset = assets::default_of(chain_id)
+        .filter(|asset| asset.transfer_method == assets::AssetTransferMethod::Eip3009)
+        .ok_or(OfferError::NoKnownAsset)?;
+    Ok(Token {
+        asset: asset.address.to_string(),
+        decimals: asset.decimals,
+        pay_to: Address::parse_typed(pay_to).ok_or(OfferError::PayTo)?.to_string(),
+        extra: serde_json::json!({ "name": asset.name, "version": asset.version }),
+    })
+}
+
+fn svm_token(reference: &str, pay_to: &str) -> Result<Token, OfferError> {
+    use x402_svm::{Address, assets};
+    let asset = assets::default_of(reference).ok_or(OfferError::NoKnownAsset)?;
+    Ok(Token {
+        asset: asset.address.to_string(),
+        decimals: asset.mint.decimals,
+        pay_to: Address::parse(pay_to).ok_or(OfferError::PayTo)?.to_string(),
+        extra: serde_json::json!({}),
     })
 }
 
@@ -208,7 +257,7 @@ pub fn exact(network: &str, pay_to: &str, price: &str) -> Result<PaymentRequirem
 /// `settlement_pending` and may present the same payment again.
 #[derive(Debug)]
 pub struct Seller<F, S = MemoryStore, C = SystemClock> {
-    scheme: ExactEvm<K256>,
+    schemes: Schemes,
     facilitator: F,
     store: S,
     clock: C,
@@ -223,6 +272,30 @@ impl<F: Facilitator> Seller<F> {
     }
 }
 
+impl<F, S, C> Seller<F, S, C> {
+    /// With rules for payments on Solana. A seller whose facilitator pays the fees has no fee
+    /// payers of its own.
+    pub fn with_svm_rules(mut self, rules: SvmRules) -> Self {
+        self.schemes.svm = rules;
+        self
+    }
+
+    /// Whether there is an offer in the terms, and each can be paid by this library's buyers and
+    /// checked by this seller.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidPaymentRequirements`].
+    pub fn check(&self, terms: &Terms) -> Result<(), Reason> {
+        let wallets = (ExactEvmWallet, ExactSvmWallet { assets: &self.schemes.svm.assets });
+        let payable = |offer: &PaymentRequirements| {
+            wallets.pays(&offer.view()) && Flow::of(&offer.view()).is_some()
+        };
+        let extensions = terms.extensions.as_ref().is_none_or(|json| json.raw().is_object());
+        let sound = !terms.accepts.is_empty() && terms.accepts.iter().all(payable) && extensions;
+        if sound { Ok(()) } else { Err(Reason::InvalidPaymentRequirements) }
+    }
+}
+
 /// A payment that was checked and claimed, and awaits settlement.
 ///
 /// It must be given to [`Seller::settle`] or [`Seller::release`]: a dropped one stays claimed
@@ -231,7 +304,7 @@ impl<F: Facilitator> Seller<F> {
 #[must_use]
 pub struct Admission {
     request: VerifyRequest,
-    verified: Verified<Eip3009Payment>,
+    verified: Verified<Payment>,
     version: Version,
     flow: Flow,
     state: ClaimState,
@@ -250,7 +323,7 @@ impl Admission {
     }
 
     /// The payment.
-    pub const fn payment(&self) -> &Eip3009Payment {
+    pub const fn payment(&self) -> &Payment {
         self.verified.payment()
     }
 
@@ -318,7 +391,7 @@ where
     /// With a facilitator, a claim store and a clock.
     pub fn with(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
-        Self { scheme: ExactEvm::default(), facilitator, store, clock, settling }
+        Self { schemes: Schemes::default(), facilitator, store, clock, settling }
     }
 
     /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
@@ -338,7 +411,7 @@ where
         let now = self.clock.now();
         let (request, verified, flow, late) = terms.with_seller(|seller| {
             let payload = seller::Seller::read(version, payment)?;
-            let check = |now| seller.admit(&self.scheme, &payload, now);
+            let check = |now| seller.admit(&self.schemes, &payload, now);
             let (admitted, late) = check_late(&payload, now, check)?;
             let flow =
                 Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
@@ -517,7 +590,7 @@ impl Admission {
         SettleResponse {
             success,
             error_reason: reason.map(|reason| reason.as_str().into()),
-            payer: Some(self.payment().authorization.from.to_string()),
+            payer: Some(self.payment().payer()),
             transaction: transaction.as_str().into(),
             network: self.request.view().payment_payload.network().to_string(),
             amount: answer.amount,
@@ -544,25 +617,6 @@ impl<'s> Turn<'s> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-    }
-}
-
-/// Runs `check` for now. A payment that has expired is too late to be sent, and in time to find out
-/// about if it was: it is checked for the last second it was accepted at, and the reason to refuse
-/// it otherwise is given along.
-pub(crate) fn check_late<T>(
-    payment: &wire::PaymentPayload<'_>,
-    now: u64,
-    check: impl Fn(u64) -> Result<T, Reason>,
-) -> Result<(T, Option<Reason>), Reason> {
-    match check(now) {
-        Err(reason @ Reason::InvalidExactEvmPayloadAuthorizationValidBefore) => {
-            let payload = Eip3009Payload::read(payment.payload)?;
-            let valid_before = payload.authorization.valid_before.as_u64().ok_or(reason)?;
-            let then = valid_before.checked_sub(SETTLEMENT_SECONDS).ok_or(reason)?;
-            Ok((check(then)?, Some(reason)))
-        }
-        checked => Ok((checked?, None)),
     }
 }
 

@@ -108,10 +108,10 @@ impl<F, S, C> Charge<F, S, C> {
     /// The same terms for every request.
     ///
     /// # Panics
-    /// If nobody could pay them: see [`Terms::check`].
+    /// If nobody could pay them: see [`Seller::check`].
     pub fn new(seller: Arc<Seller<F, S, C>>, terms: impl Into<Terms>) -> Self {
         let terms = terms.into();
-        terms.check().expect("terms that can be paid");
+        seller.check(&terms).expect("terms that can be paid");
         Self::priced(seller, Price::Fixed(Arc::new(terms)))
     }
 
@@ -360,7 +360,7 @@ impl<F, S, C> Shared<F, S, C> {
                 let Some(terms) = compute(parts)? else {
                     return Ok(None);
                 };
-                if terms.check().is_err() {
+                if self.seller.check(&terms).is_err() {
                     tracing::error!("computed terms cannot be paid");
                     return Err(StatusCode::INTERNAL_SERVER_ERROR);
                 }

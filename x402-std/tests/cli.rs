@@ -11,14 +11,31 @@ use std::thread;
 
 use serde_json::{Value, json};
 use x402_std::message::{decode_header, encode_header};
+use x402_std::svm::message::{Config, Draft, Header, Instruction, MessageVersion};
+use x402_std::svm::programs::{COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TOKEN, TOKEN_2022};
+use x402_std::svm::{Address, base58};
 
 /// The second and fifth account of anvil's public mnemonic.
 const KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 const PAYER: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 const PAY_TO: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
 
+/// The keys of the recordings on Solana, by their seeds: all 2 for who pays, all 3 for who is paid.
+const SVM_SEED: [u8; 32] = [2; 32];
+const SVM_PAYER: &str = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu";
+const SVM_PAY_TO: &str = "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse";
+const FEE_PAYER: &str = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9";
+const DEVNET: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+const MAINNET: &str = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp";
+const DEVNET_USDC: &str = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU";
+const BLOCKHASH: &str = "CmpNeggWJ4JaWJeJ8YKN1Zypmk7uvQq3PECGUCAEMbky";
+
 /// Within the validity of every recorded payment that is not about time.
 const NOW: &str = "1795300000";
+
+const FUND_EVM: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8=1";
+const FUND_SVM: &str = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu=1";
+const FUND_SVM_TOO_MUCH: &str = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu=18446744073709551616";
 
 /// A port where nobody listens.
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -42,6 +59,19 @@ impl Ran {
     #[track_caller]
     fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "{text:?} in {self:?}");
+        self
+    }
+
+    /// Neither a key nor the URL of a node is in what was said.
+    #[track_caller]
+    fn keeps_secrets(self) -> Self {
+        let all = format!("{}{}", self.stdout, self.stderr);
+        let keypair = base58_of(&keypair());
+        let seed = base58_of(&SVM_SEED);
+        let forms = [&KEY[..16], &keypair[..16], &seed[..16], "02020202", "2,2,2", "s3cret"];
+        for secret in forms {
+            assert!(!all.contains(secret), "{secret} in {self:?}");
+        }
         self
     }
 
@@ -80,6 +110,31 @@ fn x402(args: &[&str]) -> Ran {
 
 fn with_key(args: &[&str]) -> Ran {
     ran(command(args).env("X402_EVM_KEY", KEY))
+}
+
+fn with_env(args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    ran(command(args).envs(variables.iter().copied()))
+}
+
+fn with_svm_key(args: &[&str]) -> Ran {
+    with_env(args, &[("X402_SVM_KEY", &base58_of(&keypair()))])
+}
+
+fn base58_of<const N: usize>(bytes: &[u8; N]) -> String {
+    base58::encode(bytes, &mut [0; 100]).unwrap().into()
+}
+
+/// Seed and public key, as wallets export them.
+fn keypair() -> [u8; 64] {
+    let mut keypair = [0; 64];
+    keypair[..32].copy_from_slice(&SVM_SEED);
+    keypair[32..].copy_from_slice(&Address::parse(SVM_PAYER).unwrap().0);
+    keypair
+}
+
+/// A key file of the Solana CLI.
+fn cli_file(bytes: &[u8]) -> String {
+    serde_json::to_string(bytes).unwrap()
 }
 
 fn with_stdin(args: &[&str], input: &[u8]) -> Ran {
@@ -187,8 +242,15 @@ fn offer() -> Vec<&'static str> {
     vec!["serve", "--pay-to", PAY_TO, "--price", "$0.01", "--network", "eip155:84532"]
 }
 
+/// Answers every request with JSON, as [`scripted`].
+fn scripted_json(status: &str, body: &Value) -> (String, Arc<Mutex<Vec<String>>>) {
+    let (body, end) = (body.to_string(), "Connection: close\r\n\r\n");
+    scripted(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{end}{body}", body.len()))
+}
+
 /// Answers every request with `answer`, and keeps the requests. Ends with the process.
-fn scripted(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+fn scripted(answer: impl Into<String>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let answer = answer.into();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -273,8 +335,11 @@ fn decodes_recorded_headers() {
     ] {
         for (kind, header, read) in recorded_headers(file) {
             let ran = x402(&["decode", &header]).ends(0);
-            let decoded = json!({"kind": kind, "x402Version": version(&read), "message": read});
-            assert_eq!(ran.json(), decoded, "{file}");
+            let mut decoded = ran.json();
+            let transaction = decoded.as_object_mut().unwrap().remove("transaction");
+            assert_eq!(transaction.is_some(), kind == "PaymentPayload" && file.contains("svm"));
+            let wanted = json!({"kind": kind, "x402Version": version(&read), "message": read});
+            assert_eq!(decoded, wanted, "{file}");
             seen.push(kind);
         }
     }
@@ -348,6 +413,169 @@ fn decode_says_what_is_wrong_and_where() {
     x402(&["decode", "@/no/such/file"]).ends(2).says("cannot read the file");
 }
 
+#[test]
+fn decodes_a_recorded_transaction_in_words() {
+    let request = recorded("negative/svm-exact/memo-ok.json")["request"].clone();
+    let words = format!(
+        r#","transaction":{{"version":"v0","feePayer":"{FEE_PAYER}","signers":[{{"address":"{FEE_PAYER}","signed":false}},{{"address":"{SVM_PAYER}","signed":true}}],"blockhash":"{BLOCKHASH}","instructions":["set compute unit limit to 20000","set compute unit price to 1 micro-lamport","transfer 0.001 USDC (1000 units of {DEVNET_USDC}, 6 decimals) from GzpVTWkyGGfBXRaprnrhV3JtGj3TT52z5w2CrEJsTfjm to 6ndWAgFxMAVLobD8WrdBj5w41GrDeJYiQX91nNSrwkZp, authorised by {SVM_PAYER}","memo \"order-42\""]}}}}"#
+    )
+    .replace("memo \"order-42\"", r#"memo \"order-42\""#);
+    for (kind, message) in
+        [("VerifyRequest", &request), ("PaymentPayload", &request["paymentPayload"])]
+    {
+        let wanted = format!(r#"{{"kind":"{kind}","x402Version":2,"message":{message}{words}"#);
+        assert_eq!(x402(&["decode", &message.to_string()]).ends(0).stdout, wanted + "\n");
+    }
+    // A signature that is there and does not hold is none.
+    let invalid = recorded("negative/svm-exact/signature-invalid.json")["request"].to_string();
+    let signers = x402(&["decode", &invalid]).ends(0).json()["transaction"]["signers"].clone();
+    assert_eq!(signers[1], json!({"address": SVM_PAYER, "signed": false}));
+}
+
+/// A payment whose payload is `payload`.
+fn payment_of(network: &str, payload: Value) -> String {
+    let accepted = json!({
+        "scheme": "exact", "network": network, "amount": "1", "asset": DEVNET_USDC,
+        "payTo": SVM_PAY_TO, "maxTimeoutSeconds": 60,
+    });
+    json!({"x402Version": 2, "payload": payload, "accepted": accepted}).to_string()
+}
+
+#[test]
+fn decodes_any_transaction_in_words() {
+    let key = |text| Address::parse(text).unwrap();
+    let transfer = |amount: u64, decimals| [&[12], &amount.to_le_bytes()[..], &[decimals]].concat();
+    let (mint, to) = (key(DEVNET_USDC), key(SVM_PAY_TO));
+    let keys = [key(SVM_PAYER), to, COMPUTE_BUDGET, MEMO, LIGHTHOUSE, TOKEN, TOKEN_2022, mint];
+    let from_to = format!("from {SVM_PAYER} to {SVM_PAY_TO}, authorised by {SVM_PAYER}");
+    let transfer_accounts = [0, 7, 1, 0];
+    let mut cases: Vec<(u8, &[u8], Vec<u8>, String)> = vec![
+        (2, &[], vec![2, 0, 1, 0, 0], "set compute unit limit to 256".into()),
+        (
+            2,
+            &[],
+            vec![3, 5, 0, 0, 0, 0, 0, 0, 0],
+            "set compute unit price to 5 micro-lamports".into(),
+        ),
+        (2, &[], vec![1, 2], format!("call {COMPUTE_BUDGET} with 0 accounts and 2 bytes")),
+        (3, &[], "a\"\n\u{202e}é".into(), r#"memo "a\"\n\u{202e}é""#.into()),
+        (3, &[], vec![0xff, 0, 0x61], "memo 0xff0061".into()),
+        (4, &[0, 1], vec![9; 3], "call Lighthouse with 2 accounts and 3 bytes".into()),
+        (7, &[0], vec![1], format!("call {DEVNET_USDC} with 1 account and 1 byte")),
+        (5, &[0], vec![], format!("call {TOKEN} with 1 account and 0 bytes")),
+    ];
+    for (program, accounts, amount, decimals, words) in [
+        (5, transfer_accounts, 1, 6, format!("0.000001 USDC (1 unit of {mint}, 6 decimals)")),
+        (
+            5,
+            transfer_accounts,
+            2_500_000,
+            6,
+            format!("2.5 USDC (2500000 units of {mint}, 6 decimals)"),
+        ),
+        (5, transfer_accounts, 10, 9, format!("10 units of {mint} (9 decimals)")),
+        (6, transfer_accounts, 10, 6, format!("10 units of {mint} (6 decimals)")),
+        (
+            5,
+            [0, 4, 1, 0],
+            u64::MAX,
+            1,
+            format!("18446744073709551615 units of {LIGHTHOUSE} (1 decimal)"),
+        ),
+    ] {
+        let words = format!("transfer {words} {from_to}");
+        cases.push((program, Box::leak(Box::new(accounts)), transfer(amount, decimals), words));
+    }
+    let wanted: Vec<_> = cases.iter().map(|(.., words)| words.clone()).collect();
+    let instructions: Vec<_> = cases
+        .iter()
+        .map(|(program, accounts, data, _)| Instruction { program: *program, accounts, data })
+        .collect();
+    let config =
+        Config { compute_units: Some(7), loaded_accounts_bytes: Some(8), ..Config::default() };
+    for (version, name) in
+        [(MessageVersion::Legacy, "legacy"), (MessageVersion::V0, "v0"), (MessageVersion::V1, "v1")]
+    {
+        let draft = Draft {
+            version,
+            header: Header { signers: 1, readonly_signers: 0, readonly_others: 6 },
+            keys: &keys,
+            lifetime: &SVM_SEED,
+            config,
+            instructions: &instructions,
+        };
+        let mut bytes = [0; 2048];
+        let transaction = encode_header(draft.write(&mut bytes).unwrap().into_bytes());
+        let payment = payment_of(DEVNET, json!({ "transaction": transaction }));
+        let mut words = json!({
+            "version": name,
+            "feePayer": SVM_PAYER,
+            "signers": [{"address": SVM_PAYER, "signed": false}],
+            "blockhash": base58_of(&SVM_SEED),
+            "instructions": wanted,
+        });
+        if name == "v1" {
+            words["config"] = json!({"computeUnits": 7, "loadedAccountsBytes": 8});
+        }
+        assert_eq!(x402(&["decode", &payment]).ends(0).json()["transaction"], words);
+        // On mainnet, nobody knows this mint.
+        let payment = payment_of(MAINNET, json!({ "transaction": transaction }));
+        let words = x402(&["decode", &payment]).ends(0).json()["transaction"].to_string();
+        assert!(words.contains(&format!("2500000 units of {mint} (6 decimals)")), "{words}");
+    }
+}
+
+#[test]
+fn decode_without_an_address_table_or_a_transaction() {
+    // One signer and the token program; source, mint and destination are in a table.
+    let table = Address::parse(SVM_PAY_TO).unwrap();
+    let mut bytes = vec![1];
+    bytes.extend([0; 64]);
+    bytes.extend([0x80, 1, 0, 1, 2]);
+    bytes.extend(Address::parse(SVM_PAYER).unwrap().0);
+    bytes.extend(TOKEN.0);
+    bytes.extend([9; 32]);
+    bytes.extend([1, 1, 4, 2, 4, 3, 0, 10, 12, 1, 0, 0, 0, 0, 0, 0, 0, 6]);
+    bytes.push(1);
+    bytes.extend(table.0);
+    bytes.extend([2, 50, 60, 1, 70]);
+    let payment = |transaction: Value| payment_of(DEVNET, json!({ "transaction": transaction }));
+    let looked_up = encode_header(&bytes);
+    let words = x402(&["decode", &payment(json!(looked_up))]).ends(0).json()["transaction"].clone();
+    assert_eq!(words["lookups"], 1);
+    let at = |place| format!("account {place} of table {table}");
+    assert_eq!(
+        words["instructions"],
+        json!([format!(
+            "transfer 1 unit of {} (6 decimals) from {} to {}, authorised by {SVM_PAYER}",
+            at(70),
+            at(50),
+            at(60)
+        )])
+    );
+
+    let unread = "not base64, or longer than a transaction may be";
+    for (transaction, error) in [
+        (json!(encode_header(&bytes[..bytes.len() - 1])), "ends too early"),
+        (json!(encode_header(&[&bytes[..], &[0]].concat())), "bytes left over"),
+        (json!(encode_header(&[0x82])), "unknown transaction version"),
+        (json!(encode_header(&[1; 1300])), "longer than a transaction may be"),
+        (json!(""), unread),
+        (json!(encode_header(&[1; 5000])), unread),
+        (json!("!"), unread),
+        (json!(1), "not a text"),
+        (json!(null), "not a text"),
+    ] {
+        let decoded = x402(&["decode", &payment(transaction.clone())]).ends(0).json();
+        assert_eq!(decoded["transaction"], json!({ "error": error }), "{transaction}");
+    }
+    for none in
+        [payment_of(DEVNET, json!({})), payment_of("eip155:1", json!({ "transaction": looked_up }))]
+    {
+        assert_eq!(x402(&["decode", &none]).ends(0).json().get("transaction"), None);
+    }
+}
+
 // ---- verify
 
 #[test]
@@ -356,9 +584,14 @@ fn verifies_recorded_requests() {
         "asset_not_deployed_contract",
         "invalid_exact_evm_insufficient_balance",
         "invalid_exact_evm_nonce_already_used",
+        "invalid_exact_svm_transaction_simulation_failed",
+        "transaction_simulation_failed",
+        "duplicate_settlement",
+        // Whose key the facilitator has is not known here either.
+        "invalid_exact_svm_fee_payer_not_managed_by_facilitator",
     ];
     let mut seen = 0;
-    for group in ["evm-exact-eip3009", "evm-exact-v1"] {
+    for group in ["evm-exact-eip3009", "evm-exact-v1", "svm-exact", "svm-exact-v1"] {
         for file in fs::read_dir(vectors().join("negative").join(group)).unwrap() {
             let case: Value =
                 serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap();
@@ -368,6 +601,8 @@ fn verifies_recorded_requests() {
                 "payload-empty" | "value-not-numeric" => (1, "invalid_payload"),
                 "unsupported-version-3" => (2, "invalid_x402_version"),
                 "unregistered-scheme" => (1, "invalid_exact_evm_scheme"),
+                // The specification allows two.
+                "extra-signer-ok-by-default" => (1, "invalid_exact_svm_payload_excessive_signers"),
                 _ if official == "VALID" || needs_chain.contains(&official) => (0, ""),
                 _ => (1, official),
             };
@@ -377,13 +612,31 @@ fn verifies_recorded_requests() {
             assert_eq!(answer["isValid"], code == 0, "{case} {ran:?}");
             assert_eq!(answer["invalidReason"].as_str().unwrap_or_default(), reason, "{case}");
             let official_payer = &case["response"]["body"]["payer"];
-            if code == 0 && official_payer.is_string() {
+            if code == 0 && official_payer.as_str().is_some_and(|payer| !payer.is_empty()) {
                 assert_eq!(answer["payer"], *official_payer);
             }
             seen += 1;
         }
     }
-    assert_eq!(seen, 32);
+    assert_eq!(seen, 68);
+}
+
+#[test]
+fn verifies_more_than_the_amount_if_told_to() {
+    let recorded = recorded("negative/svm-exact/memo-ok.json")["request"].clone();
+    for (amount, strict, lenient) in [("1000", 0, 0), ("999", 1, 0), ("1001", 1, 1)] {
+        let mut request = recorded.clone();
+        for offer in ["/paymentPayload/accepted/amount", "/paymentRequirements/amount"] {
+            *request.pointer_mut(offer).unwrap() = json!(amount);
+        }
+        let request = request.to_string();
+        let args = ["verify", "--request", &request, "--allow-over-payment"];
+        for (args, code) in [(&args[..3], strict), (&args[..], lenient)] {
+            let ran = x402(args).ends(code);
+            assert_eq!(ran.json()["payer"], SVM_PAYER);
+            assert_eq!(ran.stderr.contains("amount_mismatch"), code == 1, "{ran:?}");
+        }
+    }
 }
 
 #[test]
@@ -483,6 +736,202 @@ fn sign_refuses() {
     // On one's own judgement, with open eyes.
     let ran = with_key(&["sign", "--required", &asset, "--accept", "0"]).ends(0);
     ran.says("signed: 10000 units of 0x00000000000000000000000000000000000000aa on eip155:84532");
+    // Each key pays on its own networks.
+    for required in [&plain, &asset] {
+        let ran = with_svm_key(&["sign", "--required", required]).ends(1);
+        assert_eq!(ran.says("declined: no offer this wallet can pay").stdout, "");
+        let ran = with_svm_key(&["sign", "--required", required, "--accept", "0"]).ends(1);
+        assert_eq!(ran.says("not signed: no key for this network").stdout, "");
+    }
+}
+
+/// A recorded challenge on Solana, with more in `extra`.
+fn svm_challenge(extra: Value) -> Value {
+    let (_, mut challenge) = challenge_of("e2e-ts/svm-exact.json");
+    let known = challenge["accepts"][0]["extra"].as_object_mut().unwrap();
+    known.extend(extra.as_object().unwrap().clone());
+    challenge
+}
+
+#[test]
+fn what_is_signed_on_solana_verifies_and_decodes() {
+    let nonce = "0x".to_owned() + &"5a".repeat(32);
+    let v1_offer =
+        recorded("negative/svm-exact-v1/control-valid.json")["request"]["paymentRequirements"]
+            .clone();
+    let mut v1 = json!({"x402Version": 1, "error": "", "accepts": [v1_offer]});
+    v1["accepts"][0]["extra"]["recentBlockhash"] = json!(BLOCKHASH);
+    let random = format!("memo \"{}\"", "5a".repeat(16));
+    let hash = json!({ "recentBlockhash": BLOCKHASH });
+    let with_memo = json!({ "recentBlockhash": BLOCKHASH, "memo": "order-42" });
+    let new = json!({ "recentBlockhash": BLOCKHASH, "transactionVersions": [1] });
+    for (challenge, network, version, memo) in [
+        (svm_challenge(hash), DEVNET, "v0", random.as_str()),
+        (svm_challenge(with_memo), DEVNET, "v0", "memo \"order-42\""),
+        (svm_challenge(new), DEVNET, "v1", &random),
+        (v1, "solana-devnet", "v0", &random),
+    ] {
+        let required = challenge.to_string();
+        let args = ["sign", "--required", &required, "--nonce", &nonce];
+        let ran = with_svm_key(&args).ends(0).keeps_secrets();
+        let said = format!("signed: 0.001 USDC on {network} to {SVM_PAY_TO}\n");
+        assert_eq!(ran.stderr, said);
+        let decoded = x402(&["decode", ran.stdout.trim_end()]).ends(0).json();
+        let words = &decoded["transaction"];
+        assert_eq!((&words["version"], &words["blockhash"]), (&json!(version), &json!(BLOCKHASH)));
+        assert_eq!(words["signers"][1], json!({"address": SVM_PAYER, "signed": true}));
+        let instructions = words["instructions"].as_array().unwrap();
+        let [.., transfer, last] = &instructions[..] else { panic!("{words}") };
+        assert_eq!(last, memo);
+        let transfer = transfer.as_str().unwrap();
+        assert!(transfer.starts_with("transfer 0.001 USDC (1000 units of "), "{transfer}");
+        assert!(transfer.ends_with(&format!("authorised by {SVM_PAYER}")), "{transfer}");
+        let request = json!({
+            "x402Version": challenge["x402Version"],
+            "paymentPayload": decoded["message"],
+            "paymentRequirements": challenge["accepts"][0],
+        });
+        let ran = x402(&["verify", "--request", &request.to_string()]).ends(0);
+        assert_eq!(ran.json(), json!({"isValid": true, "payer": SVM_PAYER}));
+    }
+}
+
+#[test]
+fn keys_for_solana() {
+    let required = svm_challenge(json!({ "recentBlockhash": BLOCKHASH })).to_string();
+    let nonce = "5a".repeat(32);
+    let args = ["sign", "--required", &required, "--nonce", &nonce];
+    let (keypair, other) = (keypair(), [&[3; 32], &keypair()[32..]].concat());
+    let (long, seed) = (base58_of(&keypair), base58_of(&SVM_SEED));
+    let wrong: [u8; 64] = other.clone().try_into().unwrap();
+    let pretty = serde_json::to_string_pretty(&keypair.to_vec()).unwrap();
+    let wanted = with_svm_key(&args).ends(0).stdout;
+
+    // As the variable, and as the file.
+    let file = |name: &str, contents: &str| TempFile::new(&format!("svm-{name}"), contents);
+    let array = file("array", &cli_file(&keypair));
+    for (at, good) in [&long, &format!(" {long}\n")].into_iter().enumerate() {
+        let ran = with_env(&args, &[("X402_SVM_KEY", good)]).ends(0).keeps_secrets();
+        assert_eq!(ran.stdout, wanted, "{at}");
+    }
+    for (at, good) in [&long, &cli_file(&keypair), &format!("\n{pretty}\n"), &format!("{long}\n")]
+        .into_iter()
+        .enumerate()
+    {
+        let file = file(&format!("good-{at}"), good);
+        let ran = with_env(&args, &[("X402_SVM_KEY", file.path())]).ends(0).keeps_secrets();
+        assert_eq!(ran.stdout, wanted, "{at}");
+        // The file comes first.
+        let args = [&args[..], &["--svm-key-file", file.path()]].concat();
+        let ran = with_env(&args, &[("X402_SVM_KEY", "junk")]).ends(0).keeps_secrets();
+        assert_eq!(ran.stdout, wanted, "{at}");
+    }
+    // A key for EVM networks besides changes nothing.
+    let both = [("X402_SVM_KEY", array.path()), ("X402_EVM_KEY", KEY)];
+    assert_eq!(with_env(&args, &both).ends(0).keeps_secrets().stdout, wanted);
+
+    for (at, junk) in [
+        "",
+        "junk",
+        &long[1..],
+        // A seed alone could be an address.
+        &seed,
+        &format!("{seed}{seed}{seed}"),
+        &base58_of(&wrong),
+        &cli_file(&wrong),
+        &cli_file(&keypair[..63]),
+        &cli_file(&[&keypair[..], &[1]].concat()),
+        &cli_file(&SVM_SEED),
+        &cli_file(&keypair).replace(",2]", ",256]").replacen("[2,", "[256,", 1),
+        &cli_file(&keypair).replacen('2', "2.0", 1),
+        &format!("{{\"key\":{}}}", cli_file(&keypair)),
+        KEY,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = file(&format!("junk-{at}"), junk);
+        let given = [&args[..], &["--svm-key-file", file.path()]].concat();
+        for ran in [
+            with_env(&given, &[]),
+            with_env(&args, &[("X402_SVM_KEY", file.path())]),
+            with_env(&args, &[("X402_SVM_KEY", junk)]),
+            // Not even if there is another.
+            with_env(&args, &[("X402_SVM_KEY", junk), ("X402_EVM_KEY", KEY)]),
+            with_env(&["pay", NOBODY, "--dry-run"], &[("X402_SVM_KEY", junk)]),
+        ] {
+            assert_eq!(ran.ends(2).keeps_secrets().stdout, "", "{at}");
+        }
+    }
+    for wrong in [base58_of(&wrong), cli_file(&wrong)] {
+        let file = file("mismatch", &wrong);
+        let ran = x402(&[&args[..], &["--svm-key-file", file.path()]].concat());
+        ran.ends(2).says("its public half is that of another key").keeps_secrets();
+    }
+    let mut junk = command(&args);
+    let ran = ran(junk.env("X402_SVM_KEY", &long).env("X402_EVM_KEY", "junk"));
+    ran.ends(2).says("64 hexadecimal digits").keeps_secrets();
+    x402(&[&args[..], &["--svm-key-file", "/no/such/file"]].concat()).ends(2).says("cannot read");
+    with_env(&args, &[("X402_SVM_KEY", "/")])
+        .ends(2)
+        .says("X402_SVM_KEY: neither a key nor the path of a file");
+    x402(&args).ends(2).says("no key: ");
+    #[cfg(unix)]
+    for name in ["X402_SVM_KEY", "X402_EVM_KEY"] {
+        use std::os::unix::ffi::OsStrExt;
+        let junk = std::ffi::OsStr::from_bytes(b"\xff");
+        let ran = self::ran(command(&args).env("X402_SVM_KEY", &long).env(name, junk));
+        ran.ends(2).says(&format!("{name}: not a text"));
+    }
+}
+
+#[test]
+fn a_node_gives_the_blockhash_that_the_offer_does_not() {
+    let required = svm_challenge(json!({})).to_string();
+    let key = base58_of(&keypair());
+    let sign = |node: &str| {
+        let variables = [("X402_SVM_KEY", key.as_str()), ("X402_SVM_RPC", node)];
+        with_env(&["sign", "--required", &required], &variables).keeps_secrets()
+    };
+    let value = json!({"blockhash": BLOCKHASH, "lastValidBlockHeight": 150});
+    let answer =
+        json!({"jsonrpc": "2.0", "id": 1, "result": {"context": {"slot": 1}, "value": value}});
+    let (node, seen) = scripted_json("200 OK", &answer);
+    let url = format!("{node}/v1/?api-key=s3cret");
+    let ran = sign(&url).ends(0);
+    let words = x402(&["decode", ran.stdout.trim_end()]).ends(0).json()["transaction"].clone();
+    assert_eq!(words["blockhash"], BLOCKHASH);
+    let requests = std::mem::take(&mut *seen.lock().unwrap());
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    assert!(request.starts_with("POST /v1/?api-key=s3cret HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains(r#""method":"getLatestBlockhash""#), "{request}");
+    // An offer that has one is signed without.
+    let offered = svm_challenge(json!({ "recentBlockhash": BLOCKHASH })).to_string();
+    let variables = [("X402_SVM_KEY", key.as_str()), ("X402_SVM_RPC", url.as_str())];
+    with_env(&["sign", "--required", &offered], &variables).ends(0).keeps_secrets();
+    assert!(seen.lock().unwrap().is_empty());
+
+    let (failing, _) =
+        scripted_json("200 OK", &json!({"error": {"code": -32005, "message": "s3cret"}}));
+    for node in [&failing, NOBODY] {
+        let ran = sign(&format!("{node}/?api-key=s3cret")).ends(1).says("X402_SVM_RPC");
+        assert_eq!(ran.says("no recent blockhash").stdout, "");
+    }
+    for wrong in ["", "s3cret", "http://example.com/?k=s3cret", "ftp://127.0.0.1/?k=s3cret"] {
+        assert_eq!(sign(wrong).ends(2).says("X402_SVM_RPC: ").stdout, "");
+    }
+    // Without a node, signing and paying say the same.
+    let (shop, seen) = scripted_json("402 Payment Required", &svm_challenge(json!({})));
+    let header = encode_header(required.as_bytes());
+    let (shop_v2, _) = scripted(format!(
+        "HTTP/1.1 402 Payment Required\r\nPAYMENT-REQUIRED: {header}\r\nContent-Length: 0\r\n\
+         Connection: close\r\n\r\n"
+    ));
+    for args in [&["sign", "--required", &required][..], &["pay", &shop], &["pay", &shop_v2]] {
+        let ran = with_svm_key(args).ends(1).says("not signed: no recent blockhash");
+        assert_eq!(ran.says("X402_SVM_RPC").keeps_secrets().stdout, "");
+    }
+    assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
 // ---- pay and serve
@@ -649,6 +1098,135 @@ fn serves_with_a_facilitator_over_http() {
     with_key(&["pay", &shop.url]).ends(1).says("payment refused: facilitator_unavailable");
 }
 
+/// `serve` for a cent on Solana or Base, whichever the buyer has a key for.
+fn two_offers() -> Vec<&'static str> {
+    vec![
+        "serve",
+        "--price",
+        "$0.01",
+        "--network",
+        DEVNET,
+        "--pay-to",
+        SVM_PAY_TO,
+        "--network",
+        "base-sepolia",
+        "--pay-to",
+        PAY_TO,
+    ]
+}
+
+#[test]
+fn sells_to_either_key() {
+    let (svm_fund, evm_fund) = (format!("{SVM_PAYER}=$0.02"), format!("{PAYER}=10000"));
+    let simulated = ["--facilitator", "simulated", "--fund", &svm_fund, "--fund", &evm_fund];
+    let shop = Server::start(&[&two_offers()[..], &simulated].concat());
+    let challenge: Value = serde_json::from_str(&shop.ask("GET /", "").2).unwrap();
+    let offers = challenge["accepts"].as_array().unwrap();
+    let networks: Vec<_> = offers.iter().map(|offer| &offer["network"]).collect();
+    assert_eq!(networks, [DEVNET, "eip155:84532"]);
+    assert!(offers[0]["extra"]["feePayer"].is_string(), "{challenge}");
+
+    let key = base58_of(&keypair());
+    let (svm, evm) = (("X402_SVM_KEY", key.as_str()), ("X402_EVM_KEY", KEY));
+    let unpaid = "payment refused: invalid_exact_svm_transaction_simulation_failed";
+    for (keys, network, payer) in [
+        (&[svm][..], DEVNET, SVM_PAYER),
+        (&[evm], "eip155:84532", PAYER),
+        // The seller's order.
+        (&[evm, svm], DEVNET, SVM_PAYER),
+    ] {
+        let would = with_env(&["pay", &shop.url, "--dry-run"], keys).ends(0).keeps_secrets();
+        assert_eq!(would.json()["offer"]["network"], network);
+        let ran = with_env(&["pay", &shop.url], keys).ends(0).keeps_secrets();
+        let ran = ran.says(&format!("paid: 0.01 USDC on {network} to "));
+        let receipt = ran.receipt();
+        assert_eq!((&receipt["success"], &receipt["payer"]), (&json!(true), &json!(payer)));
+        assert_eq!(
+            (&receipt["network"], &ran.json()["data"]["message"]),
+            (&json!(network), &json!("paid"))
+        );
+    }
+    // There was money for this, and for no more.
+    with_svm_key(&["pay", &shop.url]).ends(1).says(unpaid).keeps_secrets();
+    with_key(&["pay", &shop.url]).ends(1).says("insufficient_balance").keeps_secrets();
+    // Without keys, as with both.
+    let ran = x402(&["pay", &shop.url, "--dry-run"]).ends(0);
+    assert_eq!(ran.says(&format!("would pay: 0.01 USDC on {DEVNET}")).json()["accept"], 0);
+    let required = challenge.to_string();
+    let ran = with_svm_key(&["sign", "--required", &required, "--accept", "1"]).ends(1);
+    ran.says("not signed: no key for this network");
+}
+
+fn two_offers_by(facilitator: &str) -> Vec<&str> {
+    [&two_offers()[..], &["--facilitator", facilitator]].concat()
+}
+
+#[test]
+fn the_facilitator_over_http_pays_the_fee() {
+    let fund = format!("{SVM_PAYER}=10000");
+    let simulated = ["facilitator", "--simulated", "--fund", &fund, "--network", "solana-devnet"];
+    let facilitator = Server::start(&simulated);
+    let shop = Server::start(&two_offers_by(&facilitator.url));
+    let supported: Value = serde_json::from_str(&facilitator.ask("GET /supported", "").2).unwrap();
+    let challenge: Value = serde_json::from_str(&shop.ask("GET /", "").2).unwrap();
+    let fee_payer = &challenge["accepts"][0]["extra"]["feePayer"];
+    assert_eq!(*fee_payer, supported["signers"]["solana:*"][0]);
+    let ran = with_svm_key(&["pay", &shop.url]).ends(0).keeps_secrets();
+    assert_eq!(ran.receipt()["network"], DEVNET);
+    with_svm_key(&["pay", &shop.url]).ends(1).says("simulation_failed");
+
+    x402(&two_offers_by(NOBODY))
+        .ends(2)
+        .says("facilitator unreachable; it must say who pays the fee");
+    let kind = |network: &str, extra: Value| json!({"x402Version": 2, "scheme": "exact", "network": network, "extra": extra});
+    let evm = kind("eip155:84532", json!({}));
+    let silent = "the facilitator does not say who pays the fee on Solana";
+    for (kinds, said) in [
+        (json!([evm]), "the facilitator does not support exact on solana:EtWT"),
+        (
+            json!([kind(DEVNET, json!({}))]),
+            "the facilitator does not support exact on eip155:84532",
+        ),
+        (json!([evm, kind(DEVNET, json!({}))]), silent),
+        (json!([evm, kind(DEVNET, json!({"feePayer": "nobody"}))]), silent),
+        (json!([evm, kind(DEVNET, json!({"feePayer": 1}))]), silent),
+    ] {
+        let (url, _) = scripted_json("200 OK", &json!({ "kinds": kinds }));
+        x402(&two_offers_by(&url)).ends(2).says(said);
+    }
+}
+
+#[test]
+fn a_memo_of_the_sellers() {
+    let fund = format!("{SVM_PAYER}=$1");
+    let serve = |memo: &str| -> Vec<String> {
+        let more = ["--facilitator", "simulated", "--fund", &fund, "--memo", memo];
+        two_offers().into_iter().chain(more).map(String::from).collect()
+    };
+    let start =
+        |memo: &str| Server::start(&serve(memo).iter().map(String::as_str).collect::<Vec<_>>());
+    for memo in ["order \"42\"", &"é".repeat(128)] {
+        let shop = start(memo);
+        let required = shop.ask("GET /", "").2;
+        let challenge: Value = serde_json::from_str(&required).unwrap();
+        assert_eq!(challenge["accepts"][0]["extra"]["memo"], memo);
+        assert_eq!(challenge["accepts"][1]["extra"].get("memo"), None);
+        let payment = with_svm_key(&["sign", "--required", &required]).ends(0).stdout;
+        let words = x402(&["decode", payment.trim_end()]).ends(0).json()["transaction"].clone();
+        assert_eq!(words["instructions"][3], format!("memo {memo:?}"));
+        with_svm_key(&["pay", &shop.url]).ends(0).keeps_secrets();
+        // With the same blockhash and memo, another payment would be the same one.
+        with_svm_key(&["pay", &shop.url]).ends(1).says("payment refused: duplicate_settlement");
+    }
+    for memo in ["", &"é".repeat(129), &"x".repeat(257)] {
+        let args = serve(memo);
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        x402(&args).ends(2).says("not a text of 1 to 256 bytes");
+    }
+    let alone = ["--facilitator", "simulated", "--memo", "order"];
+    x402(&[&offer()[..], &alone].concat()).ends(2).says("--memo is for Solana networks");
+}
+
 #[test]
 fn pays_nothing_for_what_is_free() {
     let (free, seen) =
@@ -714,7 +1292,25 @@ fn exit_codes() {
         (serve(&["--fund", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8=0x1"]), 2),
         (serve(&["--fund", "0x70997970C51812dc3A010C7d01b50e0d17dc79C8=$0.0000001"]), 2),
         (vec!["facilitator"], 2),
-        (vec!["facilitator", "--simulated", "--network", "solana"], 2),
+        (serve(&["--fund", "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu=1"]), 2),
+        (serve(&["--fund", "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWB=1"]), 2),
+        (serve(&["--network", DEVNET]), 2),
+        (serve(&["--pay-to", SVM_PAY_TO]), 2),
+        (serve(&["--network", DEVNET, "--pay-to", PAY_TO]), 2),
+        (
+            serve(&[
+                "--network",
+                "solana:4uhcVJyU9pJkvQyS88uRDiswHXSCkY30",
+                "--pay-to",
+                SVM_PAY_TO,
+            ]),
+            2,
+        ),
+        (vec!["facilitator", "--simulated", "--network", "hedera:mainnet"], 2),
+        (vec!["facilitator", "--simulated", "--network", "solana:nowhere"], 2),
+        (vec!["facilitator", "--simulated", "--network", "solana", "--fund", FUND_EVM], 2),
+        (vec!["facilitator", "--simulated", "--network", "base", "--fund", FUND_SVM], 2),
+        (vec!["facilitator", "--simulated", "--fund", FUND_SVM_TOO_MUCH], 2),
         (vec!["facilitator", "--simulated", "--network", "eip155:4326"], 2),
         (vec!["facilitator", "--simulated", "--listen", "localhost"], 2),
     ] {
@@ -746,6 +1342,9 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
     let (_, challenge) = challenge_of("e2e-ts/evm-exact-eip3009.json");
     let challenge = challenge.to_string();
     let secret = format!("0x{KEY}");
+    let svm = base58_of(&keypair());
+    let svm_flag = format!("--svm-key={svm}");
+    let svm_fund = format!("--fund={SVM_PAYER}={svm}");
     let flag = format!("--key={KEY}");
     let value = format!("--dry-run={KEY}");
     let fund = format!("--fund={PAYER}={KEY}");
@@ -770,12 +1369,23 @@ fn secrets_in_the_wrong_place_are_not_repeated() {
         vec!["facilitator", "--simulated", "--listen", &secret],
         vec!["facilitator", "--simulated", &fund],
         vec!["serve", "--pay-to", &secret],
+        vec!["sign", "--required", &challenge, "--svm-key-file", &svm],
+        vec!["sign", "--required", &challenge, "--key-file", &svm],
+        vec!["sign", "--required", &challenge, &svm_flag],
+        vec!["sign", "--required", &svm],
+        vec!["decode", &svm],
+        vec!["pay", &svm],
+        vec!["facilitator", "--simulated", &svm_fund],
+        vec!["facilitator", "--simulated", "--network", &svm],
+        vec!["serve", "--pay-to", &svm],
+        vec!["serve", "--price", "$1", "--facilitator", &svm, "--network", &svm, "--pay-to", &svm],
         vec![&secret],
         vec![&flag],
     ] {
         let ran = with_key(&args);
         assert_ne!(ran.code, Some(0), "{ran:?}");
         assert!(!(ran.stderr.clone() + &ran.stdout).contains(&KEY[..8]), "{args:?} {ran:?}");
+        ran.keeps_secrets();
     }
 }
 

@@ -18,7 +18,7 @@ use x402_core::claim::Transaction;
 use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::gate::Verified;
 use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
-use x402_evm::{Address, Eip3009Payment};
+use x402_evm::Address;
 use x402_std::buyer::{Asset, BuyError, Buyer, Policy};
 use x402_std::client::{Client, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
@@ -30,8 +30,10 @@ use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
     SupportedKind, VerifyRequest, encode_header,
 };
+use x402_std::payment::Payment;
 use x402_std::seller::{Seller, exact};
 use x402_std::server::Charge;
+use x402_std::wallet::EvmWallet;
 
 async fn serve(app: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,13 +88,12 @@ fn refusal(reason: &str, transaction: &str) -> Response<Body> {
     Response::builder().status(402).header("payment-response", header).body("{}".into()).unwrap()
 }
 
-fn client() -> Client<LocalKey> {
+fn client() -> Client<EvmWallet<LocalKey>> {
     Client::new(buyer()).unwrap()
 }
 
-fn client_with(policy: Policy) -> Client<LocalKey> {
-    let key = LocalKey::from_bytes(&[7; 32]).unwrap();
-    Client::with(Buyer::with(key, policy, SystemClock), HttpTransport::new().unwrap())
+fn client_with(policy: Policy) -> Client<EvmWallet<LocalKey>> {
+    Client::with(Buyer::with(common::wallet(), policy, SystemClock), HttpTransport::new().unwrap())
 }
 
 #[tokio::test]
@@ -473,26 +474,24 @@ async fn a_facilitators_odd_answers_are_errors() {
 struct Slow(SimulatedLedger);
 
 impl Ledger for Slow {
-    type Payment = Eip3009Payment;
-
     fn kinds(&self) -> Vec<SupportedKind> {
         self.0.kinds()
     }
 
-    async fn check(&self, payment: &Verified<Eip3009Payment>, now: u64) -> Result<(), Reason> {
+    async fn check(&self, payment: &Verified<Payment>, now: u64) -> Result<(), Reason> {
         self.0.check(payment, now).await
     }
 
     async fn broadcast(
         &self,
-        payment: &Verified<Eip3009Payment>,
+        payment: &Verified<Payment>,
         now: u64,
     ) -> Result<Transaction, BroadcastError> {
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.0.broadcast(payment, now).await
     }
 
-    async fn confirm(&self, payment: &Verified<Eip3009Payment>, id: &Transaction) -> Outcome {
+    async fn confirm(&self, payment: &Verified<Payment>, id: &Transaction) -> Outcome {
         self.0.confirm(payment, id).await
     }
 }

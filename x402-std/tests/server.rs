@@ -14,7 +14,6 @@ use common::{Act, NETWORK, SELLER, Scripted, header, sign};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use x402_core::claim::{ClaimState, Presented};
-use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::{Payment, Reason, Version};
 use x402_std::buyer::{Buyer, Policy};
 use x402_std::clock::SystemClock;
@@ -146,7 +145,7 @@ async fn one_payment_is_served_once() {
     assert_eq!(text(response).await, "paid content");
     assert_eq!(shop.facilitator.calls(), ["verify", "settle"]);
     // Again, at the same place and at another, and with another spelling of the address.
-    let address = common::buyer().address().to_string();
+    let address = common::wallet().address().to_string();
     let respelt = payment.json.replace(&address, &address.to_lowercase());
     assert_ne!(respelt, payment.json);
     let respelt = PaymentText { json: respelt, ..payment.clone() };
@@ -482,8 +481,7 @@ async fn a_pending_payment_outlives_its_validity() {
     let facilitator = Scripted::new();
     let seller = Seller::with(facilitator.clone(), MemoryStore::default(), Arc::clone(&clock));
     let terms = Terms::from(offer());
-    let key = LocalKey::from_bytes(&[7; 32]).unwrap();
-    let buyer = Buyer::with(key, Policy::default(), Arc::clone(&clock));
+    let buyer = Buyer::with(common::wallet(), Policy::default(), Arc::clone(&clock));
     let challenge = terms.challenge(Version::V2, "").unwrap();
     let required = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
     let payment = buyer.sign(&required, 0).await.unwrap();
@@ -512,8 +510,7 @@ async fn the_facilitator_finds_out_about_expired_payments() {
     let clock = Arc::new(AtomicU64::new(1_800_000_000));
     let facilitator =
         LocalFacilitator::with(common::ledger(), MemoryStore::default(), Arc::clone(&clock));
-    let key = LocalKey::from_bytes(&[7; 32]).unwrap();
-    let buyer = Buyer::with(key, Policy::default(), Arc::clone(&clock));
+    let buyer = Buyer::with(common::wallet(), Policy::default(), Arc::clone(&clock));
     let challenge = Terms::from(offer()).challenge(Version::V2, "").unwrap();
     let required = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
     let payment = buyer.sign(&required, 0).await.unwrap();
@@ -587,7 +584,7 @@ async fn receipts_hold_what_is_the_buyers_to_know() {
         success: true,
         transaction: "0xabc".into(),
         network: NETWORK.into(),
-        payer: Some(common::buyer().address().to_string()),
+        payer: Some(common::wallet().address().to_string()),
         ..SettleResponse::default()
     };
     assert_eq!(receipt(&response), wanted);

@@ -1,15 +1,13 @@
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
 use x402_core::crypto::keccak256;
-use x402_core::crypto::secp256k1::K256;
 use x402_core::gate::{self, Verified};
-use x402_core::{Payment, Reason, Scheme};
-use x402_evm::{Eip3009Payload, ExactEvm};
+use x402_core::{Payment as _, Reason};
 
 use super::{Facilitator, FacilitatorError};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{BroadcastError, Ledger, Outcome};
 use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
-use crate::seller::check_late;
+use crate::payment::{Payment, Schemes, SvmRules, check_late, payer, spelled};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
 /// A facilitator in this process, over a ledger and a claim store.
@@ -20,7 +18,7 @@ use crate::store::{ClaimStore, MemoryStore, StoreError};
 /// sends nothing.
 #[derive(Debug)]
 pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
-    scheme: ExactEvm<K256>,
+    schemes: Schemes,
     ledger: L,
     store: S,
     clock: C,
@@ -33,10 +31,18 @@ impl<L: Ledger> LocalFacilitator<L> {
     }
 }
 
-impl<L, S, C> LocalFacilitator<L, S, C> {
+impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     /// Over a ledger, a claim store and a clock.
     pub fn with(ledger: L, store: S, clock: C) -> Self {
-        Self { scheme: ExactEvm::default(), ledger, store, clock }
+        let facilitator = Self { schemes: Schemes::default(), ledger, store, clock };
+        facilitator.with_svm_rules(SvmRules::default())
+    }
+
+    /// With rules for payments on Solana; the fee payers are the ledger's own.
+    pub fn with_svm_rules(mut self, rules: SvmRules) -> Self {
+        let fee_payers = Some(self.ledger.fee_payers());
+        self.schemes.svm = SvmRules { fee_payers, ..rules };
+        self
     }
 
     /// The ledger.
@@ -47,14 +53,13 @@ impl<L, S, C> LocalFacilitator<L, S, C> {
 
 impl<L, S, C> LocalFacilitator<L, S, C>
 where
-    ExactEvm<K256>: Scheme<Payment = L::Payment>,
     L: Ledger,
     S: ClaimStore,
     C: Clock,
 {
-    fn gate(&self, request: &VerifyRequest, now: u64) -> Result<Verified<L::Payment>, Reason> {
+    fn gate(&self, request: &VerifyRequest, now: u64) -> Result<Verified<Payment>, Reason> {
         let view = request.view();
-        gate::verify(&self.scheme, &view.payment_payload, &view.payment_requirements, now)
+        gate::verify(&self.schemes, &view.payment_payload, &view.payment_requirements, now)
     }
 
     async fn check(&self, request: &VerifyRequest) -> Result<(), Reason> {
@@ -110,7 +115,7 @@ where
     /// Asks what became of a broadcast. Of several who ask, one is told that it settled.
     async fn resume(
         &self,
-        verified: &Verified<L::Payment>,
+        verified: &Verified<Payment>,
         transaction: Transaction,
     ) -> Result<Transaction, Failure> {
         if transaction.is_empty() {
@@ -138,7 +143,7 @@ where
 }
 
 /// The claim to settle a payment is not the seller's claim to serve it: both may share a store.
-fn claim_key(verified: &Verified<impl Payment>) -> ClaimKey {
+fn claim_key(verified: &Verified<Payment>) -> ClaimKey {
     ClaimKey::new(keccak256(&[b"x402 settle", verified.payment().claim_key().as_bytes()]))
 }
 
@@ -171,49 +176,52 @@ impl From<StoreError> for Failure {
 
 impl<L, S, C> Facilitator for LocalFacilitator<L, S, C>
 where
-    ExactEvm<K256>: Scheme<Payment = L::Payment>,
     L: Ledger,
     S: ClaimStore,
     C: Clock,
 {
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
+        let payment = request.payment_payload.view();
         let reason = self.check(request).await.err();
+        let reason = reason.map(|reason| spelled(reason, payment.x402_version()));
         Ok(VerifyResponse {
             is_valid: reason.is_none(),
             invalid_reason: reason.map(|reason| reason.as_str().into()),
-            payer: payer(request),
+            payer: payer(&payment),
             ..VerifyResponse::default()
         })
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
+        let payment = request.payment_payload.view();
         let outcome = self.settle_once(request).await;
         let (reason, transaction) = match outcome {
             Ok(transaction) => (None, transaction),
-            Err(failure) => (Some(failure.reason), failure.transaction),
+            Err(Failure { reason, transaction }) => {
+                (Some(spelled(reason, payment.x402_version())), transaction)
+            }
         };
         Ok(SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| reason.as_str().into()),
-            payer: payer(request),
+            payer: payer(&payment),
             transaction: transaction.as_str().into(),
-            network: request.view().payment_payload.network().to_string(),
+            network: payment.network().to_string(),
             ..SettleResponse::default()
         })
     }
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
+        let fee_payers: Vec<_> = self.ledger.fee_payers().iter().map(ToString::to_string).collect();
+        let signers = match fee_payers.as_slice() {
+            [] => serde_json::json!({}),
+            all => serde_json::json!({ "solana:*": all }),
+        };
         Ok(SupportedResponse {
             kinds: self.ledger.kinds(),
             extensions: Json::parse("[]").ok(),
-            signers: Json::parse("{}").ok(),
+            signers: Json::of(&signers).ok(),
             other: None,
         })
     }
-}
-
-/// Who says they pay, as far as the payload tells: part of the answer to refusals too.
-pub(crate) fn payer(request: &VerifyRequest) -> Option<String> {
-    let payload = Eip3009Payload::read(request.payment_payload.payload.raw()).ok()?;
-    Some(payload.authorization.from.to_string())
 }

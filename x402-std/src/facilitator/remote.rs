@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::redirect::Policy;
-use url::{Host, Url};
+use url::Url;
 use x402_core::ParseError;
 
 use super::{Facilitator, FacilitatorError};
-use crate::client::{HttpError, read_body};
+use crate::client::{HttpError, is_private, read_body};
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
 /// Longest wait for an answer: what the official SDKs allow.
@@ -58,7 +58,7 @@ impl RemoteFacilitator {
         if base.query().is_some() || base.fragment().is_some() || base.cannot_be_a_base() {
             return Err(FacilitatorUrlError::NotAbsolute);
         }
-        if !(base.scheme() == "https" || base.scheme() == "http" && is_loopback(&base)) {
+        if !is_private(&base) {
             return Err(FacilitatorUrlError::NotSecure);
         }
         let path = base.path().trim_end_matches('/').to_owned();
@@ -139,15 +139,6 @@ impl Facilitator for RemoteFacilitator {
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
         self.ask(Method::GET, "supported", None, SupportedResponse::from_json, |_| false).await
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
     }
 }
 

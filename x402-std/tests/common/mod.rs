@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use x402_core::crypto::ed25519;
 use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::{Amount, Version};
 use x402_evm::{Address, assets};
@@ -13,7 +14,9 @@ use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{
     PaymentRequired, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse,
 };
+use x402_std::svm;
 use x402_std::transport::PaymentText;
+use x402_std::wallet::{EvmWallet, SvmWallet};
 
 pub const NETWORK: &str = "eip155:84532";
 pub const CHAIN_ID: u64 = 84532;
@@ -23,14 +26,30 @@ pub fn usdc() -> Address {
     assets::default_of(CHAIN_ID).unwrap().address
 }
 
-pub fn buyer() -> Buyer<LocalKey> {
-    Buyer::new(LocalKey::from_bytes(&[7; 32]).unwrap())
+pub fn wallet() -> EvmWallet<LocalKey> {
+    EvmWallet(LocalKey::from_bytes(&[7; 32]).unwrap())
 }
 
-/// A dollar for the buyer.
+pub fn buyer() -> Buyer<EvmWallet<LocalKey>> {
+    Buyer::new(wallet())
+}
+
+pub const SVM_NETWORK: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+pub const SVM_SELLER: &str = "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse";
+
+pub fn svm_usdc() -> &'static svm::Asset<'static> {
+    svm::assets::default_of("EtWTRABZaYq6iMfeYKouRu166VU2xqa1").unwrap()
+}
+
+pub fn svm_wallet() -> SvmWallet<ed25519::LocalKey> {
+    SvmWallet::new(ed25519::LocalKey::from_seed(&[2; 32]))
+}
+
+/// A dollar for the buyer on each network.
 pub fn ledger() -> SimulatedLedger {
     let ledger = SimulatedLedger::new();
-    ledger.fund(CHAIN_ID, usdc(), buyer().address(), Amount::from(1_000_000)).unwrap();
+    ledger.fund(CHAIN_ID, usdc(), wallet().address(), Amount::from(1_000_000)).unwrap();
+    ledger.fund_svm(svm_usdc(), svm_wallet().address(), 1_000_000).unwrap();
     ledger
 }
 
@@ -79,6 +98,11 @@ impl Scripted {
     pub fn paid(&self) -> u64 {
         let seller = Address::parse(SELLER).unwrap();
         self.inner.ledger().balance(CHAIN_ID, usdc(), seller).as_u64().unwrap()
+    }
+
+    pub fn paid_svm(&self) -> u64 {
+        let seller = svm::Address::parse(SVM_SELLER).unwrap();
+        self.inner.ledger().balance_svm(svm_usdc(), seller)
     }
 
     pub fn next_settle(&self, act: Act) {

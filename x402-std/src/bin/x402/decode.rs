@@ -6,12 +6,13 @@ use x402_std::core::wire::{
 };
 use x402_std::core::{Message, ParseError, Version};
 
-use crate::{Exit, Failure, Outcome, input, print};
+use crate::{Exit, Failure, Outcome, input, print, transaction};
 
 /// Says what a message is and prints it: {"kind","x402Version","message"}.
 ///
 /// The message is printed as it was sent. Kinds are called as in the specification; x402Version is
-/// null for those that have none.
+/// null for those that have none. A payment on Solana has one more key, "transaction": what the
+/// transaction in it would do, in words; "signed" says whose signature is there and holds.
 #[derive(Args)]
 pub(crate) struct Decode {
     /// Header value in base64, or JSON
@@ -25,7 +26,11 @@ impl Decode {
         let version = version.map_or("null".into(), |version| version.number().to_string());
         // It was parsed, so it is text.
         let message = String::from_utf8_lossy(&json);
-        print(format_args!(r#"{{"kind":"{kind}","x402Version":{version},"message":{message}}}"#))?;
+        let transaction = transaction_of(kind, &json)
+            .map_or_else(String::new, |words| format!(r#","transaction":{words}"#));
+        print(format_args!(
+            r#"{{"kind":"{kind}","x402Version":{version},"message":{message}{transaction}}}"#
+        ))?;
         Ok(Exit::Yes)
     }
 }
@@ -75,6 +80,16 @@ fn identify(json: &[u8]) -> Result<(&'static str, Option<Version>), Failure> {
     }
     let unknown = || Failure::unusable("invalid_payload: not a message of this protocol");
     Err(failure.map_or_else(unknown, located))
+}
+
+/// The transaction of a message that has one, in words.
+fn transaction_of(kind: &str, json: &[u8]) -> Option<String> {
+    let payment = match kind {
+        "PaymentPayload" => PaymentPayload::parse_located(json).ok()?,
+        "VerifyRequest" => VerifyRequest::parse_located(json).ok()?.payment_payload,
+        _ => return None,
+    };
+    transaction::words(&payment)
 }
 
 fn parse(json: &[u8]) -> Result<RawJson<'_>, Located> {

@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use clap::Args;
 use x402_std::core::{Amount, Money, Network};
-use x402_std::evm::{Address, assets};
 use x402_std::facilitator::{LocalFacilitator, router};
 use x402_std::ledger::{Ledger, SimulatedLedger};
+use x402_std::message::NetworkId;
+use x402_std::{evm, svm};
 
 use crate::{Failure, Outcome, listen};
 
@@ -18,13 +18,13 @@ pub(crate) struct Facilitator {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4022")]
     listen: SocketAddr,
-    /// Gives an account of the simulated ledger units of the default token, or money ($1); may be
-    /// repeated
+    /// Gives an address, EVM or Solana, units of the default tokens in the simulated ledger, or
+    /// money ($1); may be repeated
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
     /// Network to give it on, may be repeated [default: all]
-    #[arg(long = "network", value_name = "NETWORK", value_parser = chain_id)]
-    networks: Vec<u64>,
+    #[arg(long = "network", value_name = "NETWORK", value_parser = network)]
+    networks: Vec<NetworkId>,
 }
 
 impl Facilitator {
@@ -40,8 +40,14 @@ impl Facilitator {
 /// A balance to begin with.
 #[derive(Clone)]
 pub(crate) struct Fund {
-    account: Address,
+    account: Account,
     amount: Balance,
+}
+
+#[derive(Clone, Copy)]
+enum Account {
+    Evm(evm::Address),
+    Svm(svm::Address),
 }
 
 #[derive(Clone, Copy)]
@@ -51,10 +57,12 @@ enum Balance {
 }
 
 impl Fund {
-    /// Reads `0x...=1000000` or `0x...=$1`.
+    /// Reads `ADDR=1000000` or `ADDR=$1`.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let (account, amount) = text.split_once('=').ok_or("not ADDR=AMOUNT")?;
-        let account = Address::parse(account).ok_or("not an address")?;
+        let evm = evm::Address::parse(account).map(Account::Evm);
+        let account = evm.or_else(|| svm::Address::parse(account).map(Account::Svm));
+        let account = account.ok_or("not an address")?;
         let balance = if amount.starts_with('$') {
             Money::parse(amount).map(Balance::Money)
         } else {
@@ -62,39 +70,68 @@ impl Fund {
         };
         Ok(Self { account, amount: balance.map_err(|_| "not an amount")? })
     }
+
+    /// Gives it on one network; `false` if its addresses are of another kind.
+    fn give(&self, ledger: &SimulatedLedger, network: Network<'_>) -> Result<bool, Failure> {
+        let too_much = || Failure::unusable("--fund: too much");
+        match self.account {
+            Account::Evm(account) => {
+                let Some(chain_id) = network.eip155() else { return Ok(false) };
+                let Some(token) = evm::assets::default_of(chain_id) else { return Ok(false) };
+                let units = self.units(token.decimals)?;
+                ledger.fund(chain_id, token.address, account, units).map_err(|_| too_much())?;
+            }
+            Account::Svm(owner) => {
+                let Some(reference) = network.solana() else { return Ok(false) };
+                let Some(token) = svm::assets::default_of(reference) else { return Ok(false) };
+                let units = self.units(token.mint.decimals)?.as_u64().ok_or_else(too_much)?;
+                ledger.fund_svm(token, owner, units).map_err(|_| too_much())?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn units(&self, decimals: u8) -> Result<Amount, Failure> {
+        let units = match self.amount {
+            Balance::Units(units) => Ok(units),
+            Balance::Money(money) => money.to_units(decimals),
+        };
+        units.map_err(|error| Failure::unusable(format_args!("--fund: {error}")))
+    }
 }
 
-/// The chain id of a network that is written as CAIP-2 id or v1 name.
-fn chain_id(text: &str) -> Result<u64, &'static str> {
-    Network::parse(text).ok().and_then(Network::eip155).ok_or("not an EVM network")
+/// A network that is written as CAIP-2 id or v1 name.
+fn network(text: &str) -> Result<NetworkId, &'static str> {
+    let network = Network::parse(text).ok();
+    let known = network.filter(|network| network.eip155().is_some() || network.solana().is_some());
+    known.map(NetworkId::from).ok_or("not an EVM or Solana network")
 }
 
-/// A facilitator over a simulated ledger with these balances on these chains; on all it serves if
-/// none is named.
+/// A facilitator over a simulated ledger with these balances on these networks; on all it serves
+/// if none is named.
 pub(crate) fn simulated(
-    chains: &[u64],
+    networks: &[NetworkId],
     funds: &[Fund],
 ) -> Result<LocalFacilitator<SimulatedLedger>, Failure> {
     let ledger = SimulatedLedger::new();
     // Networks are listed once for each version.
-    let served: BTreeSet<u64> =
-        ledger.kinds().iter().filter_map(|kind| kind.network.view().eip155()).collect();
-    if chains.iter().any(|chain| !served.contains(chain)) {
+    let kinds = ledger.kinds().into_iter().filter(|kind| kind.x402_version == 2);
+    let served: Vec<NetworkId> = kinds.map(|kind| kind.network).collect();
+    let among = |all: &[NetworkId], one: &NetworkId| {
+        all.iter().any(|network| network.view().is_same(one.view()))
+    };
+    if !networks.iter().all(|network| among(&served, network)) {
         return Err(Failure::unusable("the simulated ledger does not serve this network"));
     }
-    let chains = if chains.is_empty() { served } else { chains.iter().copied().collect() };
-    for chain in chains {
-        let Some(token) = assets::default_of(chain) else { continue };
-        for fund in funds {
-            let amount = match fund.amount {
-                Balance::Units(units) => Ok(units),
-                Balance::Money(money) => money.to_units(token.decimals),
-            };
-            let amount =
-                amount.map_err(|error| Failure::unusable(format_args!("--fund: {error}")))?;
-            ledger
-                .fund(chain, token.address, fund.account, amount)
-                .map_err(|_| Failure::unusable("--fund: too much"))?;
+    for fund in funds {
+        let mut given = false;
+        for network in &served {
+            if networks.is_empty() || among(networks, network) {
+                given |= fund.give(&ledger, network.view())?;
+            }
+        }
+        if !given {
+            return Err(Failure::unusable("--fund: not an address of these networks"));
         }
     }
     Ok(LocalFacilitator::new(ledger))

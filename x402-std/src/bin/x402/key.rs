@@ -1,39 +1,132 @@
-//! The key that pays.
+//! The keys that pay.
 
-use std::path::PathBuf;
+use std::env::{self, VarError};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use x402_std::core::crypto::secp256k1::LocalKey;
+use x402_std::core::Network;
+use x402_std::core::crypto::{Signer, ed25519, secp256k1};
+use x402_std::rpc::SvmRpc;
+use x402_std::svm::base58;
+use x402_std::wallet::{EvmWallet, SvmWallet};
 
 use crate::{Failure, input};
 
-/// Environment variable of the key, if no file is given.
-const VARIABLE: &str = "X402_EVM_KEY";
+/// Environment variables of the keys, for those of which no file is given.
+const EVM_KEY: &str = "X402_EVM_KEY";
+const SVM_KEY: &str = "X402_SVM_KEY";
 
-/// As much of a key file as is read: there may be white space around the key.
+/// Environment variable of the node that knows recent blockhashes.
+pub(crate) const SVM_RPC: &str = "X402_SVM_RPC";
+
+/// As much of a key file as is read: there may be white space around the key, and in it.
 const FILE_BYTES: usize = 1024;
+
+const NOT_EVM: &str = "not a private key of 64 hexadecimal digits";
+const NOT_SVM: &str = "not a Solana key: base58 of 64 bytes, or a file of the Solana CLI";
 
 #[derive(Args)]
 pub(crate) struct KeySource {
-    /// File with the private key in hexadecimal; without it, the environment variable
-    /// X402_EVM_KEY is the key
+    /// File with the private key for EVM networks in hexadecimal; without it, the environment
+    /// variable X402_EVM_KEY is the key
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// File with the key for Solana, in base58 or as the Solana CLI writes it;
+    /// without it, X402_SVM_KEY is the key in base58 or the path of such a file. X402_SVM_RPC is
+    /// the URL of a node to ask for a blockhash, where an offer gives none
+    #[arg(long, value_name = "FILE")]
+    svm_key_file: Option<PathBuf>,
+}
+
+/// What there are keys for.
+pub(crate) type Wallet =
+    (Option<SvmWallet<ed25519::LocalKey, Option<SvmRpc>>>, Option<EvmWallet<secp256k1::LocalKey>>);
+
+/// Whether there is a key for payments on this network.
+pub(crate) fn has_key(wallet: &Wallet, network: Network<'_>) -> bool {
+    let (svm, evm) = wallet;
+    if network.solana().is_some() { svm.is_some() } else { evm.is_some() }
 }
 
 impl KeySource {
-    pub(crate) fn read(&self) -> Result<LocalKey, Failure> {
-        let text = match (&self.key_file, std::env::var(VARIABLE)) {
-            (Some(path), _) => String::from_utf8(input::file(path, FILE_BYTES)?).ok(),
-            (None, Ok(text)) => Some(text),
-            (None, Err(_)) => {
-                let text = format!("no key: give --key-file, or set {VARIABLE}");
-                return Err(Failure::unusable(text));
-            }
-        };
-        let secret = text.and_then(|text| input::hex32(text.trim()));
-        secret
-            .and_then(|secret| LocalKey::from_bytes(&secret))
-            .ok_or_else(|| Failure::unusable("not a private key of 64 hexadecimal digits"))
+    /// A wallet with at least one key.
+    pub(crate) fn read(&self) -> Result<Wallet, Failure> {
+        self.read_any()?.ok_or_else(|| {
+            Failure::unusable(format_args!(
+                "no key: give --key-file or --svm-key-file, or set {EVM_KEY} or {SVM_KEY}"
+            ))
+        })
     }
+
+    /// A wallet, if there is a key at all.
+    pub(crate) fn read_any(&self) -> Result<Option<Wallet>, Failure> {
+        let svm = match self.svm_key()? {
+            Some(key) => Some(SvmWallet::new(key).with_blockhashes(node()?)),
+            None => None,
+        };
+        let evm = self.evm_key()?.map(EvmWallet);
+        Ok((svm.is_some() || evm.is_some()).then_some((svm, evm)))
+    }
+
+    fn evm_key(&self) -> Result<Option<secp256k1::LocalKey>, Failure> {
+        let text = match &self.key_file {
+            Some(path) => Some(contents(path, NOT_EVM)?),
+            None => variable(EVM_KEY)?,
+        };
+        let Some(text) = text else { return Ok(None) };
+        let key = input::hex32(text.trim()).and_then(|key| secp256k1::LocalKey::from_bytes(&key));
+        key.ok_or_else(|| Failure::unusable(NOT_EVM)).map(Some)
+    }
+
+    fn svm_key(&self) -> Result<Option<ed25519::LocalKey>, Failure> {
+        let text = match &self.svm_key_file {
+            Some(path) => contents(path, NOT_SVM)?,
+            None => match variable(SVM_KEY)? {
+                None => return Ok(None),
+                Some(key) if base58::decode::<64>(key.trim()).is_some() => key,
+                Some(path) => contents(Path::new(&path), NOT_SVM).map_err(|_| {
+                    let text = "neither a key nor the path of a file that can be read";
+                    Failure::unusable(format_args!("{SVM_KEY}: {text}"))
+                })?,
+            },
+        };
+        svm_key(&text).map(Some)
+    }
+}
+
+/// A seed and its public key, in base58 or as an array of numbers. A seed alone looks like an
+/// address, and an address taken for a seed would be a key that anybody can have.
+fn svm_key(text: &str) -> Result<ed25519::LocalKey, Failure> {
+    let text = text.trim();
+    let keypair = base58::decode::<64>(text).or_else(|| {
+        let numbers: Vec<u8> = serde_json::from_str(text).ok()?;
+        numbers.try_into().ok()
+    });
+    let Some(([seed, public], [])) = keypair.as_ref().map(|keypair| keypair.as_chunks()) else {
+        return Err(Failure::unusable(NOT_SVM));
+    };
+    let key = ed25519::LocalKey::from_seed(seed);
+    if Signer::public(&key) != *public {
+        return Err(Failure::unusable("not a Solana key: its public half is that of another key"));
+    }
+    Ok(key)
+}
+
+fn contents(path: &Path, otherwise: &str) -> Result<String, Failure> {
+    String::from_utf8(input::file(path, FILE_BYTES)?).map_err(|_| Failure::unusable(otherwise))
+}
+
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match env::var(name) {
+        Ok(text) => Ok(Some(text)),
+        Err(VarError::NotPresent) => Ok(None),
+        // Set, and no key: nothing else is to be used in its place.
+        Err(VarError::NotUnicode(_)) => Err(Failure::unusable(format_args!("{name}: not a text"))),
+    }
+}
+
+fn node() -> Result<Option<SvmRpc>, Failure> {
+    let url = variable(SVM_RPC)?;
+    let node = url.as_deref().map(SvmRpc::new).transpose();
+    node.map_err(|error| Failure::unusable(format_args!("{SVM_RPC}: {error}")))
 }

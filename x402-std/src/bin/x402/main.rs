@@ -14,6 +14,7 @@ mod log;
 mod pay;
 mod serve;
 mod sign;
+mod transaction;
 mod upstream;
 mod verify;
 
@@ -24,9 +25,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
-use x402_std::core::ParseError;
-use x402_std::evm::{Address, assets};
+use x402_std::core::{Network, ParseError};
 use x402_std::message::PaymentRequirements;
+use x402_std::{evm, svm};
 
 /// Payments by the x402 protocol: read, check, sign, pay, charge.
 #[derive(Parser)]
@@ -173,15 +174,24 @@ fn with_causes(error: &dyn Error) -> String {
 
 /// What an offer asks, for people: `0.01 USDC on eip155:84532 to 0x...`.
 fn describe(offer: &PaymentRequirements) -> String {
-    let known = offer.network.view().eip155().zip(Address::parse(&offer.asset));
-    let price = match known.and_then(|(chain_id, asset)| assets::find(chain_id, asset)) {
-        Some(asset) => {
-            let amount = decimal(&offer.amount.to_string(), asset.decimals.into());
-            format!("{amount} {}", asset.symbol)
+    let price = match known_token(offer.network.view(), &offer.asset) {
+        Some((symbol, decimals)) => {
+            let amount = decimal(&offer.amount.to_string(), decimals.into());
+            format!("{amount} {symbol}")
         }
         None => format!("{} units of {}", offer.amount, offer.asset),
     };
     format!("{price} on {} to {}", offer.network, offer.pay_to)
+}
+
+/// Symbol and decimals of a token, if it is a known one.
+fn known_token(network: Network<'_>, address: &str) -> Option<(&'static str, u8)> {
+    if let Some(reference) = network.solana() {
+        let asset = svm::assets::find(reference, svm::Address::parse(address)?)?;
+        return Some((asset.symbol, asset.mint.decimals));
+    }
+    let asset = evm::assets::find(network.eip155()?, evm::Address::parse(address)?)?;
+    Some((asset.symbol, asset.decimals))
 }
 
 /// Puts the decimal point into a number of units.

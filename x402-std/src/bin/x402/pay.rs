@@ -7,7 +7,9 @@ use x402_std::buyer::{Bought, BuyError, Buyer};
 use x402_std::client::{Client, Error, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
 use x402_std::core::{Money, Version};
+use x402_std::evm::ExactEvmWallet;
 use x402_std::message::{PaymentRequirements, SettleResponse};
+use x402_std::svm::ExactSvmWallet;
 use x402_std::transport::Transport;
 
 use crate::key::KeySource;
@@ -33,7 +35,8 @@ pub(crate) struct Pay {
     /// Most to pay [default: $1]
     #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
     max: Option<Money>,
-    /// Asks, prints the offer that would be paid as JSON, and pays nothing; needs no key
+    /// Asks, prints the offer that would be paid as JSON, and pays nothing; without a key, the one
+    /// that would be paid with keys of both kinds
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -84,6 +87,7 @@ impl Pay {
     }
 
     async fn dry_run(&self, request: &Request) -> Outcome {
+        let wallet = self.key.read_any()?;
         let transport = HttpTransport::new().map_err(|error| no_answer(&error))?;
         let answer = transport.exchange(request, None).await.map_err(|error| no_answer(&error))?;
         let Some(challenge) = answer.challenge else {
@@ -94,7 +98,12 @@ impl Pay {
         };
         let required =
             challenge.map_err(|error| Failure::refused(format_args!("challenge: {error}")))?;
-        match sign::policy(self.max).choose(&required) {
+        let policy = sign::policy(self.max);
+        let chosen = match &wallet {
+            Some(wallet) => policy.choose(&required, wallet),
+            None => policy.choose(&required, &(ExactSvmWallet::default(), ExactEvmWallet)),
+        };
+        match chosen {
             Ok((index, offer)) => {
                 let json = offer.to_json().map_err(Failure::refused)?;
                 let version = required.x402_version.number();
@@ -193,6 +202,7 @@ fn explain(error: Error) -> Outcome {
             give_receipt(receipt.as_deref());
             Ok(Exit::Refused)
         }
+        BuyError::NotSigned(failure) => Err(sign::not_signed(failure)),
         other => Err(Failure::refused(other)),
     }
 }

@@ -6,10 +6,11 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use clap::Args;
-use x402_std::facilitator::{self, Facilitator as _, FacilitatorError, RemoteFacilitator};
+use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
-use x402_std::seller::{Seller, exact};
+use x402_std::seller::{Seller, Terms, exact};
 use x402_std::server::Charge;
+use x402_std::svm::MEMO_BYTES;
 
 use crate::facilitator::{Fund, simulated};
 use crate::upstream::Upstream;
@@ -24,18 +25,24 @@ const SUPPORTED: Duration = Duration::from_secs(10);
 #[derive(Args)]
 pub(crate) struct Serve {
     /// Address that is paid
-    #[arg(long, value_name = "ADDR")]
-    pay_to: String,
+    #[arg(long, value_name = "ADDR", required = true)]
+    pay_to: Vec<String>,
     /// Price of a request, such as $0.01
     #[arg(long, value_name = "MONEY")]
     price: String,
-    /// Network of the payment, such as eip155:84532; its default stablecoin is taken
-    #[arg(long, value_name = "NETWORK")]
-    network: String,
+    /// Network of the payment, such as eip155:84532 or solana-devnet; its default stablecoin is
+    /// taken. May be repeated for as many offers, each with its own --pay-to in the same order
+    #[arg(long = "network", value_name = "NETWORK", required = true)]
+    networks: Vec<String>,
     /// URL of a facilitator, or "simulated" for one in this process: no chain, no money
     #[arg(long, value_name = "URL|simulated")]
     facilitator: String,
-    /// Gives an account of the simulated ledger units of the token, or money ($1); may be repeated
+    /// Memo that payments on Solana must have, up to 256 bytes, instead of a random one: a second
+    /// payment of the same buyer within a minute may be the first one again, which is refused
+    #[arg(long, value_name = "TEXT", value_parser = memo)]
+    memo: Option<String>,
+    /// Gives an address, EVM or Solana, units of the tokens in the simulated ledger, or money
+    /// ($1); may be repeated
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
     /// Where to listen
@@ -52,26 +59,51 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(&self) -> Outcome {
-        let offer = exact(&self.network, &self.pay_to, &self.price).map_err(Failure::unusable)?;
+        let offers = self.offers()?;
         if self.facilitator == "simulated" {
-            let facilitator = simulated(offer.network.view().eip155().as_slice(), &self.fund)?;
-            return self.serve(offer, facilitator).await;
+            let networks: Vec<_> = offers.iter().map(|offer| offer.network.clone()).collect();
+            let facilitator = simulated(&networks, &self.fund)?;
+            return self.serve(offers, facilitator).await;
         }
         if !self.fund.is_empty() {
             return Err(Failure::unusable("--fund is for --facilitator simulated"));
         }
         let remote = RemoteFacilitator::new(&self.facilitator).map_err(Failure::unusable)?;
-        check_supported(&remote, &offer).await?;
-        self.serve(offer, remote).await
+        self.serve(offers, remote).await
     }
 
-    async fn serve<F>(&self, offer: PaymentRequirements, facilitator: F) -> Outcome
+    /// An offer for each network and payee.
+    fn offers(&self) -> Result<Vec<PaymentRequirements>, Failure> {
+        if self.networks.len() != self.pay_to.len() {
+            return Err(Failure::unusable("each --network takes one --pay-to, in the same order"));
+        }
+        let mut offers = Vec::new();
+        for (network, pay_to) in self.networks.iter().zip(&self.pay_to) {
+            let offer = exact(network, pay_to, &self.price).map_err(Failure::unusable)?;
+            offers.push(match &self.memo {
+                Some(memo) if is_on_solana(&offer) => offer.with_extra("memo", memo.as_str()),
+                _ => offer,
+            });
+        }
+        if self.memo.is_some() && !offers.iter().any(is_on_solana) {
+            return Err(Failure::unusable("--memo is for Solana networks"));
+        }
+        Ok(offers)
+    }
+
+    async fn serve<F>(&self, offers: Vec<PaymentRequirements>, facilitator: F) -> Outcome
     where
         F: facilitator::Facilitator + 'static,
     {
         let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
+        let terms = completed(offers, &facilitator).await?;
+        let seller = Seller::new(facilitator);
+        // All else about the offers is known to be sound.
+        seller.check(&terms).map_err(|_| {
+            Failure::unusable("the facilitator does not say who pays the fee on Solana")
+        })?;
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
-        let mut charge = Charge::new(Arc::new(Seller::new(facilitator)), offer);
+        let mut charge = Charge::new(Arc::new(seller), terms);
         if self.x402_version == 1 {
             charge = charge.v1_body();
         }
@@ -79,28 +111,41 @@ impl Serve {
     }
 }
 
-/// Refuses a facilitator that says it does not settle this offer. One that says nothing may do so
-/// later; until then payments are refused.
-async fn check_supported(
-    facilitator: &RemoteFacilitator,
-    offer: &PaymentRequirements,
-) -> Result<(), Failure> {
+fn memo(text: &str) -> Result<String, &'static str> {
+    let fits = (1..=MEMO_BYTES).contains(&text.len());
+    if fits { Ok(text.into()) } else { Err("not a text of 1 to 256 bytes") }
+}
+
+fn is_on_solana(offer: &PaymentRequirements) -> bool {
+    offer.network.view().solana().is_some()
+}
+
+/// The offers with what the facilitator adds to them. Refuses one that says it does not settle
+/// them. One that says nothing may do so later, and until then payments are refused; but on Solana
+/// there is no offer without it.
+async fn completed(
+    offers: Vec<PaymentRequirements>,
+    facilitator: &impl facilitator::Facilitator,
+) -> Result<Terms, Failure> {
     let asked = tokio::time::timeout(SUPPORTED, facilitator.supported()).await;
     let supported = match asked.unwrap_or(Err(FacilitatorError::TimedOut)) {
         Ok(supported) => supported,
+        Err(error) if offers.iter().any(is_on_solana) => {
+            return Err(Failure::unusable(format_args!(
+                "{error}; it must say who pays the fee on Solana"
+            )));
+        }
         Err(error) => {
             talk(format_args!("warning: {error}; payments are refused until it answers"));
-            return Ok(());
+            return Ok(Terms::new(offers));
         }
     };
-    let listed = supported.kinds.iter().any(|kind| {
-        kind.scheme == offer.scheme && kind.network.view().is_same(offer.network.view())
-    });
-    if listed {
-        return Ok(());
-    }
-    let (scheme, network) = (&offer.scheme, &offer.network);
-    Err(Failure::unusable(format_args!("the facilitator does not support {scheme} on {network}")))
+    Terms::new(offers.clone()).completed(&supported).map_err(|unsupported| {
+        let text = offers.get(unsupported.index).map_or_else(String::new, |offer| {
+            format!("the facilitator does not support {} on {}", offer.scheme, offer.network)
+        });
+        Failure::unusable(text)
+    })
 }
 
 /// What is sold: another server's answer, or a sample.

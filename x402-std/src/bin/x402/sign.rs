@@ -1,11 +1,12 @@
 use clap::Args;
-use x402_std::buyer::{Buyer, Policy, SignFailure};
+use x402_std::buyer::{Buyer, Policy};
 use x402_std::clock::{Clock, SystemClock};
 use x402_std::core::buyer::{Decline, Flow};
 use x402_std::core::{Message, Money, wire};
 use x402_std::message::{PaymentRequired, encode_header};
+use x402_std::wallet::SignFailure;
 
-use crate::key::KeySource;
+use crate::key::{self, KeySource};
 use crate::{Exit, Failure, Outcome, describe, input, print, talk};
 
 /// Signs a payment for a challenge, and prints it as the value of the payment header.
@@ -21,10 +22,12 @@ pub(crate) struct Sign {
     /// Time of signing, in Unix seconds, instead of now
     #[arg(long, value_name = "UNIX")]
     now: Option<u64>,
-    /// 32 bytes never used before, in hexadecimal, instead of random ones
+    /// 32 bytes never used before, in hexadecimal, instead of random ones; on Solana, the first
+    /// half is the memo of offers that ask for none
     #[arg(long, value_name = "0x...", value_parser = nonce)]
     nonce: Option<[u8; 32]>,
-    /// Signs this offer, counted from 0, whatever it costs and in whatever token
+    /// Signs this offer, counted from 0, whatever it costs and in whatever token; on Solana, only
+    /// in known ones
     #[arg(long, value_name = "N", conflicts_with = "max")]
     accept: Option<usize>,
     /// Most to pay [default: $1]
@@ -43,7 +46,7 @@ impl Sign {
         let buyer = Buyer::with(self.key.read()?, policy(self.max), now);
         let index = match self.accept {
             Some(index) => index,
-            None => buyer.policy().choose(&required).map_err(declined)?.0,
+            None => buyer.choose(&required).map_err(declined)?.0,
         };
         let offer = required.accepts.get(index).ok_or_else(|| {
             Failure::unusable(format_args!("the challenge has {} offers", required.accepts.len()))
@@ -51,14 +54,14 @@ impl Sign {
         if Flow::of(&offer.view()).is_none() {
             return Err(declined(Decline::PaymentFlow));
         }
+        if !key::has_key(buyer.wallet(), offer.network.view()) {
+            return Err(Failure::refused("not signed: no key for this network"));
+        }
         let signed = match self.nonce {
             Some(nonce) => buyer.sign_with(&required, index, nonce).await,
             None => buyer.sign(&required, index).await,
         };
-        let payment = signed.map_err(|failure| match failure {
-            SignFailure::Offer(reason) => Failure::refused(format_args!("not signed: {reason}")),
-            SignFailure::Sign(error) => Failure::refused(error),
-        })?;
+        let payment = signed.map_err(not_signed)?;
         talk(format_args!("signed: {}", describe(offer)));
         print(encode_header(payment.json.as_bytes()))?;
         Ok(Exit::Yes)
@@ -76,6 +79,18 @@ impl Sign {
 pub(crate) fn policy(max: Option<Money>) -> Policy {
     let default = Policy::default();
     Policy { max: max.unwrap_or(default.max), ..default }
+}
+
+/// Why a payment was not signed, and what can be done about it.
+pub(crate) fn not_signed(failure: SignFailure) -> Failure {
+    match failure {
+        SignFailure::Offer(reason) => Failure::refused(format_args!("not signed: {reason}")),
+        SignFailure::NoBlockhash => Failure::refused(format_args!(
+            "not signed: {failure}: the offer gives none, nor does a node at {}",
+            key::SVM_RPC
+        )),
+        SignFailure::Sign(error) => Failure::refused(error),
+    }
 }
 
 fn declined(decline: Decline) -> Failure {

@@ -1,9 +1,8 @@
 use clap::Args;
 use x402_std::clock::{Clock, SystemClock};
-use x402_std::core::crypto::secp256k1::K256;
 use x402_std::core::{Message, ParseError, Reason, gate, wire};
-use x402_std::evm::{Eip3009Payload, ExactEvm};
 use x402_std::message::VerifyResponse;
+use x402_std::payment::{Schemes, SvmRules, payer};
 
 use crate::{Exit, Failure, Outcome, input, print};
 
@@ -16,6 +15,9 @@ pub(crate) struct Verify {
     /// Time of the check, in Unix seconds, instead of now
     #[arg(long, value_name = "UNIX")]
     now: Option<u64>,
+    /// Takes payments on Solana of more than the offer asks
+    #[arg(long)]
+    allow_over_payment: bool,
 }
 
 impl Verify {
@@ -30,12 +32,12 @@ impl Verify {
         };
         let (payload, offer) = (&request.payment_payload, &request.payment_requirements);
         let now = self.now.unwrap_or_else(|| SystemClock.now());
-        let refusal = gate::verify(&ExactEvm::<K256>::default(), payload, offer, now).err();
-        let payer = Eip3009Payload::read(payload.payload).ok();
+        let rules = SvmRules { over_payment: self.allow_over_payment, ..SvmRules::default() };
+        let refusal = gate::verify(&Schemes { svm: rules }, payload, offer, now).err();
         respond(&VerifyResponse {
             is_valid: refusal.is_none(),
             invalid_reason: refusal.map(|reason| reason.as_str().into()),
-            payer: payer.map(|payload| payload.authorization.from.to_string()),
+            payer: payer(payload),
             ..VerifyResponse::default()
         })?;
         refusal.map_or(Ok(Exit::Yes), |reason: Reason| Err(Failure::refused(reason)))

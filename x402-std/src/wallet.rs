@@ -1,0 +1,229 @@
+//! Keys that sign payments: of an EVM network, of Solana, or both.
+
+use std::fmt;
+use std::future::{Future, ready};
+
+use x402_core::buyer::Wallet;
+use x402_core::crypto::ed25519::Dalek;
+use x402_core::crypto::{AsyncSigner, Ed25519, Secp256k1, SignError};
+use x402_core::{Network, Reason, wire};
+use x402_svm::{Asset, ExactSvmWallet, Inputs, SvmUnsigned, UnsignedError};
+
+use crate::message::{Json, PaymentRequirements};
+
+/// A wallet that can sign what it pays.
+///
+/// A pair of wallets is one: the second signs on the networks that are none of the first's. So is
+/// an `Option`, which has no network if there is none.
+pub trait Signs: Wallet + Send + Sync {
+    /// Signs a payment for an offer it [`pays`](Wallet::pays), at `now` (Unix seconds). `random`
+    /// must never have been used before. Fails with [`Reason::InvalidNetwork`], and signs nothing,
+    /// on a network that is none of its own.
+    fn sign(
+        &self,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> impl Future<Output = Result<Json, SignFailure>> + Send;
+}
+
+/// Why a payment was not signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignFailure {
+    /// The offer cannot be paid.
+    Offer(Reason),
+    /// The offer gives no blockhash, and there is nobody to ask for one, or no answer.
+    NoBlockhash,
+    /// The key did not sign.
+    Sign(SignError),
+}
+
+impl fmt::Display for SignFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offer(reason) => write!(f, "offer: {reason}"),
+            Self::NoBlockhash => f.write_str("no recent blockhash"),
+            Self::Sign(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SignFailure {}
+
+/// A key on EVM networks. `Debug` shows nothing of it.
+#[derive(Clone, Copy)]
+pub struct EvmWallet<K>(pub K);
+
+impl<K> fmt::Debug for EvmWallet<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EvmWallet")
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1>> EvmWallet<K> {
+    /// The address that pays.
+    pub fn address(&self) -> x402_evm::Address {
+        x402_evm::Address(self.0.public())
+    }
+}
+
+impl<K> Wallet for EvmWallet<K> {
+    fn pays(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
+        x402_evm::ExactEvmWallet.pays(offer)
+    }
+
+    fn decimals(&self, offer: &wire::PaymentRequirements<'_>) -> Option<u8> {
+        x402_evm::ExactEvmWallet.decimals(offer)
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1> + Send> Signs for EvmWallet<K> {
+    async fn sign(
+        &self,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        let unsigned = x402_evm::Eip3009Unsigned::new(&offer.view(), self.address(), now, random)
+            .map_err(SignFailure::Offer)?;
+        let signature = self.0.sign(unsigned.digest()).await.map_err(SignFailure::Sign)?;
+        let mut buffer = [0; x402_evm::PAYLOAD_BYTES];
+        let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
+        Ok(payload.into())
+    }
+}
+
+/// A key on Solana. `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct SvmWallet<K, B = ()> {
+    key: K,
+    blockhashes: B,
+    assets: Vec<Asset<'static>>,
+}
+
+impl<K, B> fmt::Debug for SvmWallet<K, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SvmWallet")
+    }
+}
+
+impl<K> SvmWallet<K> {
+    /// Pays the offers that give a blockhash, in known tokens.
+    pub const fn new(key: K) -> Self {
+        Self { key, blockhashes: (), assets: Vec::new() }
+    }
+}
+
+impl<K, B> SvmWallet<K, B> {
+    /// Asks for a blockhash where an offer gives none.
+    pub fn with_blockhashes<C>(self, blockhashes: C) -> SvmWallet<K, C> {
+        SvmWallet { key: self.key, blockhashes, assets: self.assets }
+    }
+
+    /// Pays in these tokens too; the [`Policy`](crate::buyer::Policy) must allow them.
+    pub fn with_assets(self, assets: Vec<Asset<'static>>) -> Self {
+        Self { assets, ..self }
+    }
+}
+
+impl<K: AsyncSigner<Ed25519>, B> SvmWallet<K, B> {
+    /// The address that pays.
+    pub fn address(&self) -> x402_svm::Address {
+        x402_svm::Address(self.key.public())
+    }
+}
+
+impl<K, B> Wallet for SvmWallet<K, B> {
+    fn pays(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
+        ExactSvmWallet { assets: &self.assets }.pays(offer)
+    }
+
+    fn decimals(&self, offer: &wire::PaymentRequirements<'_>) -> Option<u8> {
+        ExactSvmWallet { assets: &self.assets }.decimals(offer)
+    }
+}
+
+/// Knows recent blockhashes, of which a payment on Solana needs one.
+pub trait Blockhashes: Send + Sync {
+    /// One of the last minute; `None` if that cannot be had.
+    fn latest(&self, network: Network<'_>) -> impl Future<Output = Option<[u8; 32]>> + Send;
+}
+
+/// Knows none.
+impl Blockhashes for () {
+    fn latest(&self, _network: Network<'_>) -> impl Future<Output = Option<[u8; 32]>> + Send {
+        ready(None)
+    }
+}
+
+impl<B: Blockhashes> Blockhashes for Option<B> {
+    async fn latest(&self, network: Network<'_>) -> Option<[u8; 32]> {
+        self.as_ref()?.latest(network).await
+    }
+}
+
+/// One that is known already.
+impl Blockhashes for [u8; 32] {
+    fn latest(&self, _network: Network<'_>) -> impl Future<Output = Option<[u8; 32]>> + Send {
+        ready(Some(*self))
+    }
+}
+
+impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes> Signs for SvmWallet<K, B> {
+    async fn sign(
+        &self,
+        offer: &PaymentRequirements,
+        _now: u64,
+        random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        let blockhash = match x402_svm::offered_blockhash(&offer.view()) {
+            Some(blockhash) => Some(blockhash),
+            None => self.blockhashes.latest(offer.network.view()).await,
+        };
+        let nonce = *random.first_chunk().expect("16 of 32 bytes");
+        let inputs = Inputs { payer: self.address(), blockhash, nonce, assets: &self.assets };
+        let mut transaction = [0; x402_svm::PAYMENT_BYTES];
+        let unsigned = SvmUnsigned::new(&offer.view(), &inputs, &Dalek, &mut transaction).map_err(
+            |error| match error {
+                UnsignedError::Offer(reason) => SignFailure::Offer(reason),
+                UnsignedError::NoBlockhash => SignFailure::NoBlockhash,
+                UnsignedError::Encode(_) => SignFailure::Offer(Reason::InvalidPaymentRequirements),
+            },
+        )?;
+        let signature = self.key.sign(unsigned.message()).await.map_err(SignFailure::Sign)?;
+        let mut buffer = [0; x402_svm::PAYLOAD_BYTES];
+        let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
+        Ok(payload.into())
+    }
+}
+
+impl<A: Signs, B: Signs> Signs for (A, B) {
+    async fn sign(
+        &self,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        match self.0.sign(offer, now, random).await {
+            // Said before anything is signed.
+            Err(SignFailure::Offer(Reason::InvalidNetwork)) => {
+                self.1.sign(offer, now, random).await
+            }
+            signed => signed,
+        }
+    }
+}
+
+impl<W: Signs> Signs for Option<W> {
+    async fn sign(
+        &self,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        match self {
+            Some(wallet) => wallet.sign(offer, now, random).await,
+            None => Err(SignFailure::Offer(Reason::InvalidNetwork)),
+        }
+    }
+}
