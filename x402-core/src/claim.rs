@@ -6,8 +6,8 @@
 //!    └──> released     └──> Failed(reason)        Claimed ──> Failed(reason)
 //! ```
 //! A claim is made before anything is done for a payment. Until it is broadcast it may be
-//! released; from then on only the chain decides, and no clock, no full table and no restart gives
-//! the payment a second life.
+//! released; from then on only the chain decides, and no full table and no restart gives the payment
+//! a second life while it can still settle.
 
 use core::fmt;
 
@@ -41,6 +41,10 @@ impl fmt::Debug for ClaimKey {
 /// A transaction id as text: 66 characters on EVM, up to 88 on Solana; empty if not known yet.
 pub type Transaction = heapless::String<88>;
 
+/// Seconds for which a payment that was sent, and is not certain, is kept after it expired: as long
+/// as a buyer may take to ask again.
+const PENDING_SECONDS: u64 = 24 * 60 * 60;
+
 /// How far a claimed payment has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimState {
@@ -66,16 +70,17 @@ impl ClaimState {
         }
     }
 
-    /// Whether a claim in this state, on a payment that has expired or not, can be forgotten to make
-    /// room.
+    /// Whether a claim in this state, on a payment that can be settled until `expires_at`, can be
+    /// forgotten at `now` (Unix seconds) to make room.
     ///
-    /// What was broadcast is never forgotten. What failed always may be: it was never served, and
+    /// What was broadcast is kept for a day longer than it can settle, since only somebody who asks
+    /// finds out what became of it. What failed always may be forgotten: it was never served, and
     /// every check is made again when it is presented again.
-    pub const fn is_forgettable(&self, expired: bool) -> bool {
+    pub const fn is_forgettable(&self, expires_at: u64, now: u64) -> bool {
         match self {
-            Self::Broadcast(_) => false,
+            Self::Broadcast(_) => expires_at.saturating_add(PENDING_SECONDS) < now,
             Self::Failed(_) => true,
-            Self::Claimed | Self::Settled(_) => expired,
+            Self::Claimed | Self::Settled(_) => expires_at < now,
         }
     }
 }
@@ -143,7 +148,7 @@ impl<const N: usize> ClaimTable<N> {
             return Ok(Presented::Known(claim.state.clone()));
         }
         if self.claims.is_full() {
-            self.claims.retain(|claim| !claim.state.is_forgettable(claim.expires_at < now));
+            self.claims.retain(|claim| !claim.state.is_forgettable(claim.expires_at, now));
         }
         let claim = Claim { key, expires_at, state: ClaimState::Claimed };
         self.claims.push(claim).map_err(|_| Reason::Busy)?;
@@ -238,10 +243,13 @@ mod tests {
         assert_eq!(table.release(&key(0)), Err(ClaimConflict));
         table.release(&key(1)).unwrap();
         assert_eq!(table.present(key(3), 100, 0), Ok(Presented::New));
-        // Long after all of them expired, the broadcast one is still there.
+        // After all of them expired, the broadcast one is still there.
         assert_eq!(table.present(key(4), 1_000, 500), Ok(Presented::New));
         assert_eq!(table.state(&key(0)), Some(&broadcast));
         assert_eq!(table.state(&key(2)), None);
+        // A day later nothing can become of it any more.
+        assert!(!broadcast.is_forgettable(100, 100 + PENDING_SECONDS));
+        assert!(broadcast.is_forgettable(100, 101 + PENDING_SECONDS));
         let stale = table.advance(&key(0), &ClaimState::Claimed, ClaimState::Settled(tx("0x1")));
         assert_eq!(stale, Err(ClaimConflict));
     }

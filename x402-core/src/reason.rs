@@ -177,7 +177,7 @@ reasons! {
     TransactionSimulationFailed = "transaction_simulation_failed", 402, SignAnew;
     VerificationFailed = "verification_failed", 402, Never;
     // `exact` on Solana, smart wallets
-    InvalidExactSvmSmartWalletAltResolutionFailed = "invalid_exact_svm_smart_wallet_alt_resolution_failed", 402, Never;
+    InvalidExactSvmSmartWalletAltResolutionFailed = "invalid_exact_svm_smart_wallet_alt_resolution_failed", 402, SameAgain;
     InvalidExactSvmSmartWalletAltResolutionNotAvailable = "invalid_exact_svm_smart_wallet_alt_resolution_not_available", 402, Never;
     InvalidExactSvmSmartWalletCannotDeriveDestinationAta = "invalid_exact_svm_smart_wallet_cannot_derive_destination_ata", 402, Never;
     InvalidExactSvmSmartWalletComputeBudgetViolation = "invalid_exact_svm_smart_wallet_compute_budget_violation", 402, Never;

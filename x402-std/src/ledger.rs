@@ -213,7 +213,13 @@ impl SimulatedLedger {
         let source = (payment.network.to_string(), payment.source);
         let balance = state.svm_balances.get(&source).copied().unwrap_or(0);
         let processed = state.svm_messages.contains(&payment.claim_key());
-        if processed || payment.blockhash != Self::BLOCKHASH || balance < payment.amount {
+        let own =
+            associated_token_address(&Dalek, payment.payer, payment.token_program, payment.asset);
+        if own != Some(payment.source)
+            || processed
+            || payment.blockhash != Self::BLOCKHASH
+            || balance < payment.amount
+        {
             return Err(Reason::InvalidExactSvmTransactionSimulationFailed);
         }
         Ok(())
@@ -295,7 +301,7 @@ impl Ledger for SimulatedLedger {
         let [fee_payer] = self.fee_payers()[..] else { return Vec::new() };
         let mut blockhash = [0; 44];
         let blockhash = base58::encode(&Self::BLOCKHASH, &mut blockhash);
-        let extra = json!({ "feePayer": fee_payer.to_string(), "recentBlockhash": blockhash });
+        let extra = json!({ "feePayer": fee_payer.to_string(), "lastingBlockhash": blockhash });
         let kind = |x402_version, network: NetworkId| SupportedKind {
             x402_version,
             scheme: "exact".into(),

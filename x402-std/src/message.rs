@@ -360,7 +360,8 @@ impl PaymentRequirements {
     }
 
     /// The same offer with what a facilitator that supports it adds on Solana: who pays the fee,
-    /// and a blockhash if it has one that lasts. `None` if it does not support it.
+    /// and the blockhash of a simulated ledger, which is the only one that lasts. `None` if it does
+    /// not support it.
     pub(crate) fn completed(self, supported: &SupportedResponse) -> Option<Self> {
         let network = self.network.view();
         let kind = supported.kinds.iter().find(|kind| {
@@ -372,9 +373,9 @@ impl PaymentRequirements {
             return Some(self);
         }
         let mut offer = self;
-        for key in ["feePayer", "recentBlockhash"] {
+        for (key, name) in [("feePayer", "feePayer"), ("recentBlockhash", "lastingBlockhash")] {
             let own = offer.extra.as_ref().and_then(|extra| extra.raw().get(key));
-            let announced = kind.extra.as_ref().and_then(|extra| extra.raw().get_string(key));
+            let announced = kind.extra.as_ref().and_then(|extra| extra.raw().get_string(name));
             if let (None, Some(announced)) = (own, announced) {
                 offer = offer.with_extra(key, announced.to_string());
             }

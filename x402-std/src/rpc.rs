@@ -9,8 +9,8 @@ use url::Url;
 use x402_core::Network;
 use x402_svm::base58;
 
-use crate::client::{is_private, read_body};
-use crate::wallet::Blockhashes;
+use crate::client::{HttpError, is_private, read_body};
+use crate::wallet::{BlockhashError, Blockhashes};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -52,8 +52,11 @@ impl SvmRpc {
         Ok(Self { http, url })
     }
 
-    /// The newest confirmed blockhash; `None` if the node gives none.
-    pub async fn latest_blockhash(&self) -> Option<[u8; 32]> {
+    /// The newest confirmed blockhash.
+    ///
+    /// # Errors
+    /// [`BlockhashError`].
+    pub async fn latest_blockhash(&self) -> Result<[u8; 32], BlockhashError> {
         let call = json!({
             "jsonrpc": "2.0",
             "id": 1,
@@ -61,9 +64,18 @@ impl SvmRpc {
             "params": [{ "commitment": "confirmed" }],
         });
         let request = self.http.post(self.url.clone()).header("content-type", "application/json");
-        let response = request.body(call.to_string()).send().await.ok()?;
-        let answer: Value = serde_json::from_slice(&read_body(response).await.ok()?).ok()?;
-        base58::decode(answer.pointer("/result/value/blockhash")?.as_str()?)
+        let response = request.body(call.to_string()).send().await;
+        let response = response.map_err(|_| BlockhashError::Unreachable)?;
+        if !response.status().is_success() {
+            return Err(BlockhashError::Status(response.status().as_u16()));
+        }
+        let body = read_body(response).await.map_err(|error| match error {
+            HttpError::Io(_) => BlockhashError::Unreachable,
+            _ => BlockhashError::BadAnswer,
+        })?;
+        let blockhash =
+            |answer: Value| base58::decode(answer.pointer("/result/value/blockhash")?.as_str()?);
+        serde_json::from_slice(&body).ok().and_then(blockhash).ok_or(BlockhashError::BadAnswer)
     }
 }
 
@@ -73,9 +85,9 @@ impl fmt::Debug for SvmRpc {
     }
 }
 
-/// Whatever the network: a blockhash of another one makes a payment that can never settle.
+/// Whatever the network: a payment can settle where its blockhash is known, and nowhere else.
 impl Blockhashes for SvmRpc {
-    async fn latest(&self, _network: Network<'_>) -> Option<[u8; 32]> {
+    async fn latest(&self, _network: Network<'_>) -> Result<[u8; 32], BlockhashError> {
         self.latest_blockhash().await
     }
 }

@@ -506,12 +506,16 @@ where
                 };
             }
             let reason = reason_of(&answer).unwrap_or(Reason::UnexpectedSettleError);
-            // "Made already" may be said of a settlement that another process has just asked for.
-            let twin = matches!(
-                reason,
-                Reason::InvalidExactEvmNonceAlreadyUsed | Reason::DuplicateSettlement
-            );
-            if first && !answer.success && !twin && reason.retry() != Retry::SameAgain {
+            let unclear = match reason {
+                // May be said of a settlement that another process has just asked for.
+                Reason::InvalidExactEvmNonceAlreadyUsed | Reason::DuplicateSettlement => true,
+                // Official facilitators say so, without a transaction, where they lost sight of it.
+                Reason::TransactionFailed | Reason::InvalidExactSvmTransactionFailed => {
+                    transaction.is_empty()
+                }
+                _ => false,
+            };
+            if first && !answer.success && !unclear && reason.retry() != Retry::SameAgain {
                 self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
                 return Err(admission.refused(reason, &transaction));
             }

@@ -114,7 +114,7 @@ impl MemoryStore {
             return Ok(Presented::Known(claim.state.clone()));
         }
         if claims.len() >= self.capacity {
-            claims.retain(|_, claim| !claim.state.is_forgettable(claim.expires_at < now));
+            claims.retain(|_, claim| !claim.state.is_forgettable(claim.expires_at, now));
             if claims.len() >= self.capacity {
                 return Err(StoreError::Full);
             }

@@ -32,8 +32,8 @@ pub trait Signs: Wallet + Send + Sync {
 pub enum SignFailure {
     /// The offer cannot be paid.
     Offer(Reason),
-    /// The offer gives no blockhash, and there is nobody to ask for one, or no answer.
-    NoBlockhash,
+    /// The offer gives no blockhash, nor does anybody else.
+    Blockhash(BlockhashError),
     /// The key did not sign.
     Sign(SignError),
 }
@@ -42,13 +42,40 @@ impl fmt::Display for SignFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Offer(reason) => write!(f, "offer: {reason}"),
-            Self::NoBlockhash => f.write_str("no recent blockhash"),
+            Self::Blockhash(error) => write!(f, "no recent blockhash: {error}"),
             Self::Sign(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for SignFailure {}
+
+/// Why there is no blockhash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockhashError {
+    /// There is nobody to ask.
+    NobodyToAsk,
+    /// The node could not be reached, or took too long.
+    Unreachable,
+    /// The node answered with this HTTP status.
+    Status(u16),
+    /// The node's answer has no blockhash.
+    BadAnswer,
+}
+
+impl fmt::Display for BlockhashError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NobodyToAsk => f.write_str("nobody to ask"),
+            Self::Unreachable => f.write_str("node unreachable"),
+            Self::Status(status) => write!(f, "node answered {status}"),
+            Self::BadAnswer => f.write_str("not in the node's answer"),
+        }
+    }
+}
+
+impl std::error::Error for BlockhashError {}
 
 /// A key on EVM networks. `Debug` shows nothing of it.
 #[derive(Clone, Copy)]
@@ -120,7 +147,8 @@ impl<K, B> SvmWallet<K, B> {
         SvmWallet { key: self.key, blockhashes, assets: self.assets }
     }
 
-    /// Pays in these tokens too; the [`Policy`](crate::buyer::Policy) must allow them.
+    /// Pays in these tokens too; the [`Policy`](crate::buyer::Policy) must allow them. Vouch for no
+    /// mint that is also on another network: see [`Inputs::assets`].
     pub fn with_assets(self, assets: Vec<Asset<'static>>) -> Self {
         Self { assets, ..self }
     }
@@ -145,27 +173,39 @@ impl<K, B> Wallet for SvmWallet<K, B> {
 
 /// Knows recent blockhashes, of which a payment on Solana needs one.
 pub trait Blockhashes: Send + Sync {
-    /// One of the last minute; `None` if that cannot be had.
-    fn latest(&self, network: Network<'_>) -> impl Future<Output = Option<[u8; 32]>> + Send;
+    /// One of the last minute.
+    ///
+    /// # Errors
+    /// [`BlockhashError`].
+    fn latest(
+        &self,
+        network: Network<'_>,
+    ) -> impl Future<Output = Result<[u8; 32], BlockhashError>> + Send;
 }
 
 /// Knows none.
 impl Blockhashes for () {
-    fn latest(&self, _network: Network<'_>) -> impl Future<Output = Option<[u8; 32]>> + Send {
-        ready(None)
+    fn latest(
+        &self,
+        _network: Network<'_>,
+    ) -> impl Future<Output = Result<[u8; 32], BlockhashError>> + Send {
+        ready(Err(BlockhashError::NobodyToAsk))
     }
 }
 
 impl<B: Blockhashes> Blockhashes for Option<B> {
-    async fn latest(&self, network: Network<'_>) -> Option<[u8; 32]> {
-        self.as_ref()?.latest(network).await
+    async fn latest(&self, network: Network<'_>) -> Result<[u8; 32], BlockhashError> {
+        self.as_ref().ok_or(BlockhashError::NobodyToAsk)?.latest(network).await
     }
 }
 
 /// One that is known already.
 impl Blockhashes for [u8; 32] {
-    fn latest(&self, _network: Network<'_>) -> impl Future<Output = Option<[u8; 32]>> + Send {
-        ready(Some(*self))
+    fn latest(
+        &self,
+        _network: Network<'_>,
+    ) -> impl Future<Output = Result<[u8; 32], BlockhashError>> + Send {
+        ready(Ok(*self))
     }
 }
 
@@ -176,18 +216,27 @@ impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes> Signs for SvmWallet<K, B> {
         _now: u64,
         random: [u8; 32],
     ) -> Result<Json, SignFailure> {
+        if offer.network.view().solana().is_none() {
+            return Err(SignFailure::Offer(Reason::InvalidNetwork));
+        }
         let blockhash = match x402_svm::offered_blockhash(&offer.view()) {
-            Some(blockhash) => Some(blockhash),
-            None => self.blockhashes.latest(offer.network.view()).await,
+            Some(blockhash) => blockhash,
+            None => {
+                let latest = self.blockhashes.latest(offer.network.view()).await;
+                latest.map_err(SignFailure::Blockhash)?
+            }
         };
+        let blockhash = Some(blockhash);
         let nonce = *random.first_chunk().expect("16 of 32 bytes");
         let inputs = Inputs { payer: self.address(), blockhash, nonce, assets: &self.assets };
         let mut transaction = [0; x402_svm::PAYMENT_BYTES];
         let unsigned = SvmUnsigned::new(&offer.view(), &inputs, &Dalek, &mut transaction).map_err(
             |error| match error {
                 UnsignedError::Offer(reason) => SignFailure::Offer(reason),
-                UnsignedError::NoBlockhash => SignFailure::NoBlockhash,
-                UnsignedError::Encode(_) => SignFailure::Offer(Reason::InvalidPaymentRequirements),
+                // There is one, and the buffer is long enough.
+                UnsignedError::NoBlockhash | UnsignedError::Encode(_) => {
+                    SignFailure::Offer(Reason::InvalidPaymentRequirements)
+                }
             },
         )?;
         let signature = self.key.sign(unsigned.message()).await.map_err(SignFailure::Sign)?;

@@ -12,21 +12,23 @@ use common::{Act, NETWORK, SELLER, SVM_NETWORK, SVM_SELLER, Scripted};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use x402_core::buyer::{Decline, Flow};
-use x402_core::crypto::{Verify, ed25519};
+use x402_core::crypto::{Signer, Verify, ed25519};
 use x402_core::gate::Verified;
-use x402_core::{Money, Network, Reason, Version, base64};
+use x402_core::{Money, Reason, Version, base64};
 use x402_std::buyer::{Asset, Buyer, Policy};
 use x402_std::clock::SystemClock;
 use x402_std::facilitator::{Facilitator, LocalFacilitator};
 use x402_std::ledger::SimulatedLedger;
-use x402_std::message::{PaymentPayload, PaymentRequired, PaymentRequirements, VerifyRequest};
+use x402_std::message::{
+    PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
+};
 use x402_std::payment::{Payment, Schemes, SvmRules, payer};
 use x402_std::rpc::SvmRpc;
 use x402_std::seller::{Seller, Terms, Unsupported, exact};
 use x402_std::svm::message::{TRANSACTION_BYTES, Transaction};
 use x402_std::svm::{self, base58};
 use x402_std::transport::PaymentText;
-use x402_std::wallet::{Blockhashes, SignFailure, Signs, SvmWallet};
+use x402_std::wallet::{BlockhashError, SignFailure, Signs, SvmWallet};
 
 /// Both offers, Solana first, as the facilitator completes them.
 async fn terms(facilitator: &impl Facilitator) -> Terms {
@@ -178,6 +180,59 @@ async fn what_is_pending_is_resumed_and_not_sent_again() {
     assert_eq!(admission.flow(), Flow::Upfront);
     assert_eq!(seller.settle(admission).await.unwrap().transaction, transaction);
     assert_eq!(facilitator.paid_svm(), 10_000);
+}
+
+/// Official facilitators say "failed" without a transaction also of one they have lost sight of.
+#[tokio::test]
+async fn failed_without_a_transaction_is_not_certain() {
+    for reason in [Reason::InvalidExactSvmTransactionFailed, Reason::TransactionFailed] {
+        for (transaction, certain) in [("", false), ("3cRQc1wh", true)] {
+            let facilitator = Scripted::new();
+            let seller = Seller::new(facilitator.clone());
+            let terms = terms(&facilitator).await;
+            let payment = sign(&terms, Version::V2).await;
+            let admit = || seller.admit(&terms, Version::V2, payment.json.as_bytes());
+            facilitator.next_settle(Act::Settle(Box::new(SettleResponse {
+                error_reason: Some(reason.to_string()),
+                transaction: transaction.into(),
+                network: SVM_NETWORK.into(),
+                ..SettleResponse::default()
+            })));
+            let refusal = seller.settle(admit().await.unwrap()).await.unwrap_err();
+            if certain {
+                assert_eq!(refusal.reason, reason);
+                assert_eq!(admit().await.unwrap_err().reason, reason);
+            } else {
+                assert_eq!(refusal.reason, Reason::SettlementPending);
+                assert!(seller.settle(admit().await.unwrap()).await.unwrap().success);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_pays_with_the_tokens_of_another() {
+    let facilitator = Scripted::new();
+    let seller = Seller::new(facilitator.clone());
+    let terms = terms(&facilitator).await;
+    let key = ed25519::LocalKey::from_seed(&[9; 32]);
+    let thief = svm::Address(Signer::public(&key));
+    let account = |owner| {
+        let usdc = common::svm_usdc();
+        svm::associated_token_address(&ed25519::Dalek, owner, usdc.mint.program, usdc.address)
+    };
+    let (own, victims) =
+        (account(thief).unwrap(), account(common::svm_wallet().address()).unwrap());
+    let buyer = Buyer::new(SvmWallet::new(ed25519::LocalKey::from_seed(&[9; 32])));
+    let payment = buyer.sign(&challenge(&terms, Version::V2), 0).await.unwrap();
+    let payment = changed(&payment, |bytes| {
+        let at = bytes.windows(32).position(|window| *window == own.0).unwrap();
+        bytes[at..at + 32].copy_from_slice(&victims.0);
+        let signature = Signer::sign(&key, &bytes[129..]).unwrap();
+        bytes[65..129].copy_from_slice(&signature);
+    });
+    let refusal = seller.admit(&terms, Version::V2, payment.json.as_bytes()).await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidExactSvmTransactionSimulationFailed);
 }
 
 /// Between the challenge and the payment the seller may have moved on to another blockhash.
@@ -362,12 +417,18 @@ async fn a_blockhash_comes_from_the_offer_or_from_a_node() {
     let given = bare.clone().with_extra("recentBlockhash", SVM_SELLER);
     assert_eq!(sign(wallet, "/key", given).await, Ok(base58::decode(SVM_SELLER).unwrap()));
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    for path in ["/broken", "/get", "/missing"] {
-        assert_eq!(sign(wallet, path, bare.clone()).await, Err(SignFailure::NoBlockhash));
+    for (path, error) in [
+        ("/broken", BlockhashError::BadAnswer),
+        ("/get", BlockhashError::Status(405)),
+        ("/missing", BlockhashError::Status(404)),
+    ] {
+        assert_eq!(sign(wallet, path, bare.clone()).await, Err(SignFailure::Blockhash(error)));
     }
     let alone = common::svm_wallet().sign(&bare, 0, [9; 32]).await;
-    assert_eq!(alone.unwrap_err(), SignFailure::NoBlockhash);
-    assert_eq!(().latest(Network::parse(SVM_NETWORK).unwrap()).await, None);
+    let nobody = BlockhashError::NobodyToAsk;
+    assert_eq!(alone.unwrap_err(), SignFailure::Blockhash(nobody));
+    let gone = SvmRpc::new("http://127.0.0.1:1").unwrap().latest_blockhash().await;
+    assert_eq!(gone, Err(BlockhashError::Unreachable));
     for refused in ["http://rpc.example.com/key", "ftp://127.0.0.1/", "nonsense"] {
         assert!(SvmRpc::new(refused).is_err());
     }

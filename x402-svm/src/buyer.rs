@@ -8,10 +8,23 @@ use x402_core::{EncodeError, Reason, Version};
 use crate::exact::{MEMO_BYTES, Offer, find};
 use crate::message::{Config, Draft, DraftError, Header, Instruction, MessageVersion, Unsigned};
 use crate::programs::{COMPUTE_BUDGET, MEMO, TransferChecked};
-use crate::{Address, Asset, associated_token_address, base58};
+use crate::{Address, Asset, TokenProgram, associated_token_address, base58};
 
-/// Compute units asked for, as the official clients do.
+/// Compute units asked for a payment in SPL Token with a memo of 32 characters, as the official
+/// clients do. Such a payment takes about 13 200 on a cluster.
 const COMPUTE_UNITS: u32 = 20_000;
+
+/// More of them for Token-2022, for its extensions and its older builds.
+const TOKEN_2022_UNITS: u32 = 3_000;
+
+/// More of them for each further byte of a memo, which the memo program takes some 350 to print.
+const MEMO_BYTE_UNITS: u32 = 340;
+
+/// More of them for each character that it prints as an escape.
+const MEMO_ESCAPE_UNITS: u32 = 20_000;
+
+/// Most that are asked for, random units aside: what verifiers take unless told otherwise.
+const MOST_COMPUTE_UNITS: u32 = 400_000 - 4095;
 
 /// Micro-lamports offered for a compute unit, as the official clients do.
 const COMPUTE_UNIT_PRICE: u64 = 1;
@@ -32,10 +45,11 @@ pub struct Inputs<'a> {
     pub payer: Address,
     /// A blockhash of the last minute, for offers that give none.
     pub blockhash: Option<[u8; 32]>,
-    /// Random bytes, never used twice: they keep two payments of one amount apart, where the offer
-    /// asks for no memo of its own.
+    /// Random bytes, never used twice: they keep two payments of one amount apart.
     pub nonce: [u8; 16],
-    /// Tokens the caller vouches for besides the known ones.
+    /// Tokens the caller vouches for besides the known ones. Of the network a signature says nothing,
+    /// and the blockhash may be the seller's: a mint that is also on another network, such as that
+    /// of wrapped SOL, may be paid there.
     pub assets: &'a [Asset<'a>],
 }
 
@@ -125,8 +139,9 @@ impl<'o> SvmUnsigned<'o> {
     /// are enough.
     ///
     /// The transaction has the instructions of the official clients: limit and price of compute
-    /// units, the transfer, and a memo of the offer's text or of the nonce in hexadecimal. It is a
-    /// v0 one unless the offer's `extra.transactionVersions` has a 1 and no 0.
+    /// units, the transfer, and a memo of the offer's text or of the nonce in hexadecimal. With a
+    /// memo of the offer's it asks for up to 4095 units more, at random, and for a long one for as
+    /// many more as that takes. It is a v0 one unless the offer's `extra.transactionVersions` has a 1 and no 0.
     ///
     /// # Errors
     /// [`UnsignedError`].
@@ -158,6 +173,12 @@ impl<'o> SvmUnsigned<'o> {
             Some(text) => text.decode_into(&mut memo).ok_or(required)?,
             None => hex_digits(&inputs.nonce, &mut memo),
         };
+        let mut units = compute_units(program, memo);
+        if terms.memo.is_some() {
+            // Two payments with the seller's memo and one blockhash would be one transaction.
+            let [low, high, ..] = inputs.nonce;
+            units = units.saturating_add(u32::from(u16::from_le_bytes([low, high]) % 4096));
+        }
         // Signers, then what is written to, then what is read; each kind by its bytes.
         let v1 = terms.version().ok_or(required)? == MessageVersion::V1;
         let written = sorted([source, destination]);
@@ -193,7 +214,7 @@ impl<'o> SvmUnsigned<'o> {
             lifetime: &blockhash,
             config: Config {
                 priority_fee: None,
-                compute_units: Some(COMPUTE_UNITS),
+                compute_units: Some(units),
                 loaded_accounts_bytes: Some(LOADED_ACCOUNTS_BYTES),
                 heap_bytes: None,
             },
@@ -202,7 +223,7 @@ impl<'o> SvmUnsigned<'o> {
         if v1 {
             return Ok(Self(draft.write(out)?));
         }
-        let [a, b, c, d] = COMPUTE_UNITS.to_le_bytes();
+        let [a, b, c, d] = units.to_le_bytes();
         let limit = [2, a, b, c, d];
         let [a, b, c, d, e, f, g, h] = COMPUTE_UNIT_PRICE.to_le_bytes();
         let price = [3, a, b, c, d, e, f, g, h];
@@ -248,6 +269,22 @@ impl<'o> SvmUnsigned<'o> {
     }
 }
 
+/// Compute units to ask for. Of a limit that is too low only the chain tells, when it is too late.
+fn compute_units(program: TokenProgram, memo: &str) -> u32 {
+    let token = match program {
+        TokenProgram::Token => 0,
+        TokenProgram::Token2022 => TOKEN_2022_UNITS,
+    };
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let bytes = count(memo.len().saturating_sub(32));
+    let escapes = count(memo.chars().filter(|c| !matches!(c, ' '..='~')).count());
+    COMPUTE_UNITS
+        .saturating_add(token)
+        .saturating_add(bytes.saturating_mul(MEMO_BYTE_UNITS))
+        .saturating_add(escapes.saturating_mul(MEMO_ESCAPE_UNITS))
+        .min(MOST_COMPUTE_UNITS)
+}
+
 fn sorted<const N: usize>(keys: [Address; N]) -> [Address; N] {
     let mut sorted = keys;
     for key in &keys {
@@ -266,4 +303,30 @@ fn hex_digits<'d>(bytes: &[u8; 16], digits: &'d mut [u8; MEMO_BYTES]) -> &'d str
         *digit = b"0123456789abcdef".get(usize::from(nibble)).copied().unwrap_or(b'0');
     }
     digits.get(..32).and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against what such payments were seen to take with the memo program of the clusters.
+    #[test]
+    fn enough_compute_units() {
+        use TokenProgram::{Token, Token2022};
+        let ascii = "m".repeat(256);
+        for (program, memo, taken, asked) in [
+            (Token, "00112233445566778899aabbccddeeff", 13_180, 20_000),
+            (Token2022, "00112233445566778899aabbccddeeff", 20_642, 23_000),
+            (Token, &ascii, 91_900, 96_160),
+            // Below 100 000, which not every facilitator takes.
+            (Token2022, &ascii, 95_600, 99_160),
+            (Token, "\u{20ac}\u{20ac}", 18_000, 60_000),
+            (Token, "\u{1f600}\u{1f600}\u{1f600}\u{1f600}", 71_400, 100_000),
+            (Token, &"\u{1f600}".repeat(64), 0, MOST_COMPUTE_UNITS),
+        ] {
+            let units = compute_units(program, memo);
+            assert_eq!(units, asked, "{memo}");
+            assert!(units > taken, "{memo}");
+        }
+    }
 }

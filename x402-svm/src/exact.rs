@@ -20,7 +20,10 @@ pub const MEMO_BYTES: usize = 256;
 
 /// Seconds for which a settled payment is remembered at least. Its blockhash dies after 150 blocks,
 /// about a minute; no clock outside the chain tells when exactly.
-pub const REMEMBER_SECONDS: u64 = 3600;
+pub const REMEMBER_SECONDS: u64 = 600;
+
+/// Micro-lamports in a lamport.
+const MICRO: u64 = 1_000_000;
 
 /// Instructions of a payment: budget, transfer and at most four others.
 const INSTRUCTIONS: core::ops::RangeInclusive<usize> = 3..=7;
@@ -36,19 +39,48 @@ pub struct Limits {
     pub compute_units: u32,
     /// Most micro-lamports for a compute unit, as priority fee.
     pub compute_unit_price: u64,
+    /// Most lamports of priority fee: price times units.
+    pub priority_fee: u64,
     /// Most signatures, each of which costs 5000 lamports. Payer and fee payer are two; the
     /// specification allows no more (`scheme_exact_svm.md` §2.1.4).
     pub signatures: u8,
 }
 
 impl Default for Limits {
-    /// 400 000 units at 5 lamports each, two signatures.
+    /// 400 000 units, 5 lamports each, but not more than 100 000 lamports in all; two signatures.
     fn default() -> Self {
-        Self { compute_units: 400_000, compute_unit_price: 5_000_000, signatures: 2 }
+        Self {
+            compute_units: 400_000,
+            compute_unit_price: 5_000_000,
+            priority_fee: 100_000,
+            signatures: 2,
+        }
     }
 }
 
-/// Finds the address at a place of an address table.
+impl Limits {
+    const fn check_units(&self, units: u32) -> Result<(), Reason> {
+        if units > self.compute_units {
+            return Err(
+                Reason::InvalidExactSvmPayloadTransactionInstructionsComputeLimitInstructionTooHigh,
+            );
+        }
+        Ok(())
+    }
+
+    /// `fee` is the whole priority fee, in micro-lamports.
+    const fn check_fee(&self, above_price: bool, fee: u64) -> Result<(), Reason> {
+        if above_price || fee > self.priority_fee.saturating_mul(MICRO) {
+            return Err(
+                Reason::InvalidExactSvmPayloadTransactionInstructionsComputePriceInstructionTooHigh,
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Finds the address at a place of an address table. It is asked for each account that an
+/// instruction names, before any money is looked at: answer from memory.
 pub type Resolve<'a> = &'a (dyn Fn(Address, u8) -> Option<Address> + Sync);
 
 /// A payment by `exact` on Solana that passed every check that needs no chain.
@@ -594,45 +626,26 @@ impl<'m> Layout<'m> {
         let units = budget()
             .and_then(compute_unit_limit)
             .ok_or(Reason::InvalidExactSvmPayloadTransactionInstructionsComputeLimitInstruction)?;
-        check_units(units, limits)?;
+        limits.check_units(units)?;
         let price = budget()
             .and_then(compute_unit_price)
             .ok_or(Reason::InvalidExactSvmPayloadTransactionInstructionsComputePriceInstruction)?;
-        if price > limits.compute_unit_price {
-            return Err(
-                Reason::InvalidExactSvmPayloadTransactionInstructionsComputePriceInstructionTooHigh,
-            );
-        }
-        Ok(())
+        let above_price = price > limits.compute_unit_price;
+        limits.check_fee(above_price, price.saturating_mul(units.into()))
     }
 
-    /// A v1 message that leaves a limit out has it at zero, and cannot run. Its fee is a sum; the
-    /// cap is on what that is for each unit.
+    /// A v1 message that leaves a limit out has it at zero, and cannot run. Its fee is a sum.
     fn check_config(message: &Message<'m>, limits: &Limits) -> Result<(), Reason> {
         let config = message.config();
         let (units, _) = config
             .compute_units
             .zip(config.loaded_accounts_bytes)
             .ok_or(Reason::InvalidExactSvmPayloadTransactionInstructionsComputeLimitInstruction)?;
-        check_units(units, limits)?;
-        let fee = u128::from(config.priority_fee.unwrap_or(0)).saturating_mul(1_000_000);
-        let most = u128::from(limits.compute_unit_price).saturating_mul(u128::from(units));
-        if fee > most {
-            return Err(
-                Reason::InvalidExactSvmPayloadTransactionInstructionsComputePriceInstructionTooHigh,
-            );
-        }
-        Ok(())
+        limits.check_units(units)?;
+        let fee = config.priority_fee.unwrap_or(0).saturating_mul(MICRO);
+        let above_price = fee > limits.compute_unit_price.saturating_mul(units.into());
+        limits.check_fee(above_price, fee)
     }
-}
-
-fn check_units(units: u32, limits: &Limits) -> Result<(), Reason> {
-    if units > limits.compute_units {
-        return Err(
-            Reason::InvalidExactSvmPayloadTransactionInstructionsComputeLimitInstructionTooHigh,
-        );
-    }
-    Ok(())
 }
 
 /// Whether bytes are a text's UTF-8, compared as it is decoded.

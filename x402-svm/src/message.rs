@@ -161,8 +161,8 @@ pub struct Lookup<'a> {
     pub readonly: &'a [u8],
 }
 
-/// A signed transaction as it lies in memory.
-#[derive(Clone, Debug)]
+/// A signed transaction as it lies in memory. `Debug` shows no signature.
+#[derive(Clone)]
 pub struct Transaction<'a> {
     signatures: &'a [[u8; 64]],
     message: Message<'a>,
@@ -209,6 +209,12 @@ impl<'a> Transaction<'a> {
     /// What is signed.
     pub const fn message(&self) -> &Message<'a> {
         &self.message
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transaction({:?}, {} signatures)", self.message.version, self.signatures.len())
     }
 }
 

@@ -7,6 +7,8 @@ const MINT_BYTES: usize = 82;
 /// Where a Token-2022 account says what it is, behind room for the longest plain account.
 const ACCOUNT_TYPE_AT: usize = 165;
 const ACCOUNT_TYPE_MINT: u8 = 1;
+/// An account of several signers has this length and no type; a mint never has it.
+const MULTISIG_BYTES: usize = 355;
 
 /// Extensions of a Token-2022 mint, as a set.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -109,6 +111,9 @@ impl Mint {
     /// Source: `spl_token::state::Mint`; Token-2022's account layout.
     pub fn parse(owner: Address, data: &[u8]) -> Option<Self> {
         let program = TokenProgram::at(owner)?;
+        if data.len() == MULTISIG_BYTES {
+            return None;
+        }
         let (base, rest) = data.split_first_chunk::<MINT_BYTES>()?;
         // Authority to mint (36), supply (8), then these two.
         let [decimals, 1] = *base.get(44..46)? else { return None };
@@ -237,6 +242,7 @@ mod tests {
             data[..MINT_BYTES - 1].to_vec(),
             data[..ACCOUNT_TYPE_AT].to_vec(),
             data[..120].to_vec(),
+            [&data[..], &[0; MULTISIG_BYTES]].concat()[..MULTISIG_BYTES].to_vec(),
         ] {
             assert_eq!(Mint::parse(TOKEN_2022, &wrong), None);
         }

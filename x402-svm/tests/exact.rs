@@ -493,6 +493,15 @@ fn budget() {
         ("at the price", VALID, |tx| tx.budget[1] = unit_price(5_000_000)),
         ("above it", PRICE_TOO_HIGH, |tx| tx.budget[1] = unit_price(5_000_001)),
         ("far above it", PRICE_TOO_HIGH, |tx| tx.budget[1] = unit_price(u64::MAX)),
+        ("above it for no units", PRICE_TOO_HIGH, |tx| {
+            (tx.budget[0], tx.budget[1]) = (unit_limit(0), unit_price(5_000_001));
+        }),
+        ("at the fee", VALID, |tx| {
+            (tx.budget[0], tx.budget[1]) = (unit_limit(400_000), unit_price(250_000));
+        }),
+        ("above it", PRICE_TOO_HIGH, |tx| {
+            (tx.budget[0], tx.budget[1]) = (unit_limit(400_000), unit_price(250_001));
+        }),
         ("limit and more", LIMIT, |tx| tx.budget[0].data.push(0)),
         ("half a limit", LIMIT, |tx| tx.budget[0].data.truncate(4)),
         ("empty limit", LIMIT, |tx| tx.budget[0].data.clear()),
@@ -526,7 +535,7 @@ fn budget() {
         }
     }
     // The caller's limits count instead; the official option for the price allows nothing at all.
-    let limits = Limits { compute_units: 20_000, compute_unit_price: 0, signatures: 2 };
+    let limits = Limits { compute_units: 20_000, compute_unit_price: 0, ..Limits::default() };
     let rules = Rules { limits, ..Rules::default() };
     let mut tx = v0();
     assert_eq!(code(verify_with(rules, &offer(""), &tx.signed())), PRICE_TOO_HIGH);
@@ -549,6 +558,12 @@ fn budget_of_v1() {
         ("at the price", VALID, |tx| tx.config.priority_fee = Some(100_000)),
         ("above it", PRICE_TOO_HIGH, |tx| tx.config.priority_fee = Some(100_001)),
         ("far above it", PRICE_TOO_HIGH, |tx| tx.config.priority_fee = Some(u64::MAX)),
+        ("at the fee", VALID, |tx| {
+            (tx.config.compute_units, tx.config.priority_fee) = (Some(400_000), Some(100_000));
+        }),
+        ("above the fee", PRICE_TOO_HIGH, |tx| {
+            (tx.config.compute_units, tx.config.priority_fee) = (Some(400_000), Some(100_001));
+        }),
         ("a fee for no units", PRICE_TOO_HIGH, |tx| {
             (tx.config.compute_units, tx.config.priority_fee) = (Some(0), Some(1));
         }),
@@ -1272,8 +1287,7 @@ fn buffers() {
     }
 }
 
-/// Two payments of one offer are two, if the nonces are; where the offer sets the memo, the
-/// blockhash alone keeps them apart.
+/// Two payments of one offer are two, if the nonces are, also where the offer sets the memo.
 #[test]
 fn claims() {
     let claim = |offer: &str, nonce: u8, blockhash: u8| {
@@ -1282,14 +1296,12 @@ fn claims() {
         let tx = pay(offer, &Inputs { nonce, blockhash, ..inputs() }, &mut out).unwrap();
         verify(offer, tx).unwrap().claim_key()
     };
-    for offer in [offer(""), offer(r#","transactionVersions":[1]"#)] {
+    let extras = ["", r#","transactionVersions":[1]"#, r#","memo":"order-42""#];
+    for offer in extras.map(offer) {
         assert_eq!(claim(&offer, 1, 1), claim(&offer, 1, 1));
         assert_ne!(claim(&offer, 1, 1), claim(&offer, 2, 1));
         assert_ne!(claim(&offer, 1, 1), claim(&offer, 1, 2));
     }
-    let asked = offer(r#","memo":"order-42""#);
-    assert_eq!(claim(&asked, 1, 1), claim(&asked, 2, 1));
-    assert_ne!(claim(&asked, 1, 1), claim(&asked, 1, 2));
     // The message is what SvmUnsigned gave to be signed.
     let text = offer("");
     let offer = PaymentRequirements::parse(text.as_bytes()).unwrap();

@@ -37,8 +37,8 @@ pub(crate) struct Serve {
     /// URL of a facilitator, or "simulated" for one in this process: no chain, no money
     #[arg(long, value_name = "URL|simulated")]
     facilitator: String,
-    /// Memo that payments on Solana must have, up to 256 bytes, instead of a random one: a second
-    /// payment of the same buyer within a minute may be the first one again, which is refused
+    /// Memo that payments on Solana must have, up to 256 bytes, instead of a random one. Official
+    /// clients fail above some 50 characters, and pay the same memo once within a minute
     #[arg(long, value_name = "TEXT", value_parser = memo)]
     memo: Option<String>,
     /// Gives an address, EVM or Solana, units of the tokens in the simulated ledger, or money

@@ -4,7 +4,7 @@ use x402_std::clock::{Clock, SystemClock};
 use x402_std::core::buyer::{Decline, Flow};
 use x402_std::core::{Message, Money, wire};
 use x402_std::message::{PaymentRequired, encode_header};
-use x402_std::wallet::SignFailure;
+use x402_std::wallet::{BlockhashError, SignFailure};
 
 use crate::key::{self, KeySource};
 use crate::{Exit, Failure, Outcome, describe, input, print, talk};
@@ -85,8 +85,12 @@ pub(crate) fn policy(max: Option<Money>) -> Policy {
 pub(crate) fn not_signed(failure: SignFailure) -> Failure {
     match failure {
         SignFailure::Offer(reason) => Failure::refused(format_args!("not signed: {reason}")),
-        SignFailure::NoBlockhash => Failure::refused(format_args!(
-            "not signed: {failure}: the offer gives none, nor does a node at {}",
+        SignFailure::Blockhash(BlockhashError::NobodyToAsk) => Failure::refused(format_args!(
+            "not signed: no recent blockhash: the offer gives none, and {} is not set",
+            key::SVM_RPC
+        )),
+        SignFailure::Blockhash(error) => Failure::refused(format_args!(
+            "not signed: no recent blockhash: the offer gives none, nor does {}: {error}",
             key::SVM_RPC
         )),
         SignFailure::Sign(error) => Failure::refused(error),
