@@ -2,16 +2,18 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
+import { ourSvmCases, svmSelfTest } from './cases-svm.mjs';
+import { isData, isRoute, refuses, settles, testCase, toBase64, told } from './lib/checks.mjs';
 import { payWithOurs, payWithPython, payWithTypeScript } from './lib/clients.mjs';
-import { accounts, evmBalance, HOST, PORTS, publicClient, svmRpc, svmSigner, urlOf } from './lib/config.mjs';
+import { HOST, PORTS, urlOf } from './lib/config.mjs';
+import { evmLedger } from './lib/ledgers.mjs';
 import { RECORD_FILE } from './lib/services.mjs';
-import { MINTS, svmBalance } from './lib/setup-svm.mjs';
 
 const EIP3009 = '/evm/eip3009';
-const [USDC_MINT, PYUSD_MINT] = MINTS;
-const svmPayTo = (await svmSigner('payTo')).address;
+const evm = evmLedger();
 
-export const casesFor = binary => (binary ? ourCases(binary) : selfTest());
+export const casesFor = binary =>
+  binary ? [...ourCases(binary), ...ourSvmCases(binary)] : [...selfTest(), ...svmSelfTest()];
 
 function ourCases(binary) {
   const ours = (service, path, settings) => payWithOurs(binary, urlOf(service) + path, settings);
@@ -21,16 +23,14 @@ function ourCases(binary) {
       settles(evm, 10_000n, () => ours('server', EIP3009), isRoute(EIP3009))),
     testCase('ours -> official server, upfront', official, () =>
       settles(evm, 10_000n, () => ours('server', '/evm/upfront'), isRoute('/evm/upfront'))),
-    testCase('ours -> official server, Solana or EVM', official, () =>
-      settles(evm, 10_000n, () => ours('server', '/multi'), isRoute('/multi'))),
     testCase('ours -> official server, v1', official, () =>
       settles(evm, 10_000n, () => ours('server', '/v1/evm'), isRoute('/v1/evm'))),
     testCase('ours -> official server, above --max', official, async () => {
-      const result = await refuses(() => ours('server', EIP3009, { options: ['--max', '$0.001'] }));
+      const result = await refuses(evm, () => ours('server', EIP3009, { options: ['--max', '$0.001'] }));
       assert.equal(result.code, 1, told(result));
     }),
     testCase('ours -> official server, no money', official, async () => {
-      const result = await refuses(() => ours('server', EIP3009, { account: 'poor' }));
+      const result = await refuses(evm, () => ours('server', EIP3009, { evm: 'poor' }));
       assert.equal(result.code, 1, told(result));
       assert.match(result.text, /insufficient[ _]balance/i);
     }),
@@ -55,35 +55,27 @@ function ourCases(binary) {
 /** The same harness with official parts only: when this fails, the harness is at fault. */
 function selfTest() {
   const uses = ['facilitator', 'server'];
-  const route = (path, ledger, amount, settings) => {
+  const route = (path, amount, settings) => {
     const version = settings?.legacy ? 'v1 client' : 'client';
     return testCase(`official ${version} -> official server ${path}`, uses, () =>
-      settles(ledger, amount, () => typeScript('server', path, settings), isRoute(path)));
+      settles(evmLedger(settings?.evm), amount, () => typeScript('server', path, settings), isRoute(path)));
   };
   return [
-    route(EIP3009, evm, 10_000n),
-    route('/evm/upfront', evm, 10_000n),
-    route('/evm/permit2', evm, 20_000n),
-    route('/evm/permit2-eip2612', evm, 10_000n, { account: 'noApproval' }),
-    route('/evm/upto', evm, 20_000n),
-    route('/svm/exact', svm(USDC_MINT), 1_000n),
-    route('/svm/memo', svm(USDC_MINT), 1_000n),
-    route('/svm/token2022', svm(PYUSD_MINT), 2_000n),
-    route('/multi', svm(USDC_MINT), 1_000n),
-    route('/v1/evm', evm, 10_000n),
-    route('/v1/svm', svm(USDC_MINT), 1_000n),
-    route('/v1/evm', evm, 10_000n, { legacy: true }),
-    route('/v1/svm', svm(USDC_MINT), 1_000n, { legacy: true }),
+    route(EIP3009, 10_000n),
+    route('/evm/upfront', 10_000n),
+    route('/evm/permit2', 20_000n),
+    route('/evm/permit2-eip2612', 10_000n, { evm: 'noApproval' }),
+    route('/evm/upto', 20_000n),
+    route('/v1/evm', 10_000n),
+    route('/v1/evm', 10_000n, { legacy: true }),
     testCase('official client -> official server, no money', uses, () =>
-      refuses(() => typeScript('server', EIP3009, { account: 'poor' }))),
+      refuses(evm, () => typeScript('server', EIP3009, { evm: 'poor' }))),
     testCase('official client -> official server, header shown twice', [...uses, 'recorder'], () =>
       servesOnce(() => typeScript('recorder', EIP3009), EIP3009)),
     testCase('official client -> Python server', ['pyServer'], () =>
       settles(evm, 10_000n, () => typeScript('pyServer', EIP3009), isRoute(EIP3009))),
     testCase('Python client -> official server', uses, () =>
       settles(evm, 10_000n, () => python('server', EIP3009), isRoute(EIP3009))),
-    testCase('Python client -> official server, Solana or EVM', uses, () =>
-      settles(evm, 10_000n, () => python('server', '/multi'), isRoute('/multi'))),
     testCase('Python client -> official server, v1', uses, () =>
       settles(evm, 10_000n, () => python('server', '/v1/evm'), isRoute('/v1/evm'))),
     testCase('Python client -> Python server', ['pyServer'], () =>
@@ -91,59 +83,22 @@ function selfTest() {
   ];
 }
 
-function testCase(name, uses, run) {
-  return { name, uses, run };
-}
-
 const typeScript = (service, path, settings) => payWithTypeScript(urlOf(service) + path, settings);
 const python = (service, path, settings) => payWithPython(urlOf(service) + path, settings);
 
-// ---- the two ledgers: what payTo has, and whether a transaction is in and did not revert
-
-const evm = {
-  balance: () => evmBalance(accounts.payTo.address),
-  hasLanded: async hash => (await publicClient.getTransactionReceipt({ hash })).status === 'success',
-};
-
-const svm = token => ({
-  balance: () => svmBalance(svmPayTo, token),
-  hasLanded: async signature => (await svmRpc('getSignatureStatuses', [signature])).value[0]?.err === null,
-});
-
 // ---- checks
-
-/** The client is served what `isResource` expects, the receipt is true, and payTo is richer by exactly `amount`. */
-async function settles(ledger, amount, pay, isResource) {
-  const before = await ledger.balance();
-  const result = await pay();
-  const moved = (await ledger.balance()) - before;
-  assert.ok(result.served, told(result));
-  assert.equal(moved, amount, `payTo got ${moved} instead of ${amount}`);
-  assert.ok(isResource(result.body), `not the resource: ${JSON.stringify(result.body)}`);
-  assert.equal(result.receipt?.success, true, `no receipt of success: ${told(result)}`);
-  assert.ok(await ledger.hasLanded(result.receipt.transaction), `not on chain: ${result.receipt.transaction}`);
-}
-
-/** The client is not served, and neither side's balance moves. */
-async function refuses(pay) {
-  const balances = () => Promise.all([evmBalance(accounts.client.address), evm.balance()]);
-  const before = await balances();
-  const result = await pay();
-  assert.ok(!result.served, `served: ${told(result)}`);
-  assert.deepEqual(await balances(), before, 'a balance moved');
-  return result;
-}
 
 /** Pays through the recorder, then sends the recorded payment header once more. */
 async function servesOnce(pay, path) {
-  const before = await evm.balance();
+  const before = await evm.balances();
   const result = await pay();
   assert.ok(result.served, told(result));
   const exchanges = fs.readFileSync(RECORD_FILE, 'utf8').trimEnd().split('\n').map(line => JSON.parse(line));
   const [, header] = exchanges.at(-1).request.headers.find(([name]) => /^payment-signature$/i.test(name));
   const again = await fetch(urlOf('recorder') + path, { headers: { 'PAYMENT-SIGNATURE': header } });
   assert.ok(again.status >= 400 && again.status < 500, `the second time: status ${again.status}`);
-  assert.equal((await evm.balance()) - before, 10_000n, 'payTo must be paid once');
+  const [payTo] = await evm.balances();
+  assert.equal(payTo - before[0], 10_000n, 'payTo must be paid once');
 }
 
 /** Our server charges and passes on; nothing unpaid gets through. */
@@ -183,16 +138,11 @@ async function survivesGarbage(service) {
 
 /** Our facilitator settles in its own ledger, where only `client` has money, and leaves the chain alone. */
 async function settlesElsewhere(payer, service) {
-  const before = await evm.balance();
+  const before = await evm.balances();
   const result = await payer(service, EIP3009);
   assert.ok(result.served, told(result));
   assert.equal(result.receipt?.success, true, `no receipt of success: ${told(result)}`);
   // Rich on the chain, unknown to the simulated ledger.
-  await refuses(() => payer(service, EIP3009, { account: 'noApproval' }));
-  assert.equal(await evm.balance(), before, 'the chain must not be touched');
+  await refuses(evm, () => payer(service, EIP3009, { evm: 'noApproval' }));
+  assert.deepEqual(await evm.balances(), before, 'the chain must not be touched');
 }
-
-const isRoute = path => body => body?.ok === true && body.route === path;
-const isData = body => body?.data !== undefined;
-const toBase64 = text => Buffer.from(text).toString('base64');
-const told = ({ code, text }) => `exit ${code}, ${text.trim().slice(0, 1000)}`;

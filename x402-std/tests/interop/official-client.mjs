@@ -1,6 +1,6 @@
 // node official-client.mjs URL : pays URL with the official client and prints one JSON line. Exit 0 only on 200.
-//   EVM_ACCOUNT=client|poor|noApproval   SVM_ACCOUNT=client|poor   LEGACY=1 (x402-fetch 1.2.0, v1 only)
-import { getAddressEncoder, getBase58Decoder } from '@solana/kit';
+//   EVM_ACCOUNT=client|poor|noApproval   SVM_ACCOUNT=client|poor|other   (empty: no key of that kind)
+//   LEGACY=1 (x402-fetch 1.2.0, v1 only)
 import { x402Client } from '@x402/core/client';
 import { toClientEvmSigner } from '@x402/evm';
 import { ExactEvmScheme } from '@x402/evm/exact/client';
@@ -17,7 +17,7 @@ import {
   publicClient,
   SVM_NETWORK_V1,
   SVM_RPC,
-  SVM_SEEDS,
+  svmSecretKey,
   svmSigner,
 } from './lib/config.mjs';
 
@@ -25,14 +25,20 @@ const EVM_ACCOUNT = process.env.EVM_ACCOUNT ?? 'client';
 const SVM_ACCOUNT = process.env.SVM_ACCOUNT ?? 'client';
 
 async function officialFetch() {
-  const evm = toClientEvmSigner(accounts[EVM_ACCOUNT], publicClient);
-  const svm = await svmSigner(SVM_ACCOUNT);
-  const client = new x402Client()
-    .register('eip155:*', new ExactEvmScheme(evm, { rpcUrl: EVM_RPC }))
-    .register('eip155:*', new UptoEvmScheme(evm, { rpcUrl: EVM_RPC }))
-    .register('solana:*', new ExactSvmScheme(svm, { rpcUrl: SVM_RPC }))
-    .registerV1(EVM_NETWORK_V1, new ExactEvmSchemeV1(evm))
-    .registerV1(SVM_NETWORK_V1, new ExactSvmSchemeV1(svm, { rpcUrl: SVM_RPC }));
+  const client = new x402Client();
+  if (EVM_ACCOUNT) {
+    const evm = toClientEvmSigner(accounts[EVM_ACCOUNT], publicClient);
+    client
+      .register('eip155:*', new ExactEvmScheme(evm, { rpcUrl: EVM_RPC }))
+      .register('eip155:*', new UptoEvmScheme(evm, { rpcUrl: EVM_RPC }))
+      .registerV1(EVM_NETWORK_V1, new ExactEvmSchemeV1(evm));
+  }
+  if (SVM_ACCOUNT) {
+    const svm = await svmSigner(SVM_ACCOUNT);
+    client
+      .register('solana:*', new ExactSvmScheme(svm, { rpcUrl: SVM_RPC }))
+      .registerV1(SVM_NETWORK_V1, new ExactSvmSchemeV1(svm, { rpcUrl: SVM_RPC }));
+  }
   return wrapFetchWithPayment(fetch, client);
 }
 
@@ -41,16 +47,9 @@ async function legacyFetch(url) {
   const { createSigner, wrapFetchWithPayment: wrapLegacy } = await import('x402-fetch');
   const unpaid = await (await fetch(url)).json();
   const { network } = unpaid.accepts[0];
-  const key = network.startsWith('solana') ? await svmSecretKey() : EVM_KEYS[EVM_ACCOUNT];
+  const key = network.startsWith('solana') ? await svmSecretKey(SVM_ACCOUNT) : EVM_KEYS[EVM_ACCOUNT];
   const signer = await createSigner(network, key);
   return wrapLegacy(fetch, signer, undefined, undefined, { svmConfig: { rpcUrl: SVM_RPC } });
-}
-
-/** Seed then public key, in base58. */
-async function svmSecretKey() {
-  const { address } = await svmSigner(SVM_ACCOUNT);
-  const publicKey = getAddressEncoder().encode(address);
-  return getBase58Decoder().decode(new Uint8Array([...SVM_SEEDS[SVM_ACCOUNT], ...publicKey]));
 }
 
 function decodeHeader(response, ...names) {

@@ -16,6 +16,7 @@ import {
   PORTS,
   SVM_NETWORK,
   SVM_NETWORK_V1,
+  SVM_RPC,
   svmSigner,
   urlOf,
   USDC,
@@ -33,6 +34,15 @@ const token = { name: USDC_NAME, version: USDC_VERSION };
 const exactEvm = { scheme: 'exact', network: EVM_NETWORK, payTo: evmPayTo };
 const exactSvm = { scheme: 'exact', network: SVM_NETWORK, payTo: svmPayTo, price: '$0.001' };
 const units = amount => ({ amount, asset: USDC, extra: token });
+
+/** The blockhash that the facilitator announces, if any: the SDK itself passes on its fee payer only. */
+async function announcedBlockhash() {
+  const { kinds } = await (await fetch(`${FACILITATOR_URL}/supported`)).json();
+  return kinds.find(({ network }) => network === SVM_NETWORK)?.extra?.lastingBlockhash;
+}
+
+// As long as a memo may be.
+const LONG_MEMO = 'order-42 '.repeat(28) + 'done';
 
 const isSold = path => !process.env.ROUTES || process.env.ROUTES.split(',').includes(path);
 
@@ -55,19 +65,28 @@ const offers = {
   '/evm/upto': { accepts: { scheme: 'upto', network: EVM_NETWORK, payTo: evmPayTo, price: units('50000') } },
   '/svm/exact': { accepts: exactSvm },
   '/svm/memo': { accepts: { ...exactSvm, extra: { memo: 'order-42' } } },
+  '/svm/long-memo': { accepts: { ...exactSvm, extra: { memo: LONG_MEMO } } },
+  '/svm/announced': { accepts: { ...exactSvm, extra: { recentBlockhash: await announcedBlockhash() } } },
   '/svm/token2022': { accepts: { ...exactSvm, price: '0.002 PYUSD' } },
   '/multi': { accepts: [exactSvm, { ...exactEvm, price: units('10000') }] },
 };
 
-const routes = {};
-for (const [path, offer] of Object.entries(offers).filter(([path]) => isSold(path))) {
-  routes[`GET ${path}`] = { description: `interop ${path}`, mimeType: 'application/json', ...offer };
+// With an rpcUrl, the SDK puts a blockhash into every offer on Solana.
+const offersWithBlockhash = { '/svm/blockhash': { accepts: exactSvm } };
+
+function routesOf(offers) {
+  const routes = {};
+  for (const [path, offer] of Object.entries(offers).filter(([path]) => isSold(path))) {
+    routes[`GET ${path}`] = { description: `interop ${path}`, mimeType: 'application/json', ...offer };
+  }
+  return routes;
 }
 
-const resourceServer = new x402ResourceServer([new HTTPFacilitatorClient({ url: FACILITATOR_URL })])
-  .register('eip155:*', new ExactEvmScheme())
-  .register('eip155:*', new UptoEvmScheme())
-  .register('solana:*', new ExactSvmScheme());
+const newResourceServer = svmOptions =>
+  new x402ResourceServer([new HTTPFacilitatorClient({ url: FACILITATOR_URL })])
+    .register('eip155:*', new ExactEvmScheme())
+    .register('eip155:*', new UptoEvmScheme())
+    .register('solana:*', new ExactSvmScheme(svmOptions));
 
 const v1 = { description: 'interop v1', mimeType: 'application/json', maxTimeoutSeconds: 60 };
 const evmV1Price = { amount: '10000', asset: { address: USDC, decimals: 6, eip712: token } };
@@ -75,10 +94,11 @@ const evmV1Routes = { 'GET /v1/evm': { price: evmV1Price, network: EVM_NETWORK_V
 const svmV1Routes = { 'GET /v1/svm': { price: '$0.001', network: SVM_NETWORK_V1, config: v1 } };
 
 const app = express();
-app.use(paymentMiddleware(routes, resourceServer));
+app.use(paymentMiddleware(routesOf(offers), newResourceServer()));
+app.use(paymentMiddleware(routesOf(offersWithBlockhash), newResourceServer({ rpcUrl: SVM_RPC })));
 app.use(paymentMiddlewareV1(evmPayTo, evmV1Routes, { url: FACILITATOR_URL }));
 app.use(paymentMiddlewareV1(svmPayTo, svmV1Routes, { url: FACILITATOR_URL }));
-for (const path of [...Object.keys(offers), '/v1/evm', '/v1/svm'].filter(isSold)) {
+for (const path of [...Object.keys({ ...offers, ...offersWithBlockhash }), '/v1/evm', '/v1/svm'].filter(isSold)) {
   app.get(path, (_request, response) => {
     if (path === '/evm/upto') {
       setSettlementOverrides(response, { amount: '40%' });

@@ -1,6 +1,7 @@
 """python py_client.py URL : pays URL with the official Python client (x402, httpx) and prints one JSON line.
 
-Exit 0 only on 200. EVM_KEY is the payer's key.
+Exit 0 only on 200. EVM_KEY and SVM_KEY (base58) are the payer's keys, one of them or both;
+SVM_RPC is a Solana node.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from eth_account import Account
 from x402 import x402Client
 from x402.http.clients.httpx import PaymentError, wrapHttpxWithPayment
 from x402.mechanisms.evm.exact.register import register_exact_evm_client
+from x402.mechanisms.svm.exact.register import register_exact_svm_client
+from x402.mechanisms.svm.signers import KeypairSigner
 
 
 def parse_body(text):
@@ -30,8 +33,18 @@ def decode_header(response, *names):
     return None
 
 
+def client_with(evm_key, svm_key):
+    client = x402Client()
+    if evm_key:
+        register_exact_evm_client(client, Account.from_key(evm_key))
+    if svm_key:
+        signer = KeypairSigner.from_base58(svm_key)
+        register_exact_svm_client(client, signer, rpc_url=os.environ["SVM_RPC"])
+    return client
+
+
 async def pay(url):
-    client = register_exact_evm_client(x402Client(), Account.from_key(os.environ["EVM_KEY"]))
+    client = client_with(os.environ.get("EVM_KEY"), os.environ.get("SVM_KEY"))
     async with wrapHttpxWithPayment(client, timeout=60) as http:
         response = await http.get(url)
     result = {
@@ -45,8 +58,8 @@ async def pay(url):
 
 
 def main():
-    if len(sys.argv) != 2 or "EVM_KEY" not in os.environ:
-        sys.exit("usage: EVM_KEY=0x... python py_client.py URL")
+    if len(sys.argv) != 2:
+        sys.exit("usage: EVM_KEY=0x... SVM_KEY=... SVM_RPC=URL python py_client.py URL")
     try:
         result = asyncio.run(pay(sys.argv[1]))
     except (PaymentError, httpx.HTTPError) as error:

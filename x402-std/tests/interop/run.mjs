@@ -43,13 +43,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 }
 
 const cases = casesFor(binary).filter(({ name }) => name.includes(text));
-const services = servicesFor(binary);
+const services = await servicesFor(binary);
 
 /** Runs one case; returns whether it passed. */
 async function play({ name, uses, run }) {
   try {
-    await withTimeout(Promise.all(['chains', ...uses].map(services.get)).then(run));
-    console.log(`ok ${name}`);
+    const note = await withTimeout(Promise.all(['chains', ...uses].map(services.get)).then(run));
+    console.log(typeof note === 'string' ? `ok ${name}: ${note}` : `ok ${name}`);
     return true;
   } catch (error) {
     if (interrupted) {

@@ -1,6 +1,7 @@
 // The payers: each pays one URL and tells { served, code, text, body, receipt }.
+// Settings say with whose keys: `evm` and `svm` are names of accounts, null for no key of that kind.
 import { spawn } from 'node:child_process';
-import { EVM_KEYS } from './config.mjs';
+import { EVM_KEYS, SVM_RPC, svmSecretKey } from './config.mjs';
 import { PYTHON } from './install.mjs';
 import { ROOT } from './processes.mjs';
 
@@ -8,22 +9,53 @@ const COMMAND_MS = 60_000;
 
 const running = new Set();
 
-/** `account` is a name in EVM_KEYS. */
-export async function payWithTypeScript(url, { account = 'client', legacy = false } = {}) {
-  const env = { EVM_ACCOUNT: account, LEGACY: legacy ? '1' : '0' };
+export async function payWithTypeScript(url, { evm = 'client', svm = 'client', legacy = false } = {}) {
+  const env = { EVM_ACCOUNT: evm ?? '', SVM_ACCOUNT: svm ?? '', LEGACY: legacy ? '1' : '0' };
   return officialResult(await command(process.execPath, ['official-client.mjs', url], env));
 }
 
-export async function payWithPython(url, { account = 'client' } = {}) {
-  return officialResult(await command(PYTHON, ['py_client.py', url], { EVM_KEY: EVM_KEYS[account] }));
+export async function payWithPython(url, { evm = 'client', svm = 'client' } = {}) {
+  const env = { EVM_KEY: evm ? EVM_KEYS[evm] : '', SVM_KEY: svm ? await svmSecretKey(svm) : '', SVM_RPC };
+  return officialResult(await command(PYTHON, ['py_client.py', url], env));
 }
 
 /** Pays with the command under test; `options` are added to its arguments. */
-export async function payWithOurs(binary, url, { account = 'client', options = [] } = {}) {
-  const { code, stdout, stderr } = await command(binary, ['pay', url, ...options], { X402_EVM_KEY: EVM_KEYS[account] });
+export async function payWithOurs(binary, url, { options = [], ...settings } = {}) {
+  const { code, stdout, stderr } = await command(binary, ['pay', url, ...options], await ourEnv(settings));
   // Notes may stand before the receipt.
   const receipt = parse(stderr.slice(Math.max(0, stderr.search(/^\{/m))));
   return { served: code === 0, code, text: `${stdout}\n${stderr}`, body: parse(stdout), receipt };
+}
+
+/** Signs a payment of the first offer of a challenge: the value of the payment header. */
+export async function signWithOurs(binary, challenge, { options = [], ...settings } = {}) {
+  const args = ['sign', '--required', JSON.stringify(challenge), '--accept', '0', ...options];
+  const { code, stdout, stderr } = await command(binary, args, await ourEnv(settings));
+  if (code !== 0) {
+    throw new Error(`x402 sign: exit ${code}, ${stderr.trim()}`);
+  }
+  return stdout.trim();
+}
+
+/** What the command under test says about a payment: a VerifyResponse. */
+export async function verifyWithOurs(binary, request) {
+  const { stdout, stderr } = await command(binary, ['verify', '--request', JSON.stringify(request)], {});
+  return parse(stdout) ?? { error: stderr };
+}
+
+/** `svmKey` is what X402_SVM_KEY is set to, instead of the account's key; `rpc` may be null. */
+async function ourEnv({ evm = 'client', svm = 'client', svmKey, rpc = SVM_RPC }) {
+  const env = {};
+  if (evm) {
+    env.X402_EVM_KEY = EVM_KEYS[evm];
+  }
+  if (svm) {
+    env.X402_SVM_KEY = svmKey ?? (await svmSecretKey(svm));
+  }
+  if (rpc) {
+    env.X402_SVM_RPC = rpc;
+  }
+  return env;
 }
 
 function officialResult({ code, stdout, stderr }) {
@@ -39,9 +71,12 @@ function parse(text) {
   }
 }
 
+/** The environment without the settings of whoever runs this. */
+const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('X402_')));
+
 function command(file, args, env) {
   return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(file, args, { cwd: ROOT, env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const output = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr']) {
       child[stream].setEncoding('utf8').on('data', chunk => {

@@ -9,7 +9,7 @@ import {
   walletActions,
 } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
-import { createKeyPairSignerFromPrivateKeyBytes } from '@solana/kit';
+import { createKeyPairSignerFromPrivateKeyBytes, getAddressEncoder, getBase58Decoder } from '@solana/kit';
 import { getDefaultAsset } from '@x402/evm';
 
 export const HOST = '127.0.0.1';
@@ -28,6 +28,13 @@ export const PORTS = {
   oursProxy: 14029 + OFFSET,
   recorder: 14030 + OFFSET,
   upstream: 14031 + OFFSET,
+  oursSvm: 14032 + OFFSET,
+  oursSvmMemo: 14033 + OFFSET,
+  oursBoth: 14034 + OFFSET,
+  oursSvmV1: 14035 + OFFSET,
+  oursSimulated: 14036 + OFFSET,
+  pyFacilitator: 14037 + OFFSET,
+  pySvmServer: 14038 + OFFSET,
   evm: 18545 + OFFSET,
   svm: 18899 + OFFSET,
 };
@@ -115,8 +122,10 @@ export const tokenAbi = [
 // ---- Solana: each seed is one byte repeated 32 times
 export const SVM_USDC = '4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU';
 export const SVM_PYUSD = 'CXk2AMBfi3TwaEL2468s6zP8xq9NxTXjp9gjMgzeUynM';
+export const SVM_USDG = '4F6PM96JJxngmHnZLBh9n58RH4aTVNWvDs2nuwrT5BP7';
 export const TOKEN_PROGRAM = 'TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA';
 export const TOKEN_2022_PROGRAM = 'TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb';
+export const MEMO_PROGRAM = 'MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr';
 export const SVM_SEEDS = {
   facilitator: new Uint8Array(32).fill(1),
   client: new Uint8Array(32).fill(2),
@@ -127,6 +136,16 @@ export const SVM_SEEDS = {
 
 export function svmSigner(name) {
   return createKeyPairSignerFromPrivateKeyBytes(SVM_SEEDS[name]);
+}
+
+/** Seed then public key: a Solana keypair as its command line writes it. */
+export async function svmKeypair(name) {
+  const { address } = await svmSigner(name);
+  return new Uint8Array([...SVM_SEEDS[name], ...getAddressEncoder().encode(address)]);
+}
+
+export async function svmSecretKey(name) {
+  return getBase58Decoder().decode(await svmKeypair(name));
 }
 
 export async function svmRpc(method, ...params) {

@@ -1,20 +1,41 @@
 // The processes that stay up during a run: the chains, the official parts, and the x402 command.
 import path from 'node:path';
 import { up } from '../chains.mjs';
-import { accounts, EVM_NETWORK, PORTS, urlOf } from './config.mjs';
+import {
+  accounts,
+  EVM_NETWORK,
+  PORTS,
+  SVM_NETWORK,
+  SVM_NETWORK_V1,
+  SVM_RPC,
+  svmSecretKey,
+  svmSigner,
+  urlOf,
+} from './config.mjs';
 import { PYTHON } from './install.mjs';
 import { OUT, start } from './processes.mjs';
+
+export const MEMO = 'order-42';
+
+const svmPayTo = (await svmSigner('payTo')).address;
+const svmClient = (await svmSigner('client')).address;
 
 /** What passed through the recorder, one exchange a line. */
 export const RECORD_FILE = path.join(OUT, `record-${PORTS.recorder}.jsonl`);
 
 /** The services of a run of `binary`, or of a self-test when there is none. Each starts when first asked for. */
-export function servicesFor(binary) {
+export async function servicesFor(binary) {
   const definitions = {
     chains: { start: up },
     facilitator: node(['official-facilitator.mjs']),
     server: node(['official-server.mjs'], { FACILITATOR_URL: urlOf('facilitator') }, ['facilitator']),
     pyServer: pyServer('facilitator'),
+    pyFacilitator: {
+      command: PYTHON,
+      args: ['py_facilitator.py'],
+      env: { NETWORK: SVM_NETWORK, SVM_KEY: await svmSecretKey('facilitator'), SVM_RPC },
+    },
+    pySvmServer: pyServer('pyFacilitator', '/svm/exact,/svm/memo'),
     recorder: node(['record.mjs', urlOf(binary ? 'oursV2' : 'server'), RECORD_FILE]),
     ...(binary && ours(binary)),
   };
@@ -41,27 +62,38 @@ export function servicesFor(binary) {
 
 function ours(command) {
   const listen = name => ['--listen', new URL(urlOf(name)).host];
-  const offer = ['--pay-to', accounts.payTo.address, '--price', '$0.01', '--network', EVM_NETWORK];
-  const serve = (name, ...options) => ({
+  const evm = ['--network', EVM_NETWORK, '--pay-to', accounts.payTo.address];
+  const svm = ['--network', SVM_NETWORK_V1, '--pay-to', svmPayTo];
+  const serve = (name, price, ...options) => ({
     command,
-    args: ['serve', ...offer, '--facilitator', urlOf('facilitator'), ...listen(name), ...options],
+    args: ['serve', ...options, '--price', price, '--facilitator', urlOf('facilitator'), ...listen(name)],
     needs: ['facilitator'],
   });
-  const fund = `${accounts.client.address}=1000000`;
+  const funds = [accounts.client.address, svmClient].flatMap(address => ['--fund', `${address}=1000000`]);
   return {
-    oursV2: serve('oursV2'),
-    oursV1: serve('oursV1', '--x402-version', '1'),
-    oursProxy: serve('oursProxy', '--upstream', urlOf('upstream')),
+    oursV2: serve('oursV2', '$0.01', ...evm),
+    oursV1: serve('oursV1', '$0.01', ...evm, '--x402-version', '1'),
+    oursProxy: serve('oursProxy', '$0.01', ...evm, '--upstream', urlOf('upstream')),
+    oursSvm: serve('oursSvm', '$0.001', ...svm),
+    oursSvmMemo: serve('oursSvmMemo', '$0.001', ...svm, '--memo', MEMO),
+    oursSvmV1: serve('oursSvmV1', '$0.001', ...svm, '--x402-version', '1'),
+    oursBoth: serve('oursBoth', '$0.01', ...svm, ...evm),
+    oursSimulated: {
+      command,
+      args: ['serve', ...svm, '--price', '$0.001', '--facilitator', 'simulated', ...funds.slice(2)].concat(
+        listen('oursSimulated'),
+      ),
+    },
     simulatedFacilitator: {
       command,
-      args: ['facilitator', '--simulated', '--fund', fund, ...listen('simulatedFacilitator')],
+      args: ['facilitator', '--simulated', ...funds, ...listen('simulatedFacilitator')],
     },
     simulatedServer: node(
       ['official-server.mjs'],
-      { FACILITATOR_URL: urlOf('simulatedFacilitator'), ROUTES: '/evm/eip3009' },
+      { FACILITATOR_URL: urlOf('simulatedFacilitator'), ROUTES: '/evm/eip3009,/svm/announced' },
       ['simulatedFacilitator'],
     ),
-    simulatedPyServer: pyServer('simulatedFacilitator'),
+    simulatedPyServer: pyServer('simulatedFacilitator', '/evm/eip3009,/svm/announced'),
   };
 }
 
@@ -69,11 +101,18 @@ function node(args, env, needs) {
   return { command: process.execPath, args, env, needs };
 }
 
-function pyServer(facilitator) {
+function pyServer(facilitator, routes = '') {
   return {
     command: PYTHON,
     args: ['py_server.py'],
-    env: { FACILITATOR_URL: urlOf(facilitator), NETWORK: EVM_NETWORK, PAY_TO: accounts.payTo.address },
+    env: {
+      FACILITATOR_URL: urlOf(facilitator),
+      ROUTES: routes,
+      EVM_NETWORK,
+      EVM_PAY_TO: accounts.payTo.address,
+      SVM_NETWORK,
+      SVM_PAY_TO: svmPayTo,
+    },
     needs: [facilitator],
   };
 }

@@ -1,15 +1,30 @@
-// Creates the two mints (SPL USDC, Token-2022 PYUSD) and the token accounts, and funds the signers.
-import { getAddressEncoder } from '@solana/kit';
-import { findAssociatedTokenPda } from '@solana-program/token-2022';
-import { SVM_PYUSD, SVM_SEEDS, SVM_USDC, svmRpc, svmSigner, TOKEN_2022_PROGRAM, TOKEN_PROGRAM } from './config.mjs';
+// Creates the mints (SPL USDC, Token-2022 PYUSD and USDG) and the token accounts, and funds the signers.
+import {
+  AccountState,
+  extension,
+  findAssociatedTokenPda,
+  getMintEncoder,
+  getTokenEncoder,
+} from '@solana-program/token-2022';
+import {
+  SVM_PYUSD,
+  SVM_SEEDS,
+  SVM_USDC,
+  SVM_USDG,
+  svmRpc,
+  svmSigner,
+  TOKEN_2022_PROGRAM,
+  TOKEN_PROGRAM,
+} from './config.mjs';
 
-const addressBytes = address => new Uint8Array(getAddressEncoder().encode(address));
-const base64 = bytes => Buffer.from(bytes).toString('base64');
+const ZERO_ADDRESS = '11111111111111111111111111111111';
+const NO_FEE = { epoch: 0n, maximumFee: 0n, transferFeeBasisPoints: 0 };
 
-export const MINTS = [
-  { mint: SVM_USDC, tokenProgram: TOKEN_PROGRAM },
-  { mint: SVM_PYUSD, tokenProgram: TOKEN_2022_PROGRAM },
-];
+export const USDC = { mint: SVM_USDC, tokenProgram: TOKEN_PROGRAM };
+/** With the extensions that the real one has: see `pyusdExtensions`. */
+export const PYUSD = { mint: SVM_PYUSD, tokenProgram: TOKEN_2022_PROGRAM, isExtended: true };
+/** Without extensions, unlike the real one. */
+export const USDG = { mint: SVM_USDG, tokenProgram: TOKEN_2022_PROGRAM };
 
 const BALANCES = { client: 1_000_000_000n, payTo: 0n, facilitator: 5_000_000n, other: 0n };
 
@@ -24,46 +39,85 @@ export async function svmBalance(owner, token) {
 }
 
 export async function setupSvm() {
-  const signers = {};
+  const addresses = {};
   for (const name of Object.keys(SVM_SEEDS)) {
-    signers[name] = await svmSigner(name);
+    addresses[name] = (await svmSigner(name)).address;
   }
   for (const name of ['facilitator', 'client', 'payTo']) {
-    await svmRpc('requestAirdrop', signers[name].address, 10_000_000_000);
+    await svmRpc('requestAirdrop', addresses[name], 10_000_000_000);
   }
-  for (const token of MINTS) {
-    const mintData = mintAccount(6, 10_000_000_000n, signers.facilitator.address);
-    await setAccount(token.mint, 1_461_600, mintData, token.tokenProgram);
+  for (const token of [USDC, PYUSD, USDG]) {
+    await setAccount(token.mint, 10_000_000, mintData(token, addresses.facilitator), token.tokenProgram);
     for (const [name, amount] of Object.entries(BALANCES)) {
-      const owner = signers[name].address;
-      const data = tokenAccount(token.mint, owner, amount);
-      await setAccount(await tokenAccountOf(owner, token), 2_039_280, data, token.tokenProgram);
+      const owner = addresses[name];
+      const data = tokenAccountData(token, owner, amount);
+      await setAccount(await tokenAccountOf(owner, token), 5_000_000, data, token.tokenProgram);
     }
   }
 }
 
 function setAccount(address, lamports, data, owner) {
-  return svmRpc('test_setAccount', address, { lamports, data: base64(data), owner });
+  return svmRpc('test_setAccount', address, { lamports, data: Buffer.from(data).toString('base64'), owner });
 }
 
-/** SPL mint layout: authority option and key, supply, decimals, initialised flag, no freeze authority. */
-function mintAccount(decimals, supply, authority) {
-  const data = new Uint8Array(82);
-  const view = new DataView(data.buffer);
-  view.setUint32(0, 1, true);
-  data.set(addressBytes(authority), 4);
-  view.setBigUint64(36, supply, true);
-  data[44] = decimals;
-  data[45] = 1;
-  return data;
+function mintData({ mint, isExtended }, authority) {
+  return getMintEncoder().encode({
+    mintAuthority: authority,
+    supply: 10_000_000_000n,
+    decimals: 6,
+    isInitialized: true,
+    freezeAuthority: isExtended ? authority : null,
+    extensions: isExtended ? pyusdExtensions(mint, authority) : null,
+  });
 }
 
-/** SPL token account layout: mint, owner, amount, state 1 (initialised). */
-function tokenAccount(mint, owner, amount) {
-  const data = new Uint8Array(165);
-  data.set(addressBytes(mint), 0);
-  data.set(addressBytes(owner), 32);
-  new DataView(data.buffer).setBigUint64(64, amount, true);
-  data[108] = 1;
-  return data;
+function tokenAccountData({ mint, isExtended }, owner, amount) {
+  const extensions = [
+    extension('ImmutableOwner', {}),
+    extension('TransferFeeAmount', { withheldAmount: 0n }),
+    extension('TransferHookAccount', { transferring: false }),
+  ];
+  return getTokenEncoder().encode({
+    mint,
+    owner,
+    amount,
+    delegate: null,
+    state: AccountState.Initialized,
+    isNative: null,
+    delegatedAmount: 0n,
+    closeAuthority: null,
+    extensions: isExtended ? extensions : null,
+  });
+}
+
+/** What PYUSD has: no fee and no hook, but the authorities to set them. */
+function pyusdExtensions(mint, authority) {
+  return [
+    extension('MintCloseAuthority', { closeAuthority: authority }),
+    extension('PermanentDelegate', { delegate: authority }),
+    extension('TransferFeeConfig', {
+      transferFeeConfigAuthority: authority,
+      withdrawWithheldAuthority: authority,
+      withheldAmount: 0n,
+      olderTransferFee: NO_FEE,
+      newerTransferFee: NO_FEE,
+    }),
+    extension('ConfidentialTransferMint', { authority, autoApproveNewAccounts: false, auditorElgamalPubkey: null }),
+    extension('ConfidentialTransferFee', {
+      authority,
+      elgamalPubkey: authority,
+      harvestToMintEnabled: true,
+      withheldAmount: new Uint8Array(64),
+    }),
+    extension('TransferHook', { authority, programId: ZERO_ADDRESS }),
+    extension('MetadataPointer', { authority, metadataAddress: mint }),
+    extension('TokenMetadata', {
+      updateAuthority: authority,
+      mint,
+      name: 'PayPal USD',
+      symbol: 'PYUSD',
+      uri: 'https://example.com/pyusd.json',
+      additionalMetadata: new Map(),
+    }),
+  ];
 }
