@@ -26,9 +26,9 @@ macro_rules! enable_fpu {
 core::arch::global_asm!(
     ".section .vectors, \"a\"",
     ".word stack_top",
-    ".word reset + 1",
+    ".word reset",
     ".rept 14",
-    ".word hang + 1",
+    ".word hang",
     ".endr",
     ".text",
     ".global reset",

@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use x402_core::crypto::{Recover, Signer, ed25519, keccak256, secp256k1};
+use x402_core::crypto::{Recover, Signer, Verify, ed25519, keccak256, secp256k1};
 use x402_core::json::RawJson;
 
 use crate::samples;
@@ -24,7 +24,7 @@ pub fn exercise() {
     }
     let key = ed25519::LocalKey::from_seed(&black_box([7; 32]));
     if let Ok(signature) = Signer::sign(&key, &digest) {
-        black_box(ed25519::verify(&Signer::public(&key), &digest, &signature));
+        black_box(ed25519::Dalek.verify(&Signer::public(&key), &digest, &signature));
     }
     if let Some(extra) = RawJson::parse(black_box(samples::OFFER)).ok().and_then(|o| o.get("extra"))
     {

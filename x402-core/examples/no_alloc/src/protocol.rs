@@ -94,7 +94,7 @@ fn values(bytes: &[u8]) {
 }
 
 /// Takes formatted text.
-struct Sink;
+pub(crate) struct Sink;
 
 impl Write for Sink {
     fn write_str(&mut self, text: &str) -> fmt::Result {

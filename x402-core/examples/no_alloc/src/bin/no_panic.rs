@@ -5,11 +5,11 @@
 
 use core::hint::black_box;
 
-use x402_core::crypto::{Recover, RecoverableSignature};
+use x402_core::crypto::{Ed25519, Recover, RecoverableSignature, SignError, Signer, Verify};
 use x402_no_alloc::{evm, protocol, samples, svm};
 
-/// In place of the elliptic curve, which the optimiser cannot see through: a chip that always finds
-/// the payer.
+/// In place of the elliptic curves, which the optimiser cannot see through: a chip that always finds
+/// the payer, signs anything and takes any signature.
 struct Chip;
 
 impl Recover for Chip {
@@ -18,11 +18,30 @@ impl Recover for Chip {
     }
 }
 
+impl Verify for Chip {
+    fn verify(&self, _: &[u8; 32], _: &[u8], _: &[u8; 64]) -> bool {
+        black_box(true)
+    }
+
+    fn is_point(&self, _: &[u8; 32]) -> bool {
+        black_box(false)
+    }
+}
+
+impl Signer<Ed25519> for Chip {
+    fn public(&self) -> [u8; 32] {
+        black_box(samples::SVM_PAYER).0
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<[u8; 64], SignError> {
+        black_box(Ok([1; 64]))
+    }
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn main() -> bool {
     protocol::exercise();
-    svm::exercise();
-    evm::exercise(Chip)
+    svm::exercise(Chip, &Chip) & evm::exercise(Chip)
 }
 
 unsafe extern "C" {
