@@ -86,8 +86,14 @@ impl Extensions {
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = NAMES.iter().filter(|(number, _)| self.0 & (1 << number) != 0);
-        let unknown = self.has_any(Self::UNKNOWN).then_some("unknown");
-        f.debug_set().entries(known.map(|(_, name)| name).chain(&unknown)).finish()
+        let names = known.map(|(_, name)| *name);
+        let all = names.chain(self.has_any(Self::UNKNOWN).then_some("unknown"));
+        f.write_str("Extensions(")?;
+        for (at, name) in all.enumerate() {
+            f.write_str(if at == 0 { "" } else { ", " })?;
+            f.write_str(name)?;
+        }
+        f.write_str(")")
     }
 }
 
