@@ -176,7 +176,8 @@ pub struct Rules<'a> {
     /// The fee payers whose keys the caller has; `None` takes whichever the offer names, for a
     /// seller whose facilitator has the keys.
     pub fee_payers: Option<&'a [Address]>,
-    /// Tokens the caller vouches for besides the known ones.
+    /// Tokens the caller vouches for besides the known ones, with what [`Mint::parse`](crate::Mint::parse)
+    /// read of their accounts. One that is not [safe](crate::Mint::is_safe) is refused all the same.
     pub assets: &'a [Asset<'a>],
     /// Finds addresses in tables; transactions that use tables are refused without it.
     pub resolve: Option<Resolve<'a>>,
@@ -653,9 +654,11 @@ fn is_text(bytes: &[u8], text: JsonStr<'_>) -> bool {
     core::str::from_utf8(bytes).is_ok_and(|bytes| text == bytes)
 }
 
-/// The asset of a mint: the caller's word counts before the table's.
+/// The asset of a mint: the caller's word counts before the table's, but not for a mint that says
+/// itself that a payment in it may not be one.
 pub(crate) fn find<'a>(own: &'a [Asset<'a>], network: &str, mint: Address) -> Option<Asset<'a>> {
-    let own = own.iter().find(|asset| asset.network == network && asset.address == mint);
+    let is_it = |asset: &&Asset<'_>| asset.network == network && asset.address == mint;
+    let own = own.iter().find(is_it).filter(|asset| asset.mint.is_safe());
     own.copied().or_else(|| assets::find(network, mint).copied())
 }
 

@@ -728,6 +728,9 @@ fn tokens() {
     };
     let [vouched, nine, spl] = [asset(Token2022, 6), asset(Token2022, 9), asset(Token, 6)];
     let elsewhere = Asset { network: MAINNET, ..vouched };
+    let with_fee =
+        Asset { mint: Mint { extensions: Extensions::TRANSFER_FEE, ..vouched.mint }, ..vouched };
+    let unsafe_word = Asset { address: at(PYUSD), ..with_fee };
     let own_word = Asset { address: at(PYUSD), ..nine };
     let wrong = ".mint_mismatch";
     let rows: &[(&str, TokenProgram, u8, &[Asset<'_>], &str)] = &[
@@ -748,6 +751,9 @@ fn tokens() {
         (UNLISTED, Token2022, 6, &[vouched], VALID),
         (UNLISTED, Token2022, 9, &[vouched], wrong),
         (UNLISTED, Token2022, 9, &[nine], VALID),
+        // Nobody's word makes a mint with fees safe, but the table's does.
+        (UNLISTED, Token2022, 6, &[with_fee], wrong),
+        (PYUSD, Token2022, 6, &[unsafe_word], VALID),
         (UNLISTED, Token2022, 6, &[elsewhere], wrong),
         (UNLISTED, Token2022, 6, &[spl], wrong),
         (UNLISTED, Token, 6, &[vouched], wrong),
@@ -1121,6 +1127,10 @@ fn inputs() -> Inputs<'static> {
 fn buyer_and_verifier_agree() {
     let mint = Mint { program: TokenProgram::Token2022, decimals: 9, extensions: Extensions::NONE };
     let vouched = [Asset { network: DEVNET, symbol: "TEST", address: at(UNLISTED), mint }];
+    let with_hook = vouched.map(|asset| Asset {
+        mint: Mint { extensions: Extensions::TRANSFER_HOOK, ..mint },
+        ..asset
+    });
     let (required, upto) =
         (Reason::InvalidPaymentRequirements, Reason::InvalidExactSvmUnsupportedScheme);
     let with = |from: &str, to: &str| offer("").replace(from, to);
@@ -1134,6 +1144,7 @@ fn buyer_and_verifier_agree() {
         (with(USDC, PYUSD), &[], Ok(())),
         (with(USDC, UNLISTED), &[], Err(required)),
         (with(USDC, UNLISTED), &vouched, Ok(())),
+        (with(USDC, UNLISTED), &with_hook, Err(required)),
         (with("\"exact\"", "\"upto\""), &[], Err(upto)),
         (with(DEVNET, MAINNET), &[], Err(required)),
         (with(FEE_PAYER, ""), &[], Err(Reason::InvalidExactSvmPayloadMissingFeePayer)),
