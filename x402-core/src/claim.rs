@@ -92,6 +92,18 @@ pub enum Presented {
     New,
     /// It has been presented before and is in this state. The caller holds nothing.
     Known(ClaimState),
+    /// It has been presented before, for another resource. The caller holds nothing.
+    Elsewhere,
+}
+
+/// What a payment is presented for: a hash of the caller's choice. A payment that is known is known
+/// for one resource; callers that do not care give [`Resource::ANY`] always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resource(pub [u8; 32]);
+
+impl Resource {
+    /// No resource in particular.
+    pub const ANY: Self = Self([0; 32]);
 }
 
 /// A step was not made: the claim is unknown, has moved on, or may not move there.
@@ -110,11 +122,13 @@ impl core::error::Error for ClaimConflict {}
 /// payments, or keep claims elsewhere.
 ///
 /// ```
-/// use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Presented};
+/// use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Presented, Resource};
 /// let mut table = ClaimTable::<8>::new();
 /// let key = ClaimKey::new([7; 32]);
-/// assert_eq!(table.present(key, 1_000, 10), Ok(Presented::New));
-/// assert_eq!(table.present(key, 1_000, 11), Ok(Presented::Known(ClaimState::Claimed)));
+/// let (here, there) = (Resource([1; 32]), Resource([2; 32]));
+/// assert_eq!(table.present(key, here, 1_000, 10), Ok(Presented::New));
+/// assert_eq!(table.present(key, here, 1_000, 11), Ok(Presented::Known(ClaimState::Claimed)));
+/// assert_eq!(table.present(key, there, 1_000, 12), Ok(Presented::Elsewhere));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ClaimTable<const N: usize> {
@@ -124,6 +138,7 @@ pub struct ClaimTable<const N: usize> {
 #[derive(Clone, Debug)]
 struct Claim {
     key: ClaimKey,
+    resource: Resource,
     expires_at: u64,
     state: ClaimState,
 }
@@ -134,23 +149,29 @@ impl<const N: usize> ClaimTable<N> {
         Self { claims: heapless::Vec::new() }
     }
 
-    /// Presents a payment that can be settled until `expires_at`, at `now` (Unix seconds).
+    /// Presents a payment that can be settled until `expires_at`, for a resource, at `now` (Unix
+    /// seconds).
     ///
     /// # Errors
     /// [`Reason::Busy`] if the table is full of claims that may not be forgotten.
     pub fn present(
         &mut self,
         key: ClaimKey,
+        resource: Resource,
         expires_at: u64,
         now: u64,
     ) -> Result<Presented, Reason> {
         if let Some(claim) = self.find(&key) {
-            return Ok(Presented::Known(claim.state.clone()));
+            return Ok(if claim.resource == resource {
+                Presented::Known(claim.state.clone())
+            } else {
+                Presented::Elsewhere
+            });
         }
         if self.claims.is_full() {
             self.claims.retain(|claim| !claim.state.is_forgettable(claim.expires_at, now));
         }
-        let claim = Claim { key, expires_at, state: ClaimState::Claimed };
+        let claim = Claim { key, resource, expires_at, state: ClaimState::Claimed };
         self.claims.push(claim).map_err(|_| Reason::Busy)?;
         Ok(Presented::New)
     }
@@ -202,6 +223,8 @@ impl<const N: usize> ClaimTable<N> {
 mod tests {
     use super::*;
 
+    const ANY: Resource = Resource::ANY;
+
     fn tx(text: &str) -> Transaction {
         text.try_into().unwrap()
     }
@@ -235,16 +258,16 @@ mod tests {
         let key = |n| ClaimKey::new([n; 32]);
         let mut table = ClaimTable::<3>::new();
         for n in 0..3 {
-            assert_eq!(table.present(key(n), 100, 0), Ok(Presented::New));
+            assert_eq!(table.present(key(n), ANY, 100, 0), Ok(Presented::New));
         }
-        assert_eq!(table.present(key(3), 100, 0), Err(Reason::Busy));
+        assert_eq!(table.present(key(3), ANY, 100, 0), Err(Reason::Busy));
         let broadcast = ClaimState::Broadcast(tx("0x1"));
         table.advance(&key(0), &ClaimState::Claimed, broadcast.clone()).unwrap();
         assert_eq!(table.release(&key(0)), Err(ClaimConflict));
         table.release(&key(1)).unwrap();
-        assert_eq!(table.present(key(3), 100, 0), Ok(Presented::New));
+        assert_eq!(table.present(key(3), ANY, 100, 0), Ok(Presented::New));
         // After all of them expired, the broadcast one is still there.
-        assert_eq!(table.present(key(4), 1_000, 500), Ok(Presented::New));
+        assert_eq!(table.present(key(4), ANY, 1_000, 500), Ok(Presented::New));
         assert_eq!(table.state(&key(0)), Some(&broadcast));
         assert_eq!(table.state(&key(2)), None);
         // A day later nothing can become of it any more.

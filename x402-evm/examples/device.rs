@@ -4,7 +4,7 @@
 //!     cargo run -p x402-evm --example device
 
 use x402_core::buyer::{self, Choice, Next, Policy, Purchase};
-use x402_core::claim::{ClaimTable, Presented};
+use x402_core::claim::{ClaimTable, Presented, Resource};
 use x402_core::crypto::Signer;
 use x402_core::crypto::secp256k1::{K256, LocalKey};
 use x402_core::seller::Seller;
@@ -95,9 +95,9 @@ impl Shop {
         let payload = Seller::read(Version::V2, json).map_err(|error| error.reason())?;
         let admitted = seller.admit(&ExactEvm::<K256>::default(), &payload, NOW)?;
         let paid = admitted.verified.payment();
-        match self.claims.present(paid.claim_key(), paid.expires_at(), NOW)? {
+        match self.claims.present(paid.claim_key(), Resource::ANY, paid.expires_at(), NOW)? {
             Presented::New => Ok(()),
-            Presented::Known(_) => Err(Reason::DuplicateSettlement),
+            Presented::Known(_) | Presented::Elsewhere => Err(Reason::DuplicateSettlement),
         }
     }
 }

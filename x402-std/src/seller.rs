@@ -33,7 +33,8 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use x402_core::buyer::{Flow, Wallet};
-use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
+use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
+use x402_core::crypto::keccak256;
 use x402_core::gate::Verified;
 use x402_core::{Money, Network, ParseError, Payment as _, Reason, Retry, Version, seller, wire};
 use x402_evm::ExactEvmWallet;
@@ -104,6 +105,30 @@ impl Terms {
         self.accepts =
             self.accepts.into_iter().enumerate().map(complete).collect::<Result<_, _>>()?;
         Ok(self)
+    }
+
+    /// Ties payments on Solana to what they are for: their memo, which the buyer signs, must be one
+    /// that only this secret gives for `method`, `path` and the offer. An offer with a memo keeps its
+    /// own. On EVM networks nothing that is signed can name the resource but the payee.
+    pub fn bound(mut self, secret: &[u8; 32], method: &str, path: &str) -> Self {
+        for offer in &mut self.accepts {
+            let has_memo =
+                offer.extra.as_ref().is_some_and(|extra| extra.raw().get("memo").is_some());
+            if offer.network.view().solana().is_none() || has_memo {
+                continue;
+            }
+            let parts = [method, path, &offer.network, &offer.asset, &offer.pay_to];
+            // Of one length each, so that no two lists of parts read the same.
+            let [method, path, network, asset, pay_to] =
+                parts.map(|part| keccak256(&[part.as_bytes()]));
+            let amount = offer.amount.to_be_bytes();
+            let quote = [&network[..], &asset, &pay_to, &amount];
+            let memo =
+                keccak256(&[&[b"x402 memo", &secret[..], &method, &path], &quote[..]].concat());
+            let memo: String = memo[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+            *offer = offer.clone().with_extra("memo", memo);
+        }
+        self
     }
 
     /// The challenge as JSON. In version 1 it has the offers on networks that v1 has a name for.
@@ -250,6 +275,21 @@ fn svm_token(reference: &str, pay_to: &str) -> Result<Token, OfferError> {
     })
 }
 
+/// How a payment is tied to the resource it is for, beyond what its offer says. The default is not
+/// at all: a payment buys, once, any resource of the seller's that is offered for the same.
+///
+/// Stronger, because signed: [`Terms::bound`] on Solana, and a payee of its own for each resource on
+/// EVM networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// A payment of version 2 must name the resource by the URL of the challenge. Whoever presents
+    /// it can write so; this guards against mix-ups, not against them.
+    pub echo: bool,
+    /// A payment is known for the URL it was presented for first: one whose settlement is not
+    /// certain cannot be resumed for another.
+    pub claim: bool,
+}
+
 /// Sells for any number of resources: checks payments, claims them, and has them settled.
 ///
 /// A payment is claimed before anything is done for it and served at most once by all who share
@@ -258,6 +298,7 @@ fn svm_token(reference: &str, pay_to: &str) -> Result<Token, OfferError> {
 #[derive(Debug)]
 pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     schemes: Schemes,
+    binding: Binding,
     facilitator: F,
     store: S,
     clock: C,
@@ -277,6 +318,12 @@ impl<F, S, C> Seller<F, S, C> {
     /// payers of its own.
     pub fn with_svm_rules(mut self, rules: SvmRules) -> Self {
         self.schemes.svm = rules;
+        self
+    }
+
+    /// Ties payments to the resources they are for.
+    pub fn with_binding(mut self, binding: Binding) -> Self {
+        self.binding = binding;
         self
     }
 
@@ -307,6 +354,7 @@ pub struct Admission {
     verified: Verified<Payment>,
     version: Version,
     flow: Flow,
+    resource: Resource,
     state: ClaimState,
 }
 
@@ -391,7 +439,8 @@ where
     /// With a facilitator, a claim store and a clock.
     pub fn with(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
-        Self { schemes: Schemes::default(), facilitator, store, clock, settling }
+        let (schemes, binding) = Default::default();
+        Self { schemes, binding, facilitator, store, clock, settling }
     }
 
     /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
@@ -411,6 +460,10 @@ where
         let now = self.clock.now();
         let (request, verified, flow, late) = terms.with_seller(|seller| {
             let payload = seller::Seller::read(version, payment)?;
+            let named = |resource: wire::ResourceInfo<'_>| resource.url == *terms.resource.url;
+            if self.binding.echo && version == Version::V2 && !payload.resource.is_some_and(named) {
+                return Err(Reason::InvalidPaymentRequirements.into());
+            }
             let check = |now| seller.admit(&self.schemes, &payload, now);
             let (admitted, late) = check_late(&payload, now, check)?;
             let flow =
@@ -419,9 +472,14 @@ where
             Ok::<_, Refusal>((request, admitted.verified, flow, late))
         })?;
         let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
-        let mut admission =
-            Admission { request, verified, version, flow, state: ClaimState::Claimed };
-        let refusal = match self.store.present(key, expires_at, now).await? {
+        let resource = if self.binding.claim {
+            Resource(keccak256(&[b"x402 resource", terms.resource.url.as_bytes()]))
+        } else {
+            Resource::ANY
+        };
+        let state = ClaimState::Claimed;
+        let mut admission = Admission { request, verified, version, flow, resource, state };
+        let refusal = match self.store.present(key, resource, expires_at, now).await? {
             Presented::New => match late {
                 Some(reason) => reason.into(),
                 // Also for `upfront`: nobody without the money gets as far as a settlement.
@@ -442,6 +500,7 @@ where
                 return Err(admission.refused(Reason::DuplicateSettlement, &transaction));
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
+            Presented::Elsewhere => return Err(Reason::DuplicateSettlement.into()),
         };
         self.release(admission).await;
         Err(refusal)
@@ -555,7 +614,8 @@ where
             Err(StoreError::Conflict) => {}
             done => return done,
         }
-        match self.store.present(key, payment.expires_at(), self.clock.now()).await? {
+        let now = self.clock.now();
+        match self.store.present(key, admission.resource, payment.expires_at(), now).await? {
             Presented::Known(now @ ClaimState::Broadcast(_)) => {
                 self.store.advance(key, &now, settled).await
             }

@@ -66,6 +66,7 @@ struct Shared<F, S, C> {
     body_limit: usize,
     v1_body: bool,
     base_url: Option<String>,
+    secret: Option<[u8; 32]>,
 }
 
 impl<F, S, C> Clone for Shared<F, S, C> {
@@ -127,8 +128,8 @@ impl<F, S, C> Charge<F, S, C> {
 
     fn priced(seller: Arc<Seller<F, S, C>>, price: Price) -> Self {
         let permits = Arc::new(Semaphore::new(PAYMENTS_AT_ONCE));
-        let (body_limit, v1_body, base_url) = (BODY_LIMIT, false, None);
-        Self(Arc::new(Shared { seller, price, permits, body_limit, v1_body, base_url }))
+        let (body_limit, v1_body, base_url, secret) = (BODY_LIMIT, false, None, None);
+        Self(Arc::new(Shared { seller, price, permits, body_limit, v1_body, base_url, secret }))
     }
 
     fn set(mut self, set: impl FnOnce(&mut Shared<F, S, C>)) -> Self {
@@ -146,6 +147,12 @@ impl<F, S, C> Charge<F, S, C> {
     /// version 2. Without this the body is the header's JSON.
     pub fn v1_body(self) -> Self {
         self.set(|shared| shared.v1_body = true)
+    }
+
+    /// Ties payments on Solana to method and path of the request: see [`Terms::bound`]. All who
+    /// serve the route need the same secret.
+    pub fn bound(self, secret: [u8; 32]) -> Self {
+        self.set(|shared| shared.secret = Some(secret))
     }
 
     /// Origin to name in challenges, such as `https://api.example.com`, instead of `http://` and
@@ -369,6 +376,9 @@ impl<F, S, C> Shared<F, S, C> {
         };
         if terms.resource.url.is_empty() {
             terms.resource.url = self.url(parts);
+        }
+        if let Some(secret) = &self.secret {
+            terms = terms.bound(secret, parts.method.as_str(), parts.uri.path());
         }
         Ok(Some(terms))
     }

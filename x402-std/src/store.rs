@@ -5,17 +5,19 @@ use std::fmt;
 use std::future::{Future, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use x402_core::claim::{ClaimKey, ClaimState, Presented};
+use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
 /// Keeps claims. Every step is a compare-and-swap: of two who try, one succeeds.
 ///
 /// A store forgets a claim only to make room, and only if [`ClaimState::is_forgettable`] says so; a
 /// full one refuses new claims.
 pub trait ClaimStore: Send + Sync {
-    /// Presents a payment that can be settled until `expires_at`, at `now` (Unix seconds).
+    /// Presents a payment that can be settled until `expires_at`, for a resource, at `now` (Unix
+    /// seconds).
     fn present(
         &self,
         key: ClaimKey,
+        resource: Resource,
         expires_at: u64,
         now: u64,
     ) -> impl Future<Output = Result<Presented, StoreError>> + Send;
@@ -36,10 +38,11 @@ impl<S: ClaimStore> ClaimStore for Arc<S> {
     fn present(
         &self,
         key: ClaimKey,
+        resource: Resource,
         expires_at: u64,
         now: u64,
     ) -> impl Future<Output = Result<Presented, StoreError>> + Send {
-        (**self).present(key, expires_at, now)
+        (**self).present(key, resource, expires_at, now)
     }
 
     fn advance(
@@ -88,6 +91,7 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct Claim {
+    resource: Resource,
     expires_at: u64,
     state: ClaimState,
 }
@@ -106,12 +110,17 @@ impl MemoryStore {
     fn present_now(
         &self,
         key: ClaimKey,
+        resource: Resource,
         expires_at: u64,
         now: u64,
     ) -> Result<Presented, StoreError> {
         let mut claims = self.claims();
         if let Some(claim) = claims.get(&key) {
-            return Ok(Presented::Known(claim.state.clone()));
+            return Ok(if claim.resource == resource {
+                Presented::Known(claim.state.clone())
+            } else {
+                Presented::Elsewhere
+            });
         }
         if claims.len() >= self.capacity {
             claims.retain(|_, claim| !claim.state.is_forgettable(claim.expires_at, now));
@@ -119,7 +128,7 @@ impl MemoryStore {
                 return Err(StoreError::Full);
             }
         }
-        claims.insert(key, Claim { expires_at, state: ClaimState::Claimed });
+        claims.insert(key, Claim { resource, expires_at, state: ClaimState::Claimed });
         Ok(Presented::New)
     }
 
@@ -161,10 +170,11 @@ impl ClaimStore for MemoryStore {
     fn present(
         &self,
         key: ClaimKey,
+        resource: Resource,
         expires_at: u64,
         now: u64,
     ) -> impl Future<Output = Result<Presented, StoreError>> + Send {
-        ready(self.present_now(key, expires_at, now))
+        ready(self.present_now(key, resource, expires_at, now))
     }
 
     fn advance(
@@ -193,7 +203,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
-                    if store.present_now(ClaimKey::new([1; 32]), 10, 0) == Ok(Presented::New) {
+                    if store.present_now(ClaimKey::new([1; 32]), Resource::ANY, 10, 0) == Ok(Presented::New) {
                         won.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -206,18 +216,18 @@ mod tests {
     fn full_store_refuses_and_forgets_only_what_it_may() {
         let key = |n| ClaimKey::new([n; 32]);
         let store = MemoryStore::new(2);
-        store.present_now(key(1), 10, 0).unwrap();
-        store.present_now(key(2), 10, 0).unwrap();
-        assert_eq!(store.present_now(key(3), 10, 0), Err(StoreError::Full));
+        store.present_now(key(1), Resource::ANY, 10, 0).unwrap();
+        store.present_now(key(2), Resource::ANY, 10, 0).unwrap();
+        assert_eq!(store.present_now(key(3), Resource::ANY, 10, 0), Err(StoreError::Full));
         let broadcast = ClaimState::Broadcast(Default::default());
         store.advance_now(key(1), &ClaimState::Claimed, broadcast.clone()).unwrap();
         assert_eq!(store.release_now(key(1)), Err(StoreError::Conflict));
-        assert_eq!(store.present_now(key(3), 99, 50), Ok(Presented::New));
-        assert_eq!(store.present_now(key(1), 10, 50), Ok(Presented::Known(broadcast)));
+        assert_eq!(store.present_now(key(3), Resource::ANY, 99, 50), Ok(Presented::New));
+        assert_eq!(store.present_now(key(1), Resource::ANY, 10, 50), Ok(Presented::Known(broadcast)));
         assert_eq!(store.release_now(key(2)), Err(StoreError::Conflict));
         // What failed makes room at once, however long the payment would have been good for.
         let failed = ClaimState::Failed(x402_core::Reason::InvalidTransactionState);
         store.advance_now(key(3), &ClaimState::Claimed, failed).unwrap();
-        assert_eq!(store.present_now(key(4), 99, 50), Ok(Presented::New));
+        assert_eq!(store.present_now(key(4), Resource::ANY, 99, 50), Ok(Presented::New));
     }
 }

@@ -13,7 +13,7 @@ use axum::routing::any;
 use common::{Act, NETWORK, SELLER, Scripted, header, sign};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use x402_core::claim::{ClaimState, Presented};
+use x402_core::claim::{ClaimState, Presented, Resource};
 use x402_core::{Payment, Reason, Version};
 use x402_std::buyer::{Buyer, Policy};
 use x402_std::clock::SystemClock;
@@ -558,7 +558,7 @@ async fn a_claim_noted_by_another_process_is_settled_all_the_same() {
     };
     facilitator.next_settle(Act::After(other));
     assert!(seller.settle(admission).await.unwrap().success);
-    let known = store.present(key, 0, 0).await.unwrap();
+    let known = store.present(key, Resource::ANY, 0, 0).await.unwrap();
     assert!(matches!(known, Presented::Known(ClaimState::Settled(_))), "{known:?}");
 }
 

@@ -4,7 +4,7 @@
 //!     cargo run -p x402-svm --example device
 
 use x402_core::buyer::{self, Choice, Next, Policy, Purchase};
-use x402_core::claim::{ClaimTable, Presented};
+use x402_core::claim::{ClaimTable, Presented, Resource};
 use x402_core::crypto::Signer;
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
 use x402_core::seller::Seller;
@@ -107,9 +107,9 @@ impl Shop {
         let scheme = ExactSvm::<_, TRANSACTION_BYTES>::with_verify(Dalek, Rules::default());
         let admitted = seller.admit(&scheme, &payload, NOW)?;
         let paid = admitted.verified.payment();
-        match self.claims.present(paid.claim_key(), paid.expires_at(), NOW)? {
+        match self.claims.present(paid.claim_key(), Resource::ANY, paid.expires_at(), NOW)? {
             Presented::New => Ok(()),
-            Presented::Known(_) => Err(Reason::DuplicateSettlement),
+            Presented::Known(_) | Presented::Elsewhere => Err(Reason::DuplicateSettlement),
         }
     }
 }

@@ -1,4 +1,4 @@
-use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
+use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
 use x402_core::{Payment as _, Reason};
@@ -73,11 +73,12 @@ where
         let payment = request.payment_payload.view();
         let (verified, late) = check_late(&payment, now, |now| self.gate(request, now))?;
         let key = claim_key(&verified);
-        match self.store.present(key, verified.payment().expires_at(), now).await? {
+        match self.store.present(key, Resource::ANY, verified.payment().expires_at(), now).await? {
             Presented::New => {}
             Presented::Known(ClaimState::Broadcast(transaction)) => {
                 return self.resume(&verified, transaction).await;
             }
+            Presented::Elsewhere => return Err(Reason::DuplicateSettlement.into()),
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
             Presented::Known(ClaimState::Settled(transaction)) => {
                 return Err(Failure { reason: Reason::DuplicateSettlement, transaction });

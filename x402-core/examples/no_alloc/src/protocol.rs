@@ -5,7 +5,7 @@ use core::hint::black_box;
 
 use x402_core::amount::Money;
 use x402_core::buyer::{self, Policy, Purchase, Wallet};
-use x402_core::claim::{ClaimKey, ClaimState, ClaimTable};
+use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Resource};
 use x402_core::json::RawJson;
 use x402_core::seller::Seller;
 use x402_core::wire::{
@@ -198,7 +198,7 @@ fn claims(bytes: &[u8]) {
     let broadcast = ClaimState::Broadcast(text.try_into().unwrap_or_default());
     for &byte in bytes {
         let key = ClaimKey::new([byte; 32]);
-        black_box(table.present(key, u64::from(byte), black_box(50)).is_ok());
+        black_box(table.present(key, Resource::ANY, u64::from(byte), black_box(50)).is_ok());
         black_box(table.advance(&key, &ClaimState::Claimed, broadcast.clone()).is_ok());
         black_box(table.release(&key).is_ok());
         black_box(table.state(&key).is_some());
