@@ -88,7 +88,8 @@ impl Default for Policy<'_> {
 pub enum Decline {
     /// There are no offers.
     NoOffers,
-    /// The wallet pays none of the schemes and networks offered.
+    /// The wallet pays none of the schemes and networks offered, or what it would pay lacks
+    /// something: on Solana a fee payer, a known token, a memo of at most 256 bytes.
     Unpayable,
     /// A payment flow this library does not take part in.
     PaymentFlow,

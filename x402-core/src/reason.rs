@@ -11,7 +11,8 @@ pub enum Retry {
     /// Nothing: the payment has been made already, or one like it will be refused again.
     Never,
     /// This payment is stale; a new one, from a new challenge, may pass. The refusal is the other
-    /// side's word: until this payment has expired, it may be settled all the same.
+    /// side's word: until this payment has expired, it may be settled all the same. Once is enough:
+    /// of Solana's accounts an empty one is refused so too.
     SignAnew,
     /// Present the very same payment again, later: it may have been made already.
     SameAgain,

@@ -185,6 +185,22 @@ impl<'a> Offer<'a> {
         })
     }
 
+    /// Reads an offer as a buyer does.
+    fn payable(offer: &PaymentRequirements<'a>) -> Result<Self, Reason> {
+        if offer.scheme != "exact" {
+            return Err(Reason::InvalidExactEvmScheme);
+        }
+        if !by_eip3009(offer) {
+            return Err(Reason::UnsupportedPayloadType);
+        }
+        let terms = Self::read(offer)?;
+        terms.check_names()?;
+        if offer.amount.is_zero() {
+            return Err(Reason::InvalidPaymentRequirements);
+        }
+        Ok(terms)
+    }
+
     /// A known token goes by its own name.
     fn check_names(&self) -> Result<(), Reason> {
         match assets::find(self.chain_id, self.asset) {
@@ -297,17 +313,7 @@ impl Eip3009Unsigned {
         now: u64,
         nonce: [u8; 32],
     ) -> Result<Self, Reason> {
-        if offer.scheme != "exact" {
-            return Err(Reason::InvalidExactEvmScheme);
-        }
-        if !by_eip3009(offer) {
-            return Err(Reason::UnsupportedPayloadType);
-        }
-        let terms = Offer::read(offer)?;
-        terms.check_names()?;
-        if offer.amount.is_zero() {
-            return Err(Reason::InvalidPaymentRequirements);
-        }
+        let terms = Offer::payable(offer)?;
         let valid_after = match offer.version() {
             Version::V1 => now.saturating_sub(V1_BACKDATE_SECONDS),
             Version::V2 => 0,
@@ -383,12 +389,19 @@ fn by_eip3009(offer: &PaymentRequirements<'_>) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExactEvmWallet;
 
+impl ExactEvmWallet {
+    /// Whether an offer can be paid.
+    ///
+    /// # Errors
+    /// Why not, as [`Eip3009Unsigned::new`] says it.
+    pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        Offer::payable(offer).map(|_| ())
+    }
+}
+
 impl Wallet for ExactEvmWallet {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
-        offer.scheme == "exact"
-            && by_eip3009(offer)
-            && !offer.amount.is_zero()
-            && Offer::read(offer).and_then(|terms| terms.check_names()).is_ok()
+        self.check(offer).is_ok()
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

@@ -4,7 +4,7 @@
 //!     cargo run -p x402-std --example axum_seller            # in another
 //!     curl -i http://127.0.0.1:4021/weather                  # 402 and the challenge
 //!
-//! With a facilitator that settles for real, its URL and your address are all there is to change.
+//! With a facilitator that settles for real, its URL and your addresses are all there is to change.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,19 +12,23 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use x402_std::facilitator::RemoteFacilitator;
+use x402_std::facilitator::{Facilitator, RemoteFacilitator};
 use x402_std::seller::{Seller, Terms, exact};
 use x402_std::server::Charge;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let pay_to = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
     let facilitator = RemoteFacilitator::new("http://127.0.0.1:4022")?;
-    let seller = Arc::new(Seller::new(facilitator));
 
-    // Two offers: the buyer pays one of them.
-    let offers = [exact("eip155:84532", pay_to, "$0.01")?, exact("eip155:1328", pay_to, "$0.01")?];
-    let terms = Terms::new(offers).described("weather in Lisbon", "text/plain");
+    // Two offers: the buyer pays one of them. On Solana the facilitator pays the fee, and its
+    // address belongs into the offer.
+    let offers = [
+        exact("solana-devnet", "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse", "$0.01")?,
+        exact("eip155:84532", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?,
+    ];
+    let terms = Terms::new(offers).completed(&facilitator.supported().await?)?;
+    let terms = terms.described("weather in Lisbon", "text/plain");
+    let seller = Arc::new(Seller::new(facilitator));
     let app = Router::new()
         .route("/weather", get(|| async { "sunny, 21 degrees" }).layer(Charge::new(seller, terms)))
         .route("/", get(|| async { "the weather is at /weather, for a cent" }));

@@ -1,24 +1,29 @@
 //! A facilitator over the simulated ledger, on 127.0.0.1:4022: verifies for real, moves no money.
 //!
-//!     cargo run -p x402-std --example facilitator [0xADDRESS]
+//!     cargo run -p x402-std --example facilitator [ADDRESS]
 //!
-//! The address, if given, is funded with ten dollars on Base Sepolia.
+//! The address, if given, is funded with ten dollars, on Base Sepolia or on Solana's devnet.
 
 use std::error::Error;
 
 use tokio::net::TcpListener;
 use x402_core::Amount;
-use x402_evm::{Address, assets};
 use x402_std::facilitator::{LocalFacilitator, router};
 use x402_std::ledger::SimulatedLedger;
+use x402_std::{evm, svm};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let ledger = SimulatedLedger::new();
     if let Some(address) = std::env::args().nth(1) {
-        let address = Address::parse(&address).ok_or("not an address")?;
-        let usdc = assets::default_of(84532).ok_or("no known token")?;
-        ledger.fund(usdc.chain_id, usdc.address, address, Amount::from(10_000_000))?;
+        if let Some(address) = evm::Address::parse(&address) {
+            let usdc = evm::assets::default_of(84532).ok_or("no known token")?;
+            ledger.fund(usdc.chain_id, usdc.address, address, Amount::from(10_000_000))?;
+        } else {
+            let address = svm::Address::parse(&address).ok_or("not an address")?;
+            let usdc = svm::assets::default_of(svm::assets::DEVNET).ok_or("no known token")?;
+            ledger.fund_svm(usdc, address, 10_000_000)?;
+        }
     }
     let listener = TcpListener::bind("127.0.0.1:4022").await?;
     println!("http://{}/supported", listener.local_addr()?);

@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
     getrandom::fill(&mut secret)?;
     let on_solana = Buyer::new(SvmWallet::new(ed25519::LocalKey::from_seed(&seed)));
     let key = secp256k1::LocalKey::from_bytes(&secret).ok_or("one in 2^128: run again")?;
-    let on_sei = Buyer::new(EvmWallet(key));
+    let on_sei = Buyer::new(EvmWallet::new(key));
     let ledger = SimulatedLedger::new();
     ledger.fund_svm(solana_usdc, on_solana.wallet().address(), 2_000_000)?;
     let two_dollars = Amount::from(2_000_000);
@@ -86,7 +86,8 @@ async fn main() -> Result<()> {
 
     println!("\nAn offer of five dollars, to a buyer with both keys who pays at most one:");
     let seed_key = ed25519::LocalKey::from_seed(&seed);
-    let both = (SvmWallet::new(seed_key), secp256k1::LocalKey::from_bytes(&secret).map(EvmWallet));
+    let both =
+        (SvmWallet::new(seed_key), secp256k1::LocalKey::from_bytes(&secret).map(EvmWallet::new));
     let client = Client::with(Buyer::new(both), transport);
     match client.get(&format!("{api}/forecast")).await {
         Err(error @ BuyError::Declined(_)) => println!("{error}"),

@@ -167,7 +167,14 @@ impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
     }
 }
 
-impl<R: fmt::Debug, E: std::error::Error> std::error::Error for BuyError<R, E> {}
+impl<R: fmt::Debug, E: std::error::Error + 'static> std::error::Error for BuyError<R, E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Transport(error) | Self::Unclear { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl<W: Signs> Buyer<W> {
     /// With a wallet and the default policy.

@@ -8,7 +8,7 @@
 //! use x402_std::wallet::EvmWallet;
 //!
 //! let key = LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;
-//! let client = Client::new(Buyer::new(EvmWallet(key)))?;
+//! let client = Client::new(Buyer::new(EvmWallet::new(key)))?;
 //! let bought = client.get("https://api.example.com/weather").await?;
 //! println!("{}", bought.response.text().await?);
 //! # Ok(())
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy as Redirects;
-use reqwest::{Method, Request, Response, StatusCode, Url};
+use reqwest::{Method, Request, Response, ResponseBuilderExt, StatusCode, Url};
 use url::Host;
 use x402_core::{ParseError, Version, http, limits};
 
@@ -135,11 +135,11 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
         let challenge = header.map(|header| PaymentRequired::from_header(header.as_bytes()));
         return Ok(Answer { response, challenge, receipt });
     }
-    let headers = response.headers().clone();
+    let (headers, url) = (response.headers().clone(), response.url().clone());
     let body = read_body(response).await?;
     let challenge = challenge(&headers, &body);
-    let mut whole = ::http::Response::new(body);
-    *whole.status_mut() = status;
+    let whole = ::http::Response::builder().status(status).url(url).body(body);
+    let mut whole = whole.map_err(|_| HttpError::Setup)?;
     *whole.headers_mut() = headers;
     Ok(Answer { response: whole.into(), challenge: Some(challenge), receipt })
 }
@@ -201,7 +201,8 @@ impl Transport for HttpTransport {
 /// What an HTTP purchase ends in when it fails.
 pub type Error = BuyError<Response, HttpError>;
 
-/// An HTTP client that pays for what it asks, within its buyer's policy.
+/// An HTTP client that pays for what it asks, within its buyer's policy. For `https` it takes the
+/// feature `tls`.
 #[derive(Debug)]
 pub struct Client<W, C = SystemClock> {
     buyer: Buyer<W, C>,

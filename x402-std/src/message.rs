@@ -349,8 +349,11 @@ impl PaymentRequirements {
         self.with_extra("paymentFlow", "upfront")
     }
 
-    /// The same offer with a key in `extra`, whose value takes the place of one that is there:
-    /// `memo` and `recentBlockhash` on Solana, say.
+    /// The same offer with a key in `extra`, whose value takes the place of one that is there.
+    ///
+    /// On Solana: `memo`, a text of at most 256 bytes that the payment must carry (official clients
+    /// fail above some 50 characters, and pay the same memo once within a minute), and
+    /// `recentBlockhash`, which spares the buyer a question to the chain.
     pub fn with_extra(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         let extra = self.extra.as_ref().map(|extra| serde_json::from_str(extra.as_str()));
         let mut extra: serde_json::Map<_, _> = extra.and_then(Result::ok).unwrap_or_default();

@@ -37,7 +37,8 @@ impl fmt::Display for RpcUrlError {
 impl std::error::Error for RpcUrlError {}
 
 impl SvmRpc {
-    /// The node at `url`.
+    /// The node at `url`. For `https` it takes the feature `tls`: without it, every question ends in
+    /// [`BlockhashError::Unreachable`].
     ///
     /// # Errors
     /// [`RpcUrlError`].

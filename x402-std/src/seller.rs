@@ -32,7 +32,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use x402_core::buyer::{Flow, Wallet};
+use x402_core::buyer::Flow;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::Verified;
@@ -201,7 +201,8 @@ impl std::error::Error for OfferError {}
 
 /// An offer of the scheme `exact` in the network's default stablecoin. The network may be a CAIP-2
 /// id or a v1 name; the offer has the id. On Solana it lacks the fee payer, which is the
-/// facilitator's to name: see [`Terms::completed`].
+/// facilitator's to name: see [`Terms::completed`]; a memo can be asked for by
+/// [`with_extra`](PaymentRequirements::with_extra).
 ///
 /// ```
 /// let offer = x402_std::seller::exact(
@@ -331,17 +332,52 @@ impl<F, S, C> Seller<F, S, C> {
     /// checked by this seller.
     ///
     /// # Errors
-    /// [`Reason::InvalidPaymentRequirements`].
-    pub fn check(&self, terms: &Terms) -> Result<(), Reason> {
-        let wallets = (ExactEvmWallet, ExactSvmWallet { assets: &self.schemes.svm.assets });
-        let payable = |offer: &PaymentRequirements| {
-            wallets.pays(&offer.view()) && Flow::of(&offer.view()).is_some()
-        };
+    /// [`TermsError`].
+    pub fn check(&self, terms: &Terms) -> Result<(), TermsError> {
+        let fault = |offer, reason| TermsError { offer, reason };
         let extensions = terms.extensions.as_ref().is_none_or(|json| json.raw().is_object());
-        let sound = !terms.accepts.is_empty() && terms.accepts.iter().all(payable) && extensions;
-        if sound { Ok(()) } else { Err(Reason::InvalidPaymentRequirements) }
+        if terms.accepts.is_empty() || !extensions {
+            return Err(fault(None, Reason::InvalidPaymentRequirements));
+        }
+        let svm = ExactSvmWallet { assets: &self.schemes.svm.assets };
+        for (index, offer) in terms.accepts.iter().enumerate() {
+            let view = offer.view();
+            let payable = match view.network.solana() {
+                Some(_) => svm.check(&view),
+                None => ExactEvmWallet.check(&view),
+            };
+            let flow = Flow::of(&view).ok_or(Reason::InvalidPaymentRequirements);
+            payable.and(flow).map_err(|reason| fault(Some(index), reason))?;
+        }
+        Ok(())
     }
 }
+
+/// Why terms cannot be offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TermsError {
+    /// The offer nobody can pay; `None` if there are no offers, or the extensions are no object.
+    pub offer: Option<usize>,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl fmt::Display for TermsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(offer) = self.offer else {
+            return f.write_str("no offers, or extensions that are no object");
+        };
+        write!(f, "offer {offer} cannot be paid: {}", self.reason)?;
+        f.write_str(match self.reason {
+            Reason::InvalidExactSvmPayloadMissingFeePayer => " (Terms::completed names one)",
+            Reason::InvalidExactSvmPayloadMemoMismatch => " (memo above 256 bytes)",
+            Reason::InvalidExactSvmPayloadMintMismatch => " (unknown token: see SvmRules::assets)",
+            _ => "",
+        })
+    }
+}
+
+impl std::error::Error for TermsError {}
 
 /// A payment that was checked and claimed, and awaits settlement.
 ///

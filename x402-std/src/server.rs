@@ -112,7 +112,9 @@ impl<F, S, C> Charge<F, S, C> {
     /// If nobody could pay them: see [`Seller::check`].
     pub fn new(seller: Arc<Seller<F, S, C>>, terms: impl Into<Terms>) -> Self {
         let terms = terms.into();
-        seller.check(&terms).expect("terms that can be paid");
+        if let Err(error) = seller.check(&terms) {
+            panic!("{error}");
+        }
         Self::priced(seller, Price::Fixed(Arc::new(terms)))
     }
 
@@ -367,8 +369,8 @@ impl<F, S, C> Shared<F, S, C> {
                 let Some(terms) = compute(parts)? else {
                     return Ok(None);
                 };
-                if self.seller.check(&terms).is_err() {
-                    tracing::error!("computed terms cannot be paid");
+                if let Err(error) = self.seller.check(&terms) {
+                    tracing::error!(%error, "computed terms");
                     return Err(StatusCode::INTERNAL_SERVER_ERROR);
                 }
                 terms

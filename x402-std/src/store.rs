@@ -203,7 +203,9 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
-                    if store.present_now(ClaimKey::new([1; 32]), Resource::ANY, 10, 0) == Ok(Presented::New) {
+                    if store.present_now(ClaimKey::new([1; 32]), Resource::ANY, 10, 0)
+                        == Ok(Presented::New)
+                    {
                         won.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -223,7 +225,10 @@ mod tests {
         store.advance_now(key(1), &ClaimState::Claimed, broadcast.clone()).unwrap();
         assert_eq!(store.release_now(key(1)), Err(StoreError::Conflict));
         assert_eq!(store.present_now(key(3), Resource::ANY, 99, 50), Ok(Presented::New));
-        assert_eq!(store.present_now(key(1), Resource::ANY, 10, 50), Ok(Presented::Known(broadcast)));
+        assert_eq!(
+            store.present_now(key(1), Resource::ANY, 10, 50),
+            Ok(Presented::Known(broadcast))
+        );
         assert_eq!(store.release_now(key(2)), Err(StoreError::Conflict));
         // What failed makes room at once, however long the payment would have been good for.
         let failed = ClaimState::Failed(x402_core::Reason::InvalidTransactionState);

@@ -79,11 +79,18 @@ impl std::error::Error for BlockhashError {}
 
 /// A key on EVM networks. `Debug` shows nothing of it.
 #[derive(Clone, Copy)]
-pub struct EvmWallet<K>(pub K);
+pub struct EvmWallet<K>(K);
 
 impl<K> fmt::Debug for EvmWallet<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EvmWallet")
+    }
+}
+
+impl<K> EvmWallet<K> {
+    /// Pays in known tokens.
+    pub const fn new(key: K) -> Self {
+        Self(key)
     }
 }
 

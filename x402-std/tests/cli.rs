@@ -874,7 +874,7 @@ fn keys_for_solana() {
     x402(&[&args[..], &["--svm-key-file", "/no/such/file"]].concat()).ends(2).says("cannot read");
     with_env(&args, &[("X402_SVM_KEY", "/")])
         .ends(2)
-        .says("X402_SVM_KEY: neither a key nor the path of a file");
+        .says("X402_SVM_KEY: neither base58 of 64 bytes nor the path of a file");
     x402(&args).ends(2).says("no key: ");
     #[cfg(unix)]
     for name in ["X402_SVM_KEY", "X402_EVM_KEY"] {

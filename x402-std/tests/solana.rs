@@ -365,8 +365,29 @@ async fn offers_are_completed_or_refused() {
     assert_eq!(&*bare.network, SVM_NETWORK);
     // Without a fee payer it cannot be paid, so it cannot be offered.
     let seller = Seller::new(facilitator);
-    let unpayable = Err(Reason::InvalidPaymentRequirements);
-    assert_eq!(seller.check(&Terms::from(bare.clone())), unpayable);
+    let long = "m".repeat(257);
+    for (terms, words) in [
+        (Terms::new([]), "no offers"),
+        (
+            Terms::from(bare.clone()),
+            "offer 0 cannot be paid: invalid_exact_svm_payload_missing_fee",
+        ),
+        (Terms::from(bare.clone()), "Terms::completed"),
+        (
+            Terms::from(bare.clone().with_extra("feePayer", SVM_SELLER).with_extra("memo", long)),
+            "memo",
+        ),
+        (Terms::from(bare.clone().with_extra("feePayer", SVM_SELLER).upfront()), ""),
+        (
+            Terms::from(
+                bare.clone().with_extra("feePayer", SVM_SELLER).with_extra("paymentFlow", "x"),
+            ),
+            "offer 0",
+        ),
+    ] {
+        let said = seller.check(&terms).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains(words) && said.is_empty() == words.is_empty(), "{said}");
+    }
     // What the seller says itself stays.
     let own = bare.clone().with_extra("feePayer", SVM_SELLER);
     let terms = Terms::new([own.clone()]).completed(&supported).unwrap();

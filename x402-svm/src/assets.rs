@@ -8,7 +8,7 @@ use crate::{Address, Extensions, Mint, TokenProgram};
 /// A stablecoin: one of [`ASSETS`], or one the caller vouches for.
 #[derive(Clone, Copy, Debug)]
 pub struct Asset<'a> {
-    /// Reference of the CAIP-2 network (`solana:` left out).
+    /// Reference of the CAIP-2 network (`solana:` left out), such as [`MAINNET`].
     pub network: &'a str,
     /// Ticker, for people.
     pub symbol: &'a str,
@@ -28,9 +28,12 @@ pub fn default_of(network: &str) -> Option<&'static Asset<'static>> {
     ASSETS.iter().find(|asset| asset.network == network)
 }
 
-const MAINNET: &str = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp";
-const DEVNET: &str = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
-const TESTNET: &str = "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z";
+/// Reference of Solana's main network.
+pub const MAINNET: &str = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp";
+/// Reference of its network for developers.
+pub const DEVNET: &str = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
+/// Reference of its network for validators.
+pub const TESTNET: &str = "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z";
 
 /// Every known token; the first of a network is its default.
 ///

@@ -3,9 +3,9 @@ use core::fmt;
 use x402_core::crypto::Verify;
 use x402_core::json::{RawJson, Writer};
 use x402_core::wire::PaymentRequirements;
-use x402_core::{EncodeError, Reason, Version};
+use x402_core::{EncodeError, Reason};
 
-use crate::exact::{MEMO_BYTES, Offer, find};
+use crate::exact::{MEMO_BYTES, Payable};
 use crate::message::{Config, Draft, DraftError, Header, Instruction, MessageVersion, Unsigned};
 use crate::programs::{COMPUTE_BUDGET, MEMO, TransferChecked};
 use crate::{Address, Asset, TokenProgram, associated_token_address, base58};
@@ -151,19 +151,14 @@ impl<'o> SvmUnsigned<'o> {
         curve: &impl Verify,
         out: &'o mut [u8],
     ) -> Result<Self, UnsignedError> {
-        if offer.scheme != "exact" {
-            return Err(Reason::InvalidExactSvmUnsupportedScheme.into());
-        }
-        let terms = Offer::read(offer, Version::V2)?;
         let required = Reason::InvalidPaymentRequirements;
-        let amount = terms.amount.filter(|amount| *amount != 0).ok_or(required)?;
-        let asset = find(inputs.assets, terms.network, terms.asset).ok_or(required)?;
+        let Payable { terms, amount, mint, version } = Payable::read(offer, inputs.assets)?;
         let blockhash =
             offered_blockhash(offer).or(inputs.blockhash).ok_or(UnsignedError::NoBlockhash)?;
         if inputs.payer == terms.fee_payer {
             return Err(Reason::InvalidExactSvmPayloadTransactionFeePayerTransferringFunds.into());
         }
-        let program = asset.mint.program;
+        let program = mint.program;
         let account = |owner| associated_token_address(curve, owner, program, terms.asset);
         let source = account(inputs.payer).ok_or(required)?;
         let destination = account(terms.pay_to).ok_or(required)?;
@@ -180,7 +175,7 @@ impl<'o> SvmUnsigned<'o> {
             units = units.saturating_add(u32::from(u16::from_le_bytes([low, high]) % 4096));
         }
         // Signers, then what is written to, then what is read; each kind by its bytes.
-        let v1 = terms.version().ok_or(required)? == MessageVersion::V1;
+        let v1 = version == MessageVersion::V1;
         let written = sorted([source, destination]);
         let read = sorted([program.address(), terms.asset, MEMO, COMPUTE_BUDGET]);
         let read = read.into_iter().filter(|key| !v1 || *key != COMPUTE_BUDGET);
@@ -201,7 +196,7 @@ impl<'o> SvmUnsigned<'o> {
             destination: place(destination)?,
             authority: place(inputs.payer)?,
             amount,
-            decimals: asset.mint.decimals,
+            decimals: mint.decimals,
         };
         let (accounts, data) = (transfer.accounts(), transfer.data());
         let transfer =

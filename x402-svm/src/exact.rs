@@ -13,9 +13,10 @@ use crate::message::{Instruction, Message, MessageVersion, TRANSACTION_V1_BYTES,
 use crate::programs::{
     COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TransferChecked, compute_unit_limit, compute_unit_price,
 };
-use crate::{Address, Asset, TokenProgram, assets, associated_token_address};
+use crate::{Address, Asset, Mint, TokenProgram, assets, associated_token_address};
 
-/// Longest `extra.memo`, in bytes.
+/// Longest `extra.memo`, in bytes. Official clients ask for too few compute units above some 50
+/// ASCII characters.
 pub const MEMO_BYTES: usize = 256;
 
 /// Seconds for which a settled payment is remembered at least. Its blockhash dies after 150 blocks,
@@ -583,6 +584,38 @@ impl<'a> Offer<'a> {
     }
 }
 
+/// An offer as a buyer reads it.
+pub(crate) struct Payable<'a> {
+    pub(crate) terms: Offer<'a>,
+    pub(crate) amount: u64,
+    pub(crate) mint: Mint,
+    pub(crate) version: MessageVersion,
+}
+
+impl<'a> Payable<'a> {
+    pub(crate) fn read(
+        offer: &PaymentRequirements<'a>,
+        assets: &[Asset<'_>],
+    ) -> Result<Self, Reason> {
+        if offer.scheme != "exact" {
+            return Err(Reason::InvalidExactSvmUnsupportedScheme);
+        }
+        let terms = Offer::read(offer, Version::V2)?;
+        let length = |memo: JsonStr<'_>| memo.chars().map(char::len_utf8).sum::<usize>();
+        if terms.memo.is_some_and(|memo| length(memo) > MEMO_BYTES) {
+            return Err(Reason::InvalidExactSvmPayloadMemoMismatch);
+        }
+        let amount = terms.amount.filter(|amount| *amount != 0);
+        let asset = find(assets, terms.network, terms.asset);
+        Ok(Self {
+            amount: amount.ok_or(Reason::InvalidExactSvmPayloadAmountMismatch)?,
+            mint: asset.ok_or(Reason::InvalidExactSvmPayloadMintMismatch)?.mint,
+            version: terms.version().ok_or(Reason::InvalidPaymentRequirements)?,
+            terms,
+        })
+    }
+}
+
 /// Where a payment has what, its budget checked.
 struct Layout<'m> {
     transfer: Instruction<'m>,
@@ -671,18 +704,20 @@ pub struct ExactSvmWallet<'a> {
     pub assets: &'a [Asset<'a>],
 }
 
+impl ExactSvmWallet<'_> {
+    /// Whether an offer can be paid.
+    ///
+    /// # Errors
+    /// Why not, as [`SvmUnsigned::new`](crate::SvmUnsigned::new) says it: no fee payer, an amount of
+    /// zero or above 2^64-1, a memo above [`MEMO_BYTES`], a mint nobody vouches for.
+    pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        Payable::read(offer, self.assets).map(|_| ())
+    }
+}
+
 impl Wallet for ExactSvmWallet<'_> {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
-        let payable = |terms: &Offer<'_>| {
-            terms.amount.is_some_and(|amount| amount != 0)
-                && terms.version().is_some()
-                && terms.memo.is_none_or(|memo| {
-                    memo.chars().map(char::len_utf8).sum::<usize>() <= MEMO_BYTES
-                })
-                && find(self.assets, terms.network, terms.asset).is_some()
-        };
-        offer.scheme == "exact"
-            && Offer::read(offer, Version::V2).is_ok_and(|terms| payable(&terms))
+        self.check(offer).is_ok()
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

@@ -6,6 +6,21 @@
 //! v0      signatures · 0x80 message       at most 1232 bytes
 //! v1      0x81 message · signatures       at most 4096 bytes (SIMD-0385)
 //! ```
+//! ```
+//! use x402_svm::message::{MessageError, Transaction};
+//!
+//! fn list(transaction: &[u8]) -> Result<(), MessageError> {
+//!     let transaction = Transaction::parse(transaction)?;
+//!     let message = transaction.message();
+//!     for instruction in message.instructions() {
+//!         // A program is always among the message's own addresses.
+//!         let program = message.key(instruction.program).expect("checked");
+//!         println!("{program}: {} accounts, {:?}", instruction.accounts.len(), instruction.data);
+//!     }
+//!     Ok(())
+//! }
+//! assert_eq!(list(&[0x82]), Err(MessageError::UnknownVersion));
+//! ```
 //! Reading accepts what the validators' own reader (`solana-message`) accepts and its `sanitize`
 //! finds sound, and nothing else: every index is in bounds, every length is in its shortest form,
 //! and no byte is left over.

@@ -30,6 +30,12 @@ impl LocalKey {
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
+
+    /// From the seed and its public key, as Solana's tools keep them; `None` if they do not belong
+    /// together.
+    pub fn from_keypair(keypair: &[u8; 64]) -> Option<Self> {
+        SigningKey::from_keypair_bytes(keypair).ok().map(Self)
+    }
 }
 
 impl fmt::Debug for LocalKey {
@@ -59,6 +65,10 @@ mod tests {
         let mut signature = Signer::sign(&key, b"message").unwrap();
         assert!(Dalek.verify(&public, b"message", &signature));
         assert!(!Dalek.verify(&public, b"massage", &signature));
+        let keypair = |public: &[u8; 32]| [[2; 32], *public].concat().try_into().unwrap();
+        let again = LocalKey::from_keypair(&keypair(&public)).unwrap();
+        assert_eq!(Signer::public(&again), public);
+        assert!(LocalKey::from_keypair(&keypair(&[3; 32])).is_none());
         signature[63] |= 0x80;
         assert!(!Dalek.verify(&public, b"message", &signature));
         // A small-order key, for which any message would verify under the lenient rule.

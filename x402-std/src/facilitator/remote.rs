@@ -49,7 +49,8 @@ impl fmt::Display for FacilitatorUrlError {
 impl std::error::Error for FacilitatorUrlError {}
 
 impl RemoteFacilitator {
-    /// The facilitator at `url`; paths such as `/verify` are put behind it.
+    /// The facilitator at `url`; paths such as `/verify` are put behind it. For `https` it takes the
+    /// feature `tls`: without it, every question ends in [`FacilitatorError::Unreachable`].
     ///
     /// # Errors
     /// [`FacilitatorUrlError`].

@@ -27,7 +27,7 @@ pub fn usdc() -> Address {
 }
 
 pub fn wallet() -> EvmWallet<LocalKey> {
-    EvmWallet(LocalKey::from_bytes(&[7; 32]).unwrap())
+    EvmWallet::new(LocalKey::from_bytes(&[7; 32]).unwrap())
 }
 
 pub fn buyer() -> Buyer<EvmWallet<LocalKey>> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use x402_std::core::Network;
-use x402_std::core::crypto::{Signer, ed25519, secp256k1};
+use x402_std::core::crypto::{ed25519, secp256k1};
 use x402_std::rpc::SvmRpc;
 use x402_std::svm::base58;
 use x402_std::wallet::{EvmWallet, SvmWallet};
@@ -22,7 +22,7 @@ pub(crate) const SVM_RPC: &str = "X402_SVM_RPC";
 /// As much of a key file as is read: there may be white space around the key, and in it.
 const FILE_BYTES: usize = 1024;
 
-const NOT_EVM: &str = "not a private key of 64 hexadecimal digits";
+const NOT_EVM: &str = "not a private key of 64 hexadecimal digits (for Solana: --svm-key-file)";
 const NOT_SVM: &str = "not a Solana key: base58 of 64 bytes, or a file of the Solana CLI";
 
 #[derive(Args)]
@@ -64,7 +64,7 @@ impl KeySource {
             Some(key) => Some(SvmWallet::new(key).with_blockhashes(node()?)),
             None => None,
         };
-        let evm = self.evm_key()?.map(EvmWallet);
+        let evm = self.evm_key()?.map(EvmWallet::new);
         Ok((svm.is_some() || evm.is_some()).then_some((svm, evm)))
     }
 
@@ -85,7 +85,7 @@ impl KeySource {
                 None => return Ok(None),
                 Some(key) if base58::decode::<64>(key.trim()).is_some() => key,
                 Some(path) => contents(Path::new(&path), NOT_SVM).map_err(|_| {
-                    let text = "neither a key nor the path of a file that can be read";
+                    let text = "neither base58 of 64 bytes nor the path of a file that can be read";
                     Failure::unusable(format_args!("{SVM_KEY}: {text}"))
                 })?,
             },
@@ -102,14 +102,10 @@ fn svm_key(text: &str) -> Result<ed25519::LocalKey, Failure> {
         let numbers: Vec<u8> = serde_json::from_str(text).ok()?;
         numbers.try_into().ok()
     });
-    let Some(([seed, public], [])) = keypair.as_ref().map(|keypair| keypair.as_chunks()) else {
-        return Err(Failure::unusable(NOT_SVM));
-    };
-    let key = ed25519::LocalKey::from_seed(seed);
-    if Signer::public(&key) != *public {
-        return Err(Failure::unusable("not a Solana key: its public half is that of another key"));
-    }
-    Ok(key)
+    let keypair = keypair.ok_or_else(|| Failure::unusable(NOT_SVM))?;
+    ed25519::LocalKey::from_keypair(&keypair).ok_or_else(|| {
+        Failure::unusable("not a Solana key: its public half is that of another key")
+    })
 }
 
 fn contents(path: &Path, otherwise: &str) -> Result<String, Failure> {

@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use clap::Args;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
-use x402_std::seller::{Seller, Terms, exact};
+use x402_std::seller::{OfferError, Seller, Terms, exact};
 use x402_std::server::Charge;
 use x402_std::svm::MEMO_BYTES;
 
@@ -79,7 +79,15 @@ impl Serve {
         }
         let mut offers = Vec::new();
         for (network, pay_to) in self.networks.iter().zip(&self.pay_to) {
-            let offer = exact(network, pay_to, &self.price).map_err(Failure::unusable)?;
+            let offer = exact(network, pay_to, &self.price).map_err(|error| {
+                let at = match error {
+                    OfferError::Price(_) => "--price",
+                    OfferError::PayTo => "--pay-to",
+                    _ => "--network",
+                };
+                let nth = if offers.is_empty() { "" } else { ", not the first" };
+                Failure::unusable(format_args!("{at}{nth}: {error}"))
+            })?;
             offers.push(match &self.memo {
                 Some(memo) if is_on_solana(&offer) => offer.with_extra("memo", memo.as_str()),
                 _ => offer,
