@@ -200,12 +200,11 @@ impl<const N: usize> ClaimTable<N> {
     /// # Errors
     /// [`ClaimConflict`].
     pub fn release(&mut self, key: &ClaimKey) -> Result<(), ClaimConflict> {
-        let at = self
-            .claims
-            .iter()
-            .position(|claim| claim.key == *key && claim.state == ClaimState::Claimed)
-            .ok_or(ClaimConflict)?;
-        self.claims.swap_remove(at);
+        let claimed = |claim: &Claim| claim.key == *key && claim.state == ClaimState::Claimed;
+        if !self.claims.iter().any(claimed) {
+            return Err(ClaimConflict);
+        }
+        self.claims.retain(|claim| !claimed(claim));
         Ok(())
     }
 

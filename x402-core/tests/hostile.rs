@@ -1078,6 +1078,25 @@ fn depth() {
     }
 }
 
+/// The deepest text there can be is read, compared and written again in 64 KiB of stack, in a debug
+/// build (32 KiB in a release build); nothing of it is recursive but the comparison, which is as deep as the text.
+#[test]
+#[cfg_attr(miri, ignore = "its stack is another")]
+fn depth_takes_little_stack() {
+    let (open, close) = ("[{\"b\":1,\"a\":", "}]");
+    let levels = (limits::DEPTH - 4) / 2;
+    let deep = format!("{}1{}", open.repeat(levels), close.repeat(levels));
+    let offers = REQUIRED_V2.replacen(r#""USDC""#, &deep, 1);
+    let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+        let mut out = [0; 4096];
+        let required = PaymentRequired::parse(offers.as_bytes()).expect("as deep as may be");
+        let offer = required.accepts.iter().next().expect("an offer");
+        assert!(offer.accepts(&offer) && offer.extra.is_some_and(|extra| extra.same_value(extra)));
+        required.encode(&mut out).expect("enough room").len()
+    });
+    assert!(thread.expect("a thread").join().expect("no overflow") > 0);
+}
+
 /// Containers entered one by one count like those stepped over.
 #[test]
 fn depth_of_a_cursor() {

@@ -46,9 +46,8 @@ pub fn transfer_digest(domain_separator: &[u8; 32], authorization: &Authorizatio
 /// An address as a 32-byte word.
 fn word(address: Address) -> [u8; 32] {
     let mut word = [0; 32];
-    let (_, low) = word.split_at_mut(12);
-    for (place, byte) in low.iter_mut().zip(address.0) {
-        *place = byte;
+    if let Some(low) = word.last_chunk_mut() {
+        *low = address.0;
     }
     word
 }

@@ -62,13 +62,5 @@ mod tests {
         ] {
             assert_eq!(Address::parse(wrong), None, "{wrong}");
         }
-        for seed in 0..=255u8 {
-            let mut bytes = [seed; 32];
-            for (place, byte) in bytes.iter_mut().enumerate() {
-                *byte = byte.rotate_left(3).wrapping_mul(u8::try_from(place).unwrap());
-            }
-            let address = Address(bytes);
-            assert_eq!(Address::parse(&address.to_string()), Some(address));
-        }
     }
 }

@@ -57,7 +57,8 @@ impl<'a> JsonStr<'a> {
         for c in self.chars() {
             let mut utf8 = [0; 4];
             let utf8 = c.encode_utf8(&mut utf8).as_bytes();
-            out.get_mut(len..)?.get_mut(..utf8.len())?.copy_from_slice(utf8);
+            let place = out.get_mut(len..)?.get_mut(..utf8.len())?;
+            place.iter_mut().zip(utf8).for_each(|(to, from)| *to = *from);
             len = len.checked_add(utf8.len())?;
         }
         core::str::from_utf8(out.get(..len)?).ok()
