@@ -144,11 +144,14 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
     Ok(Answer { response: whole.into(), challenge: Some(challenge), receipt })
 }
 
-/// From the header if there is one, else from the body.
+/// From the header if there is one, else from the body. Of two headers each could be read by
+/// somebody else.
 fn challenge(headers: &HeaderMap, body: &[u8]) -> Result<PaymentRequired, ParseError> {
-    match headers.get(http::PAYMENT_REQUIRED) {
-        Some(header) => PaymentRequired::from_header(header.as_bytes()),
-        None => PaymentRequired::from_json(body),
+    let mut all = headers.get_all(http::PAYMENT_REQUIRED).iter();
+    match (all.next(), all.next()) {
+        (Some(header), None) => PaymentRequired::from_header(header.as_bytes()),
+        (Some(_), Some(_)) => Err(ParseError::DuplicateKey),
+        (None, _) => PaymentRequired::from_json(body),
     }
 }
 
@@ -202,7 +205,8 @@ impl Transport for HttpTransport {
 pub type Error = BuyError<Response, HttpError>;
 
 /// An HTTP client that pays for what it asks, within its buyer's policy. For `https` it takes the
-/// feature `tls`.
+/// feature `tls`; over plain `http` whoever is on the way can change the payee, or take the payment:
+/// name the payees in the [`Policy`](crate::buyer::Policy) then.
 #[derive(Debug)]
 pub struct Client<W, C = SystemClock> {
     buyer: Buyer<W, C>,

@@ -1,6 +1,8 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
 
+#[cfg(all(feature = "client", feature = "server", feature = "facilitator"))]
+pub mod attacks;
 pub mod buyer;
 #[cfg(feature = "client")]
 pub mod client;

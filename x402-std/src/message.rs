@@ -23,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use x402_core::json::{JsonStr, Members, RawJson, Writer};
 use x402_core::wire::{self, List, Message};
-use x402_core::{Amount, EncodeError, Network, ParseError, Version, base64};
+use x402_core::{Amount, EncodeError, Network, ParseError, Version, base64, limits};
 
 /// A JSON value, checked once and kept as it was written. `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
@@ -230,7 +230,9 @@ pub fn encode_header(json: &[u8]) -> String {
 /// # Errors
 /// [`ParseError`].
 pub fn decode_header(header: &[u8]) -> Result<Vec<u8>, ParseError> {
-    let mut scratch = vec![0; base64::decoded_len(header.len())];
+    // What is longer is refused before it is read.
+    let most = header.len().min(limits::HEADER_BYTES);
+    let mut scratch = vec![0; base64::decoded_len(most)];
     let len = base64::decode(header, &mut scratch)?.len();
     scratch.truncate(len);
     Ok(scratch)

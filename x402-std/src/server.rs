@@ -157,8 +157,12 @@ impl<F, S, C> Charge<F, S, C> {
         self.set(|shared| shared.secret = Some(secret))
     }
 
-    /// Origin to name in challenges, such as `https://api.example.com`, instead of `http://` and
-    /// the request's `Host`.
+    /// What to name in challenges before the request's path, such as `https://api.example.com`,
+    /// instead of `http://` and the request's `Host`.
+    ///
+    /// Inside axum's `nest`, which cuts its own path off what this layer sees, end it with that path:
+    /// `https://api.example.com/v1`. Without it the challenges name another URL, and payments tied
+    /// to a path ([`Charge::bound`]) are good under every other mount of it.
     pub fn base_url(self, origin: impl Into<String>) -> Self {
         self.set(|shared| shared.base_url = Some(origin.into()))
     }
@@ -315,7 +319,10 @@ where
         };
         if response.status().is_client_error() || response.status().is_server_error() {
             seller.release(admission).await;
-            return Ok(response.map(Either::Right));
+            let mut response = response.map(Either::Right);
+            // Of the next request the answer may be another, or the challenge.
+            keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
+            return Ok(response);
         }
         Ok(self.shared.settle_then_send(admission, response, &terms).await)
     }
@@ -380,7 +387,9 @@ impl<F, S, C> Shared<F, S, C> {
             terms.resource.url = self.url(parts);
         }
         if let Some(secret) = &self.secret {
-            terms = terms.bound(secret, parts.method.as_str(), parts.uri.path());
+            let mount = self.base_url.as_deref().map_or("", path_of);
+            let path = format!("{mount}{}", parts.uri.path());
+            terms = terms.bound(secret, parts.method.as_str(), &path);
         }
         Ok(Some(terms))
     }
@@ -453,6 +462,13 @@ impl<F, S, C> Shared<F, S, C> {
     }
 }
 
+/// The path of a base URL, without a slash at its end.
+fn path_of(base: &str) -> &str {
+    let after_scheme = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+    path.trim_end_matches('/')
+}
+
 /// Browsers ask so before they ask: the challenge would tell them nothing.
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
@@ -469,9 +485,38 @@ fn payment(headers: &HeaderMap) -> Result<Option<(Version, Vec<u8>)>, ParseError
     }
 }
 
+/// Headers that only this layer gives.
+const PAYMENT_HEADERS: [&str; 3] =
+    [http::PAYMENT_REQUIRED, Version::V2.receipt_header(), Version::V1.receipt_header()];
+
+/// Keeps an answer out of shared caches: what a handler says to the contrary, to caches at large or
+/// to those of content networks (RFC 9213), is taken back.
+fn keep_private(headers: &mut HeaderMap, otherwise: &'static str) {
+    let private = |value: &HeaderValue| {
+        let mut parts = value.to_str().unwrap_or_default().split(',').map(str::trim);
+        parts.any(|part| part == "no-store" || part == "private")
+    };
+    let told = || headers.get_all(CACHE_CONTROL).iter();
+    let stays = told().next().is_some() && told().all(private);
+    if !stays {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(otherwise));
+    }
+    let names: Vec<_> = headers.keys().cloned().collect();
+    for name in names {
+        let text = name.as_str();
+        if text.ends_with("cdn-cache-control") || ["surrogate-control", "expires"].contains(&text) {
+            headers.remove(name);
+        }
+    }
+}
+
 fn give_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
+    // The handler has no say in what was paid, nor in who else may have it.
+    for name in PAYMENT_HEADERS {
+        headers.remove(name);
+    }
+    keep_private(headers, http::CACHE_PAID);
     insert_receipt(headers, version, receipt);
-    headers.append(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_PAID));
     expose(headers);
 }
 

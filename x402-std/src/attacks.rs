@@ -1,0 +1,517 @@
+//! Published attacks on x402, and what this code does about each.
+//!
+//! In the manner of rustls' manual: what the attack is, what is done here, what is left to whoever
+//! runs this, and the tests that fail if the defence is taken out, as `file::function`. What is not
+//! built yet is said where it would belong, and again [at the end](#not-built-yet).
+//!
+//! # Replay at other endpoints and servers
+//!
+//! A signed payment is sent again: to the same route, to another one, to another server of the
+//! seller's, or after a restart. arXiv 2605.11781 (attack II) got many grants for one payment where
+//! a server kept no record of its own, because to the chain there is only one transfer anyway.
+//!
+//! **Here.** A payment is claimed before anything is done for it, by a key that every presentation
+//! shares ([`Payment::claim_key`](x402_core::Payment::claim_key)): chain, token, payer and nonce on
+//! EVM networks, the hash of the message on Solana. Spelling, protocol version, signature bytes and
+//! URL are no part of it. Whoever shares a [`ClaimStore`](crate::store::ClaimStore) serves a
+//! payment once; a claim is not forgotten [while the payment can
+//! settle](x402_core::claim::ClaimState::is_forgettable), and a full store refuses new payments. A
+//! payment must accept an offer of [this seller's](x402_core::seller::Seller::admit), and what was
+//! signed must pay it.
+//!
+//! **Left to you.** [`MemoryStore`](crate::store::MemoryStore) is one process's, and forgets at
+//! exit. Processes that sell for one payee need one store; without it, only the facilitator and the
+//! chain stand between them. Stores that outlive the process or serve many (SQLite, Redis) are not
+//! built yet.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::a_payment_used_buys_nothing_anywhere`
+//! - `x402-std/tests/attacks.rs::an_offer_written_over_the_one_paid_is_not_paid`
+//! - `x402-std/tests/server.rs::one_payment_is_served_once`
+//! - `x402-std/tests/server.rs::only_this_sellers_offers_are_paid`
+//! - `x402-std/tests/solana.rs::a_payment_in_other_clothes_is_the_same_payment`
+//! - `x402-evm/tests/vectors.rs::claim_key_is_the_payment_and_nothing_else`
+//! - `x402-svm/tests/exact.rs::claims`
+//! - `x402-std/src/store.rs::full_store_refuses_and_forgets_only_what_it_may`
+//! - `x402-core/src/claim.rs::full_table_refuses_and_live_claims_stay`
+//!
+//! # Concurrent settlement of one payment
+//!
+//! The same payment arrives many times before the first settlement is final. On Solana every one of
+//! these settlements may be told "success", since all are the same transaction. arXiv 2605.30998
+//! calls it the duplicate-settlement race; the official SDKs added a cache of transactions in
+//! flight (pull request x402-foundation/x402#1468).
+//!
+//! **Here.** Claims move by compare-and-swap ([`ClaimStore`](crate::store::ClaimStore)): of all who
+//! present a payment, one is told that it is new, and one can move it to settled. In a process, one
+//! settlement of a payment runs at a time. A presentation that finds another at work is answered
+//! `settlement_pending` and costs nothing.
+//! [`LocalFacilitator`](crate::facilitator::LocalFacilitator) keeps claims of its own, so sellers
+//! that know nothing of each other are told "success" once.
+//!
+//! **Left to you.** A facilitator over HTTP that says "success" twice is believed by two sellers
+//! that share no store. Share the store.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/server.rs::fifty_at_once_are_served_once`
+//! - `x402-std/tests/solana.rs::fifty_at_once_are_served_once`
+//! - `x402-std/tests/server.rs::a_second_presentation_waits_for_the_first`
+//! - `x402-std/tests/server.rs::a_claim_noted_by_another_process_is_settled_all_the_same`
+//! - `x402-std/tests/attacks.rs::a_payment_checked_by_two_sellers_is_served_by_one`
+//! - `x402-std/src/store.rs::one_of_many_threads_claims`
+//! - `x402-std/src/seller.rs::a_turn_refused_leaves_the_one_taken_alone`
+//!
+//! # Resource binding
+//!
+//! What an EIP-3009 signature covers is a transfer: payer, payee, amount, time, nonce. It does not
+//! name the resource, so a payment for one thing is as good for any other of the same price and
+//! payee. arXiv 2605.30998 calls it cross-resource substitution.
+//!
+//! **Here.** By default a payment buys, once, any resource of the seller's that is offered for the
+//! same. A seller to whom that is not the same can ask for more:
+//! - [`Binding::claim`](crate::seller::Binding::claim): what is pending for one URL cannot be
+//!   resumed for another.
+//! - [`Binding::echo`](crate::seller::Binding::echo): a payment of version 2 must name the URL of
+//!   the challenge. It guards against mix-ups only: whoever presents a payment can write that.
+//! - [`Terms::bound`](crate::seller::Terms::bound): on Solana, where a memo is signed along, the
+//!   memo must be one that only the seller's secret gives for method, path and offer.
+//!
+//! **Left to you.** On EVM networks the only thing signed that can tell resources apart is the
+//! payee: give each its own. Whatever the answer depends on besides method and path (query, body,
+//! headers) is not tied to the payment; make it cost the same. Inside a router that strips a prefix
+//! (axum's `nest`), the layer sees the path without it, and so do all three: give the prefix in
+//! [`Charge::base_url`](crate::server::Charge::base_url).
+//!
+//! **Shown by:**
+//! - `x402-std/tests/binding.rs::a_payment_names_the_url_it_is_for`
+//! - `x402-std/tests/binding.rs::what_is_pending_is_resumed_for_the_same_resource`
+//! - `x402-std/tests/binding.rs::a_memo_ties_a_payment_to_method_and_path`
+//! - `x402-std/tests/binding.rs::memos_differ_by_everything_they_are_made_of`
+//! - `x402-svm/tests/exact.rs::memos`
+//!
+//! # Cache leaks of paid bodies
+//!
+//! A shared cache in front of the seller keeps an answer that was paid for and gives it to the next
+//! one who asks, or gives one buyer's challenge to another. arXiv 2605.11781 (attack III).
+//!
+//! **Here.** A challenge and every refusal say `Cache-Control: no-store`; what was paid for says
+//! `private`, whatever else the handler says
+//! ([`CACHE_CHALLENGE`](x402_core::http::CACHE_CHALLENGE),
+//! [`CACHE_PAID`](x402_core::http::CACHE_PAID)).
+//!
+//! What a handler says to the contrary is taken back, to shared caches at large and to those of
+//! content networks (`CDN-Cache-Control`, `Surrogate-Control`).
+//!
+//! **Left to you.** Rules of your own in a cache: set none for paid routes. What is free for some
+//! and paid by others under one URL ([`Charge::computed`](crate::server::Charge::computed)) needs a `Vary` or `no-store` of the
+//! handler's.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::paid_bodies_are_private_whatever_the_handler_says`
+//! - `x402-std/tests/server.rs::unpaid_gets_the_challenge_in_header_and_body`
+//! - `x402-std/tests/server.rs::one_payment_is_served_once`
+//!
+//! # Encoded paths
+//!
+//! The middleware compares paths as they were sent, the router as it decodes them: `/we%61ther` is
+//! free, and the same resource. GHSA-3j63-5h8p-gf7c (`x402`, `x402-express`, `x402-hono` and
+//! `x402-next` before 0.5.2), whose fix decodes before it compares.
+//!
+//! **Here.** No path is compared. The price hangs on the route: [`Charge`](crate::server::Charge)
+//! is a layer around the handler, and whatever reaches the handler has passed it, by any path and
+//! any method. The command `x402 serve` charges for every path, and passes none on that leads out
+//! of its upstream's.
+//!
+//! **Left to you.** [`Charge::computed`](crate::server::Charge::computed) sees the path as it was
+//! sent. A function that prices by path must decode as its handler does; let what it does not know
+//! cost the most rather than nothing. Rewriting after the layer undoes it.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::no_spelling_of_a_path_is_free`
+//! - `x402-std/tests/attacks.rs::a_price_on_everything_is_on_every_spelling`
+//! - `x402-std/tests/server.rs::preflight_is_answered_and_reaches_nothing`
+//! - `x402-std/tests/cli.rs::fronts_another_server`
+//! - `x402-std/src/bin/x402/upstream.rs::stays_inside_the_base`
+//!
+//! # Verify, then spend elsewhere
+//!
+//! A check of the balance reserves nothing. Between check and settlement the buyer moves the money
+//! away, or has many payments checked against one balance at once: arXiv 2605.30998 describes the
+//! latter for allowances (allowance overdraft). The work has been done, and the settlement fails.
+//!
+//! **Here.** The answer, headers included, is withheld until the payment is settled, up to
+//! [`BODY_LIMIT`](crate::server::BODY_LIMIT); what does not settle is not sent. With the flow
+//! [`upfront`](crate::message::PaymentRequirements::upfront) no work is done before the money has
+//! moved.
+//!
+//! **Left to you.** With the default flow the work itself may be for nothing, and so may be what it
+//! did besides answering. Where it costs more than a request may cost you, offer `upfront`.
+//! Allowances do not come into it: Permit2 and `upto` are refused.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::money_spent_after_the_check_buys_nothing`
+//! - `x402-std/tests/attacks.rs::a_payment_checked_by_two_sellers_is_served_by_one`
+//! - `x402-std/tests/server.rs::upfront_settles_before_the_handler`
+//! - `x402-std/tests/server.rs::a_refused_settlement_is_final_and_withholds_the_body`
+//! - `x402-std/tests/server.rs::poor_buyers_are_told_before_anything_is_done`
+//!
+//! # Grant, then revert
+//!
+//! The resource is given when the transaction is sent, and the transaction then fails, is never
+//! mined, or is undone by a reorganisation. arXiv 2605.11781 (attack I-A).
+//!
+//! **Here.** Only a facilitator's "success" that names a transaction, and no other network, is
+//! taken for one. All that is unclear (no answer, pending, a fault, "failed" without a transaction)
+//! is `settlement_pending`: nothing is served, the claim stays
+//! ([`ClaimState`](x402_core::claim::ClaimState)), and the same payment, presented again, finds
+//! out.
+//!
+//! **Left to you.** When a settlement is final is the facilitator's judgement. Of the ledgers, only
+//! a simulated one is built; one for a real chain must look at the receipt's status and at the
+//! transfer itself, and wait as long as the price is worth. No facilitator takes money back for a
+//! reorganisation.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/server.rs::an_unclear_settlement_is_resumed_by_the_same_payment`
+//! - `x402-std/tests/server.rs::a_lost_answer_stays_pending`
+//! - `x402-std/tests/server.rs::receipts_hold_what_is_the_buyers_to_know`
+//! - `x402-std/tests/solana.rs::failed_without_a_transaction_is_not_certain`
+//! - `x402-std/tests/solana.rs::what_is_pending_is_resumed_and_not_sent_again`
+//! - `x402-core/src/claim.rs::every_step_of_the_machine`
+//!
+//! # Front-run settlement
+//!
+//! Anybody who sees an EIP-3009 authorization can send it (EIP-3009 itself warns contracts of
+//! that); the facilitator then finds the nonce used. The payee has the money, and the buyer is told
+//! to pay again. arXiv 2605.11781 (attack I-B). Cantina's review of the x402 contracts has a
+//! relative of it: of `upto`, anybody could settle for another amount, since the signature did not
+//! name who may.
+//!
+//! **Here.** "Nonce already used" and "duplicate" are never a failure once a payment was admitted:
+//! the answer is `settlement_pending`, the claim stays, no reason to sign another payment is given.
+//! Only `exact` is taken, where the amount is signed; `upto` is refused.
+//!
+//! **Left to you.** Such a payment stays pending, and its buyer unserved, until somebody looks at
+//! the chain: a ledger that finds the transfer by its nonce is not built yet. One that was sent by
+//! another before it was presented here at all is refused as used. Give buyers somebody to ask.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::a_settlement_sent_by_another_is_not_a_failure`
+//! - `x402-std/tests/server.rs::an_echo_of_ones_own_broadcast_is_not_a_failure`
+//! - `x402-std/tests/client.rs::declines_what_the_policy_does_not_allow`
+//!
+//! # Denial of settlement
+//!
+//! The buyer makes the settlement fail after the work, hangs up in the middle, or fills the
+//! seller's memory with payments that never land. arXiv 2605.30998 (denial of settlement).
+//!
+//! **Here.** A settlement that has begun runs to its end, whoever hangs up, and is recorded.
+//! Payments signed by this library are good for an hour at the most
+//! ([`MAX_VALIDITY_SECONDS`](x402_evm::MAX_VALIDITY_SECONDS)). What expired while pending can still
+//! be found out about, and is forgotten a day later, if room is needed. A layer works on
+//! [`PAYMENTS_AT_ONCE`](crate::server::PAYMENTS_AT_ONCE); beyond that, and with a full store, it
+//! answers 503.
+//!
+//! **Left to you.** A handler's answer of 400 or above is sent and not charged for: put nothing of
+//! value into it. Such a payment is whole and may be presented again, which costs you the work
+//! again; limit requests by payer, or offer `upfront`. Volume is not defended against.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/server.rs::a_second_presentation_waits_for_the_first`
+//! - `x402-std/tests/client.rs::a_settlement_outlives_the_caller`
+//! - `x402-std/tests/server.rs::a_pending_payment_outlives_its_validity`
+//! - `x402-std/tests/server.rs::the_facilitator_finds_out_about_expired_payments`
+//! - `x402-std/tests/server.rs::nothing_is_charged_for_a_failed_handler`
+//! - `x402-std/tests/attacks.rs::who_is_busy_serves_nobody`
+//! - `x402-evm/tests/vectors.rs::signs_what_the_official_clients_sign`
+//!
+//! # Parser differentials
+//!
+//! Two readers of one message see two payments: an amount as `1e4`, `010000` or `10000`, base64
+//! with stray bits, a key given twice, a name with a letter that looks like another. Whoever checks
+//! one and settles the other is robbed. The SOLMAL articles on x402 (blog.skill-issue.dev) list
+//! amounts as their vector 9.
+//!
+//! **Here.** One reader ([`x402_core::json`]) for everything anybody sends, over bytes. Amounts
+//! have one grammar ([`Amount::parse`](x402_core::Amount::parse)), base64 one spelling
+//! ([`x402_core::base64`]), addresses, signatures and base58 one length and alphabet. A repeated
+//! key is refused however it is escaped, in objects of extensions too, and so are a second payment
+//! header and a payment in the other version's header. Text is compared by its characters, never
+//! normalised; only hexadecimal addresses are one in any letter case. Money is counted without
+//! floats. Nothing malformed is repaired: it is a 400 with a code. Solana's messages are read byte
+//! for byte as the validators read them.
+//!
+//! **Left to you.** Own readers of `extra` and of extensions: read
+//! [`RawJson`](x402_core::json::RawJson), not the bytes again with another library.
+//!
+//! **Shown by:**
+//! - `x402-core/tests/hostile.rs::amounts`
+//! - `x402-core/tests/hostile.rs::money`
+//! - `x402-core/tests/hostile.rs::base64_has_one_alphabet_and_one_spelling`
+//! - `x402-core/tests/hostile.rs::duplicate_keys_of_protocol_objects`
+//! - `x402-core/tests/hostile.rs::duplicate_keys_of_open_objects`
+//! - `x402-core/tests/hostile.rs::strings`
+//! - `x402-core/tests/hostile.rs::not_utf8`
+//! - `x402-core/tests/hostile.rs::networks`
+//! - `x402-core/tests/hostile.rs::one_payment_to_a_request`
+//! - `x402-core/tests/hostile.rs::an_offer_cannot_be_changed`
+//! - `x402-core/tests/properties.rs::json_is_read_as_serde_json_reads_it`
+//! - `x402-core/tests/properties.rs::base64_has_no_second_spelling`
+//! - `x402-core/tests/properties.rs::amounts_have_one_spelling`
+//! - `x402-std/tests/server.rs::what_cannot_be_read_is_400_with_a_code`
+//! - `x402-std/tests/messages.rs::refuses_what_the_core_refuses`
+//! - `x402-svm/tests/exact.rs::payloads`
+//! - `x402-svm/tests/exact.rs::memos`
+//! - `x402-svm/tests/messages.rs::lengths_have_one_form`
+//! - `x402-svm/src/base58.rs::one_spelling_of_each_length`
+//!
+//! # Forged and malleable signatures
+//!
+//! A verifier that takes a facilitator's or its own look at a transaction for a signature is paid
+//! with nothing: GHSA-qr2g-p6q7-w82m concerns facilitators on Solana (`@x402/svm` before 2.6.0,
+//! PyPI `x402` before 2.3.0, the Go module before 2.5.0); third parties describe it as payment
+//! signatures that were not verified. And a signature with a second valid spelling (`s` or its
+//! negative) is a second payment to whoever goes by its bytes.
+//!
+//! **Here.** [`gate::verify`](x402_core::gate::verify) recovers or verifies every signature here,
+//! before any facilitator is asked, whose "valid" does not replace it; only the gate makes a
+//! [`Verified`](x402_core::gate::Verified). A
+//! [`RecoverableSignature`](x402_core::crypto::RecoverableSignature) has `s` in the lower half, 65
+//! bytes and one of four `v`, or is none; Ed25519 is verified strictly. Claims do not go by
+//! signatures.
+//!
+//! **Left to you.** Nothing, if the curve crates are right.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::forged_signatures_are_refused_whoever_vouches`
+//! - `x402-evm/tests/vectors.rs::recorded_payments_verify_and_mutations_do_not`
+//! - `x402-core/src/crypto/signature.rs::refuses_every_second_spelling`
+//! - `x402-core/src/crypto/ed25519.rs::signs_and_verifies_strictly`
+//! - `x402-svm/tests/exact.rs::signatures`
+//! - `x402-svm/tests/vectors.rs::recorded_payments_verify_and_no_bit_of_them_may_change`
+//! - `x402-std/tests/solana.rs::a_payment_in_other_clothes_is_the_same_payment`
+//!
+//! # Smart wallets and ERC-6492 factories
+//!
+//! An ERC-6492 signature brings a contract to call before it is looked at. Official facilitators
+//! called whatever a payment named, from an account with funds (x402-foundation/x402#2480), and
+//! took the signature inside for good if the wallet did not exist yet (x402-foundation/x402#1265).
+//!
+//! **Here.** Smart wallets are refused: a signature of another length than 65 bytes is no
+//! signature, and no contract is ever called. On Solana, programs other than the two of tokens
+//! cannot pay.
+//!
+//! **Left to you.** Nothing. Smart wallets are not built yet; when they are, factories will have a
+//! list, empty at first, and the inner signature the last word.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::forged_signatures_are_refused_whoever_vouches`
+//! - `x402-evm/tests/vectors.rs::recorded_payments_verify_and_mutations_do_not`
+//! - `x402-svm/tests/exact.rs::transfer_accounts_and_instructions`
+//!
+//! # What a fee payer can lose on Solana
+//!
+//! The buyer writes the transaction, and the facilitator signs it as fee payer:
+//! - **Drain.** An instruction that names the fee payer moves what is its own.
+//! - **Injection.** More instructions than the transfer: another transfer back, a program of the
+//!   buyer's (SOLMAL, vector 2).
+//! - **Burn.** A high priority fee: The official cap on its price once did not work
+//!   (x402-foundation/x402#2478), and left 0.007 SOL a payment, since units had none (#3120).
+//! - **Durable nonces.** A payment that lives by a nonce account instead of a blockhash never
+//!   expires, and outlives every memory of it.
+//!
+//! **Here.** [`ExactSvm`](x402_svm::ExactSvm) takes limit, price, one transfer, and then only memos
+//! and Lighthouse's assertions; the fee payer may be in no instruction's accounts, address tables
+//! included, and those are refused unless somebody [resolves](crate::payment::SvmRules::resolve)
+//! them. [`Limits`](x402_svm::Limits) caps units, price, their product and the signatures. A
+//! durable nonce must come first, where the budget is: there is no place for it. A facilitator
+//! signs with [its own](crate::ledger::Ledger::fee_payers) keys only, and for none of them as
+//! payer.
+//!
+//! **Left to you.** Within the limits a stranger can still make you pay fees for transactions that
+//! fail on chain (SOLMAL, vector 3): lower [`Limits`](x402_svm::Limits), and count by payer. A
+//! ledger on a real cluster, which simulates first, is not built yet.
+//!
+//! **Shown by:**
+//! - `x402-svm/tests/exact.rs::transfer_accounts_and_instructions`
+//! - `x402-svm/tests/exact.rs::budget`
+//! - `x402-svm/tests/exact.rs::budget_of_v1`
+//! - `x402-svm/tests/exact.rs::rules`
+//! - `x402-svm/tests/exact.rs::address_tables`
+//! - `x402-svm/tests/vectors.rs::negative_cases_give_the_official_reason`
+//! - `x402-std/tests/solana.rs::the_facilitator_pays_fees_with_its_own_key_only`
+//! - `x402-std/tests/solana.rs::nobody_pays_with_the_tokens_of_another`
+//!
+//! # Token-2022 mints with fees and hooks
+//!
+//! A mint may keep a part of each transfer, run a program of its issuer's with it, freeze accounts
+//! from the start, or let somebody take tokens back. The amount transferred is then not the amount
+//! received and kept.
+//!
+//! **Here.** A Token-2022 mint is taken only if the library's table or the caller knows it
+//! ([`SvmRules::assets`](crate::payment::SvmRules::assets)), and nobody's word makes one
+//! [safe](x402_svm::Mint::is_safe) that has such an extension or one that is not known here.
+//! [`Mint::parse`](x402_svm::Mint::parse) reads a mint's account. Buyers follow the same rule.
+//!
+//! **Left to you.** What you vouch for, read from the cluster yourself. The table vouches for its
+//! own, whose issuers could still use what they have. What arrived, only the chain knows: see [not
+//! built yet](#not-built-yet).
+//!
+//! **Shown by:**
+//! - `x402-svm/tests/exact.rs::tokens`
+//! - `x402-svm/tests/exact.rs::buyer_and_verifier_agree`
+//! - `x402-svm/src/mint.rs::mints_with_and_without_extensions`
+//! - `x402-svm/src/mint.rs::what_is_no_mint`
+//! - `x402-std/tests/solana.rs::unlisted_tokens_take_a_word_from_both_sides`
+//!
+//! # Facilitators that redirect, fail or lie
+//!
+//! A seller that follows its facilitator's redirect asks somebody else whether it was paid. One
+//! that serves when the facilitator is down is free for whoever takes it down. One that believes
+//! every word serves on another network's transaction.
+//!
+//! **Here.** [`RemoteFacilitator`](crate::facilitator::RemoteFacilitator) is asked over TLS or on
+//! this machine, follows no redirect, uses no proxy of the environment, and has bounds in time and
+//! size. No answer, or one that is not a whole answer with status 2xx, agrees to nothing
+//! ([`FacilitatorError`](crate::facilitator::FacilitatorError)): verification that fails is 502,
+//! settlement that may have happened is pending. A "success" needs a transaction and this payment's
+//! network. [`Terms::completed`](crate::seller::Terms::completed) refuses offers that it does not
+//! settle. Its explanations do not reach the buyer.
+//!
+//! **Left to you.** "Success" with a transaction is believed: PyPI `x402` 2.25 says so of Solana
+//! transactions that failed on chain. Choose a facilitator that looks, or look yourself. If it
+//! cannot be reached at the start, the command `x402 serve` makes its offers on EVM networks all
+//! the same, and refuses payments until it answers.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::a_facilitator_cannot_send_a_seller_elsewhere`
+//! - `x402-std/tests/attacks.rs::forged_signatures_are_refused_whoever_vouches`
+//! - `x402-std/tests/client.rs::a_facilitators_odd_answers_are_errors`
+//! - `x402-std/tests/client.rs::a_facilitator_is_asked_over_tls_or_on_this_machine`
+//! - `x402-std/tests/server.rs::a_facilitator_that_fails_to_verify_never_makes_it_free`
+//! - `x402-std/tests/server.rs::an_unclear_settlement_is_resumed_by_the_same_payment`
+//! - `x402-std/tests/server.rs::receipts_hold_what_is_the_buyers_to_know`
+//! - `x402-std/tests/solana.rs::offers_are_completed_or_refused`
+//! - `x402-std/tests/cli.rs::serves_with_a_facilitator_over_http`
+//!
+//! # Agents that spend too much
+//!
+//! An agent pays whatever is asked: once too much, many times a little (SOLMAL, vector 6), again
+//! for what it has paid, or along a redirect to somebody else. arXiv 2604.11430 puts policies in
+//! front of agents for the same reason.
+//!
+//! **Here.** [`Policy`](crate::buyer::Policy) has a most for one payment, one dollar unless set,
+//! and a budget for all, which concurrent purchases share; a refused payment counts, since somebody
+//! has it. A purchase is signed for at most once. An unclear one is presented again byte for byte,
+//! and a challenge in answer to a payment is not paid. Redirects are answers. The unit of money is
+//! a known stablecoin's; amounts in anything else are not weighed, and not paid.
+//!
+//! **Left to you.** The budget lives in one [`Buyer`](crate::buyer::Buyer), in one process: budgets
+//! across processes and restarts are not built yet, nor is MCP. Give an agent a key with no more on
+//! it than it may lose. A seller's word can make a second purchase look needed while the first
+//! payment is still good: see [`BuyError::Refused`](crate::buyer::BuyError::Refused).
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::a_budget_holds_over_many_payments`
+//! - `x402-std/tests/attacks.rs::a_budget_holds_for_all_who_spend_at_once`
+//! - `x402-std/tests/client.rs::echoes_what_it_was_sent_and_pays_once`
+//! - `x402-std/tests/client.rs::pending_is_presented_again_byte_for_byte`
+//! - `x402-std/tests/client.rs::a_payment_is_never_redirected`
+//! - `x402-std/tests/client.rs::a_payment_without_an_answer_is_handed_back`
+//! - `x402-std/tests/cli.rs::pays_once_and_only_what_it_may`
+//!
+//! # Steered choices: order of offers, look-alikes
+//!
+//! What sellers say of themselves decides whom an agent pays: arXiv 2605.11781 (attack IV) moves
+//! the choice of a server by its description. In one challenge it is the order of the offers, a
+//! token called USDC that is none, an address that differs in one digit.
+//!
+//! **Here.** Descriptions, names and icons are read by nobody here. A token is known by network and
+//! address ([`x402_evm::assets`], [`x402_svm::assets`]), and one that goes by another name than its
+//! own is not paid. Networks, tokens and payees can be [listed](crate::buyer::Policy). The first
+//! offer within the policy is taken, one that settles after the answer before one that settles
+//! first.
+//!
+//! **Left to you.** The first, not the cheapest: a dearer offer in front is paid if it is within
+//! [`max`](crate::buyer::Policy::max), so set it to what the thing is worth. Whether the seller is
+//! who it says is for TLS and [`payees`](crate::buyer::Policy::payees): over plain http, whoever is
+//! on the way writes the offer. Which server to ask is the agent's.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::look_alikes_are_declined`
+//! - `x402-std/tests/attacks.rs::the_order_of_offers_does_not_lift_the_limit`
+//! - `x402-std/tests/client.rs::declines_what_the_policy_does_not_allow`
+//! - `x402-evm/tests/vectors.rs::negative_cases_give_the_official_reason`
+//!
+//! # Header bombs
+//!
+//! A header of megabytes, JSON a thousand levels deep, thousands of keys or offers, the same header
+//! a hundred times: work for nothing, or a stack that ends.
+//!
+//! **Here.** Every cap is in [`x402_core::limits`], for what sellers, buyers and facilitators send
+//! alike; the core's readers neither recurse nor allocate. The search for repeated keys has a price
+//! limit. Bodies of answers are read up to the same bound, and no more. A bomb is a 400, and nobody
+//! is asked about it.
+//!
+//! **Left to you.** The HTTP server's own limits come first; keep its header limit above what your
+//! buyers send, or they get its 431. Requests for a second are yours to count.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::headers_too_long_cost_a_400_and_nothing_else`
+//! - `x402-std/tests/attacks.rs::answers_too_long_are_not_paid_for`
+//! - `x402-std/tests/client.rs::unreadable_challenges_are_errors_and_nothing_is_signed`
+//! - `x402-std/tests/cli.rs::serve_survives_garbage`
+//! - `x402-core/tests/hostile.rs::length`
+//! - `x402-core/tests/hostile.rs::depth`
+//! - `x402-core/tests/hostile.rs::offers_and_kinds`
+//! - `x402-core/tests/hostile.rs::looking_for_duplicates_has_a_price_limit`
+//! - `x402-svm/tests/exact.rs::bytes_bound_the_transaction`
+//!
+//! # Secrets in logs, and what a payment tells
+//!
+//! A signed payment in a log is money for whoever reads it first; a key is all of it. And a payment
+//! tells more than it must: arXiv 2604.11430 finds personal data in the URLs and descriptions that
+//! go to seller and facilitator with every payment.
+//!
+//! **Here.** No key, and no signature of a payment, is in `Debug`, in an error or in an event of
+//! `tracing`, nor in what the command says of arguments it does not understand. The header of a
+//! payment is marked sensitive. Errors of HTTP leave the URL out. A receipt has none of a
+//! facilitator's explanations.
+//!
+//! **Left to you.** Proxies and servers that log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are
+//! secrets until they expire. [`Terms::resource`](crate::seller::Terms::resource) is filled with
+//! the whole URL, query included, if it is empty; buyers send it back, and the facilitator gets it.
+//! Set a URL without personal data. Nothing is filtered.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/attacks.rs::logs_hold_no_payment`
+//! - `x402-std/tests/messages.rs::debug_shows_no_payment`
+//! - `x402-std/tests/solana.rs::nothing_of_keys_or_payments_is_shown`
+//! - `x402-core/tests/hostile.rs::debug_shows_no_signature`
+//! - `x402-std/tests/client.rs::a_payment_without_an_answer_is_handed_back`
+//! - `x402-std/tests/cli.rs::secrets_in_the_wrong_place_are_not_repeated`
+//! - `x402-std/tests/server.rs::receipts_hold_what_is_the_buyers_to_know`
+//!
+//! # Not built yet
+//!
+//! | part | until then |
+//! |---|---|
+//! | ledgers over RPC (receipts, transfers, nonces, finality) | a facilitator is believed; what is unclear stays pending |
+//! | claims in SQLite or Redis | one process, and none that restarts within a payment's validity |
+//! | budgets across processes | one `Buyer`, and little on its key |
+//! | smart wallets | refused |
+//! | Permit2, `upto`, `escrow` | refused |
+//! | MCP | [`Seller`](crate::seller::Seller) and [`Transport`](crate::transport::Transport) by hand |
+//!
+//! # Sources
+//!
+//! - arXiv 2605.11781, *Five Attacks on x402 Agentic Payment Protocol*, May 2026.
+//! - arXiv 2605.30998, *Free-Riding the Agentic Web*, May 2026.
+//! - arXiv 2604.11430, *Hardening x402: PII-Safe Agentic Payments*, April 2026.
+//! - GHSA-3j63-5h8p-gf7c, August 2025; GHSA-qr2g-p6q7-w82m, March 2026.
+//! - Cantina, reviews of the x402 contracts:
+//!   cantina.xyz/portfolio/a0823732-a094-404d-8364-56380cda636e; in x402-foundation/x402,
+//!   `contracts/evm/audits/cantina_x402_feb2026.pdf` and two later ones.
+//! - x402-foundation/x402, pull requests 1265, 1468, 2478, 2480 and 3120.
+//! - SOLMAL, articles on x402's attack surface, blog.skill-issue.dev, March 2026.
+//! - EIP-3009, EIP-2, ERC-1271, ERC-6492; `scheme_exact_evm.md` and `scheme_exact_svm.md`.
