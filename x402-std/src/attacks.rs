@@ -87,6 +87,7 @@
 //! - `x402-std/tests/binding.rs::what_is_pending_is_resumed_for_the_same_resource`
 //! - `x402-std/tests/binding.rs::a_memo_ties_a_payment_to_method_and_path`
 //! - `x402-std/tests/binding.rs::memos_differ_by_everything_they_are_made_of`
+//! - `x402-std/tests/attacks.rs::a_mount_is_part_of_the_path_if_it_is_named`
 //! - `x402-svm/tests/exact.rs::memos`
 //!
 //! # Cache leaks of paid bodies
@@ -103,11 +104,12 @@
 //! content networks (`CDN-Cache-Control`, `Surrogate-Control`).
 //!
 //! **Left to you.** Rules of your own in a cache: set none for paid routes. What is free for some
-//! and paid by others under one URL ([`Charge::computed`](crate::server::Charge::computed)) needs a `Vary` or `no-store` of the
-//! handler's.
+//! and paid by others under one URL ([`Charge::computed`](crate::server::Charge::computed)) needs a
+//! `Vary` or `no-store` of the handler's.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/attacks.rs::paid_bodies_are_private_whatever_the_handler_says`
+//! - `x402-std/tests/attacks.rs::answers_that_cost_nothing_are_not_kept_either`
 //! - `x402-std/tests/server.rs::unpaid_gets_the_challenge_in_header_and_body`
 //! - `x402-std/tests/server.rs::one_payment_is_served_once`
 //!

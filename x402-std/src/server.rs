@@ -494,7 +494,9 @@ const PAYMENT_HEADERS: [&str; 3] =
 fn keep_private(headers: &mut HeaderMap, otherwise: &'static str) {
     let private = |value: &HeaderValue| {
         let mut parts = value.to_str().unwrap_or_default().split(',').map(str::trim);
-        parts.any(|part| part == "no-store" || part == "private")
+        let keeps =
+            |part: &str| ["no-store", "private"].iter().any(|k| part.eq_ignore_ascii_case(k));
+        parts.any(keeps)
     };
     let told = || headers.get_all(CACHE_CONTROL).iter();
     let stays = told().next().is_some() && told().all(private);

@@ -361,6 +361,52 @@ async fn paid_bodies_are_private_whatever_the_handler_says() {
     }
 }
 
+/// What one buyer's request failed with is no answer to the next, who may be asked to pay.
+#[tokio::test]
+async fn answers_that_cost_nothing_are_not_kept_either() {
+    for status in [404, 405, 410, 414, 500, 501] {
+        let work = move || async move {
+            let status = StatusCode::from_u16(status).unwrap();
+            (status, [("cdn-cache-control", "max-age=60"), ("cache-control", "public")], "no")
+        };
+        let shop = shop_with(&Scripted::new(), &Arc::default(), offer(), work);
+        let payment = sign(&shop.challenge("/weather").await).await;
+        let response = shop.pay("/weather", &payment).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert!(!response.headers().contains_key("cdn-cache-control"));
+    }
+}
+
+/// One route under two mounts: told apart if each says where it is.
+#[tokio::test]
+async fn a_mount_is_part_of_the_path_if_it_is_named() {
+    for (bases, served) in [(["https://a.test/a", "https://a.test/b/"], false), ([""; 2], true)] {
+        let facilitator = Scripted::new();
+        let supported = facilitator.supported().await.unwrap();
+        let terms = Terms::from(exact(SVM_NETWORK, SVM_SELLER, "$0.01").unwrap());
+        let terms = terms.completed(&supported).unwrap();
+        let seller = Arc::new(Seller::new(facilitator));
+        let mount = |base: &str| {
+            let charge = Charge::new(Arc::clone(&seller), terms.clone()).bound([9; 32]);
+            let charge = if base.is_empty() { charge } else { charge.base_url(base) };
+            Router::new().route("/x", any(|| async { "paid content" }).layer(charge))
+        };
+        let app = Router::new().nest("/a", mount(bases[0])).nest("/b", mount(bases[1]));
+        let shop = Shop { app, handled: Arc::default() };
+        let required = shop.challenge("/a/x").await;
+        if !served {
+            assert_eq!(required.resource.as_ref().unwrap().url, "https://a.test/a/x");
+            let there = shop.challenge("/b/x").await.resource.unwrap();
+            assert_eq!(there.url, "https://a.test/b/x");
+        }
+        let payment = Buyer::new(common::svm_wallet()).sign(&required, 0).await.unwrap();
+        let elsewhere = shop.pay("/b/x", &payment).await.status();
+        assert_eq!(elsewhere == StatusCode::OK, served);
+        assert_eq!(shop.pay("/a/x", &payment).await.status() == StatusCode::OK, !served);
+    }
+}
+
 #[tokio::test]
 async fn headers_too_long_cost_a_400_and_nothing_else() {
     let facilitator = Scripted::new();
@@ -795,6 +841,17 @@ async fn answers_too_long_are_not_paid_for() {
     .await;
     let error = client().get(&url).await.unwrap_err();
     assert!(matches!(error, BuyError::Challenge(ParseError::TooLong)), "{error}");
+    // Two accounts of one price.
+    let (dear, fair) = (required([priced("$0.02")]), required([offer()]));
+    let two = [fair.to_header().unwrap(), dear.to_header().unwrap()];
+    let url = answering(move || {
+        let [fair, dear] = two.clone();
+        let answer = Response::builder().status(402).header("payment-required", fair);
+        answer.header("payment-required", dear).body(Body::empty()).unwrap()
+    })
+    .await;
+    let error = client().get(&url).await.unwrap_err();
+    assert!(matches!(error, BuyError::Challenge(ParseError::DuplicateKey)), "{error}");
     // More offers than anybody makes.
     let offers = required(vec![offer(); limits::OFFERS]).to_json().unwrap();
     let one = offer().to_json().unwrap();
