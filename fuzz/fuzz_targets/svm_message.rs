@@ -1,15 +1,20 @@
-//! Any bytes as a Solana transaction and as a message: every place in what is read is there, not a
-//! byte can be missing or left over, and it is written to the same bytes.
+//! Any bytes as a Solana transaction and as a message, for ours and for the validators' own reader:
+//! both read them or neither does, and the same in them. Every place in what is read is there, not
+//! a byte can be missing or left over, and it is written to the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use solana_message::VersionedMessage;
+use solana_message::v1::TransactionConfig;
+use solana_transaction::versioned::VersionedTransaction;
 use x402_svm::message::{
-    Draft, Instruction, Message, MessageError, MessageVersion, TRANSACTION_BYTES,
+    Config, Draft, Header, Instruction, Message, MessageError, MessageVersion, TRANSACTION_BYTES,
     TRANSACTION_V1_BYTES, Transaction,
 };
 use x402_svm::{Address, payer};
 
 fuzz_target!(|bytes: &[u8]| {
+    compared(bytes);
     if let Ok(message) = Message::parse(bytes) {
         assert_eq!(message.as_bytes(), bytes);
         look(&message);
@@ -55,6 +60,89 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
+
+/// `solana-message` reads, `sanitize` says what is sound. Only ours refuses transactions that are
+/// too long: theirs leaves that to the network code.
+fn compared(bytes: &[u8]) {
+    let theirs = wincode::deserialize_exact::<VersionedMessage>(bytes).ok();
+    let theirs = theirs.filter(|message| message.sanitize().is_ok());
+    match (Message::parse(bytes), theirs) {
+        (Ok(ours), Some(theirs)) => same(&ours, theirs),
+        (Err(_), None) => {}
+        (ours, theirs) => panic!("{ours:?}\nbut {theirs:?}"),
+    }
+    let theirs = wincode::deserialize_exact::<VersionedTransaction>(bytes).ok();
+    let theirs = theirs.filter(|transaction| {
+        let v1 = matches!(transaction.message, VersionedMessage::V1(_));
+        let limit = if v1 { TRANSACTION_V1_BYTES } else { TRANSACTION_BYTES };
+        transaction.sanitize().is_ok() && bytes.len() <= limit
+    });
+    match (Transaction::parse(bytes), theirs) {
+        (Ok(ours), Some(theirs)) => {
+            let signatures: Vec<[u8; 64]> =
+                theirs.signatures.iter().map(|&signature| signature.into()).collect();
+            assert_eq!(ours.signatures(), signatures);
+            same(ours.message(), theirs.message);
+        }
+        (Err(_), None) => {}
+        (ours, theirs) => panic!("{ours:?}\nbut {theirs:?}"),
+    }
+}
+
+fn same(ours: &Message<'_>, mut theirs: VersionedMessage) {
+    assert_eq!(ours.as_bytes(), theirs.serialize());
+    let header = theirs.header();
+    let expected = Header {
+        signers: header.num_required_signatures,
+        readonly_signers: header.num_readonly_signed_accounts,
+        readonly_others: header.num_readonly_unsigned_accounts,
+    };
+    assert_eq!(ours.header(), expected);
+    assert_eq!(ours.lifetime(), theirs.recent_blockhash().as_bytes());
+    let keys: Vec<_> = theirs.static_account_keys().iter().map(|key| key.to_bytes()).collect();
+    assert_eq!(ours.keys(), keys);
+    assert_eq!(ours.instructions().len(), theirs.instructions().len());
+    for (ours, theirs) in ours.instructions().zip(theirs.instructions()) {
+        assert_eq!(ours.program, theirs.program_id_index);
+        assert!(ours.accounts == theirs.accounts && ours.data == theirs.data);
+    }
+    let lookups = theirs.address_table_lookups().unwrap_or(&[]);
+    assert_eq!(ours.lookups().count(), lookups.len());
+    for (ours, theirs) in ours.lookups().zip(lookups) {
+        assert_eq!(ours.table.0, theirs.account_key.to_bytes());
+        assert!(
+            ours.writable == theirs.writable_indexes && ours.readonly == theirs.readonly_indexes
+        );
+    }
+    let (version, config, instructions) = match &mut theirs {
+        VersionedMessage::Legacy(message) => {
+            (MessageVersion::Legacy, TransactionConfig::empty(), &mut message.instructions)
+        }
+        VersionedMessage::V0(message) => {
+            (MessageVersion::V0, TransactionConfig::empty(), &mut message.instructions)
+        }
+        VersionedMessage::V1(message) => {
+            (MessageVersion::V1, message.config, &mut message.instructions)
+        }
+    };
+    assert_eq!(ours.version(), version);
+    let expected = Config {
+        priority_fee: config.priority_fee,
+        compute_units: config.compute_unit_limit,
+        loaded_accounts_bytes: config.loaded_accounts_data_size_limit,
+        heap_bytes: config.heap_size,
+    };
+    assert_eq!(ours.config(), expected);
+    // Theirs takes write access from programs; without instructions there are none.
+    instructions.clear();
+    for place in 0..=u8::MAX {
+        assert_eq!(
+            ours.is_writable(place),
+            theirs.is_maybe_writable(place.into(), None),
+            "{place}"
+        );
+    }
+}
 
 fn limit(message: &Message<'_>) -> usize {
     match message.version() {
