@@ -96,6 +96,14 @@ pub enum Presented {
     Elsewhere,
 }
 
+impl Presented {
+    /// What comes of presenting a payment again whose claim is in `state`, for the resource of that
+    /// claim or for another one.
+    pub fn again(state: &ClaimState, same_resource: bool) -> Self {
+        if same_resource { Self::Known(state.clone()) } else { Self::Elsewhere }
+    }
+}
+
 /// What a payment is presented for: a hash of the caller's choice. A payment that is known is known
 /// for one resource; callers that do not care give [`Resource::ANY`] always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,11 +170,7 @@ impl<const N: usize> ClaimTable<N> {
         now: u64,
     ) -> Result<Presented, Reason> {
         if let Some(claim) = self.find(&key) {
-            return Ok(if claim.resource == resource {
-                Presented::Known(claim.state.clone())
-            } else {
-                Presented::Elsewhere
-            });
+            return Ok(Presented::again(&claim.state, claim.resource == resource));
         }
         if self.claims.is_full() {
             self.claims.retain(|claim| !claim.state.is_forgettable(claim.expires_at, now));

@@ -1079,7 +1079,8 @@ fn depth() {
 }
 
 /// The deepest text there can be is read, compared and written again in 64 KiB of stack, in a debug
-/// build (32 KiB in a release build); nothing of it is recursive but the comparison, which is as deep as the text.
+/// build (32 KiB in a release build); nothing of it is recursive but the comparison, which is as
+/// deep as the text.
 #[test]
 #[cfg_attr(miri, ignore = "its stack is another")]
 fn depth_takes_little_stack() {

@@ -121,6 +121,10 @@ impl SimulatedLedger {
         Self { networks, fee_payer, state: Mutex::default() }
     }
 
+    fn fee_payer(&self) -> x402_svm::Address {
+        x402_svm::Address(Signer::public(&self.fee_payer))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -250,8 +254,8 @@ impl SimulatedLedger {
         state.nonces.insert((from, transfer.nonce));
         state.transactions += 1;
         let id = keccak256(&[b"simulated", &state.transactions.to_be_bytes()]);
-        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Transaction::try_from(&*format!("0x{hex}")).expect("66 of 88 characters"))
+        let id = format!("0x{}", hex::encode(id));
+        Ok(Transaction::try_from(&*id).expect("66 of 88 characters"))
     }
 
     fn transfer_svm(
@@ -298,7 +302,7 @@ fn eip3009_networks() -> Vec<NetworkId> {
 
 impl Ledger for SimulatedLedger {
     fn kinds(&self) -> Vec<SupportedKind> {
-        let [fee_payer] = self.fee_payers()[..] else { return Vec::new() };
+        let fee_payer = self.fee_payer();
         let mut blockhash = [0; 44];
         let blockhash = base58::encode(&Self::BLOCKHASH, &mut blockhash);
         let extra = json!({ "feePayer": fee_payer.to_string(), "lastingBlockhash": blockhash });
@@ -316,7 +320,7 @@ impl Ledger for SimulatedLedger {
     }
 
     fn fee_payers(&self) -> Vec<x402_svm::Address> {
-        vec![x402_svm::Address(Signer::public(&self.fee_payer))]
+        vec![self.fee_payer()]
     }
 
     fn check(

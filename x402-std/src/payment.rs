@@ -130,20 +130,9 @@ impl Scheme for Schemes {
             let scheme = ExactEvm::<K256>::default();
             return scheme.check(payload, requirements, now).map(Payment::Eip3009);
         }
-        let mut scratch = [0; TRANSACTION_V1_BYTES];
-        let transaction = x402_svm::read_transaction(payload.payload, &mut scratch);
-        // Without one, everything that comes before is still said first.
-        let bytes = transaction.as_ref().map_or(&[][..], |transaction| transaction);
-        let checked =
-            ExactSvm::new(self.svm.view()).check_transaction(bytes, payload, requirements, now);
-        match (checked, transaction) {
-            (Ok(payment), Ok(transaction)) => {
-                Ok(Payment::Svm(SvmTransfer { payment, transaction: transaction.into() }))
-            }
-            (Err(Reason::InvalidExactSvmPayloadTransactionCouldNotBeDecoded), Err(reason))
-            | (Ok(_), Err(reason))
-            | (Err(reason), _) => Err(reason),
-        }
+        let (scheme, mut scratch) = (ExactSvm::new(self.svm.view()), [0; TRANSACTION_V1_BYTES]);
+        let (payment, transaction) = scheme.check_into(payload, requirements, now, &mut scratch)?;
+        Ok(Payment::Svm(SvmTransfer { payment, transaction: transaction.into() }))
     }
 }
 

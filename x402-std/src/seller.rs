@@ -117,16 +117,19 @@ impl Terms {
             if offer.network.view().solana().is_none() || has_memo {
                 continue;
             }
-            let parts = [method, path, &offer.network, &offer.asset, &offer.pay_to];
             // Of one length each, so that no two lists of parts read the same.
-            let [method, path, network, asset, pay_to] =
-                parts.map(|part| keccak256(&[part.as_bytes()]));
-            let amount = offer.amount.to_be_bytes();
-            let quote = [&network[..], &asset, &pay_to, &amount];
-            let memo =
-                keccak256(&[&[b"x402 memo", &secret[..], &method, &path], &quote[..]].concat());
-            let memo: String = memo[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-            *offer = offer.clone().with_extra("memo", memo);
+            let hash = |part: &str| keccak256(&[part.as_bytes()]);
+            let memo = keccak256(&[
+                b"x402 memo",
+                secret,
+                &hash(method),
+                &hash(path),
+                &hash(&offer.network),
+                &hash(&offer.asset),
+                &hash(&offer.pay_to),
+                &offer.amount.to_be_bytes(),
+            ]);
+            *offer = offer.clone().with_extra("memo", hex::encode(&memo[..16]));
         }
         self
     }

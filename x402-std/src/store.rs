@@ -116,11 +116,7 @@ impl MemoryStore {
     ) -> Result<Presented, StoreError> {
         let mut claims = self.claims();
         if let Some(claim) = claims.get(&key) {
-            return Ok(if claim.resource == resource {
-                Presented::Known(claim.state.clone())
-            } else {
-                Presented::Elsewhere
-            });
+            return Ok(Presented::again(&claim.state, claim.resource == resource));
         }
         if claims.len() >= self.capacity {
             claims.retain(|_, claim| !claim.state.is_forgettable(claim.expires_at, now));

@@ -227,13 +227,13 @@ impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes> Signs for SvmWallet<K, B> {
             return Err(SignFailure::Offer(Reason::InvalidNetwork));
         }
         let blockhash = match x402_svm::offered_blockhash(&offer.view()) {
-            Some(blockhash) => blockhash,
+            // It is taken from the offer.
+            Some(_) => None,
             None => {
                 let latest = self.blockhashes.latest(offer.network.view()).await;
-                latest.map_err(SignFailure::Blockhash)?
+                Some(latest.map_err(SignFailure::Blockhash)?)
             }
         };
-        let blockhash = Some(blockhash);
         let nonce = *random.first_chunk().expect("16 of 32 bytes");
         let inputs = Inputs { payer: self.address(), blockhash, nonce, assets: &self.assets };
         let mut transaction = [0; x402_svm::PAYMENT_BYTES];

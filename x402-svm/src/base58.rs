@@ -95,9 +95,9 @@ pub(crate) const fn literal(text: &[u8]) -> [u8; 32] {
     bytes
 }
 
-#[allow(clippy::cast_possible_truncation)] // the point of it
 const fn low(wide: u32) -> u8 {
-    wide as u8
+    let [low, ..] = wide.to_le_bytes();
+    low
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use x402_core::json::{RawJson, Writer};
 use x402_core::wire::PaymentRequirements;
 use x402_core::{EncodeError, Reason};
 
-use crate::exact::{MEMO_BYTES, Payable};
+use crate::exact::{self, MEMO_BYTES, Payable};
 use crate::message::{Config, Draft, DraftError, Header, Instruction, MessageVersion, Unsigned};
-use crate::programs::{COMPUTE_BUDGET, MEMO, TransferChecked};
+use crate::programs::{
+    COMPUTE_BUDGET, MEMO, TransferChecked, set_compute_unit_limit, set_compute_unit_price,
+};
 use crate::{Address, Asset, TokenProgram, associated_token_address, base58};
 
 /// Compute units asked for a payment in SPL Token with a memo of 32 characters, as the official
@@ -23,8 +25,12 @@ const MEMO_BYTE_UNITS: u32 = 340;
 /// More of them for each character that it prints as an escape.
 const MEMO_ESCAPE_UNITS: u32 = 20_000;
 
-/// Most that are asked for, random units aside: what verifiers take unless told otherwise.
-const MOST_COMPUTE_UNITS: u32 = 400_000 - 4095;
+/// Fewer than this many are added at random.
+const RANDOM_UNITS: u16 = 4096;
+
+/// Most that are asked for before those are added, so that verifiers take the sum unless told
+/// otherwise.
+const MOST_COMPUTE_UNITS: u32 = exact::COMPUTE_UNITS - (RANDOM_UNITS as u32 - 1);
 
 /// Micro-lamports offered for a compute unit, as the official clients do.
 const COMPUTE_UNIT_PRICE: u64 = 1;
@@ -141,7 +147,8 @@ impl<'o> SvmUnsigned<'o> {
     /// The transaction has the instructions of the official clients: limit and price of compute
     /// units, the transfer, and a memo of the offer's text or of the nonce in hexadecimal. With a
     /// memo of the offer's it asks for up to 4095 units more, at random, and for a long one for as
-    /// many more as that takes. It is a v0 one unless the offer's `extra.transactionVersions` has a 1 and no 0.
+    /// many more as that takes. It is a v0 one unless the offer's `extra.transactionVersions` has a
+    /// 1 and no 0.
     ///
     /// # Errors
     /// [`UnsignedError`].
@@ -172,7 +179,7 @@ impl<'o> SvmUnsigned<'o> {
         if terms.memo.is_some() {
             // Two payments with the seller's memo and one blockhash would be one transaction.
             let [low, high, ..] = inputs.nonce;
-            units = units.saturating_add(u32::from(u16::from_le_bytes([low, high]) % 4096));
+            units = units.saturating_add(u32::from(u16::from_le_bytes([low, high]) % RANDOM_UNITS));
         }
         // Signers, then what is written to, then what is read; each kind by its bytes.
         let v1 = version == MessageVersion::V1;
@@ -218,10 +225,8 @@ impl<'o> SvmUnsigned<'o> {
         if v1 {
             return Ok(Self(draft.write(out)?));
         }
-        let [a, b, c, d] = units.to_le_bytes();
-        let limit = [2, a, b, c, d];
-        let [a, b, c, d, e, f, g, h] = COMPUTE_UNIT_PRICE.to_le_bytes();
-        let price = [3, a, b, c, d, e, f, g, h];
+        let limit = set_compute_unit_limit(units);
+        let price = set_compute_unit_price(COMPUTE_UNIT_PRICE);
         let budget = place(COMPUTE_BUDGET)?;
         let instructions = [
             Instruction { program: budget, accounts: &[], data: &limit },

@@ -47,11 +47,14 @@ pub struct Limits {
     pub signatures: u8,
 }
 
+/// Most compute units that a verifier takes unless told otherwise.
+pub(crate) const COMPUTE_UNITS: u32 = 400_000;
+
 impl Default for Limits {
     /// 400 000 units, 5 lamports each, but not more than 100 000 lamports in all; two signatures.
     fn default() -> Self {
         Self {
-            compute_units: 400_000,
+            compute_units: COMPUTE_UNITS,
             compute_unit_price: 5_000_000,
             priority_fee: 100_000,
             signatures: 2,
@@ -177,8 +180,8 @@ pub struct Rules<'a> {
     /// The fee payers whose keys the caller has; `None` takes whichever the offer names, for a
     /// seller whose facilitator has the keys.
     pub fee_payers: Option<&'a [Address]>,
-    /// Tokens the caller vouches for besides the known ones, with what [`Mint::parse`](crate::Mint::parse)
-    /// read of their accounts. One that is not [safe](crate::Mint::is_safe) is refused all the same.
+    /// Tokens the caller vouches for besides the known ones, with what [`Mint::parse`] read of their
+    /// accounts. One that is not [safe](Mint::is_safe) is refused all the same.
     pub assets: &'a [Asset<'a>],
     /// Finds addresses in tables; transactions that use tables are refused without it.
     pub resolve: Option<Resolve<'a>>,
@@ -223,19 +226,21 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         Self { verify, rules }
     }
 
-    /// Checks a transaction that is decoded already, as [`Scheme::check`] does.
+    /// As [`Scheme::check`], and gives the transaction as well, decoded into `scratch`, which bounds
+    /// its length in place of `BYTES`.
     ///
     /// # Errors
     /// As there.
-    pub fn check_transaction(
+    pub fn check_into<'s>(
         &self,
-        transaction: &[u8],
         payload: &PaymentPayload<'_>,
         requirements: &PaymentRequirements<'_>,
         now: u64,
-    ) -> Result<SvmPayment, Reason> {
+        scratch: &'s mut [u8],
+    ) -> Result<(SvmPayment, &'s [u8]), Reason> {
         let offer = self.check_offer(payload, requirements)?;
-        self.check_bytes(transaction, &offer, now)
+        let transaction = read_transaction(payload.payload, scratch)?;
+        Ok((self.check_bytes(transaction, &offer, now)?, transaction))
     }
 
     /// The checks that come before the transaction is looked at.
@@ -453,10 +458,7 @@ impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
         requirements: &PaymentRequirements<'_>,
         now: u64,
     ) -> Result<SvmPayment, Reason> {
-        let offer = self.check_offer(payload, requirements)?;
-        let mut scratch = [0; BYTES];
-        let transaction = read_transaction(payload.payload, &mut scratch)?;
-        self.check_bytes(transaction, &offer, now)
+        self.check_into(payload, requirements, now, &mut [0; BYTES]).map(|(payment, _)| payment)
     }
 }
 
@@ -487,14 +489,12 @@ fn decode_escaped<'s>(text: JsonStr<'_>, scratch: &'s mut [u8]) -> Option<&'s [u
         let mut group = [0; 4];
         let mut count = 0usize;
         for (place, c) in group.iter_mut().zip(&mut chars) {
-            *place = u8::try_from(c).ok().filter(u8::is_ascii_alphanumeric).or(match c {
-                '+' | '/' | '=' => u8::try_from(c).ok(),
-                _ => None,
-            })?;
+            let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
+            *place = u8::try_from(c).ok().filter(is_digit)?;
             count = count.saturating_add(1);
         }
         if count == 0 {
-            return scratch.get(..len).filter(|all| !all.is_empty());
+            return scratch.get(..len);
         }
         let decoded = base64::decode(group.get(..count)?, scratch.get_mut(len..)?).ok()?;
         len = len.checked_add(decoded.len())?;

@@ -248,7 +248,6 @@ pub struct Message<'a> {
     config: Config,
     instructions: Instructions<'a>,
     lookups: Lookups<'a>,
-    looked_up: usize,
 }
 
 impl<'a> Message<'a> {
@@ -310,10 +309,6 @@ impl<'a> Message<'a> {
                 reader.lookup()?;
             }
         }
-        let looked_up = lookups
-            .clone()
-            .map(|lookup| lookup.writable.len().saturating_add(lookup.readonly.len()))
-            .fold(0, usize::saturating_add);
         Ok(Self {
             bytes: &[],
             version,
@@ -323,7 +318,6 @@ impl<'a> Message<'a> {
             config: Config::default(),
             instructions,
             lookups,
-            looked_up,
         })
     }
 
@@ -365,7 +359,6 @@ impl<'a> Message<'a> {
             config,
             instructions,
             lookups,
-            looked_up: 0,
         })
     }
 
@@ -388,10 +381,14 @@ impl<'a> Message<'a> {
         if outer > self.keys.len() || readonly_signers >= signers {
             return Err(MessageError::InvalidHeader);
         }
-        if self.lookups.clone().any(|l| l.writable.is_empty() && l.readonly.is_empty()) {
-            return Err(MessageError::EmptyLookup);
+        let mut accounts = self.keys.len();
+        for lookup in self.lookups() {
+            let count = lookup.writable.len().saturating_add(lookup.readonly.len());
+            if count == 0 {
+                return Err(MessageError::EmptyLookup);
+            }
+            accounts = accounts.saturating_add(count);
         }
-        let accounts = self.keys.len().saturating_add(self.looked_up);
         if self.version == MessageVersion::V0 && accounts > 256 {
             return Err(MessageError::TooMany);
         }

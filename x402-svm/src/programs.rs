@@ -82,10 +82,26 @@ pub fn associated_token_address(
     })
 }
 
+/// Discriminators of Compute Budget.
+const SET_COMPUTE_UNIT_LIMIT: u8 = 2;
+const SET_COMPUTE_UNIT_PRICE: u8 = 3;
+
+/// Data of a `SetComputeUnitLimit` instruction.
+pub const fn set_compute_unit_limit(units: u32) -> [u8; 5] {
+    let [a, b, c, d] = units.to_le_bytes();
+    [SET_COMPUTE_UNIT_LIMIT, a, b, c, d]
+}
+
+/// Data of a `SetComputeUnitPrice` instruction, in micro-lamports per compute unit.
+pub const fn set_compute_unit_price(price: u64) -> [u8; 9] {
+    let [a, b, c, d, e, f, g, h] = price.to_le_bytes();
+    [SET_COMPUTE_UNIT_PRICE, a, b, c, d, e, f, g, h]
+}
+
 /// Units of a `SetComputeUnitLimit` instruction's data.
 pub fn compute_unit_limit(data: &[u8]) -> Option<u32> {
     match data {
-        [2, units @ ..] => Some(u32::from_le_bytes(units.try_into().ok()?)),
+        [SET_COMPUTE_UNIT_LIMIT, units @ ..] => Some(u32::from_le_bytes(units.try_into().ok()?)),
         _ => None,
     }
 }
@@ -93,7 +109,7 @@ pub fn compute_unit_limit(data: &[u8]) -> Option<u32> {
 /// Micro-lamports per compute unit of a `SetComputeUnitPrice` instruction's data.
 pub fn compute_unit_price(data: &[u8]) -> Option<u64> {
     match data {
-        [3, price @ ..] => Some(u64::from_le_bytes(price.try_into().ok()?)),
+        [SET_COMPUTE_UNIT_PRICE, price @ ..] => Some(u64::from_le_bytes(price.try_into().ok()?)),
         _ => None,
     }
 }

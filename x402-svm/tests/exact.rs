@@ -1096,13 +1096,18 @@ fn a_payment_is_what_its_message_says() {
         let hash = sha256(&[transaction.message().as_bytes()]);
         assert_eq!(payment.claim_key().as_bytes(), &hash);
         assert_eq!(x402_svm::payer(transaction.message()), Some(payer()));
-        // Whoever has decoded it already gets the same.
+        // Whoever wants the transaction too gets the same.
         let offer = any_version();
-        let json = format!(r#"{{"x402Version":2,"accepted":{offer},"payload":{{}}}}"#);
+        let transaction = base64_of(&tx);
+        let json = format!(
+            r#"{{"x402Version":2,"accepted":{offer},"payload":{{"transaction":"{transaction}"}}}}"#
+        );
         let payload = PaymentPayload::parse(json.as_bytes()).unwrap();
         let offer = PaymentRequirements::parse(offer.as_bytes()).unwrap();
         let scheme = ExactSvm::default();
-        assert_eq!(scheme.check_transaction(&tx, &payload, &offer, NOW), Ok(payment));
+        let mut scratch = [0; 4096];
+        let checked = scheme.check_into(&payload, &offer, NOW, &mut scratch);
+        assert_eq!(checked, Ok((payment, &tx[..])));
     }
 }
 

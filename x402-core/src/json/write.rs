@@ -85,12 +85,11 @@ impl<'o> Writer<'o> {
         if self.unnamed_network { Err(EncodeError::UnnamedNetwork) } else { Ok(self.len) }
     }
 
-    #[allow(clippy::disallowed_methods)] // both are of one length
     fn store(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
         let place = self.out.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()));
         if let Some(place) = place {
-            place.copy_from_slice(bytes);
+            place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         }
         self.len = end;
     }

@@ -129,10 +129,7 @@ fn memo(data: &[u8]) -> String {
     match std::str::from_utf8(data) {
         // What would move the cursor or hide text is escaped.
         Ok(text) => format!("memo {text:?}"),
-        Err(_) => {
-            let digits: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("memo 0x{digits}")
-        }
+        Err(_) => format!("memo 0x{}", hex::encode(data)),
     }
 }
 
