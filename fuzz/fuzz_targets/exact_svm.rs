@@ -263,7 +263,7 @@ fn change(json: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
         return Some(core::str::from_utf8(json).unwrap().replace(old, new).into_bytes());
     }
     let payload = request.payment_payload.payload;
-    let text = payload.get_string("transaction")?.as_str()?;
+    let text = payload.get_string("transaction")?.as_str().filter(|text| text.is_ascii())?;
     let json = core::str::from_utf8(json).unwrap();
     if dice.below(16) == 0 {
         // The digits themselves.

@@ -195,7 +195,7 @@ impl<'a> Offer<'a> {
         }
         let terms = Self::read(offer)?;
         terms.check_names()?;
-        if offer.amount.is_zero() {
+        if offer.amount.is_zero() || offer.max_timeout_seconds < SETTLEMENT_SECONDS {
             return Err(Reason::InvalidPaymentRequirements);
         }
         Ok(terms)
@@ -253,7 +253,8 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         if authorization.to != offer.pay_to {
             return Err(Reason::InvalidExactEvmRecipientMismatch);
         }
-        if authorization.valid_before < Amount::from(now.saturating_add(SETTLEMENT_SECONDS)) {
+        let settled = now.checked_add(SETTLEMENT_SECONDS).map(Amount::from);
+        if settled.is_none_or(|settled| authorization.valid_before < settled) {
             return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
         }
         if authorization.valid_after > Amount::from(now) {

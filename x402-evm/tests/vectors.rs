@@ -8,9 +8,9 @@ use serde_json::Value;
 use x402_core::crypto::{Signer, secp256k1::LocalKey};
 use x402_core::gate;
 use x402_core::json::RawJson;
-use x402_core::wire::{VerifyRequest, VerifyResponse};
+use x402_core::wire::{PaymentRequirements, VerifyRequest, VerifyResponse};
 use x402_core::{Amount, Message, ParseError, Payment, Reason, Version};
-use x402_evm::{Address, Eip3009Payload, Eip3009Unsigned, ExactEvm, PAYLOAD_BYTES};
+use x402_evm::{Address, Eip3009Payload, Eip3009Unsigned, ExactEvm, ExactEvmWallet, PAYLOAD_BYTES};
 
 /// Within the validity of every authorization in `negative/` that is not about time.
 const NEGATIVE_NOW: u64 = 1_795_300_000;
@@ -227,6 +227,13 @@ fn signs_what_the_official_clients_sign() {
         let bounded = Eip3009Unsigned::new(&greedy, theirs.authorization.from, now, nonce).unwrap();
         let latest = Amount::from(now + x402_evm::MAX_VALIDITY_SECONDS);
         assert_eq!(bounded.authorization().valid_before, latest);
+        // Nor is anything signed that no verifier could still take.
+        for (seconds, expected) in [(5, Some(Reason::InvalidPaymentRequirements)), (6, None)] {
+            let hasty = PaymentRequirements { max_timeout_seconds: seconds, ..offer };
+            let from = theirs.authorization.from;
+            assert_eq!(Eip3009Unsigned::new(&hasty, from, now, nonce).err(), expected);
+            assert_eq!(ExactEvmWallet.check(&hasty).err(), expected);
+        }
         let signature = Signer::sign(&key, unsigned.digest()).unwrap();
         let mut out = [0; PAYLOAD_BYTES];
         let ours = unsigned.payload(&signature, &mut out).unwrap();
