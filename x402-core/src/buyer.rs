@@ -85,6 +85,7 @@ impl Default for Policy<'_> {
 
 /// Why no offer of a challenge was chosen: the last hurdle that any of them reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Decline {
     /// There are no offers.
     NoOffers,
@@ -155,6 +156,7 @@ pub fn choose<'a>(
 
 /// When a payment is settled: `extra.paymentFlow`, `"authorization"` or `"upfront"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Flow {
     /// After the resource was made (the default).
     Authorization,
@@ -252,6 +254,7 @@ pub fn read_challenge<'a>(
 
 /// What to do with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Next {
     /// A 402 before anything was paid: read the challenge, choose, sign, then
     /// [`Purchase::paid`].

@@ -47,6 +47,7 @@ const PENDING_SECONDS: u64 = 24 * 60 * 60;
 
 /// How far a claimed payment has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClaimState {
     /// Somebody is working on it; nothing has been sent.
     Claimed,
@@ -87,6 +88,7 @@ impl ClaimState {
 
 /// What came of presenting a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Presented {
     /// It was free; the caller holds the claim now.
     New,
@@ -107,6 +109,7 @@ impl Presented {
 /// What a payment is presented for: a hash of the caller's choice. A payment that is known is known
 /// for one resource; callers that do not care give [`Resource::ANY`] always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Resource(pub [u8; 32]);
 
 impl Resource {
@@ -116,6 +119,7 @@ impl Resource {
 
 /// A step was not made: the claim is unknown, has moved on, or may not move there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ClaimConflict;
 
 impl fmt::Display for ClaimConflict {

@@ -7,6 +7,7 @@ use crate::reason::Reason;
 ///
 /// Where it went wrong is a separate value: see [`Message::parse_located`](crate::wire::Message::parse_located).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ParseError {
     /// The text is longer than [`limits`](crate::limits) allow.
@@ -109,6 +110,7 @@ impl core::error::Error for ParseError {}
 
 /// Why a message could not be written. Nothing that was written before may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EncodeError {
     /// The output buffer is too small; this many bytes are needed in all.
     BufferTooSmall {

@@ -43,6 +43,70 @@ impl Version {
     }
 }
 
+/// Unix seconds of a `Date` header (RFC 9110 §5.6.7, the one form that is sent today), for a board
+/// without a clock. It is the other side's word: a payment that is valid for minutes by a false
+/// clock may be settled whenever its time comes.
+///
+/// ```
+/// use x402_core::http;
+/// assert_eq!(http::unix_time("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+/// assert_eq!(http::unix_time("Sunday, 06-Nov-94 08:49:37 GMT"), None);
+/// ```
+pub fn unix_time(date: &str) -> Option<u64> {
+    const MONTHS: [(&[u8; 3], u64, u64); 12] = [
+        (b"Jan", 31, 0),
+        (b"Feb", 29, 31),
+        (b"Mar", 31, 59),
+        (b"Apr", 30, 90),
+        (b"May", 31, 120),
+        (b"Jun", 30, 151),
+        (b"Jul", 31, 181),
+        (b"Aug", 31, 212),
+        (b"Sep", 30, 243),
+        (b"Oct", 31, 273),
+        (b"Nov", 30, 304),
+        (b"Dec", 31, 334),
+    ];
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0u64, |number, digit| {
+            let digit = digit.is_ascii_digit().then(|| digit.wrapping_sub(b'0'))?;
+            number.checked_mul(10)?.checked_add(digit.into())
+        })
+    };
+    let (_, date) = date.as_bytes().split_at_checked(5)?;
+    let &[d, e, b' ', m, n, o, b' ', y, e1, a, r, b' ', h, i, b':', j, k, b':', s, t, ref gmt @ ..] =
+        date
+    else {
+        return None;
+    };
+    let month = MONTHS.iter().position(|(name, ..)| **name == [m, n, o])?;
+    let (_, days_in_month, days_before) = MONTHS.get(month)?;
+    let (year, day) = (number(&[y, e1, a, r])?, number(&[d, e])?);
+    let (hours, minutes, seconds) = (number(&[h, i])?, number(&[j, k])?, number(&[s, t])?);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let sound = (1..=*days_in_month).contains(&day)
+        && (month != 1 || day != 29 || is_leap)
+        && (hours < 24 && minutes < 60 && seconds <= 60)
+        && gmt == b" GMT";
+    // Leap days before this year since 1970, of which there are 477 in the years before.
+    let before = year.checked_sub(1).filter(|_| sound && year >= 1970)?;
+    let leap_days = before
+        .checked_div(4)?
+        .checked_sub(before.checked_div(100)?)?
+        .checked_add(before.checked_div(400)?)?
+        .checked_sub(477)?
+        .checked_add((is_leap && month > 1).into())?;
+    let days = year
+        .checked_sub(1970)?
+        .checked_mul(365)?
+        .checked_add(leap_days)?
+        .checked_add(*days_before)?
+        .checked_add(day.checked_sub(1)?)?;
+    let hours = days.checked_mul(24)?.checked_add(hours)?;
+    let minutes = hours.checked_mul(60)?.checked_add(minutes)?;
+    minutes.checked_mul(60)?.checked_add(seconds)
+}
+
 /// Finds the one payment among a request's headers, and the version its header speaks.
 ///
 /// # Errors
@@ -71,4 +135,50 @@ pub fn payment<'h>(
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn every_day_of_two_centuries_and_a_half() {
+        let lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        let names = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+        let mut days = 0;
+        for year in 1970..2220 {
+            let is_leap = year % 4 == 0 && year % 100 != 0 || year % 400 == 0;
+            for (month, (length, name)) in lengths.iter().zip(names.split(' ')).enumerate() {
+                let length = length + u64::from(month == 1 && is_leap);
+                let text = |day| format!("Xyz, {day:02} {name} {year} 23:59:60 GMT");
+                for day in 1..=length {
+                    days += 1;
+                    assert_eq!(unix_time(&text(day)), Some(days * 86_400));
+                }
+                assert_eq!(unix_time(&text(0)), None);
+                assert_eq!(unix_time(&text(length + 1)), None);
+            }
+        }
+        assert_eq!(unix_time("Fri, 31 Dec 9999 23:59:59 GMT"), Some(253_402_300_799));
+    }
+
+    #[test]
+    fn what_is_no_date() {
+        for text in [
+            "",
+            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Sun, 06 Nov 0000 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(unix_time(text), None, "{text}");
+        }
+    }
 }

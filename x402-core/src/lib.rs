@@ -36,6 +36,8 @@ pub mod gate;
 pub mod http;
 pub mod json;
 pub mod limits;
+#[cfg(feature = "defmt")]
+mod log;
 pub mod network;
 pub mod reason;
 pub mod seller;

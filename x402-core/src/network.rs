@@ -7,6 +7,7 @@ use crate::limits;
 
 /// A version of the x402 protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Version {
     /// Version 1: `X-PAYMENT`, networks by name, the challenge in the body.
     V1,

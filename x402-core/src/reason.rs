@@ -7,6 +7,7 @@ use core::fmt;
 
 /// What a buyer can do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Retry {
     /// Nothing: the payment has been made already, or one like it will be refused again.
     Never,

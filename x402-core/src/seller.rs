@@ -1,13 +1,14 @@
 //! The seller without sockets: make the challenge, admit a payment, make the receipt.
 
+use crate::claim::{ClaimState, Transaction};
 use crate::error::ParseError;
 use crate::gate::{self, Scheme, Verified};
 use crate::json::RawJson;
-use crate::network::Version;
-use crate::reason::Reason;
+use crate::network::{Network, Version};
+use crate::reason::{Reason, Retry};
 use crate::wire::{
     Accepted, List, Message, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo,
-    V1Details, VerifyRequest,
+    SettleResponse, V1Details, VerifyRequest,
 };
 
 /// What is sold, and for what.
@@ -44,6 +45,42 @@ impl<'a, P> Admitted<'a, P> {
             other: Default::default(),
         }
     }
+}
+
+/// What a facilitator's answer to `/settle` makes of the claim on a payment on `network`:
+/// [`Settled`](ClaimState::Settled), [`Failed`](ClaimState::Failed), or
+/// [`Broadcast`](ClaimState::Broadcast) still, with the transaction if the answer names one.
+///
+/// Only the `first` request can fail for certain: after it, "refused" may be said of a payment that
+/// the first one has made. Unclear is not failed, nor is an answer of another network, or a success
+/// without a transaction.
+pub fn settled(answer: &SettleResponse<'_>, network: Network<'_>, first: bool) -> ClaimState {
+    let transaction = answer.transaction.as_str().and_then(|id| Transaction::try_from(id).ok());
+    let transaction = transaction.unwrap_or_default();
+    // Some facilitators leave the network empty.
+    let on_network = answer.network.is_empty()
+        || answer
+            .network
+            .as_str()
+            .is_some_and(|named| Network::parse(named).is_ok_and(|named| named.is_same(network)));
+    if answer.success && !transaction.is_empty() && on_network {
+        return ClaimState::Settled(transaction);
+    }
+    let reason = answer.error_reason.and_then(|reason| Reason::parse(reason.as_str()?));
+    let reason = reason.unwrap_or(Reason::UnexpectedSettleError);
+    let unclear = match reason {
+        // May be said of a settlement that another process has just asked for.
+        Reason::InvalidExactEvmNonceAlreadyUsed | Reason::DuplicateSettlement => true,
+        // Official facilitators say so, without a transaction, where they lost sight of it.
+        Reason::TransactionFailed | Reason::InvalidExactSvmTransactionFailed => {
+            transaction.is_empty()
+        }
+        _ => reason.retry() == Retry::SameAgain,
+    };
+    if first && !answer.success && !unclear {
+        return ClaimState::Failed(reason);
+    }
+    ClaimState::Broadcast(transaction)
 }
 
 impl<'a> Seller<'a> {
@@ -127,5 +164,48 @@ impl<'a> Seller<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_settle_is_certain_or_it_is_not() {
+        let tx = |text: &str| Transaction::try_from(text).unwrap();
+        let failed = ClaimState::Failed;
+        let broadcast = |text| ClaimState::Broadcast(tx(text));
+        let used = "invalid_exact_evm_nonce_already_used";
+        // Success, reason, transaction, network; what the first answer makes of it.
+        for (success, reason, transaction, network, expected) in [
+            (true, "", "0x1", "eip155:1328", ClaimState::Settled(tx("0x1"))),
+            (true, "", "0x1", "", ClaimState::Settled(tx("0x1"))),
+            (true, "", "0x1", "eip155:1329", broadcast("0x1")),
+            (true, "", "0x1", "?", broadcast("0x1")),
+            (true, "", "", "eip155:1328", broadcast("")),
+            (false, "insufficient_funds", "", "", failed(Reason::InsufficientFunds)),
+            (false, "something new", "", "", broadcast("")),
+            (false, "settlement_pending", "0x1", "", broadcast("0x1")),
+            (false, used, "", "", broadcast("")),
+            (false, "duplicate_settlement", "", "", broadcast("")),
+            (false, "transaction_failed", "", "", broadcast("")),
+            (false, "transaction_failed", "0x1", "", failed(Reason::TransactionFailed)),
+        ] {
+            let answer = SettleResponse {
+                success,
+                error_reason: Some(reason.into()),
+                transaction: transaction.into(),
+                network: network.into(),
+                ..Default::default()
+            };
+            let own = Network::parse("eip155:1328").unwrap();
+            assert_eq!(settled(&answer, own, true), expected, "{reason} {network}");
+            let later = settled(&answer, own, false);
+            match expected {
+                ClaimState::Failed(_) => assert_eq!(later, broadcast(transaction)),
+                expected => assert_eq!(later, expected),
+            }
+        }
     }
 }

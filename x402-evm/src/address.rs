@@ -67,6 +67,13 @@ impl fmt::Debug for Address {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Address {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}", defmt::Display2Format(self));
+    }
+}
+
 /// `0x` and exactly `2 * N` hexadecimal digits.
 pub(crate) fn hex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];

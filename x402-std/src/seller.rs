@@ -36,7 +36,7 @@ use x402_core::buyer::Flow;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::Verified;
-use x402_core::{Money, Network, ParseError, Payment as _, Reason, Retry, Version, seller, wire};
+use x402_core::{Money, Network, ParseError, Payment as _, Reason, Version, seller, wire};
 use x402_evm::ExactEvmWallet;
 use x402_svm::ExactSvmWallet;
 
@@ -591,40 +591,33 @@ where
                     break;
                 }
             };
-            let transaction =
-                Transaction::try_from(answer.transaction.as_str()).unwrap_or_default();
-            if answer.success && !transaction.is_empty() && admission.is_on(&answer.network) {
-                return match self.record_settled(&admission, state, &transaction).await {
-                    Ok(()) => Ok(admission.receipt(true, None, &transaction, &answer)),
-                    // Served by another who shares the store.
-                    Err(StoreError::Conflict) => {
-                        Err(admission.refused(Reason::DuplicateSettlement, &transaction))
-                    }
-                    Err(_) => Err(Refusal { status: 503, ..admission.pending(&transaction) }),
-                };
-            }
-            let reason = reason_of(&answer).unwrap_or(Reason::UnexpectedSettleError);
-            let unclear = match reason {
-                // May be said of a settlement that another process has just asked for.
-                Reason::InvalidExactEvmNonceAlreadyUsed | Reason::DuplicateSettlement => true,
-                // Official facilitators say so, without a transaction, where they lost sight of it.
-                Reason::TransactionFailed | Reason::InvalidExactSvmTransactionFailed => {
-                    transaction.is_empty()
+            let network = admission.request.payment_requirements.network.view();
+            let outcome = answer.with_view(|answer| seller::settled(answer, network, first));
+            match &outcome {
+                ClaimState::Settled(transaction) => {
+                    return match self.record_settled(&admission, state, transaction).await {
+                        Ok(()) => Ok(admission.receipt(true, None, transaction, &answer)),
+                        // Served by another who shares the store.
+                        Err(StoreError::Conflict) => {
+                            Err(admission.refused(Reason::DuplicateSettlement, transaction))
+                        }
+                        Err(_) => Err(Refusal { status: 503, ..admission.pending(transaction) }),
+                    };
                 }
-                _ => false,
-            };
-            if first && !answer.success && !unclear && reason.retry() != Retry::SameAgain {
-                self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
-                return Err(admission.refused(reason, &transaction));
+                ClaimState::Failed(reason) => {
+                    self.store.advance(key, &state, outcome.clone()).await.ok();
+                    let transaction = Transaction::try_from(answer.transaction.as_str());
+                    return Err(admission.refused(*reason, &transaction.unwrap_or_default()));
+                }
+                ClaimState::Claimed | ClaimState::Broadcast(_) => {}
             }
             first = false;
-            let sent = ClaimState::Broadcast(transaction);
-            if state.may_become(&sent)
-                && self.store.advance(key, &state, sent.clone()).await.is_ok()
+            if state.may_become(&outcome)
+                && self.store.advance(key, &state, outcome.clone()).await.is_ok()
             {
-                state = sent;
+                state = outcome;
             }
-            if answer.success || reason != Reason::SettlementPending {
+            if answer.success || reason_of(&answer) != Some(Reason::SettlementPending) {
                 break;
             }
         }
@@ -664,12 +657,6 @@ where
 }
 
 impl Admission {
-    /// Whether a facilitator's answer speaks of this payment's network; some leave it empty.
-    fn is_on(&self, network: &str) -> bool {
-        let own = self.request.payment_requirements.network.view();
-        network.is_empty() || Network::parse(network).is_ok_and(|network| network.is_same(own))
-    }
-
     /// The answer to a payment whose settlement is not certain.
     fn pending(&self, transaction: &Transaction) -> Refusal {
         self.refused(Reason::SettlementPending, transaction)

@@ -33,6 +33,13 @@ impl fmt::Debug for Address {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Address {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}", defmt::Display2Format(self));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,6 +61,7 @@ pub struct Inputs<'a> {
 
 /// Why a transaction was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum UnsignedError {
     /// The offer cannot be paid, for the reason a verifier would refuse any payment of it with.
     Offer(Reason),

@@ -47,6 +47,7 @@ const VERSIONED: u8 = 0x80;
 
 /// Why bytes are no transaction or message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MessageError {
     /// The first byte names a version other than legacy, v0 and v1.
@@ -99,6 +100,7 @@ impl core::error::Error for MessageError {}
 
 /// The version of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum MessageVersion {
     /// Without a version byte.
     Legacy,
@@ -640,6 +642,7 @@ pub struct Draft<'d> {
 
 /// Why a draft was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DraftError {
     /// The buffer is too small.
     Encode(EncodeError),

@@ -16,6 +16,7 @@ pub struct RecoverableSignature {
 
 /// Why bytes are not a [`RecoverableSignature`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SignatureError {
     /// Not 65 bytes.
     Length,
