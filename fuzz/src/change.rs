@@ -1,38 +1,33 @@
-use libfuzzer_sys::fuzzer_mutate;
+use crate::tree::Tree;
+use crate::{Blind, Dice};
 
-use crate::{Dice, Read, Tree};
-
-/// For `fuzz_mutator!`, of inputs that are `head` bytes of anything and then JSON: three times of
-/// four the JSON is changed as such, with values and keys from itself and from `pool`.
-pub fn mutate(
-    data: &mut [u8],
-    size: usize,
-    max_size: usize,
-    seed: u32,
+/// Changes an input that is `head` bytes of anything and then JSON: three times of four the JSON is
+/// changed as such, with values and keys from itself and from `pool`.
+pub(crate) fn mutate(
+    input: &[u8],
     head: usize,
     pool: &[&str],
-) -> usize {
-    let mut dice = Dice::new(seed.into());
-    if dice.one_in(4) || size <= head {
-        return fuzzer_mutate(data, size, max_size);
+    max: usize,
+    dice: &mut Dice,
+    blind: &mut Blind<'_>,
+) -> Vec<u8> {
+    if dice.one_in(4) || input.len() <= head {
+        return blind(input, max);
     }
-    if head > 0 && dice.one_in(8) {
-        let at = dice.below(head);
-        data[at] = dice.below(256) as u8;
-        return size;
-    }
-    let json = Read::new(&data[head..size]).tree.map(|tree| changed(tree, &mut dice, pool));
-    match json {
-        Some(json) if head + json.len() <= max_size => {
-            data[head..][..json.len()].copy_from_slice(json.as_bytes());
-            head + json.len()
-        }
-        _ => fuzzer_mutate(data, size, max_size),
-    }
+    let (front, json) = input.split_at(head);
+    let changed = if head > 0 && dice.one_in(8) {
+        let mut changed = input.to_vec();
+        changed[dice.below(head)] = dice.below(256) as u8;
+        Some(changed)
+    } else {
+        let json = Tree::read(json).map(|tree| changed(tree, dice, pool));
+        json.map(|json| [front, json.as_bytes()].concat())
+    };
+    changed.filter(|changed| changed.len() <= max).unwrap_or_else(|| blind(input, max))
 }
 
 /// JSON of the value with a few things changed, moved, repeated or spelt in another way.
-pub fn changed(mut tree: Tree, dice: &mut Dice, pool: &[&str]) -> String {
+fn changed(mut tree: Tree, dice: &mut Dice, pool: &[&str]) -> String {
     for _ in 0..dice.pick(&[0, 1, 1, 1, 2, 3]) {
         tree.change(dice, pool);
     }
@@ -62,7 +57,7 @@ impl Tree {
     }
 
     /// Changes something somewhere in it.
-    pub fn change(&mut self, dice: &mut Dice, pool: &[&str]) {
+    pub(crate) fn change(&mut self, dice: &mut Dice, pool: &[&str]) {
         let other = self.any_node(dice).clone();
         let other = if dice.one_in(2) { other } else { pooled(dice, pool).unwrap_or(other) };
         let key = self.any_key(dice);
@@ -109,7 +104,7 @@ impl Tree {
     }
 
     /// JSON of it in one of the many ways to spell it.
-    pub fn spelled(&self, dice: &mut Dice) -> String {
+    pub(crate) fn spelled(&self, dice: &mut Dice) -> String {
         let mut out = String::new();
         self.spell(dice, &mut out);
         out
@@ -159,7 +154,7 @@ impl Tree {
 /// A value of the pool; what is no JSON there is a text.
 fn pooled(dice: &mut Dice, pool: &[&str]) -> Option<Tree> {
     let text = (!pool.is_empty()).then(|| dice.pick(pool))?;
-    Some(Read::new(text.as_bytes()).tree.unwrap_or_else(|| Tree::Text(text.to_owned())))
+    Some(Tree::read(text.as_bytes()).unwrap_or_else(|| Tree::Text(text.to_owned())))
 }
 
 /// Changes a character; a number stays one.

@@ -2,6 +2,7 @@
 pub struct Dice(u64);
 
 impl Dice {
+    /// The same number makes the same choices.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -18,6 +19,7 @@ impl Dice {
         self.below(sides) == 0
     }
 
+    /// One of these; there is one.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }

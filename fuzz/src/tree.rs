@@ -12,31 +12,13 @@ use x402_core::limits;
 /// `serde_json::Value` will not do: numbers become `f64`, or else an object with a certain secret
 /// key becomes a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tree {
+pub(crate) enum Tree {
     /// `null`, `true` or `false`.
     Word(String),
     Number(String),
     Text(String),
     Array(Vec<Tree>),
     Object(Vec<(String, Tree)>),
-}
-
-/// What `serde_json` makes of a text.
-#[derive(Debug)]
-pub struct Read {
-    /// `None` if it is no JSON, or deeper than [`limits::DEPTH`].
-    pub tree: Option<Tree>,
-    /// Whether it is deeper than that; whether the rest is JSON is not looked at.
-    pub deep: bool,
-}
-
-impl Read {
-    pub fn new(json: &[u8]) -> Self {
-        let mut deep = false;
-        let raw = serde_json::from_slice::<&RawValue>(json).ok();
-        let tree = raw.and_then(|raw| read(raw.get(), 0, &mut deep));
-        Self { tree: tree.filter(|_| !deep), deep }
-    }
 }
 
 /// One level of members.
@@ -64,13 +46,12 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
     }
 }
 
-fn read(json: &str, depth: usize, deep: &mut bool) -> Option<Tree> {
+fn read(json: &str, depth: usize) -> Option<Tree> {
     let json = json.trim_ascii();
     if json.starts_with(['{', '[']) && depth >= limits::DEPTH {
-        *deep = true;
         return None;
     }
-    let mut inner = |raw: &RawValue| read(raw.get(), depth + 1, deep);
+    let inner = |raw: &RawValue| read(raw.get(), depth + 1);
     match json.as_bytes().first()? {
         b'{' => {
             let Pairs(pairs) = serde_json::from_str(json).ok()?;
@@ -88,39 +69,44 @@ fn read(json: &str, depth: usize, deep: &mut bool) -> Option<Tree> {
 }
 
 impl Tree {
-    pub fn get(&self, key: &str) -> Option<&Tree> {
+    /// What `serde_json` makes of a text; `None` if it is no JSON, or deeper than [`limits::DEPTH`].
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        read(serde_json::from_slice::<&RawValue>(json).ok()?.get(), 0)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Tree> {
         let Tree::Object(members) = self else { return None };
         members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         if let Tree::Text(text) = self { Some(text) } else { None }
     }
 
-    pub fn entries(&self) -> &[Tree] {
+    pub(crate) fn entries(&self) -> &[Tree] {
         if let Tree::Array(entries) = self { entries } else { &[] }
     }
 
-    pub fn members(&self) -> &[(String, Tree)] {
+    pub(crate) fn members(&self) -> &[(String, Tree)] {
         if let Tree::Object(members) = self { members } else { &[] }
     }
 
     /// Whether an object in it has a key twice.
-    pub fn repeats(&self) -> bool {
+    pub(crate) fn repeats(&self) -> bool {
         let mut keys = HashSet::new();
         self.members().iter().any(|(key, value)| !keys.insert(key) || value.repeats())
             || self.entries().iter().any(Tree::repeats)
     }
 
     /// Keys in it, of all objects.
-    pub fn keys(&self) -> usize {
+    pub(crate) fn keys(&self) -> usize {
         let of_members = self.members().iter().map(|(_, value)| 1 + value.keys());
         of_members.chain(self.entries().iter().map(Tree::keys)).sum()
     }
 
     /// Whether both are the same value: members in any order, numbers by their value. Neither may
     /// have a key twice.
-    pub fn same(&self, other: &Tree) -> bool {
+    pub(crate) fn same(&self, other: &Tree) -> bool {
         match (self, other) {
             (Tree::Object(mine), Tree::Object(theirs)) => {
                 mine.len() == theirs.len()
@@ -137,7 +123,7 @@ impl Tree {
     }
 
     /// Whether objects in it have at least the members of those of `part`.
-    pub fn contains(&self, part: &Tree) -> bool {
+    pub(crate) fn contains(&self, part: &Tree) -> bool {
         match (self, part) {
             (Tree::Object(_), Tree::Object(wanted)) => wanted
                 .iter()
@@ -147,7 +133,7 @@ impl Tree {
     }
 
     /// JSON of it, without spaces and with as few escapes as there can be.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         match self {
             Tree::Word(text) | Tree::Number(text) => text.clone(),
             Tree::Text(text) => serde_json::to_string(text).unwrap(),
