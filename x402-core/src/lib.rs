@@ -32,6 +32,8 @@ pub mod buyer;
 pub mod claim;
 pub mod crypto;
 mod error;
+#[doc = include_str!("firmware.md")]
+pub mod firmware {}
 pub mod gate;
 pub mod http;
 pub mod json;

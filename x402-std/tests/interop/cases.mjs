@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
+import { boardCases } from './cases-boards.mjs';
 import { ourSvmCases, svmSelfTest } from './cases-svm.mjs';
 import { isData, isRoute, refuses, settles, testCase, toBase64, told } from './lib/checks.mjs';
 import { payWithOurs, payWithPython, payWithTypeScript } from './lib/clients.mjs';
@@ -13,7 +14,7 @@ const EIP3009 = '/evm/eip3009';
 const evm = evmLedger();
 
 export const casesFor = binary =>
-  binary ? [...ourCases(binary), ...ourSvmCases(binary)] : [...selfTest(), ...svmSelfTest()];
+  binary ? [...ourCases(binary), ...ourSvmCases(binary), ...boardCases()] : [...selfTest(), ...svmSelfTest()];
 
 function ourCases(binary) {
   const ours = (service, path, settings) => payWithOurs(binary, urlOf(service) + path, settings);

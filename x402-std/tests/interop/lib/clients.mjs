@@ -1,7 +1,8 @@
 // The payers: each pays one URL and tells { served, code, text, body, receipt }.
 // Settings say with whose keys: `evm` and `svm` are names of accounts, null for no key of that kind.
 import { spawn } from 'node:child_process';
-import { EVM_KEYS, SVM_RPC, svmSecretKey } from './config.mjs';
+import { firmware as firmwareOf, QEMU, seenFromBoard } from './boards.mjs';
+import { EVM_KEYS, SVM_RPC, svmSecretKey, urlOf } from './config.mjs';
 import { PYTHON } from './install.mjs';
 import { ROOT } from './processes.mjs';
 
@@ -25,6 +26,16 @@ export async function payWithOurs(binary, url, { options = [], ...settings } = {
   // Notes may stand before the receipt.
   const receipt = parse(stderr.slice(Math.max(0, stderr.search(/^\{/m))));
   return { served: code === 0, code, text: `${stdout}\n${stderr}`, body: parse(stdout), receipt };
+}
+
+/** Pays with the buyer's firmware on an emulated board, which has the keys of `client`. */
+export async function payWithBoard(target, service, path, { firmware = 'buyer', serial, options = [], networks = [] } = {}) {
+  const args = [firmwareOf(target, firmware), seenFromBoard(urlOf(service)) + path, ...options, ...networks];
+  const { code, stdout, stderr } = await command(QEMU, args, serial ? { X402_SERIAL: `${serial}` } : {});
+  const [, body] = stdout.match(/^body (.*)$/m) ?? [];
+  const [, transaction] = stdout.match(/^receipt (\S+) on /m) ?? [];
+  const receipt = transaction && { success: true, transaction };
+  return { served: code === 0, code, text: `${stdout}\n${stderr}`, body: parse(body), receipt };
 }
 
 /** Signs a payment of the first offer of a challenge: the value of the payment header. */

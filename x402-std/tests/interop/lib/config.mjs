@@ -35,6 +35,12 @@ export const PORTS = {
   oursSimulated: 14036 + OFFSET,
   pyFacilitator: 14037 + OFFSET,
   pySvmServer: 14038 + OFFSET,
+  element: 14039 + OFFSET,
+  'seller-thumbv7em': 14040 + OFFSET,
+  'seller-riscv32imc': 14041 + OFFSET,
+  'seller-thumbv7em-unclear': 14042 + OFFSET,
+  'seller-riscv32imc-unclear': 14043 + OFFSET,
+  forgetful: 14044 + OFFSET,
   evm: 18545 + OFFSET,
   svm: 18899 + OFFSET,
 };

@@ -43,8 +43,8 @@ export function portIsTaken(port) {
   });
 }
 
-/** Starts `command`, which must open `port`; returns when the port is open. */
-export async function start({ name, command, args, env = {}, port }) {
+/** Starts `command`, which must open `port`; returns when the port is open and the log says what it must. */
+export async function start({ name, command, args, env = {}, port, says = /^/ }) {
   if (await portIsTaken(port)) {
     throw new Error(`${name}: port ${port} is already in use (by a killed run? node run.mjs --stop)`);
   }
@@ -75,7 +75,9 @@ export async function start({ name, command, args, env = {}, port }) {
     fs.writeFileSync(pidFileOf({ name, port }), JSON.stringify({ name, port, pid: child.pid, args }));
   }
   const deadline = Date.now() + START_MS;
-  while (!failure && !(await portIsTaken(port))) {
+  const isUp = async () =>
+    says.test(fs.readFileSync(logOf({ name, port }), 'utf8')) && (await portIsTaken(port));
+  while (!failure && !(await isUp())) {
     if (Date.now() > deadline) {
       failure = `port ${port} not open after ${START_MS / 1000} s`;
     }
@@ -96,7 +98,7 @@ export async function stop({ name, port }) {
   const { pid, args } = JSON.parse(fs.readFileSync(pidFile, 'utf8'));
   fs.rmSync(pidFile);
   // A pid left by an earlier run may belong to somebody else by now.
-  if (!isAlive(pid) || !(children.has(pid) || commandLine(pid).endsWith(args.join(' ')))) {
+  if (!isAlive(pid) || !(children.has(pid) || args.every(arg => commandLine(pid).includes(arg)))) {
     return;
   }
   process.kill(pid, 'SIGTERM');

@@ -12,6 +12,7 @@ import {
   svmSigner,
   urlOf,
 } from './config.mjs';
+import { firmware, QEMU, seenFromBoard, TARGETS } from './boards.mjs';
 import { PYTHON } from './install.mjs';
 import { OUT, start } from './processes.mjs';
 
@@ -37,6 +38,8 @@ export async function servicesFor(binary) {
     },
     pySvmServer: pyServer('pyFacilitator', '/svm/exact,/svm/memo'),
     recorder: node(['record.mjs', urlOf(binary ? 'oursV2' : 'server'), RECORD_FILE]),
+    forgetful: node(['forgetful.mjs', urlOf('facilitator')], {}, ['facilitator']),
+    ...Object.fromEntries(TARGETS.flatMap(boardSellers)),
     ...(binary && ours(binary)),
   };
   const addressOf = name => ({ name, port: PORTS[name] });
@@ -95,6 +98,22 @@ function ours(command) {
     ),
     simulatedPyServer: pyServer('simulatedFacilitator', '/evm/eip3009,/svm/announced'),
   };
+}
+
+/** The seller's firmware on an emulated board, with a facilitator that answers and with one that forgets to. */
+function boardSellers(target) {
+  const name = `seller-${target.split('-')[0]}`;
+  const seller = (name, facilitator) => [
+    name,
+    {
+      command: QEMU,
+      args: [firmware(target, 'seller'), seenFromBoard(urlOf(facilitator)), `${urlOf(name)}/reading`],
+      env: { X402_FORWARD: `${PORTS[name]}` },
+      needs: [facilitator],
+      says: /^selling /m,
+    },
+  ];
+  return [seller(name, 'facilitator'), seller(`${name}-unclear`, 'forgetful')];
 }
 
 function node(args, env, needs) {
