@@ -127,20 +127,27 @@ pub fn exchange(
 }
 
 fn read_answer(stream: &mut impl Stream, memory: &mut [u8]) -> Result<Answer, HttpError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let (head, filled) = read_head(stream, memory)?;
-    if filled == 0 {
-        return Err(HttpError::Broken);
+    let mut filled = 0;
+    loop {
+        let head = read_head(stream, memory, &mut filled)?;
+        let text = memory.get(..head).filter(|head| !head.is_empty()).ok_or(HttpError::Broken)?;
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+        let mut answer = httparse::Response::new(&mut headers);
+        parsed(answer.parse(text), head)?;
+        let status = answer.code.ok_or(HttpError::Malformed)?;
+        // "Continue" and the like: the answer is yet to come.
+        if status < 200 {
+            memory.copy_within(head..filled, 0);
+            filled = filled.saturating_sub(head);
+            continue;
+        }
+        let length = match status {
+            204 | 304 => Length::Bytes(0),
+            _ => Length::of(answer.headers, Length::ToTheEnd)?,
+        };
+        let end = read_body(stream, memory, head, filled, length)?;
+        return Ok(Answer { status, head, end });
     }
-    let mut answer = httparse::Response::new(&mut headers);
-    parsed(answer.parse(memory.get(..head).ok_or(HttpError::TooLong)?))?;
-    let status = answer.code.ok_or(HttpError::Malformed)?;
-    let length = match status {
-        204 | 304 => Length::Bytes(0),
-        _ => Length::of(answer.headers, Length::ToTheEnd)?,
-    };
-    let end = read_body(stream, memory, head, filled, length)?;
-    Ok(Answer { status, head, end })
 }
 
 /// Reads a request. `None` if the stream ends before one.
@@ -151,13 +158,13 @@ pub fn read_request<'m>(
     stream: &mut impl Stream,
     memory: &'m mut [u8],
 ) -> Result<Option<Request<'m>>, HttpError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let (head, filled) = read_head(stream, memory)?;
-    if filled == 0 {
+    let (mut headers, mut filled) = ([httparse::EMPTY_HEADER; HEADERS], 0);
+    let head = read_head(stream, memory, &mut filled)?;
+    if head == 0 {
         return Ok(None);
     }
     let mut request = httparse::Request::new(&mut headers);
-    parsed(request.parse(memory.get(..head).ok_or(HttpError::TooLong)?))?;
+    parsed(request.parse(memory.get(..head).unwrap_or_default()), head)?;
     let length = Length::of(request.headers, Length::Bytes(0))?;
     let end = read_body(stream, memory, head, filled, length)?;
     let content = Answer { status: 0, head, end }.content(memory);
@@ -216,33 +223,35 @@ impl<S: Write> fmt::Write for Line<'_, S> {
     }
 }
 
-/// Reads until the empty line after the headers. Gives the length of all that and of what is in
-/// memory; nothing if the stream ends before the first byte.
-fn read_head(stream: &mut impl Stream, memory: &mut [u8]) -> Result<(usize, usize), HttpError> {
-    let mut filled = 0;
+/// Reads until the empty line after the headers, what is `filled` already included, and gives the
+/// length of all that: 0 if the stream ends before the first byte.
+fn read_head(
+    stream: &mut impl Stream,
+    memory: &mut [u8],
+    filled: &mut usize,
+) -> Result<usize, HttpError> {
+    let mut from = 0usize;
     loop {
-        let free = memory.get_mut(filled..).filter(|free| !free.is_empty());
-        match stream.read(free.ok_or(HttpError::TooLong)?).map_err(|_| Broken)? {
-            0 if filled == 0 => return Ok((0, 0)),
-            0 => return Err(HttpError::Broken),
-            more => {
-                // What came before cannot end the head, but for its last three bytes.
-                let from = filled.saturating_sub(3);
-                filled = filled.saturating_add(more);
-                let fresh = memory.get(from..filled).unwrap_or_default();
-                if let Some(end) = fresh.windows(4).position(|end| end == b"\r\n\r\n") {
-                    return Ok((from.saturating_add(end).saturating_add(4), filled));
-                }
-            }
+        let fresh = memory.get(from..*filled).unwrap_or_default();
+        if let Some(end) = fresh.windows(4).position(|end| end == b"\r\n\r\n") {
+            return Ok(from.saturating_add(end).saturating_add(4));
+        }
+        // What came before cannot end the head, but for its last three bytes.
+        from = filled.saturating_sub(3);
+        match read_more(stream, memory, *filled)? {
+            None if *filled == 0 => return Ok(0),
+            more => *filled = more.ok_or(HttpError::Broken)?,
         }
     }
 }
 
-fn parsed<T>(result: Result<Status<T>, httparse::Error>) -> Result<(), HttpError> {
+/// Whether the head was understood, and as long as it was thought to be: lines may also end in a
+/// mere line feed, but not here.
+fn parsed(result: httparse::Result<usize>, head: usize) -> Result<(), HttpError> {
     match result {
-        Ok(Status::Complete(_)) => Ok(()),
+        Ok(Status::Complete(len)) if len == head => Ok(()),
         Err(httparse::Error::TooManyHeaders) => Err(HttpError::TooLong),
-        Ok(Status::Partial) | Err(_) => Err(HttpError::Malformed),
+        Ok(_) | Err(_) => Err(HttpError::Malformed),
     }
 }
 

@@ -290,6 +290,7 @@ fn a_shop_answers_what_is_no_purchase() {
             "GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\na",
             Served::Status(400),
         ),
+        ("GET /reading HTTP/1.1\nA: b\n\nPAYMENT-SIGNATURE: a\r\n\r\n", Served::Status(400)),
         ("GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", Served::Status(400)),
         ("GET / HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n", Served::Status(431)),
         ("POST / HTTP/1.1\r\nContent-Length: 4096\r\n\r\n", Served::Status(431)),
@@ -331,6 +332,11 @@ fn bodies_come_in_every_framing() {
         (format!("{chunked}3\r\nab"), Err(HttpError::Broken)),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na".to_owned(), Err(HttpError::Broken)),
         ("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\na".to_owned(), Err(HttpError::TooLong)),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\nab".to_owned(),
+            Ok("ab"),
+        ),
+        ("HTTP/1.1 200 OK\nA: b\n\nab\r\n\r\n".to_owned(), Err(HttpError::Malformed)),
         (String::new(), Err(HttpError::Broken)),
         ("SIP/2.0 200 OK\r\n\r\n".to_owned(), Err(HttpError::Malformed)),
     ] {
