@@ -53,7 +53,8 @@ impl Version {
 /// assert_eq!(http::unix_time("Sunday, 06-Nov-94 08:49:37 GMT"), None);
 /// ```
 pub fn unix_time(date: &str) -> Option<u64> {
-    const MONTHS: [(&[u8; 3], u64, u64); 12] = [
+    // Days in the month, and before it.
+    const MONTHS: [(&[u8; 3], u32, u32); 12] = [
         (b"Jan", 31, 0),
         (b"Feb", 29, 31),
         (b"Mar", 31, 59),
@@ -67,44 +68,40 @@ pub fn unix_time(date: &str) -> Option<u64> {
         (b"Nov", 30, 304),
         (b"Dec", 31, 334),
     ];
-    let number = |digits: &[u8]| {
-        digits.iter().try_fold(0u64, |number, digit| {
-            let digit = digit.is_ascii_digit().then(|| digit.wrapping_sub(b'0'))?;
-            number.checked_mul(10)?.checked_add(digit.into())
-        })
-    };
     let (_, date) = date.as_bytes().split_at_checked(5)?;
     let &[d, e, b' ', m, n, o, b' ', y, e1, a, r, b' ', h, i, b':', j, k, b':', s, t, ref gmt @ ..] =
         date
     else {
         return None;
     };
+    // Nothing below can wrap: the numbers have two digits, and the year four.
+    let pair = |tens: u8, ones: u8| {
+        let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+        let [tens, ones] = [tens, ones].map(|digit| u32::from(digit.wrapping_sub(b'0')));
+        digits.then(|| tens.wrapping_mul(10).wrapping_add(ones))
+    };
     let month = MONTHS.iter().position(|(name, ..)| **name == [m, n, o])?;
     let (_, days_in_month, days_before) = MONTHS.get(month)?;
-    let (year, day) = (number(&[y, e1, a, r])?, number(&[d, e])?);
-    let (hours, minutes, seconds) = (number(&[h, i])?, number(&[j, k])?, number(&[s, t])?);
-    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let sound = (1..=*days_in_month).contains(&day)
-        && (month != 1 || day != 29 || is_leap)
-        && (hours < 24 && minutes < 60 && seconds <= 60)
-        && gmt == b" GMT";
-    // Leap days before this year since 1970, of which there are 477 in the years before.
-    let before = year.checked_sub(1).filter(|_| sound && year >= 1970)?;
-    let leap_days = before
-        .checked_div(4)?
-        .checked_sub(before.checked_div(100)?)?
-        .checked_add(before.checked_div(400)?)?
-        .checked_sub(477)?
-        .checked_add((is_leap && month > 1).into())?;
-    let days = year
-        .checked_sub(1970)?
-        .checked_mul(365)?
-        .checked_add(leap_days)?
-        .checked_add(*days_before)?
-        .checked_add(day.checked_sub(1)?)?;
-    let hours = days.checked_mul(24)?.checked_add(hours)?;
-    let minutes = hours.checked_mul(60)?.checked_add(minutes)?;
-    minutes.checked_mul(60)?.checked_add(seconds)
+    let (year, day) = (pair(y, e1)?.wrapping_mul(100).wrapping_add(pair(a, r)?), pair(d, e)?);
+    let (hours, minutes, seconds) = (pair(h, i)?, pair(j, k)?, pair(s, t)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if !(1..=*days_in_month).contains(&day)
+        || (month == 1 && day == 29 && !is_leap)
+        || (hours > 23 || minutes > 59 || seconds > 60)
+        || year < 1970
+        || gmt != b" GMT"
+    {
+        return None;
+    }
+    // Leap days up to the year before, 477 of them before 1970, and that of this year.
+    let before = year.wrapping_sub(1);
+    let leap_days = (before / 4).wrapping_sub(before / 100).wrapping_add(before / 400);
+    let leap_days = leap_days.wrapping_sub(477).wrapping_add((is_leap && month > 1).into());
+    let days = year.wrapping_sub(1970).wrapping_mul(365).wrapping_add(leap_days);
+    let days = days.wrapping_add(*days_before).wrapping_add(day).wrapping_sub(1);
+    let seconds =
+        hours.wrapping_mul(60).wrapping_add(minutes).wrapping_mul(60).wrapping_add(seconds);
+    Some(u64::from(days).wrapping_mul(86_400).wrapping_add(seconds.into()))
 }
 
 /// Finds the one payment among a request's headers, and the version its header speaks.

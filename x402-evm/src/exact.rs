@@ -10,7 +10,7 @@ use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Amount, EncodeError, Payment, Reason, Scheme, Version, limits};
 
 use crate::address::hex_array;
-use crate::assets::{self, AssetTransferMethod};
+use crate::assets::{self, Asset, AssetTransferMethod};
 use crate::{Address, eip712};
 
 /// Seconds a payment must still be valid for, so that it can be mined in time.
@@ -167,6 +167,7 @@ struct Offer<'a> {
     pay_to: Address,
     name: JsonStr<'a>,
     version: JsonStr<'a>,
+    known: Option<&'static Asset>,
 }
 
 impl<'a> Offer<'a> {
@@ -176,13 +177,8 @@ impl<'a> Offer<'a> {
         let (name, version) =
             text("name").zip(text("version")).ok_or(Reason::InvalidExactEvmMissingEip712Domain)?;
         let address = |text| Address::read(text).ok_or(Reason::InvalidPaymentRequirements);
-        Ok(Self {
-            name,
-            version,
-            asset: address(offer.asset)?,
-            pay_to: address(offer.pay_to)?,
-            chain_id,
-        })
+        let (asset, pay_to) = (address(offer.asset)?, address(offer.pay_to)?);
+        Ok(Self { chain_id, asset, pay_to, name, version, known: assets::find(chain_id, asset) })
     }
 
     /// Reads an offer as a buyer does.
@@ -203,7 +199,7 @@ impl<'a> Offer<'a> {
 
     /// A known token goes by its own name.
     fn check_names(&self) -> Result<(), Reason> {
-        match assets::find(self.chain_id, self.asset) {
+        match self.known {
             Some(known) if self.name != known.name => Err(Reason::InvalidExactEvmTokenNameMismatch),
             Some(known) if self.version != known.version => {
                 Err(Reason::InvalidExactEvmTokenVersionMismatch)
@@ -213,16 +209,19 @@ impl<'a> Offer<'a> {
     }
 
     fn digest(&self, authorization: &Authorization) -> Result<[u8; 32], Reason> {
-        let (mut name, mut version) = ([0; limits::TEXT_BYTES], [0; limits::TEXT_BYTES]);
-        let separator = self
-            .name
-            .decode_into(&mut name)
-            .zip(self.version.decode_into(&mut version))
-            .map(|(name, version)| {
-                eip712::domain_separator(name, version, self.chain_id, self.asset)
-            })
-            .ok_or(Reason::InvalidPaymentRequirements)?;
+        let separator = match self.known.filter(|_| self.check_names().is_ok()) {
+            Some(known) => known.domain_separator,
+            None => self.domain_separator().ok_or(Reason::InvalidPaymentRequirements)?,
+        };
         Ok(eip712::transfer_digest(&separator, authorization))
+    }
+
+    /// `None` for a longer name than this crate reads.
+    fn domain_separator(&self) -> Option<[u8; 32]> {
+        let (mut name, mut version) = ([0; limits::TEXT_BYTES], [0; limits::TEXT_BYTES]);
+        let (name, version) =
+            self.name.decode_into(&mut name).zip(self.version.decode_into(&mut version))?;
+        Some(eip712::domain_separator(name, version, self.chain_id, self.asset))
     }
 }
 

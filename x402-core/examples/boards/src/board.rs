@@ -60,7 +60,8 @@ pub fn exit(status: u8) -> ! {
 }
 
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
+fn panic(#[allow(unused)] info: &PanicInfo<'_>) -> ! {
+    #[cfg(feature = "panic-message")]
     semihosting::eprintln!("{info}");
     exit(1)
 }
