@@ -20,14 +20,23 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0u8; N];
-    for digit in text.bytes() {
-        let value = ALPHABET.iter().position(|&known| known == digit)?;
-        let mut carry = u32::try_from(value).ok()?;
-        for byte in bytes.iter_mut().rev() {
-            // At most 255 * 58 + 2^10.
-            carry = u32::from(*byte).wrapping_mul(58).wrapping_add(carry);
-            *byte = low(carry);
-            carry >>= 8;
+    // Five digits at a time, of which 58^5 values fit 32 bits, into four bytes at a time.
+    for digits in text.as_bytes().chunks(5) {
+        let (mut carry, mut scale) = (0u64, 1u32);
+        for digit in digits {
+            let value = VALUES.get(usize::from(*digit)).filter(|value| **value < 58)?;
+            carry = carry.wrapping_mul(58).wrapping_add(u64::from(*value));
+            scale = scale.wrapping_mul(58);
+        }
+        for limb in bytes.rchunks_mut(4) {
+            let mut word = [0; 4];
+            word.iter_mut().zip(limb.iter().rev()).for_each(|(to, from)| *to = *from);
+            let word = u64::from(u32::from_le_bytes(word));
+            carry = word.wrapping_mul(u64::from(scale)).wrapping_add(carry);
+            for byte in limb.iter_mut().rev() {
+                [*byte, ..] = carry.to_le_bytes();
+                carry >>= 8;
+            }
         }
         if carry != 0 {
             return None;
@@ -37,6 +46,21 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let ones = text.bytes().take_while(|&digit| digit == b'1').count();
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
     (ones == zeros).then_some(bytes)
+}
+
+/// What each character stands for; 255 for those that are no digits.
+static VALUES: [u8; 128] = values();
+
+/// Runs at compile time only.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+const fn values() -> [u8; 128] {
+    let mut values = [255; 128];
+    let mut digit = 0u8;
+    while digit < 58 {
+        values[ALPHABET[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    values
 }
 
 /// Writes the text at the end of `out`, which must hold [`encoded_len`] characters; `None` if it
@@ -130,5 +154,22 @@ mod tests {
         }
         round([]);
         assert_eq!((encoded_len(32), encoded_len(64)), (44, 88));
+    }
+
+    #[test]
+    fn what_is_no_number_of_that_length() {
+        let highest = "JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG";
+        assert_eq!(decode(highest), Some([0xff; 32]));
+        for text in [
+            "JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFH",
+            "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+            "1JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxF",
+        ] {
+            assert_eq!(decode::<32>(text), None, "{text}");
+        }
+        assert_eq!(decode("5Q"), Some([255]));
+        for text in ["5R", "0Q", "OQ", "IQ", "lQ", "5 ", "\u{e9}", "\u{7f}", "", "111"] {
+            assert_eq!(decode::<1>(text), None, "{text}");
+        }
     }
 }
