@@ -18,7 +18,7 @@
 //!
 //! `--update` writes `benches/size.tsv`, the figures and two per cent; `--check` fails if one is
 //! above what stands there. They depend on the compiler, which the file names, and on nothing else
-//! of the machine.
+//! of the machine; with another compiler they may be 15 per cent above.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -60,6 +60,9 @@ const FIRMWARE: [(&str, &str); 2] = [
     ("buyer", "firmware: buyer, EVM and Solana, TCP/IP"),
     ("seller", "firmware: seller, EVM, TCP/IP"),
 ];
+
+/// How much of its budget an operation may take with another compiler than the budgets' own.
+const OTHER_COMPILER_PERCENT: u64 = 115;
 
 /// No image takes more than a second.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -292,6 +295,8 @@ fn check(table: &Table) -> Result<(), String> {
     print(table);
     let text = fs::read_to_string(budgets_file()).map_err(|error| format!("size.tsv: {error}"))?;
     let budgets = read_budgets(&text).ok_or("size.tsv is not of its shape")?;
+    let made_with = text.lines().next().unwrap_or_default().trim_start_matches("# ");
+    let percent = if made_with == compiler()? { 100 } else { OTHER_COMPILER_PERCENT };
     let mut wrong = Vec::new();
     for (key, figures) in table {
         let (board, operation) = key;
@@ -301,8 +306,9 @@ fn check(table: &Table) -> Result<(), String> {
         };
         for ((column, figure), budget) in COLUMNS.iter().zip(figures).zip(budget) {
             // No budget is less than any.
-            if figure > budget {
-                let [figure, budget] = [figure, budget].map(|it| grouped(*it));
+            let budget = budget.map(|budget| budget * percent / 100);
+            if *figure > budget {
+                let [figure, budget] = [*figure, budget].map(grouped);
                 wrong.push(format!("{board} {operation}: {column} {figure}, budget {budget}"));
             }
         }
@@ -314,8 +320,7 @@ fn check(table: &Table) -> Result<(), String> {
         println!("\nall within their budgets");
         return Ok(());
     }
-    let made_with = text.lines().next().unwrap_or_default().trim_start_matches("# ");
-    if made_with != compiler()? {
+    if percent != 100 {
         wrong.push(format!("(the budgets are for {made_with}, this is {})", compiler()?));
     }
     Err(format!("\nFAILED\n{}", wrong.join("\n")))
