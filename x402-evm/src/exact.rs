@@ -42,6 +42,23 @@ pub struct Authorization {
     pub nonce: [u8; 32],
 }
 
+impl Authorization {
+    fn read<'a>(fields: RawJson<'a>) -> Option<Self> {
+        let keys = ["from", "to", "value", "validAfter", "validBefore", "nonce"];
+        let [from, to, value, valid_after, valid_before, nonce] = fields.get_all(keys);
+        let text = |field: Option<RawJson<'a>>| field?.as_string()?.as_str();
+        let amount = |field| Amount::parse(text(field)?).ok();
+        Some(Self {
+            from: Address::parse(text(from)?)?,
+            to: Address::parse(text(to)?)?,
+            value: amount(value)?,
+            valid_after: amount(valid_after)?,
+            valid_before: amount(valid_before)?,
+            nonce: hex_array(text(nonce)?)?,
+        })
+    }
+}
+
 /// The `payload` of a payment by EIP-3009: an authorization and its signature.
 #[derive(Clone, Copy)]
 pub struct Eip3009Payload<'a> {
@@ -59,27 +76,16 @@ impl<'a> Eip3009Payload<'a> {
     /// [`Reason::InvalidPayload`] for one that is not of its shape: a missing field, an address
     /// or nonce of another length, a number outside `0|[1-9][0-9]*` or above 2^256-1.
     pub fn read(payload: RawJson<'a>) -> Result<Self, Reason> {
-        if payload.get("permit2Authorization").is_some() {
+        let [permit2, authorization, signature] =
+            payload.get_all(["permit2Authorization", "authorization", "signature"]);
+        if permit2.is_some() {
             return Err(Reason::UnsupportedPayloadType);
         }
-        Self::read_fields(payload).ok_or(Reason::InvalidPayload)
-    }
-
-    fn read_fields(payload: RawJson<'a>) -> Option<Self> {
-        let fields = payload.get("authorization").filter(|fields| fields.is_object())?;
-        let text = |key| fields.get_string(key)?.as_str();
-        let amount = |key| Amount::parse(text(key)?).ok();
-        Some(Self {
-            authorization: Authorization {
-                from: Address::parse(text("from")?)?,
-                to: Address::parse(text("to")?)?,
-                value: amount("value")?,
-                valid_after: amount("validAfter")?,
-                valid_before: amount("validBefore")?,
-                nonce: hex_array(text("nonce")?)?,
-            },
-            signature: payload.get_string("signature")?,
-        })
+        let authorization = authorization.and_then(Authorization::read);
+        let signature = signature.and_then(RawJson::as_string);
+        let (authorization, signature) =
+            authorization.zip(signature).ok_or(Reason::InvalidPayload)?;
+        Ok(Self { authorization, signature })
     }
 
     /// The signature, if it is 65 bytes in the one form the token contracts accept.
@@ -173,9 +179,11 @@ struct Offer<'a> {
 impl<'a> Offer<'a> {
     fn read(offer: &PaymentRequirements<'a>) -> Result<Self, Reason> {
         let chain_id = offer.network.eip155().ok_or(Reason::InvalidNetwork)?;
-        let text = |key| offer.extra?.get_string(key).filter(|text| !text.is_empty());
-        let (name, version) =
-            text("name").zip(text("version")).ok_or(Reason::InvalidExactEvmMissingEip712Domain)?;
+        let named = offer.extra.map(|extra| extra.get_all(["name", "version"]));
+        let text = |field: Option<RawJson<'a>>| field?.as_string().filter(|text| !text.is_empty());
+        let (name, version) = named
+            .and_then(|[name, version]| text(name).zip(text(version)))
+            .ok_or(Reason::InvalidExactEvmMissingEip712Domain)?;
         let address = |text| Address::read(text).ok_or(Reason::InvalidPaymentRequirements);
         let (asset, pay_to) = (address(offer.asset)?, address(offer.pay_to)?);
         Ok(Self { chain_id, asset, pay_to, name, version, known: assets::find(chain_id, asset) })

@@ -86,6 +86,26 @@ impl<'a> RawJson<'a> {
         self.members().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
+    /// The values of several keys in an object, for which it is walked through once.
+    ///
+    /// ```
+    /// # use x402_core::json::RawJson;
+    /// let object = RawJson::parse(br#"{"b":1,"a":2}"#)?;
+    /// let [a, c] = object.get_all(["a", "c"]);
+    /// assert_eq!((a.and_then(RawJson::as_u64), c.is_none()), (Some(2), true));
+    /// # Ok::<(), x402_core::ParseError>(())
+    /// ```
+    pub fn get_all<const N: usize>(self, keys: [&str; N]) -> [Option<RawJson<'a>>; N] {
+        let mut found = [None; N];
+        for (name, value) in self.members() {
+            let place = keys.iter().zip(&mut found).find(|(key, _)| name == **key);
+            if let Some((_, place)) = place {
+                *place = Some(value);
+            }
+        }
+        found
+    }
+
     /// The string at `key` in an object.
     pub fn get_string(self, key: &str) -> Option<JsonStr<'a>> {
         self.get(key)?.as_string()
