@@ -44,8 +44,8 @@ impl Version {
 }
 
 /// Unix seconds of a `Date` header (RFC 9110 §5.6.7, the one form that is sent today), for a board
-/// without a clock. It is the other side's word: a payment that is valid for minutes by a false
-/// clock may be settled whenever its time comes.
+/// without a clock. It is the other side's word: a payment that expires in minutes by a clock that is
+/// years ahead can be settled for years.
 ///
 /// ```
 /// use x402_core::http;

@@ -96,6 +96,8 @@ impl Shop {
         let admitted = seller.admit(&ExactEvm::<K256>::default(), &payload, NOW)?;
         let paid = admitted.verified.payment();
         match self.claims.present(paid.claim_key(), Resource::ANY, paid.expires_at(), NOW)? {
+            // Here a facilitator is asked to settle, and nothing served before it has: `seller.rs` in
+            // x402-core/examples/boards shows how.
             Presented::New => Ok(()),
             Presented::Known(_) | Presented::Elsewhere => Err(Reason::DuplicateSettlement),
         }

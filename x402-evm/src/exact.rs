@@ -16,7 +16,7 @@ use crate::{Address, eip712};
 /// Seconds a payment must still be valid for, so that it can be mined in time.
 pub const SETTLEMENT_SECONDS: u64 = 6;
 
-/// Seconds for which a payment signed here is valid at the most.
+/// Seconds for which a payment signed here is valid at the most, by the clock it is signed by.
 pub const MAX_VALIDITY_SECONDS: u64 = 3600;
 
 /// Seconds before now at which a v1 payment starts to be valid, as v1 clients have it.

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { privateKeyToAccount, sign } from 'viem/accounts';
 import { TARGETS } from './lib/boards.mjs';
 import { isRoute, refuses, settles, testCase, told, watched } from './lib/checks.mjs';
-import { payWithBoard, payWithTypeScript } from './lib/clients.mjs';
+import { payWithBoard, payWithOurs, payWithTypeScript } from './lib/clients.mjs';
 import { EVM_KEYS, EVM_NETWORK, HOST, PORTS, SVM_NETWORK, urlOf } from './lib/config.mjs';
 import { evmLedger, svmLedger } from './lib/ledgers.mjs';
 import { USDC } from './lib/setup-svm.mjs';
@@ -24,9 +24,9 @@ const svm = svmLedger(USDC, { memo: /^[0-9a-f]{32}$/ });
 const official = ['facilitator', 'server'];
 const isReading = body => Number.isInteger(body?.uptimeMs);
 
-export const boardCases = () => TARGETS.flatMap(casesOn);
+export const boardCases = binary => TARGETS.flatMap(target => casesOn(target, binary));
 
-function casesOn(target) {
+function casesOn(target, binary) {
   const [board] = target.split('-');
   const seller = `seller-${board}`;
   const buys = (name, ledger, amount, path, settings) =>
@@ -61,6 +61,10 @@ function casesOn(target) {
     }),
     testCase(`official client -> ${board} seller`, [seller], () =>
       settles(evm, 10_000n, () => payWithTypeScript(urlOf(seller) + READING), isReading)),
+    testCase(`ours -> ${board} seller, our facilitator`, [`${seller}-simulated`], async () => {
+      const result = await payWithOurs(binary, `${urlOf(`${seller}-simulated`)}${READING}`);
+      assert.ok(result.served && isReading(result.body), told(result));
+    }),
     testCase(`official client -> ${board} seller, header shown twice`, [seller], () => servesOnce(seller)),
     testCase(`official client -> ${board} seller, no money`, [seller], () =>
       refuses(evm, () => payWithTypeScript(urlOf(seller) + READING, { evm: 'poor' }))),

@@ -14,7 +14,7 @@ const EIP3009 = '/evm/eip3009';
 const evm = evmLedger();
 
 export const casesFor = binary =>
-  binary ? [...ourCases(binary), ...ourSvmCases(binary), ...boardCases()] : [...selfTest(), ...svmSelfTest()];
+  binary ? [...ourCases(binary), ...ourSvmCases(binary), ...boardCases(binary)] : [...selfTest(), ...svmSelfTest()];
 
 function ourCases(binary) {
   const ours = (service, path, settings) => payWithOurs(binary, urlOf(service) + path, settings);

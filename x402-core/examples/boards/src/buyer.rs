@@ -11,7 +11,7 @@ use x402_core::{EncodeError, ParseError, Reason, Retry};
 use x402_evm::{Eip3009Unsigned, ExactEvmWallet};
 use x402_svm::{ExactSvmWallet, Inputs, SvmUnsigned, UnsignedError};
 
-use crate::http::{self, Answer, HttpError};
+use crate::http::{self, Answer, Content, HttpError};
 use crate::stream::{Clock, Entropy, Link};
 
 /// How often a payment is presented, in all, while nobody knows what became of it.
@@ -166,7 +166,7 @@ pub enum BuyError {
     Challenge(ParseError),
     /// No offer was chosen.
     Declined(Decline),
-    /// The server does not tell the time, which the payment needs.
+    /// The answer has no `Date` header that can be read, and the payment needs the time.
     NoTime,
     /// The chosen offer cannot be paid.
     Offer(Reason),
@@ -176,10 +176,15 @@ pub enum BuyError {
     Signer(SignError),
     /// The payment does not fit its memory.
     TooLarge(EncodeError),
-    /// The payment was refused, with a reason if one was given that is known.
-    Refused(Option<Reason>),
-    /// The payment was sent and no answer came: it may have been made.
-    Unclear(HttpError),
+    /// The payment was refused, and will not be made.
+    Refused(Reason),
+    /// The payment was sent, and it is not known whether it was made: with what the server says.
+    /// Whoever buys again may pay twice.
+    Unclear(Option<Reason>),
+    /// The payment was sent and no answer came: as [`Unclear`](Self::Unclear).
+    Unanswered(HttpError),
+    /// The server asks for a second payment.
+    PaidBefore,
 }
 
 impl fmt::Display for BuyError {
@@ -188,14 +193,18 @@ impl fmt::Display for BuyError {
             Self::NoAnswer(error) => write!(f, "no answer: {error}"),
             Self::Challenge(error) => write!(f, "unreadable challenge: {error}"),
             Self::Declined(decline) => write!(f, "not bought: {decline}"),
-            Self::NoTime => f.write_str("the server does not tell the time"),
+            Self::NoTime => f.write_str("the answer has no Date header"),
             Self::Offer(reason) => write!(f, "unpayable offer: {reason}"),
             Self::Transaction(error) => write!(f, "no transaction: {error}"),
             Self::Signer(error) => write!(f, "{error}"),
             Self::TooLarge(error) => write!(f, "payment too large: {error}"),
-            Self::Refused(Some(reason)) => write!(f, "payment refused: {reason}"),
-            Self::Refused(None) => f.write_str("payment refused"),
-            Self::Unclear(error) => write!(f, "payment sent, but {error}"),
+            Self::Refused(reason) => write!(f, "payment refused: {reason}"),
+            Self::Unclear(Some(reason)) => {
+                write!(f, "payment sent, not known whether it was made: {reason}")
+            }
+            Self::Unclear(None) => f.write_str("payment sent, not known whether it was made"),
+            Self::Unanswered(error) => write!(f, "payment sent, but no answer: {error}"),
+            Self::PaidBefore => f.write_str("asked for a second payment"),
         }
     }
 }
@@ -257,7 +266,7 @@ pub fn buy<'m>(
     let choice: Choice<'_> =
         buyer::choose(&required, wallet, policy).map_err(BuyError::Declined)?;
     if !purchase.paid() {
-        return Err(BuyError::Refused(None));
+        return Err(BuyError::PaidBefore);
     }
     let payload = wallet.pay(&choice.offer, content.unix_time(), entropy, payload)?;
     let payment = choice.payment(payload).encode_header(header)?;
@@ -267,18 +276,14 @@ pub fn buy<'m>(
     loop {
         let again = presented < PRESENTATIONS;
         match get(shop, link, &[(version.payment_header(), payment)], answer) {
-            Err(error) if !again => return Err(BuyError::Unclear(error)),
+            Err(error) if !again => return Err(BuyError::Unanswered(error)),
             Err(_) => {}
             Ok(paid) => {
                 let content = paid.content(answer);
                 let receipt = content.header(version.receipt_header());
                 let receipt = receipt.and_then(|it| SettleResponse::decode_header(it, json).ok());
-                let reason = receipt.and_then(|it| Reason::parse(it.error_reason?.as_str()?));
                 let refused = purchase.answered(paid.status) == Next::Refused
                     || receipt.is_some_and(|it| !it.success);
-                if refused && !(again && buyer::retry(receipt.as_ref()) == Retry::SameAgain) {
-                    return Err(BuyError::Refused(reason));
-                }
                 if !refused {
                     // Read once more, for as long as the caller keeps the memory.
                     let content = paid.content(answer);
@@ -287,12 +292,28 @@ pub fn buy<'m>(
                         receipt.and_then(|it| SettleResponse::decode_header(it, json).ok());
                     return Ok(Bought { status: paid.status, body: content.body, receipt });
                 }
+                let reason = receipt.and_then(|it| Reason::parse(it.error_reason?.as_str()?));
+                let reason = reason.or_else(|| challenged_with(&content, json));
+                match reason {
+                    Some(reason) if reason.retry() != Retry::SameAgain => {
+                        return Err(BuyError::Refused(reason));
+                    }
+                    reason if !again => return Err(BuyError::Unclear(reason)),
+                    _ => {}
+                }
             }
         }
         presented = presented.saturating_add(1);
         let until = clock.millis().saturating_add(PAUSE);
         while clock.millis() < until {}
     }
+}
+
+/// Where there is no receipt, the new challenge says why there is one.
+fn challenged_with(content: &Content<'_>, json: &mut [u8]) -> Option<Reason> {
+    let challenge = content.header(x402_core::http::PAYMENT_REQUIRED);
+    let required = buyer::read_challenge(challenge, content.body, json).ok()?;
+    Reason::parse(required.error?.as_str()?)
 }
 
 fn get(

@@ -16,14 +16,21 @@ use crate::stream::{Link, Stream};
 /// Payments that are remembered at a time; one is forgotten when it has expired.
 const CLAIMS: usize = 32;
 
+/// Bytes of a facilitator's answer.
+const ANSWER: usize = 8192;
+
+/// A payment that can be settled for longer than this many seconds is refused: its claim would take
+/// up room until then.
+const LONGEST: u64 = 3600 + 600;
+
 /// All the memory a seller needs besides the stack, its claims and the request.
 pub struct Memory {
     /// The payment in JSON.
     json: [u8; 3072],
     /// What the facilitator is asked.
     ask: [u8; 4096],
-    /// What it answers, head and body.
-    answer: [u8; 4096],
+    /// What it answers, head and body: its `/supported` may list every network there is.
+    answer: [u8; ANSWER],
     /// A challenge, in base64.
     challenge: [u8; 1536],
     /// A receipt, in base64.
@@ -36,7 +43,7 @@ impl Memory {
         Self {
             json: [0; 3072],
             ask: [0; 4096],
-            answer: [0; 4096],
+            answer: [0; ANSWER],
             challenge: [0; 1536],
             receipt: [0; 512],
         }
@@ -53,7 +60,9 @@ impl Default for Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unready {
     /// It does not answer, or not so that it is understood.
-    NoAnswer,
+    NoAnswer(HttpError),
+    /// What answers is no facilitator.
+    NoFacilitator,
     /// It does not tell the time.
     NoTime,
     /// It does not settle what is offered.
@@ -62,11 +71,12 @@ pub enum Unready {
 
 impl fmt::Display for Unready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoAnswer => "the facilitator does not answer",
-            Self::NoTime => "the facilitator does not tell the time",
-            Self::Unsupported => "the facilitator does not settle the offer",
-        })
+        match self {
+            Self::NoAnswer(error) => write!(f, "no answer from the facilitator: {error}"),
+            Self::NoFacilitator => f.write_str("what answers is no facilitator"),
+            Self::NoTime => f.write_str("the facilitator's answer has no Date header"),
+            Self::Unsupported => f.write_str("the facilitator does not settle the offer"),
+        }
     }
 }
 
@@ -143,9 +153,10 @@ impl<'a, S: Scheme> Shop<'a, S> {
             let host = self.facilitator;
             http::exchange(&mut stream, "GET", host, "/supported", &[], &[], &mut memory.answer)
         };
-        let answer = ask().ok().filter(|answer| answer.status == 200).ok_or(Unready::NoAnswer)?;
+        let answer = ask().map_err(Unready::NoAnswer)?;
         let content = answer.content(&memory.answer);
-        let supported = SupportedResponse::parse(content.body).map_err(|_| Unready::NoAnswer)?;
+        let supported = SupportedResponse::parse(content.body).ok();
+        let supported = supported.filter(|_| answer.status == 200).ok_or(Unready::NoFacilitator)?;
         let settles = supported.kinds.iter().any(|kind| {
             kind.x402_version == 2
                 && kind.scheme == self.offer.scheme
@@ -222,6 +233,9 @@ impl<'a, S: Scheme> Shop<'a, S> {
         let admitted: Admitted<'_, _> = seller.admit(&self.scheme, &payload, now)?;
         let payment = admitted.verified.payment();
         let (key, expires_at) = (payment.claim_key(), payment.expires_at());
+        if expires_at > now.saturating_add(LONGEST) {
+            return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore.into());
+        }
         // Before the claim, so that nothing is claimed that cannot be asked.
         let ask = admitted.request().encode(ask)?;
 

@@ -204,23 +204,23 @@ fn unclear_is_not_failed_and_nothing_is_settled_twice() {
         (vec![Ok(answer("500 Oh", "no")), Ok(settled(true, ""))], reading(), 2),
         (
             vec![Err(Broken), Err(Broken), Err(Broken)],
-            Err(BuyError::Refused(Some(Reason::SettlementPending))),
+            Err(BuyError::Unclear(Some(Reason::SettlementPending))),
             3,
         ),
         (
             vec![Ok(settled(false, "insufficient_funds"))],
-            Err(BuyError::Refused(Some(Reason::InsufficientFunds))),
+            Err(BuyError::Refused(Reason::InsufficientFunds)),
             1,
         ),
         // A refusal after silence may be said of what the first request made.
         (
             vec![Err(Broken), Ok(settled(false, "insufficient_funds")), Err(Broken)],
-            Err(BuyError::Refused(Some(Reason::SettlementPending))),
+            Err(BuyError::Unclear(Some(Reason::SettlementPending))),
             3,
         ),
         (
             vec![Ok(answer("200 OK", r#"{"success":true,"transaction":"","network":""}"#)); 3],
-            Err(BuyError::Refused(Some(Reason::SettlementPending))),
+            Err(BuyError::Unclear(Some(Reason::SettlementPending))),
             3,
         ),
     ];
@@ -257,9 +257,10 @@ fn prepares_with_a_facilitator_that_settles_the_offer() {
         (answer("200 OK", &kinds("eip155:1328")), Ok(NOW)),
         (answer("200 OK", &kinds("eip155:1329")), Err(Unready::Unsupported)),
         (answer("200 OK", "{\"kinds\":[]}"), Err(Unready::Unsupported)),
-        (answer("200 OK", "[]"), Err(Unready::NoAnswer)),
-        (answer("500 Oh", &kinds("eip155:1328")), Err(Unready::NoAnswer)),
-        (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), Err(Unready::NoAnswer)),
+        (answer("200 OK", "[]"), Err(Unready::NoFacilitator)),
+        (answer("500 Oh", &kinds("eip155:1328")), Err(Unready::NoFacilitator)),
+        (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), Err(Unready::NoFacilitator)),
+        (Vec::new(), Err(Unready::NoAnswer(HttpError::Broken))),
     ] {
         let peer: Peer<'_> = Rc::new(|_| Ok(bytes.clone()));
         let prepared = shop().prepare(&mut To(peer, 64), &mut seller::Memory::new());

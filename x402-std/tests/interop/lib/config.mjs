@@ -41,6 +41,8 @@ export const PORTS = {
   'seller-thumbv7em-unclear': 14042 + OFFSET,
   'seller-riscv32imc-unclear': 14043 + OFFSET,
   forgetful: 14044 + OFFSET,
+  'seller-thumbv7em-simulated': 14045 + OFFSET,
+  'seller-riscv32imc-simulated': 14046 + OFFSET,
   evm: 18545 + OFFSET,
   svm: 18899 + OFFSET,
 };

@@ -113,7 +113,11 @@ function boardSellers(target) {
       says: /^selling /m,
     },
   ];
-  return [seller(name, 'facilitator'), seller(`${name}-unclear`, 'forgetful')];
+  return [
+    seller(name, 'facilitator'),
+    seller(`${name}-unclear`, 'forgetful'),
+    seller(`${name}-simulated`, 'simulatedFacilitator'),
+  ];
 }
 
 function node(args, env, needs) {
