@@ -236,6 +236,55 @@ fn unclear_is_not_failed_and_nothing_is_settled_twice() {
 }
 
 #[test]
+fn a_payment_that_lasts_too_long_is_refused() {
+    let peer: Peer<'_> = Rc::new(|_| Ok(settled(true, "")));
+    let (_, requests) = buy(&mut shop(), &mut To(peer.clone(), 64), 64);
+    let request: Peer<'_> = Rc::new(|_| Ok(requests[1].clone()));
+    for (earlier, lasts_too_long) in [(4140, false), (4141, true)] {
+        let mut wire = To(request.clone(), 64).open().unwrap();
+        let (mut received, mut memory) = ([0; 4096], seller::Memory::new());
+        let read = http::read_request(&mut wire, &mut received);
+        let mut facilitator = To(peer.clone(), 64);
+        let now = NOW - earlier;
+        let served = shop().serve(read, &mut wire, &mut facilitator, now, b"", &mut memory);
+        let reason = Reason::InvalidExactEvmPayloadAuthorizationValidBefore;
+        assert_eq!(served == Served::Refused(reason), lasts_too_long, "{served:?}");
+    }
+}
+
+/// Servers that refuse before they settle give no receipt.
+#[test]
+fn a_refusal_without_a_receipt_has_its_reason_in_the_challenge() {
+    for (error, expected, times) in [
+        (
+            "invalid_exact_evm_insufficient_balance",
+            BuyError::Refused(Reason::InvalidExactEvmInsufficientBalance),
+            2,
+        ),
+        ("some other words", BuyError::Unclear(None), 4),
+    ] {
+        let asked = Cell::new(0);
+        let peer: Peer<'_> = Rc::new(|_| {
+            asked.set(asked.get() + 1);
+            let offer = std::str::from_utf8(OFFER).unwrap();
+            let error = if asked.get() == 1 { "pay" } else { error };
+            let body = format!(
+                r#"{{"x402Version":2,"error":"{error}","resource":{{"url":"u"}},"accepts":[{offer}]}}"#
+            );
+            Ok(answer("402 Pay", &body))
+        });
+        let place = buyer::Shop { host: "board", path: "/" };
+        let wallet = Evm(LocalKey::from_bytes(&[7; 32]).unwrap());
+        let (clock, mut entropy) = (Board(Cell::new(0)), Board(Cell::new(0)));
+        let (mut link, policy) = (To(peer.clone(), 64), Policy::default());
+        let mut memory = buyer::Memory::new();
+        let bought =
+            buyer::buy(place, &mut link, &wallet, &policy, &clock, &mut entropy, &mut memory);
+        assert_eq!((bought.err(), asked.get()), (Some(expected), times));
+    }
+}
+
+#[test]
 fn an_unreachable_facilitator_costs_no_claim() {
     let mut shop = shop();
     let peer: Peer<'_> = Rc::new(|_| Ok(settled(true, "")));
