@@ -102,10 +102,8 @@ pub(crate) const fn literal(text: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     let mut at = 0;
     while at < text.len() {
-        let mut carry = 0;
-        while ALPHABET[carry] != text[at] {
-            carry += 1;
-        }
+        let mut carry = VALUES[text[at] as usize] as usize;
+        assert!(carry < 58, "no digit");
         let mut place = 32;
         while place > 0 {
             place -= 1;

@@ -16,6 +16,7 @@ use crate::stream::{Clock, Entropy};
 
 #[cfg(target_arch = "arm")]
 mod arm;
+mod frame;
 #[cfg(target_arch = "arm")]
 mod lan9118;
 #[cfg(target_arch = "riscv32")]

@@ -6,8 +6,8 @@ use x402_core::buyer::{self, Choice, Decline, Next, Policy, Purchase, Wallet};
 use x402_core::crypto::ed25519::Dalek;
 use x402_core::crypto::{Ed25519, Secp256k1, SignError, Signer};
 use x402_core::json::RawJson;
-use x402_core::wire::{Message, PaymentRequirements, SettleResponse};
-use x402_core::{EncodeError, ParseError, Reason, Retry};
+use x402_core::wire::{Message, PaymentRequired, PaymentRequirements, SettleResponse};
+use x402_core::{EncodeError, ParseError, Reason, Retry, Version};
 use x402_evm::{Eip3009Unsigned, ExactEvmWallet};
 use x402_svm::{ExactSvmWallet, Inputs, SvmUnsigned, UnsignedError};
 
@@ -260,9 +260,7 @@ pub fn buy<'m>(
     }
 
     let content = challenged.content(answer);
-    let challenge = content.header(x402_core::http::PAYMENT_REQUIRED);
-    let required =
-        buyer::read_challenge(challenge, content.body, json).map_err(BuyError::Challenge)?;
+    let required = challenge(&content, json).map_err(BuyError::Challenge)?;
     let choice: Choice<'_> =
         buyer::choose(&required, wallet, policy).map_err(BuyError::Declined)?;
     if !purchase.paid() {
@@ -280,20 +278,19 @@ pub fn buy<'m>(
             Err(_) => {}
             Ok(paid) => {
                 let content = paid.content(answer);
-                let receipt = content.header(version.receipt_header());
-                let receipt = receipt.and_then(|it| SettleResponse::decode_header(it, json).ok());
+                let receipt = receipt(&content, version, json);
                 let refused = purchase.answered(paid.status) == Next::Refused
                     || receipt.is_some_and(|it| !it.success);
                 if !refused {
                     // Read once more, for as long as the caller keeps the memory.
                     let content = paid.content(answer);
-                    let receipt = content.header(version.receipt_header());
-                    let receipt =
-                        receipt.and_then(|it| SettleResponse::decode_header(it, json).ok());
+                    let receipt = self::receipt(&content, version, json);
                     return Ok(Bought { status: paid.status, body: content.body, receipt });
                 }
                 let reason = receipt.and_then(|it| Reason::parse(it.error_reason?.as_str()?));
-                let reason = reason.or_else(|| challenged_with(&content, json));
+                // Where there is no receipt, the new challenge says why there is one.
+                let reason = reason
+                    .or_else(|| Reason::parse(challenge(&content, json).ok()?.error?.as_str()?));
                 match reason {
                     Some(reason) if reason.retry() != Retry::SameAgain => {
                         return Err(BuyError::Refused(reason));
@@ -309,11 +306,20 @@ pub fn buy<'m>(
     }
 }
 
-/// Where there is no receipt, the new challenge says why there is one.
-fn challenged_with(content: &Content<'_>, json: &mut [u8]) -> Option<Reason> {
-    let challenge = content.header(x402_core::http::PAYMENT_REQUIRED);
-    let required = buyer::read_challenge(challenge, content.body, json).ok()?;
-    Reason::parse(required.error?.as_str()?)
+fn challenge<'a>(
+    content: &Content<'a>,
+    json: &'a mut [u8],
+) -> Result<PaymentRequired<'a>, ParseError> {
+    let header = content.header(x402_core::http::PAYMENT_REQUIRED);
+    buyer::read_challenge(header, content.body, json)
+}
+
+fn receipt<'j>(
+    content: &Content<'_>,
+    version: Version,
+    json: &'j mut [u8],
+) -> Option<SettleResponse<'j>> {
+    SettleResponse::decode_header(content.header(version.receipt_header())?, json).ok()
 }
 
 fn get(

@@ -286,13 +286,7 @@ impl<'a, S: Scheme> Shop<'a, S> {
         reading: &[u8],
         receipt: &mut [u8],
     ) -> Served {
-        let paid = SettleResponse {
-            success: true,
-            transaction: transaction.as_str().into(),
-            network: self.offer.network.as_str().into(),
-            ..Default::default()
-        };
-        let receipt: &[u8] = paid.encode_header(receipt).map_or(&[], |receipt| receipt);
+        let receipt = self.receipt(None, &transaction, receipt).unwrap_or_default();
         let headers = [
             (Version::V2.receipt_header(), receipt),
             ("Cache-Control", CACHE_PAID.as_bytes()),
@@ -301,6 +295,23 @@ impl<'a, S: Scheme> Shop<'a, S> {
         // It is paid for all the same if the buyer does not wait; the transaction tells.
         http::answer(stream, 200, &headers, reading).ok();
         Served::Sold(transaction)
+    }
+
+    /// A receipt of success, or of a refusal for a reason.
+    fn receipt<'o>(
+        &self,
+        refused: Option<Reason>,
+        transaction: &Transaction,
+        out: &'o mut [u8],
+    ) -> Result<&'o [u8], EncodeError> {
+        let receipt = SettleResponse {
+            success: refused.is_none(),
+            error_reason: refused.map(|reason| reason.as_str().into()),
+            transaction: transaction.as_str().into(),
+            network: self.offer.network.as_str().into(),
+            ..Default::default()
+        };
+        receipt.encode_header(out)
     }
 
     /// Names the price, and says why a payment was refused.
@@ -316,15 +327,8 @@ impl<'a, S: Scheme> Shop<'a, S> {
         let accepts = [self.offer];
         let seller = Seller { resource: self.resource, accepts: &accepts, extensions: None };
         let challenge = seller.challenge(Version::V2, text).encode_header(challenge);
-        let receipt = refusal.as_ref().map_or(Ok(&[][..]), |refusal| {
-            let refused = SettleResponse {
-                success: false,
-                error_reason: Some(refusal.reason.as_str().into()),
-                transaction: refusal.transaction.as_str().into(),
-                network: self.offer.network.as_str().into(),
-                ..Default::default()
-            };
-            refused.encode_header(receipt)
+        let receipt = refusal.as_ref().map_or(Ok(&[][..]), |Refusal { reason, transaction }| {
+            self.receipt(Some(*reason), transaction, receipt)
         });
         let (Ok(challenge), Ok(receipt)) = (challenge, receipt) else {
             http::answer(stream, 500, &[], b"{}").ok();

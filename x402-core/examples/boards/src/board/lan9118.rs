@@ -1,11 +1,12 @@
 //! A driver for the SMSC LAN9118, an Ethernet chip with a queue each way and no direct memory
 //! access. It is polled.
 
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Device, DeviceCapabilities, TxToken};
 use smoltcp::time::Instant;
 
 use super::Static;
 use super::arm::{read, write};
+use super::frame::{FRAME, Received, capabilities};
 
 const BASE: usize = 0x4020_0000;
 const RX_DATA: usize = BASE;
@@ -33,8 +34,6 @@ const MAC_CR_RX_TX_ON: u32 = 1 << 2 | 1 << 3;
 const MAC_ADDRESS_HIGH: u32 = 2;
 const MAC_ADDRESS_LOW: u32 = 3;
 
-/// A frame without its check sequence, which the chip makes and checks.
-const FRAME: usize = 1514;
 /// The most words a frame takes in the receiver's queue, with its check sequence.
 const WORDS: usize = (FRAME + 4).div_ceil(4);
 /// How often a register is read before the chip is given up.
@@ -109,20 +108,7 @@ impl Device for Ethernet {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME;
-        capabilities.max_burst_size = Some(1);
-        capabilities
-    }
-}
-
-/// A frame that has come.
-pub struct Received<'a>(&'a [u8]);
-
-impl RxToken for Received<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
+        capabilities()
     }
 }
 

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Device, DeviceCapabilities, TxToken};
 use smoltcp::time::Instant;
 use virtio_drivers::device::net::VirtIONetRaw;
 use virtio_drivers::transport::mmio::{MmioTransport, VirtIOHeader};
@@ -13,6 +13,7 @@ use virtio_drivers::transport::{DeviceType, Transport};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 
 use super::Static;
+use super::frame::{FRAME, Received, capabilities};
 
 /// Where a device may be.
 const SLOTS: [usize; 8] = [
@@ -27,8 +28,6 @@ const SLOTS: [usize; 8] = [
 ];
 const SLOT_SIZE: usize = 0x1000;
 
-/// A frame without its check sequence.
-const FRAME: usize = 1514;
 /// What virtio puts before it.
 const HEADER: usize = 12;
 /// Frames that may come while none is asked for. It is also the size of the rings.
@@ -111,20 +110,7 @@ impl Device for Ethernet {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME;
-        capabilities.max_burst_size = Some(1);
-        capabilities
-    }
-}
-
-/// A frame that has come.
-pub struct Received<'a>(&'a [u8]);
-
-impl RxToken for Received<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
+        capabilities()
     }
 }
 
