@@ -32,7 +32,7 @@
 //! - `x402-std/tests/solana.rs::a_payment_in_other_clothes_is_the_same_payment`
 //! - `x402-evm/tests/vectors.rs::claim_key_is_the_payment_and_nothing_else`
 //! - `x402-svm/tests/exact.rs::claims`
-//! - `x402-std/src/store.rs::full_store_refuses_and_forgets_only_what_it_may`
+//! - `x402-std/src/store/memory.rs::full_store_refuses_and_forgets_only_what_it_may`
 //! - `x402-core/src/claim.rs::full_table_refuses_and_live_claims_stay`
 //!
 //! # Concurrent settlement of one payment
@@ -58,7 +58,7 @@
 //! - `x402-std/tests/server.rs::a_second_presentation_waits_for_the_first`
 //! - `x402-std/tests/server.rs::a_claim_noted_by_another_process_is_settled_all_the_same`
 //! - `x402-std/tests/attacks.rs::a_payment_checked_by_two_sellers_is_served_by_one`
-//! - `x402-std/src/store.rs::one_of_many_threads_claims`
+//! - `x402-std/src/store/memory.rs::one_of_many_threads_claims`
 //! - `x402-std/src/seller.rs::a_turn_refused_leaves_the_one_taken_alone`
 //!
 //! # Resource binding

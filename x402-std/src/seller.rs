@@ -306,8 +306,31 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     facilitator: F,
     store: S,
     clock: C,
+    secret: Secret,
     /// Payments that are being settled here now: of one payment, one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
+}
+
+/// By which a facilitator knows who asks; `None` where there is no randomness.
+struct Secret(Option<[u8; 32]>);
+
+impl Secret {
+    fn random() -> Self {
+        let mut secret = [0; 32];
+        Self(getrandom::fill(&mut secret).ok().map(|()| secret))
+    }
+
+    /// What stands for this seller in all that is asked about one payment.
+    fn caller(&self, key: ClaimKey) -> Resource {
+        let hash = |secret: &[u8; 32]| keccak256(&[b"x402 caller", secret, key.as_bytes()]);
+        self.0.as_ref().map_or(Resource::ANY, |secret| Resource(hash(secret)))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
 }
 
 impl<F: Facilitator> Seller<F> {
@@ -322,6 +345,15 @@ impl<F, S, C> Seller<F, S, C> {
     /// payers of its own.
     pub fn with_svm_rules(mut self, rules: SvmRules) -> Self {
         self.schemes.svm = rules;
+        self
+    }
+
+    /// A secret, of this seller's and of nobody else's, by which its facilitator knows it: if the
+    /// answer to a settlement is lost, it is told again. It is a random one unless set, and lost
+    /// when the process ends. Set it only beside a claim store that is not lost either: the seller's
+    /// claim is then all that keeps a payment from being served twice.
+    pub fn with_secret(mut self, secret: [u8; 32]) -> Self {
+        self.secret = Secret(Some(secret));
         self
     }
 
@@ -479,7 +511,8 @@ where
     pub fn with(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
         let (schemes, binding) = Default::default();
-        Self { schemes, binding, facilitator, store, clock, settling }
+        let secret = Secret::random();
+        Self { schemes, binding, facilitator, store, clock, secret, settling }
     }
 
     /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
@@ -583,8 +616,9 @@ where
         let mut status = Reason::SettlementPending.status();
         // What is pending is asked about once more.
         for _ in 0..2 {
-            let answer = match self.facilitator.settle(&admission.request).await {
-                Ok(answer) => answer,
+            let asked = self.facilitator.settle_for(&admission.request, self.secret.caller(key));
+            let answer = match asked.await {
+                Ok(settlement) => settlement.answer,
                 Err(error) => {
                     tracing::warn!(%error, "settlement unclear; its claim is kept");
                     status = error.reason().status();

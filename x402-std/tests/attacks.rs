@@ -509,7 +509,8 @@ async fn a_settlement_sent_by_another_is_not_a_failure() {
             let (payload, offer) = (&view.payment_payload, &view.payment_requirements);
             let now = SystemClock.now();
             let verified = gate::verify(&schemes, payload, offer, now).unwrap();
-            inner.ledger().broadcast(&verified, now).await.unwrap();
+            let (_, unsent) = inner.ledger().prepare(&verified).await.unwrap();
+            inner.ledger().send(unsent).await;
             "paid content"
         }
     };
@@ -550,6 +551,10 @@ impl ClaimStore for Door {
 
     async fn release(&self, key: ClaimKey) -> Result<(), StoreError> {
         self.0.release(key).await
+    }
+
+    async fn state(&self, key: ClaimKey) -> Result<Option<ClaimState>, StoreError> {
+        self.0.state(key).await
     }
 }
 

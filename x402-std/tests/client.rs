@@ -25,7 +25,7 @@ use x402_std::clock::SystemClock;
 use x402_std::facilitator::{
     Facilitator, FacilitatorError, FacilitatorUrlError, LocalFacilitator, RemoteFacilitator, router,
 };
-use x402_std::ledger::{BroadcastError, Ledger, Outcome, SimulatedLedger};
+use x402_std::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
     SupportedKind, VerifyRequest, encode_header,
@@ -474,6 +474,8 @@ async fn a_facilitators_odd_answers_are_errors() {
 struct Slow(SimulatedLedger);
 
 impl Ledger for Slow {
+    type Unsent = <SimulatedLedger as Ledger>::Unsent;
+
     fn kinds(&self) -> Vec<SupportedKind> {
         self.0.kinds()
     }
@@ -482,13 +484,16 @@ impl Ledger for Slow {
         self.0.check(payment, now).await
     }
 
-    async fn broadcast(
+    async fn prepare(
         &self,
         payment: &Verified<Payment>,
-        now: u64,
-    ) -> Result<Transaction, BroadcastError> {
+    ) -> Result<(Transaction, Self::Unsent), Reason> {
+        self.0.prepare(payment).await
+    }
+
+    async fn send(&self, unsent: Self::Unsent) {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        self.0.broadcast(payment, now).await
+        self.0.send(unsent).await;
     }
 
     async fn confirm(&self, payment: &Verified<Payment>, id: &Transaction) -> Outcome {

@@ -3,12 +3,16 @@ use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
 use x402_core::{Payment as _, Reason};
 
-use super::{Facilitator, FacilitatorError};
+use super::in_flight::InFlight;
+use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
-use crate::ledger::{BroadcastError, Ledger, Outcome};
+use crate::ledger::{Ledger, Outcome};
 use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
-use crate::payment::{Payment, Schemes, SvmRules, check_late, payer, spelled};
+use crate::payment::{EvmRules, Payment, Schemes, SvmRules, check_late, payer, spelled};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
+
+/// Payments of one payer that are worked on at once, unless told otherwise.
+const PAYER_AT_ONCE: usize = 64;
 
 /// A facilitator in this process, over a ledger and a claim store.
 ///
@@ -22,6 +26,7 @@ pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
     ledger: L,
     store: S,
     clock: C,
+    payers: InFlight<String>,
 }
 
 impl<L: Ledger> LocalFacilitator<L> {
@@ -34,8 +39,22 @@ impl<L: Ledger> LocalFacilitator<L> {
 impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     /// Over a ledger, a claim store and a clock.
     pub fn with(ledger: L, store: S, clock: C) -> Self {
-        let facilitator = Self { schemes: Schemes::default(), ledger, store, clock };
+        let (schemes, payers) = (Schemes::default(), InFlight::new(PAYER_AT_ONCE));
+        let facilitator = Self { schemes, ledger, store, clock, payers };
         facilitator.with_svm_rules(SvmRules::default())
+    }
+
+    /// How many payments of one payer are worked on at once; more are told to come again
+    /// ([`Reason::Busy`]), before anything is asked of a chain. 64 unless told.
+    pub fn with_payer_limit(mut self, at_once: usize) -> Self {
+        self.payers = InFlight::new(at_once);
+        self
+    }
+
+    /// With rules for payments on EVM networks.
+    pub fn with_evm_rules(mut self, rules: EvmRules) -> Self {
+        self.schemes.evm = rules;
+        self
     }
 
     /// With rules for payments on Solana; the fee payers are the ledger's own.
@@ -65,71 +84,79 @@ where
     async fn check(&self, request: &VerifyRequest) -> Result<(), Reason> {
         let now = self.clock.now();
         let verified = self.gate(request, now)?;
+        let _one = self.payers.enter(verified.payment().payer()).ok_or(Reason::Busy)?;
         self.ledger.check(&verified, now).await
     }
 
-    async fn settle_once(&self, request: &VerifyRequest) -> Result<Transaction, Failure> {
-        let now = self.clock.now();
-        let payment = request.payment_payload.view();
-        let (verified, late) = check_late(&payment, now, |now| self.gate(request, now))?;
-        let key = claim_key(&verified);
-        match self.store.present(key, Resource::ANY, verified.payment().expires_at(), now).await? {
+    async fn settle_once(
+        &self,
+        key: ClaimKey,
+        verified: &Verified<Payment>,
+        late: Option<Reason>,
+        caller: Resource,
+        now: u64,
+    ) -> Result<Transaction, Failure> {
+        let payment = verified.payment();
+        let _one = self.payers.enter(payment.payer()).ok_or(Reason::Busy)?;
+        match self.store.present(key, caller, payment.expires_at(), now).await? {
             Presented::New => {}
+            Presented::Known(ClaimState::Settled(transaction)) if caller != Resource::ANY => {
+                self.ledger.prove(verified).await?;
+                return Ok(transaction);
+            }
             Presented::Known(ClaimState::Broadcast(transaction)) => {
-                return self.resume(&verified, transaction).await;
+                self.ledger.prove(verified).await?;
+                return self.resume(key, verified, transaction, caller).await;
             }
-            Presented::Elsewhere => return Err(Reason::DuplicateSettlement.into()),
-            Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
-            Presented::Known(ClaimState::Settled(transaction)) => {
-                return Err(Failure { reason: Reason::DuplicateSettlement, transaction });
-            }
-            // Somebody is at it: whether it will be sent is not certain yet.
-            Presented::Known(ClaimState::Claimed) => {
-                return Err(Failure::pending(Transaction::new()));
-            }
+            Presented::Known(state) => return Err(state.into()),
+            Presented::Elsewhere => return Err(self.told(key).await),
         }
         let refusal = match late {
             Some(reason) => Err(reason),
-            None => self.ledger.check(&verified, now).await,
+            None => self.ledger.check(verified, now).await,
         };
         if let Err(reason) = refusal {
             self.store.release(key).await?;
             return Err(reason.into());
         }
-        // From here on the money may move: the claim says so before the ledger is asked to.
-        let sending = ClaimState::Broadcast(Transaction::new());
-        self.store.advance(key, &ClaimState::Claimed, sending.clone()).await?;
-        match self.ledger.broadcast(&verified, now).await {
-            Ok(transaction) => {
-                let sent = ClaimState::Broadcast(transaction.clone());
-                self.store.advance(key, &sending, sent).await?;
-                self.resume(&verified, transaction).await
+        let (transaction, unsent) = match self.ledger.prepare(verified).await {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                self.store.release(key).await?;
+                return Err(reason.into());
             }
-            Err(BroadcastError::Refused(reason)) => {
-                self.store.advance(key, &sending, ClaimState::Failed(reason)).await?;
-                Err(reason.into())
-            }
-            Err(BroadcastError::Unclear) => Err(Failure::pending(Transaction::new())),
+        };
+        // From here on the money may move: the claim says so before anything is sent.
+        let sending = ClaimState::Broadcast(transaction.clone());
+        match self.store.advance(key, &ClaimState::Claimed, sending).await {
+            Ok(()) => {}
+            Err(StoreError::Conflict) => return Err(self.told(key).await),
+            // Whether it says so or not, nothing was sent.
+            Err(_) => return Err(Reason::Busy.into()),
         }
+        self.ledger.send(unsent).await;
+        self.resume(key, verified, transaction, caller).await
     }
 
-    /// Asks what became of a broadcast. Of several who ask, one is told that it settled.
+    /// Asks what became of what was sent. Of several who ask, one is told that it settled; and
+    /// whoever asks for somebody in particular, as they are one.
     async fn resume(
         &self,
+        key: ClaimKey,
         verified: &Verified<Payment>,
         transaction: Transaction,
+        caller: Resource,
     ) -> Result<Transaction, Failure> {
-        if transaction.is_empty() {
-            return Err(Failure::pending(transaction));
-        }
-        let key = claim_key(verified);
         let state = ClaimState::Broadcast(transaction.clone());
         match self.ledger.confirm(verified, &transaction).await {
-            Outcome::Settled => {
-                let settled = ClaimState::Settled(transaction.clone());
+            Outcome::Settled(moved) => {
+                let settled = ClaimState::Settled(moved.clone());
                 match self.store.advance(key, &state, settled).await {
-                    Ok(()) => Ok(transaction),
-                    Err(StoreError::Conflict) => Err(Reason::DuplicateSettlement.into()),
+                    Ok(()) => Ok(moved),
+                    Err(StoreError::Conflict) => match self.store.state(key).await? {
+                        Some(ClaimState::Settled(moved)) if caller != Resource::ANY => Ok(moved),
+                        _ => Err(self.told(key).await),
+                    },
                     Err(_) => Err(Failure::pending(transaction)),
                 }
             }
@@ -141,11 +168,21 @@ where
             Outcome::Pending => Err(Failure::pending(transaction)),
         }
     }
+
+    /// What somebody is told of a settlement they have no part in.
+    async fn told(&self, key: ClaimKey) -> Failure {
+        match self.store.state(key).await {
+            Ok(Some(state)) => state.into(),
+            // Forgotten meanwhile, or not to be found out: it may have been made.
+            Ok(None) | Err(_) => Failure::pending(Transaction::new()),
+        }
+    }
 }
 
-/// The claim to settle a payment is not the seller's claim to serve it: both may share a store.
-fn claim_key(verified: &Verified<Payment>) -> ClaimKey {
-    ClaimKey::new(keccak256(&[b"x402 settle", verified.payment().claim_key().as_bytes()]))
+/// By what the settlement of a payment is found: Keccak-256 of `x402 settle` and its claim key. The
+/// claim to settle a payment is not the seller's claim to serve it: both may share a store.
+pub fn settlement_id(payment: &Payment) -> ClaimKey {
+    ClaimKey::new(keccak256(&[b"x402 settle", payment.claim_key().as_bytes()]))
 }
 
 /// A settlement that is not to be served, with its transaction if there is one.
@@ -157,6 +194,20 @@ struct Failure {
 impl Failure {
     fn pending(transaction: Transaction) -> Self {
         Self { reason: Reason::SettlementPending, transaction }
+    }
+}
+
+impl From<ClaimState> for Failure {
+    fn from(state: ClaimState) -> Self {
+        match state {
+            // Somebody is at it: whether it will be sent is not certain yet.
+            ClaimState::Claimed => Self::pending(Transaction::new()),
+            ClaimState::Broadcast(transaction) => Self::pending(transaction),
+            ClaimState::Settled(transaction) => {
+                Self { reason: Reason::DuplicateSettlement, transaction }
+            }
+            ClaimState::Failed(reason) => reason.into(),
+        }
     }
 }
 
@@ -194,30 +245,55 @@ where
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
+        Ok(self.settle_for(request, Resource::ANY).await?.answer)
+    }
+
+    /// With [`Resource::ANY`], which is nobody in particular, success is told once.
+    async fn settle_for(
+        &self,
+        request: &VerifyRequest,
+        caller: Resource,
+    ) -> Result<Settlement, FacilitatorError> {
         let payment = request.payment_payload.view();
-        let outcome = self.settle_once(request).await;
+        let now = self.clock.now();
+        let (id, outcome) = match check_late(&payment, now, |now| self.gate(request, now)) {
+            Ok((verified, late)) => {
+                let id = settlement_id(verified.payment());
+                (Some(id), self.settle_once(id, &verified, late, caller, now).await)
+            }
+            Err(reason) => (None, Err(reason.into())),
+        };
         let (reason, transaction) = match outcome {
             Ok(transaction) => (None, transaction),
             Err(Failure { reason, transaction }) => {
                 (Some(spelled(reason, payment.x402_version())), transaction)
             }
         };
-        Ok(SettleResponse {
+        let answer = SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| reason.as_str().into()),
             payer: payer(&payment),
             transaction: transaction.as_str().into(),
             network: payment.network().to_string(),
             ..SettleResponse::default()
-        })
+        };
+        Ok(Settlement { id, answer })
+    }
+
+    async fn settlement(&self, id: ClaimKey) -> Result<Option<ClaimState>, FacilitatorError> {
+        self.store.state(id).await.map_err(|_| FacilitatorError::Unreachable)
     }
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
-        let fee_payers: Vec<_> = self.ledger.fee_payers().iter().map(ToString::to_string).collect();
-        let signers = match fee_payers.as_slice() {
-            [] => serde_json::json!({}),
-            all => serde_json::json!({ "solana:*": all }),
+        let mut signers = serde_json::Map::new();
+        let mut list = |family: &str, addresses: Vec<String>| {
+            if !addresses.is_empty() {
+                signers.insert(family.into(), addresses.into());
+            }
         };
+        let ledger = &self.ledger;
+        list("eip155:*", ledger.senders().iter().map(ToString::to_string).collect());
+        list("solana:*", ledger.fee_payers().iter().map(ToString::to_string).collect());
         Ok(SupportedResponse {
             kinds: self.ledger.kinds(),
             extensions: Json::parse("[]").ok(),

@@ -1,24 +1,30 @@
 //! Who verifies and settles: somebody over HTTP, or this process over a ledger.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
+use x402_core::claim::{ClaimKey, ClaimState, Resource};
 use x402_core::{ParseError, Reason};
 
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
+mod in_flight;
 mod local;
 #[cfg(feature = "client")]
 mod remote;
 #[cfg(feature = "facilitator")]
 mod service;
 
-pub use local::LocalFacilitator;
+pub use local::{LocalFacilitator, settlement_id};
 #[cfg(feature = "client")]
 pub use remote::{FacilitatorUrlError, RemoteFacilitator};
 #[cfg(feature = "facilitator")]
-pub use service::router;
+pub use service::{Service, ServiceLimits, router};
+
+/// The header of a caller's name for what they ask for, in requests to settle.
+#[cfg(any(feature = "client", feature = "facilitator"))]
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Verifies and settles payments. Spec v2 §7.
 ///
@@ -37,9 +43,40 @@ pub trait Facilitator: Send + Sync {
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<SettleResponse, FacilitatorError>> + Send;
 
+    /// Settles a payment for somebody in particular, whom `caller` stands for: the hash of a secret
+    /// only they know. If they ask again, because they lost the answer, they may be told again
+    /// that it settled, where everybody else is told `duplicate_settlement`. Facilitators that do
+    /// not tell callers apart [`settle`](Self::settle).
+    fn settle_for(
+        &self,
+        request: &VerifyRequest,
+        caller: Resource,
+    ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
+        let _ = caller;
+        async { Ok(Settlement { id: None, answer: self.settle(request).await? }) }
+    }
+
+    /// How far a settlement has come; `None` if it is not known.
+    fn settlement(
+        &self,
+        id: ClaimKey,
+    ) -> impl Future<Output = Result<Option<ClaimState>, FacilitatorError>> + Send {
+        let _ = id;
+        ready(Ok(None))
+    }
+
     /// The schemes and networks it serves.
     fn supported(&self)
     -> impl Future<Output = Result<SupportedResponse, FacilitatorError>> + Send;
+}
+
+/// A settlement, as far as it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// By which [`Facilitator::settlement`] finds it, if it can.
+    pub id: Option<ClaimKey>,
+    /// The answer to whoever asked.
+    pub answer: SettleResponse,
 }
 
 /// Why a facilitator gave no answer.
@@ -89,6 +126,21 @@ impl<F: Facilitator> Facilitator for Arc<F> {
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<SettleResponse, FacilitatorError>> + Send {
         (**self).settle(request)
+    }
+
+    fn settle_for(
+        &self,
+        request: &VerifyRequest,
+        caller: Resource,
+    ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
+        (**self).settle_for(request, caller)
+    }
+
+    fn settlement(
+        &self,
+        id: ClaimKey,
+    ) -> impl Future<Output = Result<Option<ClaimState>, FacilitatorError>> + Send {
+        (**self).settlement(id)
     }
 
     fn supported(

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::Method;
 use reqwest::redirect::Policy;
+use reqwest::{Method, RequestBuilder};
 use url::Url;
 use x402_core::ParseError;
+use x402_core::claim::Resource;
 
-use super::{Facilitator, FacilitatorError};
+use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement};
 use crate::client::{HttpError, is_private, read_body};
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
@@ -79,34 +80,16 @@ impl RemoteFacilitator {
         self
     }
 
-    async fn ask<T>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<String>,
-        read: impl Fn(&[u8]) -> Result<T, ParseError>,
-        is_refusal: impl Fn(&T) -> bool,
-    ) -> Result<T, FacilitatorError> {
+    fn question(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
         let mut request = self.http.request(method, url);
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
-        }
-        let response = request.send().await.map_err(failure)?;
-        let status = response.status();
-        let body = read_body(response).await.map_err(|error| match error {
-            HttpError::Io(error) => failure(error),
-            _ => FacilitatorError::BadAnswer(ParseError::TooLong),
-        })?;
-        match read(&body) {
-            // Some facilitators refuse with another status and the usual answer; none agrees so.
-            Ok(answer) if status.is_success() || is_refusal(&answer) => Ok(answer),
-            Err(error) if status.is_success() => Err(FacilitatorError::BadAnswer(error)),
-            _ => Err(FacilitatorError::Status(status.as_u16())),
+        match body {
+            Some(body) => request.header("content-type", "application/json").body(body),
+            None => request,
         }
     }
 
@@ -128,18 +111,51 @@ impl fmt::Debug for RemoteFacilitator {
 impl Facilitator for RemoteFacilitator {
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
         let body = Self::request(request)?;
-        self.ask(Method::POST, "verify", body, VerifyResponse::from_json, |answer| !answer.is_valid)
-            .await
+        let question = self.question(Method::POST, "verify", body);
+        answer(question, VerifyResponse::from_json, |answer| !answer.is_valid).await
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
+        Ok(self.settle_for(request, Resource::ANY).await?.answer)
+    }
+
+    async fn settle_for(
+        &self,
+        request: &VerifyRequest,
+        caller: Resource,
+    ) -> Result<Settlement, FacilitatorError> {
         let body = Self::request(request)?;
-        self.ask(Method::POST, "settle", body, SettleResponse::from_json, |answer| !answer.success)
-            .await
+        let mut question = self.question(Method::POST, "settle", body);
+        if caller != Resource::ANY {
+            question = question.header(IDEMPOTENCY_KEY, hex::encode(caller.0));
+        }
+        let answer =
+            answer(question, SettleResponse::from_json, |answer| !answer.success).await?;
+        Ok(Settlement { id: None, answer })
     }
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
-        self.ask(Method::GET, "supported", None, SupportedResponse::from_json, |_| false).await
+        let question = self.question(Method::GET, "supported", None);
+        answer(question, SupportedResponse::from_json, |_| false).await
+    }
+}
+
+async fn answer<T>(
+    question: RequestBuilder,
+    read: impl Fn(&[u8]) -> Result<T, ParseError>,
+    is_refusal: impl Fn(&T) -> bool,
+) -> Result<T, FacilitatorError> {
+    let response = question.send().await.map_err(failure)?;
+    let status = response.status();
+    let body = read_body(response).await.map_err(|error| match error {
+        HttpError::Io(error) => failure(error),
+        _ => FacilitatorError::BadAnswer(ParseError::TooLong),
+    })?;
+    match read(&body) {
+        // Some facilitators refuse with another status and the usual answer; none agrees so.
+        Ok(answer) if status.is_success() || is_refusal(&answer) => Ok(answer),
+        Err(error) if status.is_success() => Err(FacilitatorError::BadAnswer(error)),
+        _ => Err(FacilitatorError::Status(status.as_u16())),
     }
 }
 

@@ -1,96 +1,247 @@
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use x402_core::{EncodeError, ParseError, limits};
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use x402_core::claim::{ClaimKey, ClaimState, Resource};
+use x402_core::crypto::keccak256;
+use x402_core::{EncodeError, ParseError, Reason, limits};
 
-use super::{Facilitator, FacilitatorError};
+use super::in_flight::{InFlight, One};
+use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY};
 use crate::message::{SettleResponse, VerifyRequest, VerifyResponse};
 
-/// Serves a facilitator: `POST /verify`, `POST /settle`, `GET /supported`.
-///
-/// A refusal is answered with 200 and the reason in the answer, as the official SDKs expect;
-/// what cannot be read with 400 and an answer of the same shape; a fault with 502.
+/// As many bytes of an idempotency key as are taken.
+const KEY_BYTES: usize = 256;
+
+/// Serves a facilitator: `POST /verify`, `POST /settle`, `GET /supported` and
+/// `GET /settlements/{id}`, within the default [`ServiceLimits`].
 pub fn router<F: Facilitator + 'static>(facilitator: F) -> Router {
-    Router::new()
-        .route("/verify", post(verify::<F>))
-        .route("/settle", post(settle::<F>))
-        .route("/supported", get(supported::<F>))
-        .layer(DefaultBodyLimit::max(limits::MESSAGE_BYTES))
-        .with_state(Arc::new(facilitator))
+    Service::new(facilitator).router()
 }
 
-async fn verify<F: Facilitator>(State(facilitator): State<Arc<F>>, body: Bytes) -> Response {
-    let request = match VerifyRequest::from_json(&body) {
-        Ok(request) => request,
-        Err(error) => return json(StatusCode::BAD_REQUEST, invalid(error).to_json()),
-    };
-    match facilitator.verify(&request).await {
-        Ok(answer) => json(StatusCode::OK, answer.to_json()),
-        Err(error) => {
-            let answer = VerifyResponse {
-                invalid_reason: Some(error.reason().to_string()),
-                ..VerifyResponse::default()
-            };
-            json(StatusCode::BAD_GATEWAY, answer.to_json())
-        }
+/// A facilitator over HTTP.
+///
+/// A refusal is answered with 200 and the reason in the answer, as the official SDKs expect;
+/// what cannot be read with 400 and an answer of the same shape; more than the limits allow with
+/// 503; a fault with 502.
+///
+/// An answer to `/settle` has a `Content-Location`, `/settlements/{id}`, under which the settlement
+/// can be looked up later: `{"id","state","transaction","errorReason"}`, where `state` is `claimed`,
+/// `broadcast`, `settled` or `failed`. Who sends an `Idempotency-Key` with `/settle`, a secret of
+/// theirs, and asks again with the same one, is told again that the payment settled; see
+/// [`Facilitator::settle_for`].
+#[derive(Debug)]
+pub struct Service<F> {
+    facilitator: Arc<F>,
+    limits: ServiceLimits,
+    at_once: Arc<Semaphore>,
+    addresses: InFlight<IpAddr>,
+}
+
+/// What a service takes on. What is above is told to come again (`busy`), before anything is done
+/// for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Requests at once.
+    pub at_once: u32,
+    /// Requests at once from one address. Told apart only where the server knows addresses (axum's
+    /// `into_make_service_with_connect_info`). Behind a proxy all are the proxy's.
+    pub per_address: usize,
+    /// How long a request may take to arrive.
+    pub arrival: Duration,
+}
+
+impl Default for ServiceLimits {
+    /// 1024 at once, 256 from one address, ten seconds.
+    fn default() -> Self {
+        Self { at_once: 1024, per_address: 256, arrival: Duration::from_secs(10) }
     }
+}
+
+impl<F> Clone for Service<F> {
+    fn clone(&self) -> Self {
+        let (facilitator, at_once) = (Arc::clone(&self.facilitator), Arc::clone(&self.at_once));
+        Self { facilitator, limits: self.limits, at_once, addresses: self.addresses.clone() }
+    }
+}
+
+/// A request that is within the limits, until it is done.
+struct Admitted {
+    body: Bytes,
+    _place: (OwnedSemaphorePermit, Option<One<IpAddr>>),
+}
+
+impl<F: Facilitator + 'static> Service<F> {
+    /// Within the default limits.
+    pub fn new(facilitator: F) -> Self {
+        Self::with_limits(facilitator, ServiceLimits::default())
+    }
+
+    /// Within limits.
+    pub fn with_limits(facilitator: F, limits: ServiceLimits) -> Self {
+        let at_once = Arc::new(Semaphore::new(limits.at_once as usize));
+        let addresses = InFlight::new(limits.per_address);
+        Self { facilitator: Arc::new(facilitator), limits, at_once, addresses }
+    }
+
+    /// The facilitator.
+    pub fn facilitator(&self) -> &F {
+        &self.facilitator
+    }
+
+    /// The routes.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/verify", post(verify::<F>))
+            .route("/settle", post(settle::<F>))
+            .route("/supported", get(supported::<F>))
+            .route("/settlements/{id}", get(settlement::<F>))
+            .with_state(self.clone())
+    }
+
+    /// Waits until everything that was begun is done, also for those who hung up. Nothing is begun
+    /// any more from then on.
+    pub async fn finish(&self) {
+        // The semaphore is not closed before.
+        self.at_once.acquire_many(self.limits.at_once).await.map(|all| all.forget()).ok();
+    }
+
+    /// Lets a request in, and reads it.
+    async fn admit(&self, request: Request) -> Result<Admitted, Reason> {
+        let place = Arc::clone(&self.at_once).try_acquire_owned().map_err(|_| Reason::Busy)?;
+        let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let one = match address {
+            Some(address) => Some(self.addresses.enter(address.ip()).ok_or(Reason::Busy)?),
+            None => None,
+        };
+        let body = to_bytes(request.into_body(), limits::MESSAGE_BYTES);
+        let body = timeout(self.limits.arrival, body).await;
+        let body = body.ok().and_then(Result::ok).ok_or(Reason::InvalidPayload)?;
+        Ok(Admitted { body, _place: (place, one) })
+    }
+}
+
+/// A request that is not to be answered by the facilitator: why, and in words.
+fn unread(error: ParseError) -> (StatusCode, Reason, Option<String>) {
+    (StatusCode::BAD_REQUEST, error.reason(), Some(error.to_string()))
+}
+
+fn status(reason: Reason) -> StatusCode {
+    StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+async fn verify<F: Facilitator + 'static>(
+    State(service): State<Service<F>>,
+    request: Request,
+) -> Response {
+    let refusal = match service.admit(request).await {
+        Err(reason) => (status(reason), reason, None),
+        Ok(admitted) => match VerifyRequest::from_json(&admitted.body) {
+            Err(error) => unread(error),
+            Ok(request) => match service.facilitator.verify(&request).await {
+                Ok(answer) => return json_text(StatusCode::OK, answer.to_json()),
+                Err(error) => (StatusCode::BAD_GATEWAY, error.reason(), None),
+            },
+        },
+    };
+    let (status, reason, invalid_message) = refusal;
+    let invalid_reason = Some(reason.to_string());
+    let answer = VerifyResponse { invalid_reason, invalid_message, ..VerifyResponse::default() };
+    json_text(status, answer.to_json())
 }
 
 async fn settle<F: Facilitator + 'static>(
-    State(facilitator): State<Arc<F>>,
-    body: Bytes,
+    State(service): State<Service<F>>,
+    request: Request,
 ) -> Response {
-    let request = match VerifyRequest::from_json(&body) {
-        Ok(request) => request,
-        Err(error) => {
-            let answer = SettleResponse {
-                error_reason: Some(error.reason().to_string()),
-                error_message: Some(error.to_string()),
-                ..SettleResponse::default()
-            };
-            return json(StatusCode::BAD_REQUEST, answer.to_json());
-        }
+    let caller = caller(request.headers());
+    let refusal = match service.admit(request).await {
+        Err(reason) => (status(reason), reason, None),
+        Ok(admitted) => match VerifyRequest::from_json(&admitted.body) {
+            Err(error) => unread(error),
+            Ok(request) => match settle_to_the_end(service, request, caller, admitted).await {
+                Ok(response) => return response,
+                Err(error) => {
+                    (StatusCode::BAD_GATEWAY, error.reason(), Some(error.to_string()))
+                }
+            },
+        },
     };
-    // A caller who hangs up must not leave a settlement half recorded: it runs to its end.
-    let settling = tokio::spawn(async move { facilitator.settle(&request).await });
-    match settling.await.unwrap_or(Err(FacilitatorError::Unreachable)) {
-        Ok(answer) => json(StatusCode::OK, answer.to_json()),
-        Err(error) => json(StatusCode::BAD_GATEWAY, no_answer(error).to_json()),
-    }
+    let (status, reason, error_message) = refusal;
+    let error_reason = Some(reason.to_string());
+    let answer = SettleResponse { error_reason, error_message, ..SettleResponse::default() };
+    json_text(status, answer.to_json())
 }
 
-async fn supported<F: Facilitator>(State(facilitator): State<Arc<F>>) -> Response {
-    match facilitator.supported().await {
-        Ok(answer) => json(StatusCode::OK, answer.to_json()),
+/// A caller who hangs up must not leave a settlement half recorded: it runs to its end.
+async fn settle_to_the_end<F: Facilitator + 'static>(
+    service: Service<F>,
+    request: VerifyRequest,
+    caller: Resource,
+    admitted: Admitted,
+) -> Result<Response, FacilitatorError> {
+    let settling = tokio::spawn(async move {
+        let settlement = service.facilitator.settle_for(&request, caller).await;
+        drop(admitted);
+        settlement
+    });
+    let settlement = settling.await.unwrap_or(Err(FacilitatorError::Unreachable))?;
+    let mut response = json_text(StatusCode::OK, settlement.answer.to_json());
+    let location = settlement.id.map(|id| format!("/settlements/{id:?}"));
+    if let Some(location) = location.and_then(|location| location.parse().ok()) {
+        response.headers_mut().insert(header::CONTENT_LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Whom a settlement is asked for.
+fn caller(headers: &HeaderMap) -> Resource {
+    let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.as_bytes());
+    let key = key.filter(|key| !key.is_empty() && key.len() <= KEY_BYTES);
+    key.map_or(Resource::ANY, |key| Resource(keccak256(&[b"x402 idempotency key", key])))
+}
+
+async fn supported<F: Facilitator + 'static>(State(service): State<Service<F>>) -> Response {
+    match service.facilitator.supported().await {
+        Ok(answer) => json_text(StatusCode::OK, answer.to_json()),
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
 }
 
-fn invalid(error: ParseError) -> VerifyResponse {
-    VerifyResponse {
-        invalid_reason: Some(error.reason().to_string()),
-        invalid_message: Some(error.to_string()),
-        ..VerifyResponse::default()
+async fn settlement<F: Facilitator + 'static>(
+    State(service): State<Service<F>>,
+    Path(id): Path<String>,
+) -> Response {
+    let mut key = [0; 32];
+    if hex::decode_to_slice(&id, &mut key).is_err() {
+        return StatusCode::NOT_FOUND.into_response();
     }
+    let key = ClaimKey::new(key);
+    let (state, transaction, reason) = match service.facilitator.settlement(key).await {
+        Ok(None) => return StatusCode::NOT_FOUND.into_response(),
+        Ok(Some(ClaimState::Claimed)) => ("claimed", None, None),
+        Ok(Some(ClaimState::Broadcast(transaction))) => ("broadcast", Some(transaction), None),
+        Ok(Some(ClaimState::Settled(transaction))) => ("settled", Some(transaction), None),
+        Ok(Some(ClaimState::Failed(reason))) => ("failed", None, Some(reason.as_str())),
+        Err(error) => return (status(error.reason()), error.to_string()).into_response(),
+    };
+    let transaction = transaction.as_ref().map(|transaction| transaction.as_str());
+    let id = format!("{key:?}");
+    let body =
+        json!({ "id": id, "state": state, "transaction": transaction, "errorReason": reason });
+    json_text(StatusCode::OK, Ok(body.to_string()))
 }
 
-/// The money may have moved: whoever asked must ask again.
-fn no_answer(error: FacilitatorError) -> SettleResponse {
-    SettleResponse {
-        error_reason: Some(error.reason().to_string()),
-        error_message: Some(error.to_string()),
-        ..SettleResponse::default()
-    }
-}
-
-fn json(status: StatusCode, body: Result<String, EncodeError>) -> Response {
-    match body {
-        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+fn json_text(status: StatusCode, body: Result<String, EncodeError>) -> Response {
+    let Ok(body) = body else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    (status, [(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
 }

@@ -1,5 +1,3 @@
-//! What moves the money: a chain, or a simulation of one.
-
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,62 +9,11 @@ use x402_core::crypto::{Signer, keccak256};
 use x402_core::gate::Verified;
 use x402_core::{Amount, Payment as _, Reason};
 use x402_evm::{Eip3009Payment, assets};
-use x402_svm::{associated_token_address, base58};
+use x402_svm::{SvmPayment, associated_token_address, base58};
 
+use super::{Ledger, Outcome};
 use crate::message::{Json, NetworkId, SupportedKind};
 use crate::payment::{Payment, SvmTransfer};
-
-/// A chain or several, as a facilitator uses them. It takes only payments that passed the gate.
-pub trait Ledger: Send + Sync {
-    /// What it can settle, for `/supported`.
-    fn kinds(&self) -> Vec<SupportedKind>;
-
-    /// Who pays the fees of payments on Solana; without any, none is taken.
-    fn fee_payers(&self) -> Vec<x402_svm::Address> {
-        Vec::new()
-    }
-
-    /// Checks what only the chain knows: balance, nonce, that the transfer would go through.
-    fn check(
-        &self,
-        payment: &Verified<Payment>,
-        now: u64,
-    ) -> impl Future<Output = Result<(), Reason>> + Send;
-
-    /// Sends the payment, and gives the transaction's id as soon as it is known.
-    fn broadcast(
-        &self,
-        payment: &Verified<Payment>,
-        now: u64,
-    ) -> impl Future<Output = Result<Transaction, BroadcastError>> + Send;
-
-    /// Waits until the outcome of a transaction is certain, within the ledger's own time limit.
-    fn confirm(
-        &self,
-        payment: &Verified<Payment>,
-        transaction: &Transaction,
-    ) -> impl Future<Output = Outcome> + Send;
-}
-
-/// Why a payment was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BroadcastError {
-    /// It certainly was not sent.
-    Refused(Reason),
-    /// It may have been sent.
-    Unclear,
-}
-
-/// What became of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The money moved as the payment says.
-    Settled,
-    /// The transaction is final and did not move it.
-    Failed(Reason),
-    /// Not certain yet.
-    Pending,
-}
 
 /// A ledger in memory that keeps EIP-3009's rules (balances, nonces that happen once, validity in
 /// time) and Solana's (balances, messages that happen once, one blockhash). For examples, tests and
@@ -87,7 +34,8 @@ struct State {
     nonces: HashSet<(EvmAccount, [u8; 32])>,
     svm_balances: HashMap<SvmAccount, u64>,
     svm_messages: HashSet<ClaimKey>,
-    transactions: u64,
+    /// What was sent, and whether it went through.
+    transactions: HashMap<Transaction, bool>,
     pending: bool,
 }
 
@@ -189,6 +137,9 @@ impl SimulatedLedger {
     fn check_now(state: &State, payment: &Payment, now: u64) -> Result<(), Reason> {
         match payment {
             Payment::Eip3009(payment) => Self::check_evm(state, payment, now),
+            // Nobody has a contract here, nor sends transactions.
+            Payment::Eip3009Contract(_) => Err(Reason::InvalidExactEvmSignature),
+            Payment::TransferProof(_) => Err(Reason::UnsupportedPayloadType),
             Payment::Svm(transfer) => Self::check_svm(state, transfer),
         }
     }
@@ -229,58 +180,72 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    fn transfer(&self, payment: &Payment, now: u64) -> Result<Transaction, Reason> {
-        let mut state = self.state();
-        Self::check_now(&state, payment, now)?;
-        match payment {
-            Payment::Eip3009(payment) => Self::transfer_evm(&mut state, payment),
-            Payment::Svm(transfer) => self.transfer_svm(&mut state, transfer),
-        }
-    }
-
-    fn transfer_evm(state: &mut State, payment: &Eip3009Payment) -> Result<Transaction, Reason> {
-        let transfer = &payment.authorization;
-        let (chain_id, token) = (payment.chain_id, payment.asset);
-        let (from, to) = ((chain_id, token, transfer.from), (chain_id, token, transfer.to));
-        let balance_of = |state: &State, key| state.balances.get(key).copied().unwrap_or_default();
-        let taken = balance_of(state, &from)
-            .checked_sub(transfer.value)
-            .ok_or(Reason::InvalidExactEvmInsufficientBalance)?;
-        state.balances.insert(from, taken);
-        let given = balance_of(state, &to)
-            .checked_add(transfer.value)
-            .ok_or(Reason::InvalidExactEvmTransactionFailed)?;
-        state.balances.insert(to, given);
-        state.nonces.insert((from, transfer.nonce));
-        state.transactions += 1;
-        let id = keccak256(&[b"simulated", &state.transactions.to_be_bytes()]);
-        let id = format!("0x{}", hex::encode(id));
-        Ok(Transaction::try_from(&*id).expect("66 of 88 characters"))
-    }
-
-    fn transfer_svm(
-        &self,
-        state: &mut State,
-        transfer: &SvmTransfer,
-    ) -> Result<Transaction, Reason> {
-        let failed = Reason::InvalidExactSvmTransactionFailed;
-        let payment = transfer.payment();
-        let account = |address| (payment.network.to_string(), address);
-        let (from, to) = (account(payment.source), account(payment.destination));
-        let balance_of =
-            |state: &State, key: &SvmAccount| state.svm_balances.get(key).copied().unwrap_or(0);
-        let taken = balance_of(state, &from).checked_sub(payment.amount).ok_or(failed)?;
-        state.svm_balances.insert(from, taken);
-        let given = balance_of(state, &to).checked_add(payment.amount).ok_or(failed)?;
-        state.svm_balances.insert(to, given);
-        state.svm_messages.insert(payment.claim_key());
+    /// The id that the transaction of a payment has.
+    fn id(&self, payment: &Payment) -> Result<Transaction, Reason> {
+        let transfer = match payment {
+            Payment::Eip3009(payment) => {
+                let id = keccak256(&[b"simulated", payment.claim_key().as_bytes()]);
+                let id = format!("0x{}", hex::encode(id));
+                return Ok(Transaction::try_from(&*id).expect("66 of 88 characters"));
+            }
+            Payment::Eip3009Contract(_) | Payment::TransferProof(_) => {
+                return Err(Reason::UnsupportedPayloadType);
+            }
+            Payment::Svm(transfer) => transfer,
+        };
         // A transaction goes by its first signature, the fee payer's.
+        let failed = Reason::InvalidExactSvmTransactionFailed;
         let message = x402_svm::message::Transaction::parse(transfer.transaction());
         let message = message.map_err(|_| failed)?;
         let signature = Signer::sign(&self.fee_payer, message.message().as_bytes());
         let mut text = [0; 88];
         let id = base58::encode(&signature.map_err(|_| failed)?, &mut text).ok_or(failed)?;
         Transaction::try_from(id).map_err(|_| failed)
+    }
+
+    /// `None` if it cannot go through any more.
+    fn transfer(state: &mut State, payment: &Payment) -> Option<()> {
+        match payment {
+            Payment::Eip3009(payment) => Self::transfer_evm(state, payment),
+            Payment::Eip3009Contract(_) | Payment::TransferProof(_) => None,
+            Payment::Svm(transfer) => Self::transfer_svm(state, transfer.payment()),
+        }
+    }
+
+    fn transfer_evm(state: &mut State, payment: &Eip3009Payment) -> Option<()> {
+        let transfer = &payment.authorization;
+        let (chain_id, token) = (payment.chain_id, payment.asset);
+        let (from, to) = ((chain_id, token, transfer.from), (chain_id, token, transfer.to));
+        let balance_of = |state: &State, key| state.balances.get(key).copied().unwrap_or_default();
+        if state.nonces.contains(&(from, transfer.nonce)) {
+            return None;
+        }
+        let taken = balance_of(state, &from).checked_sub(transfer.value)?;
+        let before = state.balances.insert(from, taken);
+        let Some(given) = balance_of(state, &to).checked_add(transfer.value) else {
+            state.balances.insert(from, before.unwrap_or_default());
+            return None;
+        };
+        state.balances.insert(to, given);
+        state.nonces.insert((from, transfer.nonce));
+        Some(())
+    }
+
+    fn transfer_svm(state: &mut State, payment: &SvmPayment) -> Option<()> {
+        let account = |address| (payment.network.to_string(), address);
+        let (from, to) = (account(payment.source), account(payment.destination));
+        let balance_of =
+            |state: &State, key: &SvmAccount| state.svm_balances.get(key).copied().unwrap_or(0);
+        if state.svm_messages.contains(&payment.claim_key()) {
+            return None;
+        }
+        let taken = balance_of(state, &from).checked_sub(payment.amount)?;
+        // Nobody pays themselves: the gate refuses it.
+        let given = balance_of(state, &to).checked_add(payment.amount)?;
+        state.svm_balances.insert(from, taken);
+        state.svm_balances.insert(to, given);
+        state.svm_messages.insert(payment.claim_key());
+        Some(())
     }
 }
 
@@ -301,6 +266,8 @@ fn eip3009_networks() -> Vec<NetworkId> {
 }
 
 impl Ledger for SimulatedLedger {
+    type Unsent = (Transaction, Payment);
+
     fn kinds(&self) -> Vec<SupportedKind> {
         let fee_payer = self.fee_payer();
         let mut blockhash = [0; 44];
@@ -331,19 +298,40 @@ impl Ledger for SimulatedLedger {
         ready(Self::check_now(&self.state(), payment.payment(), now))
     }
 
-    fn broadcast(
+    fn prepare(
         &self,
         payment: &Verified<Payment>,
-        now: u64,
-    ) -> impl Future<Output = Result<Transaction, BroadcastError>> + Send {
-        ready(self.transfer(payment.payment(), now).map_err(BroadcastError::Refused))
+    ) -> impl Future<Output = Result<(Transaction, Self::Unsent), Reason>> + Send {
+        let payment = payment.payment();
+        ready(self.id(payment).map(|id| (id.clone(), (id, payment.clone()))))
+    }
+
+    fn send(&self, (id, payment): Self::Unsent) -> impl Future<Output = ()> + Send {
+        let mut state = self.state();
+        let moved = Self::transfer(&mut state, &payment).is_some();
+        state.transactions.insert(id, moved);
+        ready(())
     }
 
     fn confirm(
         &self,
-        _payment: &Verified<Payment>,
-        _transaction: &Transaction,
+        payment: &Verified<Payment>,
+        transaction: &Transaction,
     ) -> impl Future<Output = Outcome> + Send {
-        ready(if self.state().pending { Outcome::Pending } else { Outcome::Settled })
+        let state = self.state();
+        let moved = state.transactions.get(transaction).filter(|_| !state.pending);
+        let reason = match payment.payment() {
+            Payment::Eip3009(_) => Reason::InvalidExactEvmTransactionFailed,
+            Payment::Svm(_) => Reason::InvalidExactSvmTransactionFailed,
+            // What was sent was another one that somebody names as theirs.
+            Payment::Eip3009Contract(_) | Payment::TransferProof(_) => {
+                return ready(Outcome::Pending);
+            }
+        };
+        ready(match moved {
+            None => Outcome::Pending,
+            Some(true) => Outcome::Settled(transaction.clone()),
+            Some(false) => Outcome::Failed(reason),
+        })
     }
 }

@@ -1,88 +1,13 @@
-//! Where claims are kept, so that one payment is served once.
-
 use std::collections::HashMap;
-use std::fmt;
 use std::future::{Future, ready};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
-/// Keeps claims. Every step is a compare-and-swap: of two who try, one succeeds.
-///
-/// A store forgets a claim only to make room, and only if [`ClaimState::is_forgettable`] says so; a
-/// full one refuses new claims.
-pub trait ClaimStore: Send + Sync {
-    /// Presents a payment that can be settled until `expires_at`, for a resource, at `now` (Unix
-    /// seconds).
-    fn present(
-        &self,
-        key: ClaimKey,
-        resource: Resource,
-        expires_at: u64,
-        now: u64,
-    ) -> impl Future<Output = Result<Presented, StoreError>> + Send;
+use super::{ClaimStore, StoreError};
 
-    /// Moves a claim from one state to the next; see [`ClaimState::may_become`].
-    fn advance(
-        &self,
-        key: ClaimKey,
-        from: &ClaimState,
-        to: ClaimState,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Gives a claim up, for which nothing has been sent.
-    fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-impl<S: ClaimStore> ClaimStore for Arc<S> {
-    fn present(
-        &self,
-        key: ClaimKey,
-        resource: Resource,
-        expires_at: u64,
-        now: u64,
-    ) -> impl Future<Output = Result<Presented, StoreError>> + Send {
-        (**self).present(key, resource, expires_at, now)
-    }
-
-    fn advance(
-        &self,
-        key: ClaimKey,
-        from: &ClaimState,
-        to: ClaimState,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        (**self).advance(key, from, to)
-    }
-
-    fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send {
-        (**self).release(key)
-    }
-}
-
-/// Why a store did not do as asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// It is full of claims that may not be forgotten.
-    Full,
-    /// The claim is unknown, has moved on, or may not move there.
-    Conflict,
-    /// It could not be reached, or lost its data.
-    Unavailable,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full => "claim store is full",
-            Self::Conflict => "claim is not in the expected state",
-            Self::Unavailable => "claim store is unavailable",
-        })
-    }
-}
-
-impl std::error::Error for StoreError {}
-
-/// Claims in memory, for one process. They are lost when it ends.
+/// Claims in memory, for one process. They are lost when it ends, and so are those of payments that
+/// were sent: for money, take a store that outlives it.
 #[derive(Debug)]
 pub struct MemoryStore {
     capacity: usize,
@@ -184,6 +109,13 @@ impl ClaimStore for MemoryStore {
 
     fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send {
         ready(self.release_now(key))
+    }
+
+    fn state(
+        &self,
+        key: ClaimKey,
+    ) -> impl Future<Output = Result<Option<ClaimState>, StoreError>> + Send {
+        ready(Ok(self.claims().get(&key).map(|claim| claim.state.clone())))
     }
 }
 

@@ -1,0 +1,372 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Script, ScriptInvocation};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
+
+use super::durable::{OpenError, decode, encode, kept_until};
+use super::{ClaimStore, StoreError};
+
+/// For a step, connecting included.
+const STEP: Duration = Duration::from_secs(5);
+/// For replicas to have a step, within the above.
+const REPLICATION: Duration = Duration::from_secs(2);
+
+/// Seconds for which Redis keeps a claim longer than it has to, by its own clock.
+const MARGIN: u64 = 24 * 60 * 60;
+/// Claims on payments that are good for longer than these seconds never expire.
+const LONG: u64 = 1_000_000_000;
+
+/// A claim is one string: `<claimed at> <gone from> <resource> <state>`. The first is the caller's
+/// time, in 20 digits so that text compares as numbers do; the second is Redis's time from which the
+/// claim may be gone if it is settled or failed, empty for never; the resource is in hexadecimal.
+///
+/// Each script makes one step, and touches one key.
+///
+/// Arguments: now, resource, the time before which an abandoned claim was made (empty for no lease),
+/// seconds until the claim may be gone if it settles (empty for never), seconds that it is kept
+/// longer if it does not. Answers with the claim, nothing if it is the caller's now.
+static PRESENT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local claim = redis.call('GET', KEYS[1])
+if claim then
+    local claimed_at, rest = string.match(claim, '^(%d+)( .*)$')
+    if claimed_at and claimed_at < ARGV[3]
+        and string.match(rest, '^ %d* (.*)$') == ARGV[2] .. ' claimed' then
+        redis.call('SET', KEYS[1], ARGV[1] .. rest, 'KEEPTTL')
+        return false
+    end
+    return claim
+end
+if ARGV[4] == '' then
+    redis.call('SET', KEYS[1], ARGV[1] .. '  ' .. ARGV[2] .. ' claimed')
+else
+    local gone = string.format('%.0f', redis.call('TIME')[1] + ARGV[4])
+    redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. gone .. ' ' .. ARGV[2] .. ' claimed',
+        'EX', string.format('%.0f', ARGV[4] + ARGV[5]))
+end
+return false",
+    )
+});
+
+/// Arguments: the state to leave, the state to enter, seconds that this one is kept for after a
+/// settled one, seconds that a claim which moves is kept for in any case.
+///
+/// The expiry goes first: it needs no memory, and after it Redis lets the rest of a script have some
+/// even if it is full. Work that was begun can be ended.
+static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local claim = redis.call('GET', KEYS[1]) or ''
+local head, gone, state = string.match(claim, '^(%d+ (%d*) %x+ )(.*)$')
+if state ~= ARGV[1] then return 0 end
+if gone == '' then
+    redis.call('PERSIST', KEYS[1])
+else
+    local at = math.max(gone + ARGV[3], redis.call('TIME')[1] + ARGV[4])
+    redis.call('EXPIREAT', KEYS[1], string.format('%.0f', at))
+end
+redis.call('SET', KEYS[1], head .. ARGV[2], 'KEEPTTL')
+return 1",
+    )
+});
+
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local claim = redis.call('GET', KEYS[1]) or ''
+if not string.match(claim, '^%d+ %d* %x+ claimed$') then return 0 end
+return redis.call('DEL', KEYS[1])",
+    )
+});
+
+/// Claims in Redis, for many hosts (feature `redis`).
+///
+/// Needs Redis 6.0, or what speaks as it does, and a runtime of tokio's with its time enabled. A
+/// step is one script on one key, and so a compare-and-swap; it takes 5 seconds at most, and is
+/// [`StoreError::Unavailable`] then. A connection that failed is made anew by the next step.
+/// The user it connects as needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`, `GET`, `SET`, `EXPIREAT`,
+/// `PERSIST`, `DEL` and, to wait for replicas, `WAIT`. `rediss` URLs need a build in which the crate
+/// `redis` has TLS.
+///
+/// # What Redis must promise
+/// - **It does not evict.** `maxmemory-policy` is `noeviction`, or `maxmemory` is 0; each connection
+///   is refused otherwise. When it is full, what is presented anew is [`StoreError::Full`], and
+///   claims that are there go on.
+/// - **It keeps what it acknowledges.** With `appendonly no` a restart loses the claims made since
+///   the last snapshot: each connection warns. With `appendfsync everysec` a power cut loses the
+///   last second, with `always` none.
+/// - **It is one primary.** Connections to replicas are refused. Replication is asynchronous: a
+///   replica that takes over lacks the last steps of the primary, unless
+///   [`with_replicas`](Self::with_replicas) waits for as many replicas as can take over. A primary
+///   that was cut off and does not know that another took over still takes steps: set
+///   `min-replicas-to-write`. Sentinel and Cluster are not spoken.
+///
+/// # What expires
+/// Claims expire a day later than [`ClaimState::is_forgettable`] needs, so that Redis does not grow
+/// without end. The seconds until then are counted from the caller's time when the payment is first
+/// presented, and measured by Redis's clock: the two clocks need not agree, but neither may jump
+/// ahead by a day. Claims on payments that are good for another billion seconds never expire.
+///
+/// ```no_run
+/// # async fn connect() -> Result<(), x402_std::store::OpenError> {
+/// use std::time::Duration;
+/// use x402_std::store::RedisStore;
+/// let store = RedisStore::connect("redis://127.0.0.1/", "shop:claim:").await?;
+/// let store = store.with_lease(Duration::from_secs(120)).with_replicas(1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisStore {
+    client: Client,
+    prefix: String,
+    lease: Option<Duration>,
+    replicas: usize,
+    connection: Mutex<Connection>,
+}
+
+/// The connection that all steps share, and how many there were before it.
+#[derive(Default)]
+struct Connection {
+    open: Option<MultiplexedConnection>,
+    number: u64,
+}
+
+impl RedisStore {
+    /// Connects to the server at `url`: `redis://[[user]:password@]host[:port][/database]`, or
+    /// `unix:///path`. The URL is kept secret.
+    ///
+    /// Every key is `prefix` and 64 hexadecimal digits, so applications that share a server can do
+    /// so side by side, and those that share claims have one prefix. Without braces in it, a cluster
+    /// behind a proxy spreads the claims evenly.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn connect(url: &str, prefix: &str) -> Result<Self, OpenError> {
+        let store = Self {
+            client: Client::open(url).map_err(|_| OpenError::Address)?,
+            prefix: prefix.into(),
+            lease: None,
+            replicas: 0,
+            connection: Mutex::default(),
+        };
+        let open = timeout(STEP, open(&store.client)).await;
+        store.connection.lock().await.open = Some(open.map_err(|_| OpenError::Unavailable)??);
+        Ok(store)
+    }
+
+    /// With a time, in whole seconds, after which a claim for which nothing was sent is given to
+    /// the next who presents its payment; see [`store`](super#claims-that-are-abandoned). Without,
+    /// such a claim lasts until it expires.
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// With so many replicas that have a step before it is acknowledged. If they take longer than 2
+    /// seconds, it is [`StoreError::Unavailable`], and made on the primary all the same.
+    pub fn with_replicas(mut self, replicas: usize) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    fn key(&self, key: ClaimKey) -> String {
+        format!("{}{}", self.prefix, hex::encode(key.as_bytes()))
+    }
+
+    /// Does something over the connection, which is made anew if it failed before.
+    async fn ask<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        question: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StoreError> {
+        // The last connection that was tried.
+        let mut tried = None;
+        let answer = async {
+            let connection = {
+                let mut shared = self.connection.lock().await;
+                match &shared.open {
+                    Some(connection) => {
+                        tried = Some(shared.number);
+                        connection.clone()
+                    }
+                    None => {
+                        let connection =
+                            open(&self.client).await.map_err(|_| StoreError::Unavailable)?;
+                        shared.number += 1;
+                        tried = Some(shared.number);
+                        shared.open.insert(connection).clone()
+                    }
+                }
+            };
+            question(connection).await.map_err(|error| {
+                // The text may say where the server is.
+                let code = error.code().unwrap_or_default();
+                if code == "OOM" || error.detail().is_some_and(|text| text.contains("OOM command"))
+                {
+                    return StoreError::Full;
+                }
+                tracing::warn!(kind = ?error.kind(), code, "claim store failed");
+                StoreError::Unavailable
+            })
+        };
+        let answer = timeout(STEP, answer).await.unwrap_or_else(|_| {
+            tracing::warn!("claim store did not answer in time");
+            Err(StoreError::Unavailable)
+        });
+        // Not waiting: whoever has it for long is connecting anew.
+        if matches!(answer, Err(StoreError::Unavailable))
+            && let Ok(mut shared) = self.connection.try_lock()
+            && tried == Some(shared.number)
+        {
+            shared.open = None;
+        }
+        answer
+    }
+
+    /// Makes a step.
+    async fn step<T: redis::FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        let (answer, replicas) = self
+            .ask(async |mut connection| {
+                let answer = script.invoke_async(&mut connection).await?;
+                if self.replicas == 0 {
+                    return Ok((answer, 0));
+                }
+                let mut wait = redis::cmd("WAIT");
+                wait.arg(self.replicas).arg(REPLICATION.as_millis() as u64);
+                Ok((answer, wait.query_async(&mut connection).await?))
+            })
+            .await?;
+        if replicas < self.replicas {
+            tracing::warn!(replicas, "claim not replicated in time");
+            return Err(StoreError::Unavailable);
+        }
+        Ok(answer)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("prefix", &self.prefix)
+            .field("lease", &self.lease)
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClaimStore for RedisStore {
+    async fn present(
+        &self,
+        key: ClaimKey,
+        resource: Resource,
+        expires_at: u64,
+        now: u64,
+    ) -> Result<Presented, StoreError> {
+        let resource = hex::encode(resource.0);
+        // Made before this second, a claim is older than the lease.
+        let abandoned = self.lease.and_then(|lease| now.checked_sub(lease.as_secs()));
+        let left = expires_at.saturating_sub(now);
+        let gone = (left <= LONG).then(|| left + MARGIN);
+        let claim: Option<String> = self
+            .step(
+                PRESENT
+                    .key(self.key(key))
+                    .arg(format!("{now:020}"))
+                    .arg(&resource)
+                    .arg(abandoned.map_or(String::new(), |before| format!("{before:020}")))
+                    .arg(gone.map_or(String::new(), |seconds| seconds.to_string()))
+                    .arg(kept_longer(&ClaimState::Broadcast(Transaction::new()))),
+            )
+            .await?;
+        let Some(claim) = claim else { return Ok(Presented::New) };
+        let (known, state) = read(&claim)?;
+        Ok(Presented::again(&state, known == resource))
+    }
+
+    async fn advance(
+        &self,
+        key: ClaimKey,
+        from: &ClaimState,
+        to: ClaimState,
+    ) -> Result<(), StoreError> {
+        if !from.may_become(&to) {
+            return Err(StoreError::Conflict);
+        }
+        let moved: u8 = self
+            .step(
+                ADVANCE
+                    .key(self.key(key))
+                    .arg(encode(from))
+                    .arg(encode(&to))
+                    .arg(kept_longer(&to))
+                    .arg(MARGIN),
+            )
+            .await?;
+        if moved == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+    }
+
+    async fn release(&self, key: ClaimKey) -> Result<(), StoreError> {
+        let released: u8 = self.step(&RELEASE.key(self.key(key))).await?;
+        if released == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+    }
+
+    async fn state(&self, key: ClaimKey) -> Result<Option<ClaimState>, StoreError> {
+        let mut get = redis::cmd("GET");
+        get.arg(self.key(key));
+        let claim: Option<String> =
+            self.ask(async |mut connection| get.query_async(&mut connection).await).await?;
+        claim.map(|claim| Ok(read(&claim)?.1)).transpose()
+    }
+}
+
+/// How many seconds longer than to its payment's end a claim is kept.
+fn kept_longer(state: &ClaimState) -> u64 {
+    kept_until(state, 0).unwrap_or(0)
+}
+
+/// The resource and the state of a claim.
+fn read(claim: &str) -> Result<(&str, ClaimState), StoreError> {
+    let mut parts = claim.splitn(4, ' ').skip(2);
+    let resource = parts.next();
+    let state = parts.next().and_then(decode);
+    resource.zip(state).ok_or_else(|| {
+        tracing::warn!("a claim is in a state that this version does not know");
+        StoreError::Unavailable
+    })
+}
+
+/// Connects, and asks whether claims are safe there.
+async fn open(client: &Client) -> Result<MultiplexedConnection, OpenError> {
+    // The caller's limit is for all of it.
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let failed = |error: RedisError| match error.kind() {
+        ErrorKind::InvalidClientConfig => OpenError::Address,
+        kind => {
+            tracing::warn!(?kind, "claim store could not be reached");
+            OpenError::Unavailable
+        }
+    };
+    let mut connection =
+        client.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)?;
+    let info: String = redis::cmd("INFO").query_async(&mut connection).await.map_err(failed)?;
+    let value = |name| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    match value("role") {
+        Some("master") => {}
+        Some(_) => return Err(OpenError::Replica),
+        None => return Err(OpenError::Unavailable),
+    }
+    if value("maxmemory") != Some("0") && value("maxmemory_policy") != Some("noeviction") {
+        return Err(OpenError::Evicts);
+    }
+    if value("aof_enabled") != Some("1") {
+        tracing::warn!("this Redis loses claims when it restarts: set appendonly to yes");
+    }
+    Ok(connection)
+}
