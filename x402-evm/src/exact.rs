@@ -104,6 +104,34 @@ impl fmt::Debug for Eip3009Payload<'_> {
     }
 }
 
+/// A payment by EIP-3009 that passed every check that needs no chain, **but its signature's**: see
+/// [`check_but_signature`].
+///
+/// It is no [`Payment`], so no gate gives one as verified. Whoever makes a payment of it must have
+/// the chain asked whether the payer signed it (ERC-1271).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Eip3009Unproven {
+    /// Chain id of the network.
+    pub chain_id: u64,
+    /// The token.
+    pub asset: Address,
+    /// What would be authorised.
+    pub authorization: Authorization,
+}
+
+impl Eip3009Unproven {
+    /// The key of [`Eip3009Payment`]: a payment is the same one, whoever judges its signature.
+    pub fn claim_key(&self) -> ClaimKey {
+        claim_key(self.chain_id, self.asset, &self.authorization)
+    }
+
+    /// When it can no longer be settled, in Unix seconds.
+    pub fn expires_at(&self) -> u64 {
+        expires_at(&self.authorization)
+    }
+}
+
 /// A payment by EIP-3009 that passed every check that needs no chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,18 +149,26 @@ pub struct Eip3009Payment {
 impl Payment for Eip3009Payment {
     /// Keccak-256 of chain, token, payer and nonce: what the token itself lets happen once.
     fn claim_key(&self) -> ClaimKey {
-        ClaimKey::new(keccak256(&[
-            b"x402 claim eip3009",
-            &self.chain_id.to_be_bytes(),
-            &self.asset.0,
-            &self.authorization.from.0,
-            &self.authorization.nonce,
-        ]))
+        claim_key(self.chain_id, self.asset, &self.authorization)
     }
 
     fn expires_at(&self) -> u64 {
-        self.authorization.valid_before.as_u64().unwrap_or(u64::MAX)
+        expires_at(&self.authorization)
     }
+}
+
+fn claim_key(chain_id: u64, asset: Address, authorization: &Authorization) -> ClaimKey {
+    ClaimKey::new(keccak256(&[
+        b"x402 claim eip3009",
+        &chain_id.to_be_bytes(),
+        &asset.0,
+        &authorization.from.0,
+        &authorization.nonce,
+    ]))
+}
+
+fn expires_at(authorization: &Authorization) -> u64 {
+    authorization.valid_before.as_u64().unwrap_or(u64::MAX)
 }
 
 /// The scheme `exact` on EVM networks, by EIP-3009.
@@ -142,7 +178,8 @@ impl Payment for Eip3009Payment {
 /// be settled: an amount of zero, a signature with high `s`, numbers in another spelling, and a
 /// known token called by another name.
 ///
-/// Not supported: smart wallets (ERC-1271, ERC-6492), which need the chain to be asked.
+/// Not supported: smart wallets (ERC-1271, ERC-6492), which need the chain to be asked. Whoever can
+/// ask it makes the other checks by [`check_but_signature`].
 ///
 /// Source: `scheme_exact_evm.md`; EIP-3009; EIP-712; EIP-2 for the signature's form.
 #[derive(Clone, Copy, Debug, Default)]
@@ -242,41 +279,75 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         requirements: &PaymentRequirements<'_>,
         now: u64,
     ) -> Result<Eip3009Payment, Reason> {
-        let v1 = payload.x402_version() == Version::V1;
-        let payment = Eip3009Payload::read(payload.payload)?;
-        if payload.scheme() != "exact" || requirements.scheme != "exact" {
-            return Err(Reason::InvalidExactEvmScheme);
-        }
-        let offer = Offer::read(requirements)?;
-        if !payload.network().is_same(requirements.network) {
-            return Err(Reason::InvalidExactEvmNetworkMismatch);
-        }
-        let authorization = payment.authorization;
-        let digest = offer.digest(&authorization)?;
-        let signature = payment.recoverable_signature().ok_or(Reason::InvalidExactEvmSignature)?;
-        if self.recover.recover(&digest, &signature) != Some(authorization.from.0) {
-            return Err(Reason::InvalidExactEvmSignature);
-        }
-        if authorization.to != offer.pay_to {
-            return Err(Reason::InvalidExactEvmRecipientMismatch);
-        }
-        let settled = now.checked_add(SETTLEMENT_SECONDS).map(Amount::from);
-        if settled.is_none_or(|settled| authorization.valid_before < settled) {
-            return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
-        }
-        if authorization.valid_after > Amount::from(now) {
-            return Err(Reason::InvalidExactEvmPayloadAuthorizationValidAfter);
-        }
-        if authorization.value != requirements.amount || authorization.value.is_zero() {
-            return Err(if v1 {
-                Reason::InvalidExactEvmAuthorizationValue
-            } else {
-                Reason::InvalidExactEvmPayloadAuthorizationValueMismatch
-            });
-        }
-        offer.check_names()?;
-        let Offer { chain_id, asset, .. } = offer;
+        let (unproven, signature) = check(payload, requirements, now, |digest, payment| {
+            let signature = payment.recoverable_signature()?;
+            let signer = self.recover.recover(digest, &signature)?;
+            (signer == payment.authorization.from.0).then_some(signature)
+        })?;
+        let Eip3009Unproven { chain_id, asset, authorization } = unproven;
         Ok(Eip3009Payment { chain_id, asset, authorization, signature })
+    }
+}
+
+/// Every check of [`ExactEvm`] in its order and with its codes, but that of the signature, which is
+/// given as sent: in hexadecimal, or whatever the buyer wrote instead.
+///
+/// For whoever can ask the chain about the signature, and does. **Nobody is known to have agreed to
+/// pay**: what this gives anybody can write in anybody's name.
+///
+/// # Errors
+/// The official reason of the first check that fails.
+pub fn check_but_signature<'a>(
+    payload: &PaymentPayload<'a>,
+    requirements: &PaymentRequirements<'_>,
+    now: u64,
+) -> Result<(Eip3009Unproven, JsonStr<'a>), Reason> {
+    check(payload, requirements, now, |_, payment| Some(payment.signature))
+}
+
+/// All checks, `signed` being the one of the signature, from the digest: what it finds, or `None`.
+fn check<'a, T>(
+    payload: &PaymentPayload<'a>,
+    requirements: &PaymentRequirements<'_>,
+    now: u64,
+    signed: impl FnOnce(&[u8; 32], &Eip3009Payload<'a>) -> Option<T>,
+) -> Result<(Eip3009Unproven, T), Reason> {
+    let v1 = payload.x402_version() == Version::V1;
+    let payment = Eip3009Payload::read(payload.payload)?;
+    if payload.scheme() != "exact" || requirements.scheme != "exact" {
+        return Err(Reason::InvalidExactEvmScheme);
+    }
+    let offer = Offer::read(requirements)?;
+    if !payload.network().is_same(requirements.network) {
+        return Err(Reason::InvalidExactEvmNetworkMismatch);
+    }
+    let authorization = payment.authorization;
+    let digest = offer.digest(&authorization)?;
+    let signed = signed(&digest, &payment).ok_or(Reason::InvalidExactEvmSignature)?;
+    if authorization.to != offer.pay_to {
+        return Err(Reason::InvalidExactEvmRecipientMismatch);
+    }
+    let settled = now.checked_add(SETTLEMENT_SECONDS).map(Amount::from);
+    if settled.is_none_or(|settled| authorization.valid_before < settled) {
+        return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
+    }
+    if authorization.valid_after > Amount::from(now) {
+        return Err(Reason::InvalidExactEvmPayloadAuthorizationValidAfter);
+    }
+    if authorization.value != requirements.amount || authorization.value.is_zero() {
+        return Err(value_mismatch(v1));
+    }
+    offer.check_names()?;
+    let Offer { chain_id, asset, .. } = offer;
+    Ok((Eip3009Unproven { chain_id, asset, authorization }, signed))
+}
+
+/// The reason for another amount, which the versions spell differently.
+pub(crate) const fn value_mismatch(v1: bool) -> Reason {
+    if v1 {
+        Reason::InvalidExactEvmAuthorizationValue
+    } else {
+        Reason::InvalidExactEvmPayloadAuthorizationValueMismatch
     }
 }
 
@@ -377,7 +448,7 @@ impl Eip3009Unsigned {
     }
 }
 
-fn hex_digits<'d>(bytes: &[u8], digits: &'d mut [u8; 130]) -> &'d str {
+pub(crate) fn hex_digits<'d>(bytes: &[u8], digits: &'d mut [u8; 130]) -> &'d str {
     for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
         hex::encode_to_slice([*byte], pair).ok();
     }

@@ -31,9 +31,14 @@ mod address;
 pub mod assets;
 pub mod eip712;
 mod exact;
+mod transfer;
 
 pub use address::Address;
 pub use exact::{
-    Authorization, Eip3009Payload, Eip3009Payment, Eip3009Unsigned, ExactEvm, ExactEvmWallet,
-    MAX_VALIDITY_SECONDS, PAYLOAD_BYTES, SETTLEMENT_SECONDS,
+    Authorization, Eip3009Payload, Eip3009Payment, Eip3009Unproven, Eip3009Unsigned, ExactEvm,
+    ExactEvmWallet, MAX_VALIDITY_SECONDS, PAYLOAD_BYTES, SETTLEMENT_SECONDS, check_but_signature,
+};
+pub use transfer::{
+    MAX_PROOF_AGE_SECONDS, TRANSFER_METHOD, TransferProof, TransferProofPayload,
+    TransferProofPayment, TransferProofUnsigned,
 };

@@ -10,7 +10,10 @@ use x402_core::gate;
 use x402_core::json::RawJson;
 use x402_core::wire::{PaymentRequirements, VerifyRequest, VerifyResponse};
 use x402_core::{Amount, Message, ParseError, Payment, Reason, Version};
-use x402_evm::{Address, Eip3009Payload, Eip3009Unsigned, ExactEvm, ExactEvmWallet, PAYLOAD_BYTES};
+use x402_evm::{
+    Address, Eip3009Payload, Eip3009Unproven, Eip3009Unsigned, ExactEvm, ExactEvmWallet,
+    PAYLOAD_BYTES, check_but_signature,
+};
 
 /// Within the validity of every authorization in `negative/` that is not about time.
 const NEGATIVE_NOW: u64 = 1_795_300_000;
@@ -242,6 +245,77 @@ fn signs_what_the_official_clients_sign() {
             assert_eq!(ours.as_str(), parsed.payment_payload.payload.as_str());
         }
     }
+}
+
+/// The same without the signature.
+fn unproven(body: &[u8], now: u64) -> Result<Eip3009Unproven, Reason> {
+    let request = VerifyRequest::parse(body).map_err(ParseError::reason)?;
+    let (payload, requirements) = (&request.payment_payload, &request.payment_requirements);
+    if payload.x402_version() == Version::V2 && requirements.version() == Version::V1 {
+        return Err(Reason::InvalidX402Version);
+    }
+    check_but_signature(payload, requirements, now).map(|(unproven, _)| unproven)
+}
+
+#[test]
+fn whose_signature_the_chain_judges_passes_every_other_check() {
+    let path = vectors().join("negative/evm-exact-eip3009");
+    for file in fs::read_dir(path).unwrap() {
+        let case = json(&file.unwrap().path());
+        let body = match &case["request"] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let (name, now) = (&case["name"], NEGATIVE_NOW);
+        let checked = unproven(body.as_bytes(), now);
+        match verdict(body.as_bytes(), now) {
+            Err(Reason::InvalidExactEvmSignature) => {
+                assert_ne!(checked, Err(Reason::InvalidExactEvmSignature), "{name}");
+            }
+            proven => assert_eq!(checked.map(|it| it.authorization.from), proven, "{name}"),
+        }
+    }
+    let case = json(&vectors().join("negative/evm-exact-eip3009/control-valid.json"));
+    let original = match &case["request"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    };
+    let change = |path: &str, value: &str| {
+        let mut changed: Value = original.clone();
+        changed["paymentPayload"]["payload"]["signature"] = "0xabcd".into();
+        *changed.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value.into();
+        unproven(changed.to_string().as_bytes(), NEGATIVE_NOW)
+    };
+    let inner = "/paymentPayload/payload/authorization";
+    let other = "0x00000000000000000000000000000000000000AA";
+    let late = Reason::InvalidExactEvmPayloadAuthorizationValidBefore;
+    let early = Reason::InvalidExactEvmPayloadAuthorizationValidAfter;
+    let value = Reason::InvalidExactEvmPayloadAuthorizationValueMismatch;
+    let far = "99999999999";
+    for (path, change_to, reason) in [
+        ("/to", other, Reason::InvalidExactEvmRecipientMismatch),
+        ("/validBefore", "7", late),
+        ("/validAfter", far, early),
+        ("/value", "7", value),
+    ] {
+        assert_eq!(change(&format!("{inner}{path}"), change_to), Err(reason), "{path}");
+    }
+    let name = "/paymentRequirements/extra/name";
+    assert_eq!(change(name, ""), Err(Reason::InvalidExactEvmMissingEip712Domain));
+    // Of one payment there is one claim, whoever judges it: chain, token, payer and nonce.
+    let request = original.to_string();
+    let request = VerifyRequest::parse(request.as_bytes()).unwrap();
+    let scheme = ExactEvm::<x402_core::crypto::secp256k1::K256>::default();
+    let (payload, offer) = (&request.payment_payload, &request.payment_requirements);
+    let proven = gate::verify(&scheme, payload, offer, NEGATIVE_NOW).unwrap().into_payment();
+    let again = change("/paymentPayload/payload/signature", "0x").unwrap();
+    assert_eq!(again.claim_key(), proven.claim_key());
+    assert_eq!(again.expires_at(), proven.expires_at());
+    let changed = change(&format!("{inner}/from"), other).unwrap();
+    assert_ne!(changed.claim_key(), proven.claim_key());
+    let nonce = format!("0x{}", "ab".repeat(32));
+    let changed = change(&format!("{inner}/nonce"), &nonce).unwrap();
+    assert_ne!(changed.claim_key(), proven.claim_key());
 }
 
 #[test]

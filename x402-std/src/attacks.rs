@@ -20,9 +20,8 @@
 //! signed must pay it.
 //!
 //! **Left to you.** [`MemoryStore`](crate::store::MemoryStore) is one process's, and forgets at
-//! exit. Processes that sell for one payee need one store; without it, only the facilitator and the
-//! chain stand between them. Stores that outlive the process or serve many (SQLite, Redis) are not
-//! built yet.
+//! exit. Processes that sell for one payee need one store, [in SQLite or Redis](crate::store);
+//! without it, only the facilitator and the chain stand between them.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/attacks.rs::a_payment_used_buys_nothing_anywhere`
@@ -33,6 +32,9 @@
 //! - `x402-evm/tests/vectors.rs::claim_key_is_the_payment_and_nothing_else`
 //! - `x402-svm/tests/exact.rs::claims`
 //! - `x402-std/src/store/memory.rs::full_store_refuses_and_forgets_only_what_it_may`
+//! - `x402-std/tests/stores.rs::sqlite_keeps_what_a_killed_process_acknowledged`
+//! - `x402-std/tests/stores.rs::redis_keeps_what_it_acknowledged_before_it_was_killed`
+//! - `x402-std/tests/stores.rs::redis_that_may_lose_claims_is_refused`
 //! - `x402-core/src/claim.rs::full_table_refuses_and_live_claims_stay`
 //!
 //! # Concurrent settlement of one payment
@@ -47,10 +49,12 @@
 //! settlement of a payment runs at a time. A presentation that finds another at work is answered
 //! `settlement_pending` and costs nothing.
 //! [`LocalFacilitator`](crate::facilitator::LocalFacilitator) keeps claims of its own, so sellers
-//! that know nothing of each other are told "success" once.
+//! that know nothing of each other are told "success" once. Whoever lost that answer is told again
+//! only if they can name the secret they asked with
+//! ([`Facilitator::settle_for`](crate::facilitator::Facilitator::settle_for)).
 //!
 //! **Left to you.** A facilitator over HTTP that says "success" twice is believed by two sellers
-//! that share no store. Share the store.
+//! that share no store. Share the store. Processes of one facilitator need one too.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/server.rs::fifty_at_once_are_served_once`
@@ -59,6 +63,10 @@
 //! - `x402-std/tests/server.rs::a_claim_noted_by_another_process_is_settled_all_the_same`
 //! - `x402-std/tests/attacks.rs::a_payment_checked_by_two_sellers_is_served_by_one`
 //! - `x402-std/src/store/memory.rs::one_of_many_threads_claims`
+//! - `x402-std/tests/stores.rs::of_two_holders_one_goes_on`
+//! - `x402-std/tests/service.rs::who_lost_an_answer_is_told_again_and_nobody_else`
+//! - `x402-std/tests/evm_ledger.rs::a_facilitator_over_it_settles_once`
+//! - `x402-std/tests/svm_ledger.rs::a_facilitator_settles_once_across_restarts`
 //! - `x402-std/src/seller.rs::a_turn_refused_leaves_the_one_taken_alone`
 //!
 //! # Resource binding
@@ -168,15 +176,27 @@
 //! ([`ClaimState`](x402_core::claim::ClaimState)), and the same payment, presented again, finds
 //! out.
 //!
-//! **Left to you.** When a settlement is final is the facilitator's judgement. Of the ledgers, only
-//! a simulated one is built; one for a real chain must look at the receipt's status and at the
-//! transfer itself, and wait as long as the price is worth. No facilitator takes money back for a
-//! reorganisation.
+//! A facilitator of this library writes down a transaction before it sends it, and believes none of
+//! what a node says to the sending. Settled is, on EVM chains, a receipt with status 1 **and** the
+//! token's log of the very transfer, in a block that is as deep as
+//! [asked](crate::ledger::EvmChain::confirmations) and still the one at its height; on Solana, the
+//! very message at the [commitment asked](crate::ledger::SvmSettings::commitment), without an error
+//! and with its effect. Failed is what can never move the money any more. The rest is pending. With
+//! several nodes, as many [witnesses](crate::ledger::EvmChain::witnesses) as asked must say alike.
+//!
+//! **Left to you.** How deep is deep enough, and how many nodes lie alike, for what you sell. Of
+//! another facilitator all that is its judgement. Nobody takes money back for a reorganisation
+//! deeper than was waited for.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/server.rs::an_unclear_settlement_is_resumed_by_the_same_payment`
 //! - `x402-std/tests/server.rs::a_lost_answer_stays_pending`
 //! - `x402-std/tests/server.rs::receipts_hold_what_is_the_buyers_to_know`
+//! - `x402-std/tests/evm_ledger.rs::what_nodes_do_with_a_transaction`
+//! - `x402-std/tests/evm_ledger.rs::nothing_is_final_before_it_is_deep`
+//! - `x402-std/tests/evm_ledger.rs::failed_is_certain`
+//! - `x402-std/tests/evm_ledger.rs::one_liar_of_two_witnesses_proves_nothing`
+//! - `x402-std/tests/svm_ledger.rs::outcomes_are_certain_or_pending`
 //! - `x402-std/tests/solana.rs::failed_without_a_transaction_is_not_certain`
 //! - `x402-std/tests/solana.rs::what_is_pending_is_resumed_and_not_sent_again`
 //! - `x402-core/src/claim.rs::every_step_of_the_machine`
@@ -193,9 +213,16 @@
 //! the answer is `settlement_pending`, the claim stays, no reason to sign another payment is given.
 //! Only `exact` is taken, where the amount is signed; `upto` is refused.
 //!
-//! **Left to you.** Such a payment stays pending, and its buyer unserved, until somebody looks at
-//! the chain: a ledger that finds the transfer by its nonce is not built yet. One that was sent by
-//! another before it was presented here at all is refused as used. Give buyers somebody to ask.
+//! A facilitator of this library finds whoever used the authorization it has sent. Was it one of
+//! its own accounts, it is settled. Was it a stranger, it stays pending with a record, unless the
+//! operator takes [strangers' settlements](crate::ledger::EvmChain::by_strangers) for its own: the
+//! stranger may be another facilitator, which has the same payment served elsewhere. A transfer
+//! counts only if the token logs it right after the use of this very authorization.
+//!
+//! **Left to you.** Whether to take strangers' settlements: do, if no other facilitator works for
+//! your sellers. Otherwise such a buyer stays unserved until somebody looks at the record. A payment
+//! that was sent by another before it was presented here at all is refused as used. Give buyers
+//! somebody to ask.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/attacks.rs::a_settlement_sent_by_another_is_not_a_failure`
@@ -285,6 +312,9 @@
 //! **Left to you.** Nothing, if the curve crates are right.
 //!
 //! **Shown by:**
+//! - `x402-std/tests/evm_ledger.rs::smart_accounts`
+//! - `x402-std/tests/payments.rs::what_is_taken_and_as_what`
+//! - `x402-std/tests/payments.rs::a_ledger_that_cannot_ask_settles_none`
 //! - `x402-std/tests/attacks.rs::forged_signatures_are_refused_whoever_vouches`
 //! - `x402-evm/tests/vectors.rs::recorded_payments_verify_and_mutations_do_not`
 //! - `x402-core/src/crypto/signature.rs::refuses_every_second_spelling`
@@ -299,12 +329,17 @@
 //! called whatever a payment named, from an account with funds (x402-foundation/x402#2480), and
 //! took the signature inside for good if the wallet did not exist yet (x402-foundation/x402#1265).
 //!
-//! **Here.** Smart wallets are refused: a signature of another length than 65 bytes is no
-//! signature, and no contract is ever called. On Solana, programs other than the two of tokens
-//! cannot pay.
+//! **Here.** Unless [told](crate::payment::EvmRules::smart_wallets), a signature of another length
+//! than 65 bytes is no signature, and no contract is ever called. A facilitator that is told asks the
+//! contract at the payer's address, which alone has a say where there is one (ERC-1271); what it does
+//! not vouch for is refused, before a transaction is made and whenever somebody asks what became of
+//! one. Where there is none yet, the factory must be [listed](crate::ledger::EvmChain::factories), the
+//! list is empty at first, and deployment and transfer are one transaction, which is simulated first:
+//! nobody has a wallet deployed at your cost without paying. On Solana, programs other than the two
+//! of tokens cannot pay.
 //!
-//! **Left to you.** Nothing. Smart wallets are not built yet; when they are, factories will have a
-//! list, empty at first, and the inner signature the last word.
+//! **Left to you.** Which factories to list: what they are told to do, they do with your gas. A
+//! seller that takes such payments depends on its facilitator for who signed them.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/attacks.rs::forged_signatures_are_refused_whoever_vouches`
@@ -328,14 +363,16 @@
 //! them. [`Limits`](x402_svm::Limits) caps units, price, their product and the signatures. A
 //! durable nonce must come first, where the budget is: there is no place for it. A facilitator
 //! signs with [its own](crate::ledger::Ledger::fee_payers) keys only, and for none of them as
-//! payer.
+//! payer. [`SvmLedger`](crate::ledger::SvmLedger) has the transaction simulated unsigned, looks at
+//! what it would cost the fee payer, and signs after that.
 //!
 //! **Left to you.** Within the limits a stranger can still make you pay fees for transactions that
-//! fail on chain (SOLMAL, vector 3): lower [`Limits`](x402_svm::Limits), and count by payer. A
-//! ledger on a real cluster, which simulates first, is not built yet.
+//! fail on chain (SOLMAL, vector 3), if the money is spent between simulation and execution: lower
+//! [`Limits`](x402_svm::Limits), and count by payer.
 //!
 //! **Shown by:**
 //! - `x402-svm/tests/exact.rs::transfer_accounts_and_instructions`
+//! - `x402-std/tests/svm_ledger.rs::checks_before_anything_is_signed`
 //! - `x402-svm/tests/exact.rs::budget`
 //! - `x402-svm/tests/exact.rs::budget_of_v1`
 //! - `x402-svm/tests/exact.rs::rules`
@@ -498,10 +535,7 @@
 //!
 //! | part | until then |
 //! |---|---|
-//! | ledgers over RPC (receipts, transfers, nonces, finality) | a facilitator is believed; what is unclear stays pending |
-//! | claims in SQLite or Redis | one process, and none that restarts within a payment's validity |
 //! | budgets across processes | one `Buyer`, and little on its key |
-//! | smart wallets | refused |
 //! | Permit2, `upto`, `escrow` | refused |
 //! | MCP | [`Seller`](crate::seller::Seller) and [`Transport`](crate::transport::Transport) by hand |
 //!

@@ -136,7 +136,7 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
         return Ok(Answer { response, challenge, receipt });
     }
     let (headers, url) = (response.headers().clone(), response.url().clone());
-    let body = read_body(response).await?;
+    let body = read_body(response, limits::MESSAGE_BYTES).await?;
     let challenge = challenge(&headers, &body);
     let whole = ::http::Response::builder().status(status).url(url).body(body);
     let mut whole = whole.map_err(|_| HttpError::Setup)?;
@@ -160,11 +160,11 @@ fn receipt(headers: &HeaderMap) -> Option<SettleResponse> {
     SettleResponse::from_header(header.as_bytes()).ok()
 }
 
-/// The whole body: [`HttpError::TooLong`] above [`limits::MESSAGE_BYTES`].
-pub(crate) async fn read_body(mut response: Response) -> Result<Vec<u8>, HttpError> {
+/// The whole body: [`HttpError::TooLong`] above so many bytes.
+pub(crate) async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limits::MESSAGE_BYTES {
+        if body.len() + chunk.len() > most {
             return Err(HttpError::TooLong);
         }
         body.extend_from_slice(&chunk);

@@ -5,11 +5,19 @@ use std::sync::Arc;
 
 use x402_core::claim::ClaimKey;
 use x402_core::crypto::secp256k1::K256;
+use x402_core::json::JsonStr;
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Reason, Scheme, Version};
-use x402_evm::{Eip3009Payload, Eip3009Payment, ExactEvm, SETTLEMENT_SECONDS};
+use x402_evm::{
+    Authorization, Eip3009Payload, Eip3009Payment, Eip3009Unproven, ExactEvm, SETTLEMENT_SECONDS,
+    TransferProof, TransferProofPayload, TransferProofPayment, check_but_signature,
+};
 use x402_svm::message::{TRANSACTION_V1_BYTES, Transaction};
 use x402_svm::{Address, Asset, ExactSvm, Limits, Rules, SvmPayment};
+
+/// Longest signature of a smart wallet, in bytes: several keys' or a passkey's, with what deploys
+/// the wallet.
+pub const CONTRACT_SIGNATURE_BYTES: usize = 4096;
 
 /// A payment that passed every check that needs no chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +25,65 @@ use x402_svm::{Address, Asset, ExactSvm, Limits, Rules, SvmPayment};
 pub enum Payment {
     /// `exact` on an EVM network, by EIP-3009.
     Eip3009(Eip3009Payment),
+    /// The same, of a smart wallet perhaps. **Its signature is not proven**: until
+    /// [`Ledger::check`](crate::ledger::Ledger::check) says so, nobody agreed to pay. There is none
+    /// unless [`EvmRules::smart_wallets`] are taken.
+    Eip3009Contract(Eip3009Contract),
+    /// `exact` on an EVM network, by a transfer that the payer says, and signed, it has sent. **That
+    /// it was made is not proven** until [`Ledger::check`](crate::ledger::Ledger::check) says so.
+    /// There is none unless [`EvmRules::transfer_proofs`] are taken.
+    TransferProof(TransferProofPayment),
     /// `exact` on a Solana network.
     Svm(SvmTransfer),
+}
+
+/// A payment by EIP-3009 with a signature that is not one of the payer's key. If there is a contract
+/// at the payer's address, or can be, it may be one that the contract takes (ERC-1271, ERC-6492):
+/// the chain alone can say.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Eip3009Contract {
+    unproven: Eip3009Unproven,
+    signature: Box<[u8]>,
+}
+
+impl Eip3009Contract {
+    /// `None` for a signature that is not `0x` and pairs of hexadecimal digits, or longer than
+    /// [`CONTRACT_SIGNATURE_BYTES`].
+    fn read(unproven: Eip3009Unproven, signature: JsonStr<'_>) -> Option<Self> {
+        let digits = signature.as_str()?.strip_prefix("0x")?;
+        if digits.len() > 2 * CONTRACT_SIGNATURE_BYTES {
+            return None;
+        }
+        let signature = hex::decode(digits).ok()?.into();
+        Some(Self { unproven, signature })
+    }
+
+    /// Chain id of the network.
+    pub const fn chain_id(&self) -> u64 {
+        self.unproven.chain_id
+    }
+
+    /// The token.
+    pub const fn asset(&self) -> x402_evm::Address {
+        self.unproven.asset
+    }
+
+    /// What would be authorised.
+    pub const fn authorization(&self) -> &Authorization {
+        &self.unproven.authorization
+    }
+
+    /// The signature as sent, ERC-6492's wrapper included; it may be empty.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+/// Does not show the signature.
+impl fmt::Debug for Eip3009Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.unproven.fmt(f)
+    }
 }
 
 /// A payment on Solana, with the transaction that makes it.
@@ -52,6 +117,8 @@ impl Payment {
     pub fn payer(&self) -> String {
         match self {
             Self::Eip3009(payment) => payment.authorization.from.to_string(),
+            Self::Eip3009Contract(payment) => payment.authorization().from.to_string(),
+            Self::TransferProof(payment) => payment.from.to_string(),
             Self::Svm(transfer) => transfer.payment.payer.to_string(),
         }
     }
@@ -61,6 +128,8 @@ impl x402_core::Payment for Payment {
     fn claim_key(&self) -> ClaimKey {
         match self {
             Self::Eip3009(payment) => payment.claim_key(),
+            Self::Eip3009Contract(payment) => payment.unproven.claim_key(),
+            Self::TransferProof(payment) => payment.claim_key(),
             Self::Svm(transfer) => transfer.payment.claim_key(),
         }
     }
@@ -68,6 +137,8 @@ impl x402_core::Payment for Payment {
     fn expires_at(&self) -> u64 {
         match self {
             Self::Eip3009(payment) => payment.expires_at(),
+            Self::Eip3009Contract(payment) => payment.unproven.expires_at(),
+            Self::TransferProof(payment) => payment.expires_at(),
             Self::Svm(transfer) => transfer.payment.expires_at(),
         }
     }
@@ -110,9 +181,50 @@ impl fmt::Debug for SvmRules {
     }
 }
 
+/// What a verifier takes on EVM networks besides payments by EIP-3009 that the payer's key signed:
+/// nothing, unless told.
+///
+/// Either needs a [`Ledger`](crate::ledger::Ledger) that asks the chain, or a facilitator that has
+/// one, before anything is served: what passes the gate so may be the word of somebody who does not
+/// pay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EvmRules {
+    /// Payments by EIP-3009 with signatures of smart wallets (ERC-1271, ERC-6492), as
+    /// [`Payment::Eip3009Contract`]. Any bytes pass the gate as such a signature, so everybody can
+    /// make work for the ledger in anybody's name.
+    pub smart_wallets: bool,
+    /// Payments by a transfer the buyer sent itself, as [`Payment::TransferProof`]: see
+    /// [`TransferProof`] for what is weak about them.
+    pub transfer_proofs: bool,
+}
+
+impl EvmRules {
+    fn check(
+        self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+        now: u64,
+    ) -> Result<Payment, Reason> {
+        if self.transfer_proofs && TransferProofPayload::is_one(payload.payload) {
+            let scheme = TransferProof::<K256>::default();
+            return scheme.check(payload, requirements, now).map(Payment::TransferProof);
+        }
+        match ExactEvm::<K256>::default().check(payload, requirements, now) {
+            Err(invalid @ Reason::InvalidExactEvmSignature) if self.smart_wallets => {
+                let (unproven, signature) = check_but_signature(payload, requirements, now)?;
+                let payment = Eip3009Contract::read(unproven, signature).ok_or(invalid)?;
+                Ok(Payment::Eip3009Contract(payment))
+            }
+            checked => checked.map(Payment::Eip3009),
+        }
+    }
+}
+
 /// Every scheme this library checks, chosen by the network of the requirements.
 #[derive(Clone, Debug, Default)]
 pub struct Schemes {
+    /// What is decided about payments on EVM networks.
+    pub evm: EvmRules,
     /// What is decided about payments on Solana.
     pub svm: SvmRules,
 }
@@ -127,8 +239,7 @@ impl Scheme for Schemes {
         now: u64,
     ) -> Result<Payment, Reason> {
         if requirements.network.solana().is_none() {
-            let scheme = ExactEvm::<K256>::default();
-            return scheme.check(payload, requirements, now).map(Payment::Eip3009);
+            return self.evm.check(payload, requirements, now);
         }
         let (scheme, mut scratch) = (ExactSvm::new(self.svm.view()), [0; TRANSACTION_V1_BYTES]);
         let (payment, transaction) = scheme.check_into(payload, requirements, now, &mut scratch)?;
@@ -170,8 +281,9 @@ pub(crate) const fn spelled(reason: Reason, version: Version) -> Reason {
 /// name them too.
 pub fn payer(payment: &PaymentPayload<'_>) -> Option<String> {
     if payment.network().solana().is_none() {
-        let payload = Eip3009Payload::read(payment.payload).ok()?;
-        return Some(payload.authorization.from.to_string());
+        let by_eip3009 = Eip3009Payload::read(payment.payload).map(|read| read.authorization.from);
+        let proof = || TransferProofPayload::read(payment.payload).map(|read| read.from);
+        return by_eip3009.or_else(|_| proof()).ok().map(|payer| payer.to_string());
     }
     let mut scratch = [0; TRANSACTION_V1_BYTES];
     let bytes = x402_svm::read_transaction(payment.payload, &mut scratch).ok()?;

@@ -1,10 +1,15 @@
-//! Asking a Solana node.
+//! Asking the nodes of a chain, over JSON-RPC.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use url::Url;
 use x402_core::Network;
 use x402_svm::base58;
@@ -12,19 +17,26 @@ use x402_svm::base58;
 use crate::client::{HttpError, is_private, read_body};
 use crate::wallet::{BlockhashError, Blockhashes};
 
-/// Longest wait for an answer.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest wait for an answer to one attempt, unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A Solana node over JSON-RPC, which knows recent blockhashes.
-///
-/// Its URL is a secret: many have a key in it. It is asked over TLS or on this machine only.
-#[derive(Clone)]
-pub struct SvmRpc {
-    http: reqwest::Client,
-    url: Url,
-}
+/// Attempts in all, unless told otherwise.
+const ATTEMPTS: u32 = 4;
 
-/// A URL is not one of a node that can be asked: neither `https` nor `http` to this machine.
+/// Waits between rounds: the first one and the longest. Each is cut to somewhere above half of it,
+/// so that not everybody comes back at once.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// Longest answer: a block of some EVM chains lists thousands of transactions, and a node's logs may
+/// be long.
+const ANSWER_BYTES: usize = 4 << 20;
+
+/// How long a node that failed is asked last.
+const REST: Duration = Duration::from_secs(30);
+
+/// A URL is not one of a node that can be asked: neither `https` nor `http` to this machine. Or
+/// there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RpcUrlError;
 
@@ -36,6 +48,388 @@ impl fmt::Display for RpcUrlError {
 
 impl std::error::Error for RpcUrlError {}
 
+/// Why there is no result.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum RpcError {
+    /// The node could not be reached, or broke off.
+    Unreachable,
+    /// The node took too long.
+    TimedOut,
+    /// The node answered with this HTTP status; 429 is one of too many questions.
+    Status(u16),
+    /// The answer is longer than 4 MiB, not JSON-RPC, or one to another question.
+    BadAnswer,
+    /// The node's answer is an error. Text and data are its own words, which may repeat what is
+    /// secret: `Debug` and `Display` show the code alone.
+    Refused {
+        /// The code, of JSON-RPC or of the chain.
+        code: i64,
+        /// The words.
+        message: String,
+        /// What else was said.
+        data: Option<Box<RawValue>>,
+    },
+}
+
+impl RpcError {
+    /// Whether the node has an answer, which others would give too.
+    ///
+    /// Not so if it is asked too much (429 and -32029 of several services, -32005 of EIP-1474) or
+    /// lags (-32005 and -32016 of Solana's nodes).
+    const fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if !matches!(code, 429 | -32005 | -32016 | -32029))
+    }
+
+    /// Whether it may be over soon.
+    const fn is_passing(&self) -> bool {
+        match self {
+            Self::Status(status) => *status == 429 || *status >= 500,
+            error => !error.is_answer(),
+        }
+    }
+
+    /// How much an error tells: of several, the one that tells most is given.
+    const fn telling(&self) -> u8 {
+        match self {
+            Self::Refused { .. } if self.is_answer() => 5,
+            Self::Refused { .. } => 4,
+            Self::Status(_) => 3,
+            Self::BadAnswer => 2,
+            Self::TimedOut => 1,
+            Self::Unreachable => 0,
+        }
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("node unreachable"),
+            Self::TimedOut => f.write_str("node timed out"),
+            Self::Status(status) => write!(f, "node answered {status}"),
+            Self::BadAnswer => f.write_str("node's answer cannot be read"),
+            Self::Refused { code, .. } => write!(f, "node answered with error {code}"),
+        }
+    }
+}
+
+impl fmt::Debug for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for RpcError {}
+
+/// The nodes of one network, over JSON-RPC 2.0.
+///
+/// Their URLs are secrets, since many have a key in them; nothing shows them. Nodes are asked over
+/// TLS, which takes the feature `tls`, or on this machine; not through a proxy, and wherever a
+/// redirect points nobody is asked. A node that failed is asked last for half a minute.
+#[derive(Clone)]
+pub struct Nodes {
+    http: reqwest::Client,
+    nodes: Arc<[Arc<Node>]>,
+    timeout: Duration,
+    attempts: u32,
+}
+
+struct Node {
+    /// Its place among all that were given, for the log.
+    place: usize,
+    url: Url,
+    calls: AtomicU64,
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Node {
+    fn rests(&self) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|failed| failed.elapsed() < REST)
+    }
+
+    fn note(&self, failure: Option<&RpcError>) {
+        let before = self.rests();
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+            failure.map(|_| Instant::now());
+        match failure {
+            Some(error) if !before => tracing::warn!(node = self.place, %error, "node failed"),
+            _ => {}
+        }
+    }
+}
+
+impl Nodes {
+    /// The nodes at these URLs, the preferred one first.
+    ///
+    /// # Errors
+    /// [`RpcUrlError`], also if there is no URL.
+    pub fn new<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self, RpcUrlError> {
+        let node = |(place, url): (usize, U)| {
+            let url = Url::parse(url.as_ref()).ok().filter(is_private).ok_or(RpcUrlError)?;
+            Ok(Arc::new(Node { place, url, calls: AtomicU64::new(0), failed: Mutex::new(None) }))
+        };
+        let nodes: Arc<[_]> = urls.into_iter().enumerate().map(node).collect::<Result<_, _>>()?;
+        if nodes.is_empty() {
+            return Err(RpcUrlError);
+        }
+        let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build();
+        let http = http.map_err(|_| RpcUrlError)?;
+        Ok(Self { http, nodes, timeout: TIMEOUT, attempts: ATTEMPTS })
+    }
+
+    /// With another time limit for each attempt than 10 seconds.
+    pub fn with_timeout(self, each: Duration) -> Self {
+        Self { timeout: each, ..self }
+    }
+
+    /// With another number of attempts in all than 4. There is one at least.
+    pub fn with_attempts(self, attempts: u32) -> Self {
+        Self { attempts: attempts.max(1), ..self }
+    }
+
+    /// How many nodes there are.
+    #[cfg(feature = "svm-ledger")]
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Those of the nodes at whose place, in the order they were given in, there is `true`.
+    #[cfg(feature = "svm-ledger")]
+    pub(crate) fn only(&self, which: &[bool]) -> Self {
+        let kept = self.nodes.iter().zip(which).filter(|(_, kept)| **kept);
+        Self { nodes: kept.map(|(node, _)| Arc::clone(node)).collect(), ..self.clone() }
+    }
+
+    /// Asks one node after another until one answers, and again after a wait that doubles, until
+    /// the attempts are used up. An error is an answer, unless it says that the node is asked too
+    /// much or lags.
+    ///
+    /// # Errors
+    /// [`RpcError`]; of several the one that tells most.
+    pub async fn ask(
+        &self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<Box<RawValue>, RpcError> {
+        let params = encode(params)?;
+        let (mut left, mut wait, mut worst) = (self.attempts, FIRST_WAIT, RpcError::Unreachable);
+        loop {
+            let mut passing = false;
+            for node in self.in_turn() {
+                if left == 0 {
+                    return Err(worst);
+                }
+                left -= 1;
+                match self.once(&node, method, &params).await {
+                    Err(error) if !error.is_answer() => {
+                        passing |= error.is_passing();
+                        worst = more_telling(worst, error);
+                    }
+                    answer => return answer,
+                }
+            }
+            if left == 0 || !passing {
+                return Err(worst);
+            }
+            pause(&mut wait).await;
+        }
+    }
+
+    /// Tells every node at once, each as often as its share of the attempts allows until it
+    /// answers, for what does no harm when it is said twice: a signed transaction. The first result
+    /// is given; the others are still told.
+    ///
+    /// # Errors
+    /// [`RpcError`] if there is no result; of several the one that tells most. A node may have done
+    /// what it was told all the same.
+    pub async fn tell(
+        &self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<Box<RawValue>, RpcError> {
+        let (method, params): (Arc<str>, Arc<RawValue>) = (method.into(), encode(params)?.into());
+        let share = usize::try_from(self.attempts).unwrap_or(usize::MAX) / self.nodes.len().max(1);
+        let mut telling = JoinSet::new();
+        for node in self.nodes.iter() {
+            let (nodes, node) = (self.clone(), Arc::clone(node));
+            let (method, params) = (Arc::clone(&method), Arc::clone(&params));
+            telling.spawn(async move {
+                let (mut left, mut wait) = (share.max(1), FIRST_WAIT);
+                loop {
+                    left -= 1;
+                    match nodes.once(&node, &method, &params).await {
+                        Err(error) if error.is_passing() && left > 0 => pause(&mut wait).await,
+                        answer => return answer,
+                    }
+                }
+            });
+        }
+        let mut worst = RpcError::Unreachable;
+        while let Some(answer) = telling.join_next().await {
+            match answer {
+                Ok(Ok(result)) => {
+                    telling.detach_all();
+                    return Ok(result);
+                }
+                Ok(Err(error)) => worst = more_telling(worst, error),
+                // Nothing in there panics, and nobody stops it.
+                Err(_) => {}
+            }
+        }
+        Err(worst)
+    }
+
+    /// Asks `n` nodes the same at once, or all if there are fewer: the words of witnesses, in the
+    /// order of the nodes. In place of one that fails another one is asked, as long as there is one.
+    /// Each is asked once.
+    pub async fn ask_each(
+        &self,
+        n: usize,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Vec<Result<Box<RawValue>, RpcError>> {
+        let params: Arc<RawValue> = match encode(params) {
+            Ok(params) => params.into(),
+            Err(error) => return vec![Err(error)],
+        };
+        let method: Arc<str> = method.into();
+        let mut others = self.in_turn().into_iter();
+        let mut asking = JoinSet::new();
+        let ask = |asking: &mut JoinSet<_>, node: Arc<Node>| {
+            let (nodes, method, params) = (self.clone(), Arc::clone(&method), Arc::clone(&params));
+            asking.spawn(async move {
+                let answer = nodes.once(&node, &method, &params).await;
+                (node.place, answer)
+            });
+        };
+        others.by_ref().take(n).for_each(|node| ask(&mut asking, node));
+        let mut answers = Vec::new();
+        while let Some(answer) = asking.join_next().await {
+            let Ok((place, answer)) = answer else { continue };
+            match (&answer, others.len()) {
+                (Err(error), 1..) if !error.is_answer() => {
+                    others.by_ref().take(1).for_each(|node| ask(&mut asking, node));
+                }
+                _ => answers.push((place, answer)),
+            }
+        }
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// The nodes, those that failed lately last.
+    fn in_turn(&self) -> Vec<Arc<Node>> {
+        let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node.rests(), node)).collect();
+        nodes.sort_by_key(|(rests, _)| *rests);
+        nodes.into_iter().map(|(_, node)| Arc::clone(node)).collect()
+    }
+
+    async fn once(
+        &self,
+        node: &Node,
+        method: &str,
+        params: &RawValue,
+    ) -> Result<Box<RawValue>, RpcError> {
+        let id = node.calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let call = Call { jsonrpc: "2.0", id, method, params };
+        let call = serde_json::to_string(&call).map_err(|_| RpcError::BadAnswer)?;
+        let request = self.http.post(node.url.clone()).timeout(self.timeout);
+        let answer = exchange(request.header("content-type", "application/json").body(call), id);
+        let answer = answer.await;
+        node.note(answer.as_ref().err().filter(|error| !error.is_answer()));
+        answer
+    }
+}
+
+impl fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nodes({})", self.nodes.len())
+    }
+}
+
+fn encode(params: &impl Serialize) -> Result<Box<RawValue>, RpcError> {
+    serde_json::value::to_raw_value(params).map_err(|_| RpcError::BadAnswer)
+}
+
+fn more_telling(one: RpcError, other: RpcError) -> RpcError {
+    if other.telling() > one.telling() { other } else { one }
+}
+
+/// Waits, and doubles the next wait.
+async fn pause(wait: &mut Duration) {
+    let mut random = [0; 1];
+    // Without chance it is the longest wait.
+    if getrandom::fill(&mut random).is_err() {
+        random = [u8::MAX];
+    }
+    let cut = f64::from(random[0]) / f64::from(u8::MAX);
+    tokio::time::sleep(wait.mul_f64(0.5 + cut / 2.0)).await;
+    *wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    jsonrpc: &'a str,
+    id: u64,
+    method: &'a str,
+    params: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    jsonrpc: String,
+    id: u64,
+    // A result may be `null`, which is not the same as none.
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Box<RawValue>>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: i64,
+    #[serde(default)]
+    message: String,
+    data: Option<Box<RawValue>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(from).map(Some)
+}
+
+async fn exchange(request: reqwest::RequestBuilder, id: u64) -> Result<Box<RawValue>, RpcError> {
+    let lost = |error: reqwest::Error| {
+        if error.is_timeout() { RpcError::TimedOut } else { RpcError::Unreachable }
+    };
+    let response = request.send().await.map_err(lost)?;
+    if !response.status().is_success() {
+        return Err(RpcError::Status(response.status().as_u16()));
+    }
+    let body = read_body(response, ANSWER_BYTES).await.map_err(|error| match error {
+        HttpError::Io(error) => lost(error),
+        _ => RpcError::BadAnswer,
+    })?;
+    let answer: Answer = serde_json::from_slice(&body).map_err(|_| RpcError::BadAnswer)?;
+    if answer.jsonrpc != "2.0" || answer.id != id {
+        return Err(RpcError::BadAnswer);
+    }
+    match (answer.result, answer.error) {
+        (Some(result), None) => Ok(result),
+        (None, Some(Refusal { code, message, data })) => {
+            Err(RpcError::Refused { code, message, data })
+        }
+        _ => Err(RpcError::BadAnswer),
+    }
+}
+
+/// A Solana node over JSON-RPC, which knows recent blockhashes.
+///
+/// Its URL is a secret: many have a key in it. It is asked over TLS or on this machine only.
+#[derive(Clone)]
+pub struct SvmRpc(Nodes);
+
 impl SvmRpc {
     /// The node at `url`. For `https` it takes the feature `tls`: without it, every question ends in
     /// [`BlockhashError::Unreachable`].
@@ -43,14 +437,7 @@ impl SvmRpc {
     /// # Errors
     /// [`RpcUrlError`].
     pub fn new(url: &str) -> Result<Self, RpcUrlError> {
-        let url = Url::parse(url).ok().filter(is_private).ok_or(RpcUrlError)?;
-        let http = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|_| RpcUrlError)?;
-        Ok(Self { http, url })
+        Ok(Self(Nodes::new([url])?.with_timeout(Duration::from_secs(20)).with_attempts(2)))
     }
 
     /// The newest confirmed blockhash.
@@ -58,25 +445,23 @@ impl SvmRpc {
     /// # Errors
     /// [`BlockhashError`].
     pub async fn latest_blockhash(&self) -> Result<[u8; 32], BlockhashError> {
-        let call = json!({
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "getLatestBlockhash",
-            "params": [{ "commitment": "confirmed" }],
-        });
-        let request = self.http.post(self.url.clone()).header("content-type", "application/json");
-        let response = request.body(call.to_string()).send().await;
-        let response = response.map_err(|_| BlockhashError::Unreachable)?;
-        if !response.status().is_success() {
-            return Err(BlockhashError::Status(response.status().as_u16()));
-        }
-        let body = read_body(response).await.map_err(|error| match error {
-            HttpError::Io(_) => BlockhashError::Unreachable,
-            _ => BlockhashError::BadAnswer,
+        let params = json!([{ "commitment": "confirmed" }]);
+        let answer = self.0.ask("getLatestBlockhash", &params).await;
+        let answer = answer.map_err(|error| match error {
+            RpcError::Unreachable | RpcError::TimedOut => BlockhashError::Unreachable,
+            RpcError::Status(status) => BlockhashError::Status(status),
+            RpcError::BadAnswer | RpcError::Refused { .. } => BlockhashError::BadAnswer,
         })?;
         let blockhash =
-            |answer: Value| base58::decode(answer.pointer("/result/value/blockhash")?.as_str()?);
-        serde_json::from_slice(&body).ok().and_then(blockhash).ok_or(BlockhashError::BadAnswer)
+            |answer: Value| base58::decode(answer.pointer("/value/blockhash")?.as_str()?);
+        serde_json::from_str(answer.get()).ok().and_then(blockhash).ok_or(BlockhashError::BadAnswer)
+    }
+}
+
+/// Nodes that are asked for blockhashes one after the other.
+impl From<Nodes> for SvmRpc {
+    fn from(nodes: Nodes) -> Self {
+        Self(nodes)
     }
 }
 

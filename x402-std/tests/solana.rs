@@ -343,7 +343,8 @@ async fn more_than_the_price_is_refused_unless_the_seller_wants_it() {
     .await;
     let payload = PaymentPayload::from_json(generous.json.as_bytes()).unwrap();
     let verify = |over_payment, amount: u64| -> Result<Verified<Payment>, Reason> {
-        let schemes = Schemes { svm: SvmRules { over_payment, ..SvmRules::default() } };
+        let svm = SvmRules { over_payment, ..SvmRules::default() };
+        let schemes = Schemes { svm, ..Schemes::default() };
         let offer = PaymentRequirements { amount: amount.into(), ..offer.clone() };
         x402_core::gate::verify(&schemes, &payload.view(), &offer.view(), 0)
     };

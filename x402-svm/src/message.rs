@@ -809,6 +809,26 @@ pub struct Unsigned<'o> {
 }
 
 impl<'o> Unsigned<'o> {
+    /// A transaction that is there already, some of its signatures still to be put in.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn parse(bytes: &'o mut [u8]) -> Result<Self, MessageError> {
+        let transaction = Transaction::parse(bytes)?;
+        let (version, Header { signers, .. }) =
+            (transaction.message.version, transaction.message.header);
+        let message_len = transaction.message.bytes.len();
+        let signatures = usize::from(signers).saturating_mul(64);
+        let (message, first_signature) = if version == MessageVersion::V1 {
+            (0, message_len)
+        } else {
+            let message = bytes.len().saturating_sub(message_len);
+            (message, message.saturating_sub(signatures))
+        };
+        let message_end = message.saturating_add(message_len);
+        Ok(Self { bytes, message, message_end, first_signature, signers })
+    }
+
     /// What is signed.
     pub fn message(&self) -> &[u8] {
         self.bytes.get(self.message..self.message_end).unwrap_or(&[])
@@ -831,5 +851,42 @@ impl<'o> Unsigned<'o> {
     /// The transaction.
     pub fn into_bytes(self) -> &'o [u8] {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of each version, with one and with two signers.
+    #[test]
+    fn signatures_are_put_where_a_reader_finds_them() {
+        use MessageVersion::{Legacy, V0, V1};
+        let keys = [Address([1; 32]), Address([2; 32]), Address([3; 32])];
+        for (version, signers) in [(Legacy, 1), (Legacy, 2), (V0, 1), (V0, 2), (V1, 1), (V1, 2)] {
+            let draft = Draft {
+                version,
+                header: Header { signers, readonly_signers: 0, readonly_others: 1 },
+                keys: &keys,
+                lifetime: &[9; 32],
+                config: Config::default(),
+                instructions: &[Instruction { program: 2, accounts: &[1], data: &[5, 5] }],
+            };
+            let mut out = [0; TRANSACTION_BYTES];
+            let written = draft.write(&mut out).unwrap().into_bytes().len();
+            let unsigned = &mut out[..written];
+            let message = Transaction::parse(unsigned).unwrap().message().as_bytes().to_vec();
+            let mut again = Unsigned::parse(unsigned).unwrap();
+            assert_eq!(again.message(), message);
+            for place in 0..signers {
+                assert!(again.sign(place, &[place + 7; 64]));
+            }
+            assert!(!again.sign(signers, &[1; 64]));
+            let signed = Transaction::parse(again.into_bytes()).unwrap();
+            assert_eq!(signed.message().as_bytes(), message);
+            assert_eq!(signed.signatures(), &[[7; 64], [8; 64]][..usize::from(signers)]);
+            let mut short = [&out[..written - 1]].concat();
+            assert!(Unsigned::parse(&mut short).is_err());
+        }
     }
 }

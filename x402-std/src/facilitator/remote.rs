@@ -4,8 +4,8 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
 use url::Url;
-use x402_core::ParseError;
 use x402_core::claim::Resource;
+use x402_core::{ParseError, limits};
 
 use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement};
 use crate::client::{HttpError, is_private, read_body};
@@ -147,7 +147,7 @@ async fn answer<T>(
 ) -> Result<T, FacilitatorError> {
     let response = question.send().await.map_err(failure)?;
     let status = response.status();
-    let body = read_body(response).await.map_err(|error| match error {
+    let body = read_body(response, limits::MESSAGE_BYTES).await.map_err(|error| match error {
         HttpError::Io(error) => failure(error),
         _ => FacilitatorError::BadAnswer(ParseError::TooLong),
     })?;

@@ -1,0 +1,958 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use x402_core::claim::{ClaimKey, Transaction};
+use x402_core::crypto::ed25519::{Dalek, LocalKey};
+use x402_core::crypto::{AsyncSigner, Ed25519, Verify, sha256};
+use x402_core::gate::Verified;
+use x402_core::{Payment as _, Reason, base64};
+use x402_svm::message::{self, MessageVersion, TRANSACTION_V1_BYTES, Unsigned};
+use x402_svm::{Address, SvmPayment, base58};
+
+use super::{Ledger, Outcome};
+use crate::message::{Json, NetworkId, SupportedKind};
+use crate::payment::{Payment, SvmTransfer};
+use crate::rpc::{Nodes, RpcError};
+
+/// Characters of the CAIP-2 reference of a Solana network: the start of its genesis hash.
+const REFERENCE_CHARS: usize = 32;
+
+/// How long a node that has not shown its genesis hash is left alone before it is asked again.
+const GENESIS_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often an effect is looked at again that another payment may have blurred.
+const SIMULATIONS: usize = 3;
+
+/// First and longest wait between two looks at a payment that was sent.
+const FIRST_LOOK: Duration = Duration::from_millis(400);
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
+
+/// Slots a blockhash lives at most while no slot is skipped; it lives for as many blocks.
+const BLOCKHASH_SLOTS: u64 = 150;
+
+/// How long it is remembered that something was sent, and how far back nodes are then taken to
+/// know what happened, without being asked how far they do.
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+
+/// How far back, in slots, a node must know what happened before its word counts that something
+/// this process does not remember did not happen: three days of 400 ms. A claim that was broadcast
+/// is kept for a day.
+const HISTORY_SLOTS: u64 = 3 * 24 * 60 * 60 * 5 / 2;
+
+/// Bytes of a token account up to what extensions add, and what lies where in it.
+const TOKEN_ACCOUNT_BYTES: usize = 165;
+const TOKEN_ACCOUNT_STATE: usize = 108;
+
+/// Solana networks over the RPC of their nodes.
+///
+/// It signs as the payer of the fee, and only in [`prepare`](Ledger::prepare): what it checks is
+/// simulated unsigned. No node is used, for anything, before it has shown the genesis hash of its
+/// network. Transactions that take addresses from tables are simulated and sent like others, but
+/// the gate refuses them unless [`SvmRules::resolve`](crate::payment::SvmRules) is there.
+///
+/// What became of a payment is told on the word of [`SvmSettings::witnesses`] nodes that agree:
+/// - *Settled*: the transaction is there at [`SvmSettings::commitment`] without an error; it is,
+///   byte for byte, the message that passed the gate; and the account to be credited has the amount
+///   more. Nodes that keep no token balances are believed without the last: the message moves the
+///   amount and nothing else, all of it or nothing, which its success says.
+/// - *Failed*: it is there at that commitment with an error; or its blockhash is dead in the
+///   finalized chain and, asked after that, it is nowhere. A blockhash is dead, and not too new to
+///   be known there, if it was seen alive at an earlier slot than the finalized one, or if the
+///   finalized chain has moved on by a blockhash's life since it was first asked about.
+/// - Everything else is *Pending*. Nodes must keep a history of transactions, and one that reaches
+///   back three days for payments sent before a restart.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use x402_std::core::crypto::ed25519::LocalKey;
+/// use x402_std::facilitator::LocalFacilitator;
+/// use x402_std::ledger::SvmLedger;
+/// use x402_std::rpc::Nodes;
+///
+/// let nodes = Nodes::new(["https://solana.example.com/key", "https://other.example.com"])?;
+/// let ledger = SvmLedger::new(LocalKey::from_seed(&[7; 32]))
+///     .with_network("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1".parse()?, nodes)?;
+/// ledger.ready().await?;
+/// let facilitator = LocalFacilitator::new(ledger); // with claims that survive restarts, better
+/// # Ok(())
+/// # }
+/// ```
+pub struct SvmLedger<K = LocalKey> {
+    keys: Vec<K>,
+    networks: Vec<Arc<SvmNetwork>>,
+    settings: SvmSettings,
+    watched: Mutex<HashMap<ClaimKey, Watched>>,
+}
+
+/// How certain a transaction must be to count as made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commitment {
+    /// Two thirds of the stake have voted for it, after about a second. To undo it a third would
+    /// have to vote against its own votes.
+    #[default]
+    Confirmed,
+    /// It cannot be undone, after about 13 seconds.
+    Finalized,
+}
+
+impl Commitment {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Finalized => "finalized",
+        }
+    }
+
+    fn is_reached(self, status: &str) -> bool {
+        status == "finalized" || status == self.as_str()
+    }
+}
+
+/// What an operator decides about a [`SvmLedger`].
+#[derive(Clone, Copy, Debug)]
+pub struct SvmSettings {
+    /// When a transaction counts as made, or as failed.
+    pub commitment: Commitment,
+    /// How long [`confirm`](Ledger::confirm) waits for certainty.
+    pub confirm_within: Duration,
+    /// How often a transaction is sent again while it is waited for.
+    pub resend_every: Duration,
+    /// How many nodes must say so before a payment is settled or failed: at least 1, at most all of
+    /// the network's.
+    pub witnesses: usize,
+    /// With fewer lamports the fee payer takes on no payment: [`Reason::Busy`].
+    pub least_lamports: u64,
+    /// Most lamports that a payment may take from the fee payer, as the simulation shows them.
+    pub most_fee: u64,
+}
+
+impl Default for SvmSettings {
+    /// `confirmed`, within a minute, sent again every two seconds, one witness. The fee payer keeps
+    /// 10 000 000 lamports (0.01 SOL) and spends at most 110 000 on a payment, which is what
+    /// [`Limits::default`](x402_svm::Limits) allows.
+    fn default() -> Self {
+        Self {
+            commitment: Commitment::Confirmed,
+            confirm_within: Duration::from_secs(60),
+            resend_every: Duration::from_secs(2),
+            witnesses: 1,
+            least_lamports: 10_000_000,
+            most_fee: 110_000,
+        }
+    }
+}
+
+/// A network is not one of Solana, by its CAIP-2 id or its name in version 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotSolana;
+
+impl fmt::Display for NotSolana {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a Solana network")
+    }
+}
+
+impl std::error::Error for NotSolana {}
+
+/// Why a [`SvmLedger`] is not ready to settle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SvmNotReady {
+    /// There is no network.
+    NoNetwork,
+    /// A node given for this network is one of another.
+    WrongNetwork(NetworkId),
+    /// Too few of this network's nodes answer.
+    Unreachable(NetworkId),
+}
+
+impl fmt::Display for SvmNotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNetwork => f.write_str("no network"),
+            Self::WrongNetwork(id) => write!(f, "a node for {id} is one of another network"),
+            Self::Unreachable(id) => write!(f, "too few nodes of {id} answer"),
+        }
+    }
+}
+
+impl std::error::Error for SvmNotReady {}
+
+/// A transaction with every signature, and nothing sent. `Debug` shows nothing of it.
+pub struct SvmUnsent {
+    network: Arc<SvmNetwork>,
+    key: ClaimKey,
+    transaction: Arc<str>,
+}
+
+impl fmt::Debug for SvmUnsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SvmUnsent")
+    }
+}
+
+/// One network and its nodes.
+struct SvmNetwork {
+    id: NetworkId,
+    nodes: Nodes,
+    genesis: Mutex<Genesis>,
+}
+
+/// Which nodes have shown the right genesis hash.
+struct Genesis {
+    shown: Vec<bool>,
+    asked: Option<Instant>,
+}
+
+impl SvmNetwork {
+    fn genesis(&self) -> MutexGuard<'_, Genesis> {
+        // No code panics while it holds the lock.
+        self.genesis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The nodes that have shown the right genesis hash; `None` if there is none yet.
+    async fn nodes(self: &Arc<Self>) -> Option<Nodes> {
+        let (some, due) = {
+            let mut genesis = self.genesis();
+            let (some, all) =
+                (genesis.shown.contains(&true), genesis.shown.iter().all(|shown| *shown));
+            let due = !all && genesis.asked.is_none_or(|asked| asked.elapsed() > GENESIS_AGAIN);
+            if due && some {
+                genesis.asked = Some(Instant::now());
+            }
+            (some, due)
+        };
+        if !some {
+            // Nothing can be done without; whoever comes meanwhile asks too.
+            self.ask_genesis().await.ok();
+        } else if due {
+            let network = Arc::clone(self);
+            tokio::spawn(async move { network.ask_genesis().await });
+        }
+        let nodes = self.nodes.only(&self.genesis().shown);
+        (nodes.count() > 0).then_some(nodes)
+    }
+
+    /// Asks the nodes that have not shown theirs for the genesis hash.
+    async fn ask_genesis(&self) -> Result<(), SvmNotReady> {
+        let missing: Vec<bool> = self.genesis().shown.iter().map(|shown| !shown).collect();
+        let asked = self.nodes.only(&missing);
+        let answers = asked.ask_each(asked.count(), "getGenesisHash", &json!([])).await;
+        let reference = self.id.view().solana().unwrap_or_default();
+        let mut genesis = self.genesis();
+        genesis.asked = Some(Instant::now());
+        let mut wrong = false;
+        let missing = missing.iter().enumerate().filter(|(_, missing)| **missing);
+        for ((place, _), answer) in missing.zip(answers) {
+            let Some(hash) = answer.ok().and_then(|answer| read::<String>(&answer)) else {
+                continue;
+            };
+            let right = base58::decode::<32>(&hash).is_some() && hash.starts_with(reference);
+            if right && let Some(shown) = genesis.shown.get_mut(place) {
+                *shown = true;
+            } else {
+                tracing::warn!(network = %self.id, node = place, "node is one of another network");
+                wrong = true;
+            }
+        }
+        if wrong { Err(SvmNotReady::WrongNetwork(self.id.clone())) } else { Ok(()) }
+    }
+}
+
+/// What is remembered of a payment that was sent, or asked about.
+struct Watched {
+    since: Instant,
+    /// What this process sent, in base64.
+    transaction: Option<Arc<str>>,
+    /// A finalized chain that has come this far knows the payment's blockhash if it is alive.
+    known_from: Option<u64>,
+}
+
+impl SvmLedger<LocalKey> {
+    /// With a key in memory that pays the fees; without networks.
+    pub fn new(fee_payer: LocalKey) -> Self {
+        Self::with_signer(fee_payer)
+    }
+}
+
+impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
+    /// With whatever signs for the payer of the fees; without networks.
+    pub fn with_signer(fee_payer: K) -> Self {
+        Self {
+            keys: vec![fee_payer],
+            networks: Vec::new(),
+            settings: SvmSettings::default(),
+            watched: Mutex::default(),
+        }
+    }
+
+    /// With another payer of fees besides: the first is announced, payments that name another are
+    /// still taken. So that a key can be replaced.
+    pub fn with_fee_payer(mut self, key: K) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// With a network, in either version's spelling, and its nodes. Nobody is asked yet.
+    ///
+    /// # Errors
+    /// [`NotSolana`].
+    pub fn with_network(mut self, network: NetworkId, nodes: Nodes) -> Result<Self, NotSolana> {
+        let view = network.view();
+        let long = |reference: &&str| reference.len() == REFERENCE_CHARS;
+        view.solana().filter(long).ok_or(NotSolana)?;
+        let id = NetworkId::from(view.caip2().ok_or(NotSolana)?);
+        let genesis = Genesis { shown: vec![false; nodes.count()], asked: None };
+        let network = SvmNetwork { id, nodes, genesis: Mutex::new(genesis) };
+        self.networks.retain(|other| other.id != network.id);
+        self.networks.push(Arc::new(network));
+        Ok(self)
+    }
+
+    /// With other settings.
+    pub fn with_settings(self, settings: SvmSettings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The networks, by their CAIP-2 ids.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkId> {
+        self.networks.iter().map(|network| &network.id)
+    }
+
+    /// Whether every network has enough nodes that answer, and all that do are its own. Nodes that
+    /// have shown their genesis hash once are not asked again.
+    ///
+    /// # Errors
+    /// [`SvmNotReady`], about the first network that is not ready.
+    pub async fn ready(&self) -> Result<(), SvmNotReady> {
+        if self.networks.is_empty() {
+            return Err(SvmNotReady::NoNetwork);
+        }
+        for network in &self.networks {
+            network.ask_genesis().await?;
+            let shown = network.genesis().shown.iter().filter(|shown| **shown).count();
+            if shown < self.witnesses(network) {
+                return Err(SvmNotReady::Unreachable(network.id.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn witnesses(&self, network: &SvmNetwork) -> usize {
+        self.settings.witnesses.clamp(1, network.nodes.count())
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<ClaimKey, Watched>> {
+        // No code panics while it holds the lock.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fee_payer(&self) -> Option<Address> {
+        self.keys.first().map(|key| Address(key.public()))
+    }
+
+    /// A payment on one of the networks.
+    fn find<'p>(
+        &self,
+        payment: &'p Verified<Payment>,
+    ) -> Result<(&'p SvmTransfer, &Arc<SvmNetwork>), Reason> {
+        let Payment::Svm(transfer) = payment.payment() else { return Err(Reason::InvalidNetwork) };
+        let reference = &*transfer.payment().network;
+        let network = self.networks.iter().find(|one| one.id.view().solana() == Some(reference));
+        Ok((transfer, network.ok_or(Reason::InvalidNetwork)?))
+    }
+
+    /// Simulates a payment and looks at what it would do.
+    async fn simulate(&self, nodes: &Nodes, transfer: &SvmTransfer) -> Result<Effect, Reason> {
+        let fault = Reason::UnexpectedVerifyError;
+        let payment = transfer.payment();
+        let addresses = [payment.source, payment.destination, payment.fee_payer];
+        let addresses = addresses.map(|address| address.to_string());
+        // Whoever pays names the account, which may be a very long one of something else.
+        let params = json!([addresses, {
+            "commitment": "confirmed",
+            "encoding": "base64",
+            "dataSlice": { "offset": 0, "length": TOKEN_ACCOUNT_BYTES },
+        }]);
+        let before: InContext<Accounts> =
+            ask(nodes, "getMultipleAccounts", &params).await.map_err(|_| fault)?;
+        let [.., fee_payer] = &before.value;
+        if fee_payer.as_ref().map_or(0, |account| account.lamports) < self.settings.least_lamports {
+            tracing::warn!(fee_payer = %payment.fee_payer, "fee payer is short of lamports");
+            return Err(Reason::Busy);
+        }
+        let params = json!([to_base64(transfer.transaction()).ok_or(fault)?, {
+            "sigVerify": false,
+            "replaceRecentBlockhash": false,
+            "commitment": "confirmed",
+            "encoding": "base64",
+            "minContextSlot": before.context.slot,
+            "accounts": { "encoding": "base64", "addresses": addresses },
+        }]);
+        let after = match ask::<InContext<Simulation>>(nodes, "simulateTransaction", &params).await
+        {
+            // The node cannot read it, or does not know its version.
+            Err(RpcError::Refused { code: -32602, .. }) => {
+                return Err(Reason::InvalidExactSvmTransactionSimulationFailed);
+            }
+            answer => answer.map_err(|_| fault)?,
+        };
+        match after.value.err {
+            None => {}
+            // Made already, and perhaps forgotten here: not to be paid for once more.
+            Some(Value::String(error)) if error == "AlreadyProcessed" => {
+                return Err(Reason::DuplicateSettlement);
+            }
+            Some(_) => return Err(Reason::InvalidExactSvmTransactionSimulationFailed),
+        }
+        let accounts = after.value.accounts.ok_or(fault)?;
+        Ok(match is_effect(payment, &before.value, &accounts, self.settings.most_fee) {
+            true => Effect::Right,
+            // Two looks at one state of the chain: nobody else was in between.
+            false if before.context.slot == after.context.slot => Effect::Wrong,
+            false => Effect::Blurred,
+        })
+    }
+
+    /// Signs as the payer of the fee, and looks at what has come of it.
+    async fn sign(&self, transfer: &SvmTransfer) -> Result<([u8; 64], Vec<u8>), Reason> {
+        let fault = Reason::UnexpectedSettleError;
+        let payment = transfer.payment();
+        let fee_payer = payment.fee_payer;
+        let key = self.keys.iter().find(|key| key.public() == fee_payer.0).ok_or(fault)?;
+        let mut signed = transfer.transaction().to_vec();
+        let mut unsigned = Unsigned::parse(&mut signed).map_err(|_| fault)?;
+        if ClaimKey::new(sha256(&[unsigned.message()])) != payment.claim_key() {
+            return Err(fault);
+        }
+        let signature = key.sign(unsigned.message()).await.map_err(|error| {
+            tracing::warn!(%fee_payer, %error, "fee payer did not sign");
+            fault
+        })?;
+        if !unsigned.sign(0, &signature) {
+            return Err(fault);
+        }
+        // What is sent is what was verified, in every byte but the new signature.
+        let verified = message::Transaction::parse(transfer.transaction()).map_err(|_| fault)?;
+        let made = message::Transaction::parse(&signed).map_err(|_| fault)?;
+        let (verified_message, message) = (verified.message(), made.message());
+        let others = || made.signatures().iter().skip(1);
+        let is_same = message.as_bytes() == verified_message.as_bytes()
+            && others().eq(verified.signatures().iter().skip(1));
+        let is_ours = message.key(0) == Some(fee_payer)
+            && made.signatures().first() == Some(&signature)
+            && Dalek.verify(&fee_payer.0, message.as_bytes(), &signature);
+        if is_same && is_ours { Ok((signature, signed)) } else { Err(fault) }
+    }
+
+    /// Looks until it is certain what became of a payment.
+    async fn watch(&self, network: &Arc<SvmNetwork>, asked: &Asked<'_>) -> Outcome {
+        let (mut pause, mut tended) = (FIRST_LOOK, None);
+        loop {
+            if let Some(nodes) = network.nodes().await {
+                let witnesses = Witnesses { nodes, count: self.witnesses(network) };
+                if let Some(outcome) = self.look(&witnesses, asked, &mut tended).await {
+                    return outcome;
+                }
+            }
+            let due = tended.map(|at| self.settings.resend_every.saturating_sub(at.elapsed()));
+            tokio::time::sleep(pause.min(due.unwrap_or(pause))).await;
+            pause = (pause * 3 / 2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// `None` if nothing is certain. What is not there yet is tended to now and then: sent again,
+    /// if it was sent from here, and looked for in the past.
+    async fn look(
+        &self,
+        witnesses: &Witnesses,
+        asked: &Asked<'_>,
+        tended: &mut Option<Instant>,
+    ) -> Option<Outcome> {
+        let unknown_at = match witnesses.status(asked, self.settings.commitment).await? {
+            Status::Reached { failed } => {
+                return witnesses.effect(asked, self.settings.commitment, failed).await;
+            }
+            Status::Seen => None,
+            Status::Unknown { slot } => Some(slot),
+        };
+        let first = tended.is_none();
+        if !first && tended.is_some_and(|at| at.elapsed() < self.settings.resend_every) {
+            return None;
+        }
+        *tended = Some(Instant::now());
+        let sent = self.sent(asked);
+        // The first time it has just been sent.
+        if let Some(transaction) = sent.clone().filter(|_| !first) {
+            let nodes = witnesses.nodes.clone();
+            tokio::spawn(async move { send(&nodes, &transaction).await });
+        }
+        let Some(known_from) = self.known_from(asked) else {
+            let alive = witnesses.is_blockhash_valid(asked, "confirmed").await;
+            let slot = match alive.filter(|alive| alive.is_valid) {
+                Some(alive) => alive.latest,
+                None => unknown_at?.saturating_add(BLOCKHASH_SLOTS),
+            };
+            self.remember(asked.key, sent, Some(slot));
+            // What is final is not as far yet.
+            return None;
+        };
+        unknown_at?;
+        if self.is_gone(witnesses, asked, known_from, sent.is_some()).await? {
+            return Some(Outcome::Failed(Reason::InvalidExactSvmTransactionFailed));
+        }
+        None
+    }
+
+    /// Whether it can be ruled out that a transaction is in the chain or will be. The order of the
+    /// questions matters: with a dead blockhash it comes no more, so if it is nowhere after that it
+    /// is nowhere for good. Asked the other way round it could come in between.
+    async fn is_gone(
+        &self,
+        witnesses: &Witnesses,
+        asked: &Asked<'_>,
+        known_from: u64,
+        remembered: bool,
+    ) -> Option<bool> {
+        let blockhash = witnesses.is_blockhash_valid(asked, "finalized").await?;
+        if blockhash.is_valid || blockhash.earliest < known_from {
+            return Some(false);
+        }
+        if !remembered && !witnesses.know_history(blockhash.latest).await? {
+            return Some(false);
+        }
+        match witnesses.status(asked, self.settings.commitment).await? {
+            Status::Unknown { slot } => Some(slot >= blockhash.latest),
+            _ => Some(false),
+        }
+    }
+
+    /// What this process has sent, lately.
+    fn sent(&self, asked: &Asked<'_>) -> Option<Arc<str>> {
+        let watched = self.watched();
+        let watched = watched.get(&asked.key).filter(|one| one.since.elapsed() < REMEMBERED)?;
+        watched.transaction.clone()
+    }
+
+    fn known_from(&self, asked: &Asked<'_>) -> Option<u64> {
+        self.watched().get(&asked.key)?.known_from
+    }
+
+    fn remember(&self, key: ClaimKey, transaction: Option<Arc<str>>, known_from: Option<u64>) {
+        let mut watched = self.watched();
+        watched.retain(|_, watched| watched.since.elapsed() < REMEMBERED);
+        let since = watched.get(&key).map_or_else(Instant::now, |before| before.since);
+        watched.insert(key, Watched { since, transaction, known_from });
+    }
+}
+
+impl<K> fmt::Debug for SvmLedger<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let networks: Vec<_> = self.networks.iter().map(|network| &network.id).collect();
+        f.debug_struct("SvmLedger")
+            .field("networks", &networks)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
+    type Unsent = SvmUnsent;
+
+    fn kinds(&self) -> Vec<SupportedKind> {
+        let fee_payer = self.fee_payer().map(|fee_payer| fee_payer.to_string());
+        let extra = json!({ "feePayer": fee_payer });
+        let kind = |x402_version, network| SupportedKind {
+            x402_version,
+            scheme: "exact".into(),
+            network,
+            extra: Json::of(&extra).ok(),
+            other: None,
+        };
+        let v2 = self.networks().map(|network| kind(2, network.clone()));
+        let names = self.networks().filter_map(|network| network.view().v1_name());
+        let v1 = names.filter_map(|name| Some(kind(1, name.parse().ok()?)));
+        v2.chain(v1).collect()
+    }
+
+    fn fee_payers(&self) -> Vec<Address> {
+        self.keys.iter().map(|key| Address(key.public())).collect()
+    }
+
+    async fn check(&self, payment: &Verified<Payment>, _now: u64) -> Result<(), Reason> {
+        let (transfer, network) = self.find(payment)?;
+        let nodes = network.nodes().await.ok_or(Reason::UnexpectedVerifyError)?;
+        for _ in 0..SIMULATIONS {
+            match self.simulate(&nodes, transfer).await? {
+                Effect::Right => return Ok(()),
+                Effect::Wrong => return Err(Reason::InvalidExactSvmTransactionSimulationFailed),
+                Effect::Blurred => {}
+            }
+        }
+        Err(Reason::UnexpectedVerifyError)
+    }
+
+    async fn prepare(
+        &self,
+        payment: &Verified<Payment>,
+    ) -> Result<(Transaction, SvmUnsent), Reason> {
+        let (transfer, network) = self.find(payment)?;
+        let (signature, signed) = self.sign(transfer).await?;
+        let fault = Reason::UnexpectedSettleError;
+        let mut text = [0; 88];
+        let id = base58::encode(&signature, &mut text).ok_or(fault)?;
+        let unsent = SvmUnsent {
+            network: Arc::clone(network),
+            key: transfer.payment().claim_key(),
+            transaction: to_base64(&signed).ok_or(fault)?.into(),
+        };
+        Ok((Transaction::try_from(id).map_err(|_| fault)?, unsent))
+    }
+
+    async fn send(&self, unsent: SvmUnsent) {
+        let SvmUnsent { network, key, transaction } = unsent;
+        self.remember(key, Some(Arc::clone(&transaction)), None);
+        if let Some(nodes) = network.nodes().await {
+            send(&nodes, &transaction).await;
+        }
+    }
+
+    async fn confirm(&self, payment: &Verified<Payment>, transaction: &Transaction) -> Outcome {
+        let Ok((transfer, network)) = self.find(payment) else { return Outcome::Pending };
+        let Some(asked) = Asked::new(transfer, transaction) else { return Outcome::Pending };
+        let watching = self.watch(network, &asked);
+        let Ok(outcome) = tokio::time::timeout(self.settings.confirm_within, watching).await else {
+            return Outcome::Pending;
+        };
+        self.watched().remove(&asked.key);
+        let network = &network.id;
+        match &outcome {
+            Outcome::Failed(reason) => tracing::info!(%network, %transaction, %reason, "failed"),
+            _ => tracing::info!(%network, %transaction, "settled"),
+        }
+        outcome
+    }
+}
+
+/// What a simulation shows.
+enum Effect {
+    Right,
+    Wrong,
+    /// Something else may have happened between the looks before and after.
+    Blurred,
+}
+
+/// Whether the one account gives and the other one gets the amount, and the payer of the fee no
+/// more than `most_fee`. In the order of source, destination and fee payer.
+fn is_effect(payment: &SvmPayment, before: &Accounts, after: &Accounts, most_fee: u64) -> bool {
+    let [source, destination, fee_payer] = [0, 1, 2].map(|place| (&before[place], &after[place]));
+    let change = |(before, after): (&Option<Account>, &Option<Account>)| {
+        let token = |account: &Option<Account>| account.as_ref()?.token(payment);
+        Some((token(before)?, token(after)?))
+    };
+    let gives = change(source).and_then(|(before, after)| before.checked_sub(after));
+    let gets = change(destination).and_then(|(before, after)| after.checked_sub(before));
+    let fee = match fee_payer {
+        (Some(before), Some(after)) => Some(before.lamports.saturating_sub(after.lamports)),
+        _ => None,
+    };
+    gives == Some(payment.amount)
+        && gets == Some(payment.amount)
+        && fee.is_some_and(|fee| fee <= most_fee)
+}
+
+/// What is asked about.
+struct Asked<'p> {
+    payment: &'p SvmPayment,
+    key: ClaimKey,
+    id: &'p str,
+    signature: [u8; 64],
+    transaction: message::Transaction<'p>,
+}
+
+impl<'p> Asked<'p> {
+    fn new(transfer: &'p SvmTransfer, id: &'p Transaction) -> Option<Self> {
+        Some(Self {
+            payment: transfer.payment(),
+            key: transfer.payment().claim_key(),
+            id,
+            signature: base58::decode(id)?,
+            transaction: message::Transaction::parse(transfer.transaction()).ok()?,
+        })
+    }
+
+    /// What a node's record of the transaction says; `None` if it is one of another transaction.
+    fn moved(&self, landed: &Landed) -> Option<Moved> {
+        let (text, "base64") = (&landed.transaction.0, &*landed.transaction.1) else { return None };
+        let mut bytes = [0; TRANSACTION_V1_BYTES];
+        let bytes = base64::decode(text.as_bytes(), &mut bytes).ok()?;
+        let there = message::Transaction::parse(bytes).ok()?;
+        let (message, wanted) = (there.message().as_bytes(), self.transaction.message());
+        if message != wanted.as_bytes() || there.signatures().first() != Some(&self.signature) {
+            return None;
+        }
+        let meta = landed.meta.as_ref()?;
+        if meta.err.is_some() {
+            return Some(Moved::Failed);
+        }
+        let destination = wanted.keys().iter().position(|key| *key == self.payment.destination.0);
+        let recorded = !meta.pre_token_balances.is_empty() || !meta.post_token_balances.is_empty();
+        // From a table, it has a place that only the node knows.
+        let (true, Some(place)) = (recorded, destination) else { return Some(Moved::AsAsked) };
+        let balance = |all: &[TokenBalance]| match all.iter().find(|one| one.account_index == place)
+        {
+            Some(one) if one.mint != self.payment.asset.to_string() => None,
+            Some(one) => Some(one.ui_token_amount.amount),
+            None => Some(0u64),
+        };
+        let before = balance(&meta.pre_token_balances);
+        let gets = balance(&meta.post_token_balances).zip(before);
+        let gets = gets.and_then(|(after, before)| after.checked_sub(before));
+        Some(if gets == Some(self.payment.amount) { Moved::AsAsked } else { Moved::Otherwise })
+    }
+}
+
+/// What a transaction that is in the chain has done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    AsAsked,
+    Otherwise,
+    Failed,
+}
+
+/// Where a transaction is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// Nowhere, at this slot.
+    Unknown { slot: u64 },
+    /// In a chain that may be given up.
+    Seen,
+    /// As certain as asked for.
+    Reached { failed: bool },
+}
+
+/// Whether a blockhash is valid, and the earliest and the latest slot that it was said for.
+#[derive(Clone, Copy)]
+struct Validity {
+    is_valid: bool,
+    earliest: u64,
+    latest: u64,
+}
+
+/// Nodes of which `count` must say the same.
+struct Witnesses {
+    nodes: Nodes,
+    count: usize,
+}
+
+impl Witnesses {
+    /// What each says; `None` unless all say something.
+    async fn ask<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Option<Vec<T>> {
+        let answers = self.nodes.ask_each(self.count, method, params).await;
+        let words: Option<Vec<T>> = answers
+            .into_iter()
+            .map(|answer| answer.ok().and_then(|answer| read(&answer)))
+            .collect();
+        words.filter(|words| words.len() == self.count)
+    }
+
+    async fn status(&self, asked: &Asked<'_>, commitment: Commitment) -> Option<Status> {
+        let params = json!([[asked.id], { "searchTransactionHistory": true }]);
+        let words: Vec<InContext<[Option<SignatureStatus>; 1]>> =
+            self.ask("getSignatureStatuses", &params).await?;
+        let read = |InContext { context, value: [status] }: &InContext<[_; 1]>| match status {
+            None => Status::Unknown { slot: context.slot },
+            Some(SignatureStatus { err, confirmation_status: Some(reached) })
+                if commitment.is_reached(reached) =>
+            {
+                Status::Reached { failed: err.is_some() }
+            }
+            Some(_) => Status::Seen,
+        };
+        let both = |one, other| match (one, other) {
+            (Status::Unknown { slot }, Status::Unknown { slot: other }) => {
+                Status::Unknown { slot: slot.min(other) }
+            }
+            _ if one == other => one,
+            _ => Status::Seen,
+        };
+        words.iter().map(read).reduce(both)
+    }
+
+    async fn effect(
+        &self,
+        asked: &Asked<'_>,
+        commitment: Commitment,
+        failed: bool,
+    ) -> Option<Outcome> {
+        let version = u8::from(asked.transaction.message().version() == MessageVersion::V1);
+        let params = json!([asked.id, {
+            "commitment": commitment.as_str(),
+            "encoding": "base64",
+            "maxSupportedTransactionVersion": version,
+        }]);
+        let words: Vec<Option<Landed>> = self.ask("getTransaction", &params).await?;
+        let moved = words.iter().map(|landed| asked.moved(landed.as_ref()?));
+        let moved = moved.reduce(|one, other| one.filter(|_| one == other))??;
+        match (moved, failed) {
+            (Moved::AsAsked, false) => {
+                Some(Outcome::Settled(Transaction::try_from(asked.id).ok()?))
+            }
+            (Moved::Otherwise, false) => {
+                Some(Outcome::Failed(Reason::PostSettlementTransferNotConfirmed))
+            }
+            (Moved::Failed, true) => {
+                Some(Outcome::Failed(Reason::InvalidExactSvmTransactionFailed))
+            }
+            _ => None,
+        }
+    }
+
+    /// `None` also if they do not agree.
+    async fn is_blockhash_valid(&self, asked: &Asked<'_>, commitment: &str) -> Option<Validity> {
+        let blockhash = Address(asked.payment.blockhash).to_string();
+        let params = json!([blockhash, { "commitment": commitment }]);
+        let words: Vec<InContext<bool>> = self.ask("isBlockhashValid", &params).await?;
+        let is_valid = words.first()?.value;
+        let slots = || words.iter().map(|word| word.context.slot);
+        let (earliest, latest) = (slots().min()?, slots().max()?);
+        let agree = words.iter().all(|word| word.value == is_valid);
+        agree.then_some(Validity { is_valid, earliest, latest })
+    }
+
+    /// Whether they know what happened for long enough before a slot.
+    async fn know_history(&self, slot: u64) -> Option<bool> {
+        let first: Vec<u64> = self.ask("getFirstAvailableBlock", &json!([])).await?;
+        Some(first.iter().all(|first| {
+            *first == 0 || slot.checked_sub(*first).is_some_and(|known| known >= HISTORY_SLOTS)
+        }))
+    }
+}
+
+async fn send(nodes: &Nodes, transaction: &str) {
+    let params = json!([transaction, { "encoding": "base64", "skipPreflight": true }]);
+    if let Err(error) = nodes.tell("sendTransaction", &params).await {
+        tracing::warn!(%error, "no node says that it took the transaction");
+    }
+}
+
+async fn ask<T: DeserializeOwned>(
+    nodes: &Nodes,
+    method: &str,
+    params: &impl Serialize,
+) -> Result<T, RpcError> {
+    read(&nodes.ask(method, params).await?).ok_or(RpcError::BadAnswer)
+}
+
+fn read<T: DeserializeOwned>(answer: &RawValue) -> Option<T> {
+    serde_json::from_str(answer.get()).ok()
+}
+
+fn to_base64(bytes: &[u8]) -> Option<String> {
+    let mut text = vec![0; base64::encoded_len(bytes.len())];
+    base64::encode(bytes, &mut text).ok().map(str::to_owned)
+}
+
+#[derive(Deserialize)]
+struct InContext<T> {
+    context: Context,
+    value: T,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    slot: u64,
+}
+
+/// Of source, destination and fee payer.
+type Accounts = [Option<Account>; 3];
+
+#[derive(Deserialize)]
+struct Account {
+    lamports: u64,
+    owner: String,
+    data: (String, String),
+}
+
+impl Account {
+    /// The balance of a token account of the payment's token that is in use and not frozen.
+    fn token(&self, payment: &SvmPayment) -> Option<u64> {
+        let mut bytes = vec![0; base64::decoded_len(self.data.0.len())];
+        let bytes = base64::decode(self.data.0.as_bytes(), &mut bytes).ok()?;
+        let (mint, rest) = bytes.split_first_chunk::<32>()?;
+        let (_owner, rest) = rest.split_first_chunk::<32>()?;
+        let (amount, _) = rest.split_first_chunk()?;
+        let is_one = self.owner == payment.token_program.address().to_string()
+            && self.data.1 == "base64"
+            && bytes.len() >= TOKEN_ACCOUNT_BYTES
+            && *mint == payment.asset.0
+            && bytes.get(TOKEN_ACCOUNT_STATE) == Some(&1);
+        is_one.then_some(u64::from_le_bytes(*amount))
+    }
+}
+
+#[derive(Deserialize)]
+struct Simulation {
+    #[serde(deserialize_with = "given")]
+    err: Option<Value>,
+    accounts: Option<Accounts>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SignatureStatus {
+    #[serde(deserialize_with = "given")]
+    err: Option<Value>,
+    confirmation_status: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Landed {
+    transaction: (String, String),
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    #[serde(deserialize_with = "given")]
+    err: Option<Value>,
+    #[serde(default, deserialize_with = "or_none")]
+    pre_token_balances: Vec<TokenBalance>,
+    #[serde(default, deserialize_with = "or_none")]
+    post_token_balances: Vec<TokenBalance>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenBalance {
+    account_index: usize,
+    mint: String,
+    ui_token_amount: UiTokenAmount,
+}
+
+#[derive(Deserialize)]
+struct UiTokenAmount {
+    #[serde(deserialize_with = "decimal")]
+    amount: u64,
+}
+
+fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// `null` for none, but there: an answer that does not say whether there was an error says nothing.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Option::deserialize(from)
+}
+
+/// `null` as an empty list.
+fn or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TokenBalance>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}

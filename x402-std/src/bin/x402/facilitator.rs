@@ -1,17 +1,30 @@
+use std::env;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 use x402_std::core::{Amount, Money, Network};
-use x402_std::facilitator::{LocalFacilitator, router};
+use x402_std::facilitator::{LocalFacilitator, Service};
 use x402_std::ledger::{Ledger, SimulatedLedger};
 use x402_std::message::NetworkId;
 use x402_std::{evm, svm};
 
-use crate::{Failure, Outcome, listen};
+use crate::config::{Config, FILE_BYTES, Secrets};
+use crate::listen::Listen;
+use crate::log::{self, Format};
+use crate::{Failure, Outcome, input, settle};
 
-/// Serves a facilitator: POST /verify, POST /settle, GET /supported.
+/// Serves a facilitator: POST /verify, POST /settle, GET /supported, GET /settlements/{id}.
+///
+/// With --config it settles on chains, and serves GET /healthz, /readyz and /metrics too.
 #[derive(Args)]
 pub(crate) struct Facilitator {
+    /// Settles as this TOML file says; x402-std/examples/facilitator has some to begin with
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["simulated", "listen", "fund", "networks"])]
+    config: Option<PathBuf>,
+    /// Says what is wrong with the file, if anything, and settles nothing
+    #[arg(long, requires = "config")]
+    check: bool,
     /// Settles in a ledger in memory: no chain, no money
     #[arg(long)]
     simulated: bool,
@@ -29,12 +42,25 @@ pub(crate) struct Facilitator {
 
 impl Facilitator {
     pub(crate) async fn run(&self) -> Outcome {
-        if !self.simulated {
-            return Err(Failure::unusable("not supported yet: only --simulated is"));
+        if let Some(path) = &self.config {
+            let text = input::file(path, FILE_BYTES)?;
+            let text = String::from_utf8(text).map_err(|_| Failure::unusable("not a text"))?;
+            let secrets = Secrets { variable: &|name| env::var(name).ok() };
+            let config = Config::read(&text, &secrets).map_err(mistakes)?;
+            return settle::run(config, self.check).await;
         }
-        let facilitator = simulated(&self.networks, &self.fund)?;
-        listen::serve(router(facilitator), self.listen).await
+        if !self.simulated {
+            return Err(Failure::unusable("--config FILE to settle on chains, or --simulated"));
+        }
+        log::start(Format::Text, None);
+        let service = Service::new(simulated(&self.networks, &self.fund)?);
+        Listen::new(self.listen).serve(service.router(), service.finish()).await
     }
+}
+
+/// All of them, a line each.
+pub(crate) fn mistakes(all: Vec<String>) -> Failure {
+    Failure::unusable(all.join("\n"))
 }
 
 /// A balance to begin with.

@@ -74,8 +74,7 @@ impl KeySource {
             None => variable(EVM_KEY)?,
         };
         let Some(text) = text else { return Ok(None) };
-        let key = input::hex32(text.trim()).and_then(|key| secp256k1::LocalKey::from_bytes(&key));
-        key.ok_or_else(|| Failure::unusable(NOT_EVM)).map(Some)
+        evm(&text).ok_or_else(|| Failure::unusable(NOT_EVM)).map(Some)
     }
 
     fn svm_key(&self) -> Result<Option<ed25519::LocalKey>, Failure> {
@@ -90,13 +89,18 @@ impl KeySource {
                 })?,
             },
         };
-        svm_key(&text).map(Some)
+        svm(&text).map(Some)
     }
+}
+
+/// A key of 64 hexadecimal digits.
+pub(crate) fn evm(text: &str) -> Option<secp256k1::LocalKey> {
+    input::hex32(text.trim()).and_then(|key| secp256k1::LocalKey::from_bytes(&key))
 }
 
 /// A seed and its public key, in base58 or as an array of numbers. A seed alone looks like an
 /// address, and an address taken for a seed would be a key that anybody can have.
-fn svm_key(text: &str) -> Result<ed25519::LocalKey, Failure> {
+pub(crate) fn svm(text: &str) -> Result<ed25519::LocalKey, Failure> {
     let text = text.trim();
     let keypair = base58::decode::<64>(text).or_else(|| {
         let numbers: Vec<u8> = serde_json::from_str(text).ok()?;

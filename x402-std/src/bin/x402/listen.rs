@@ -1,32 +1,98 @@
 //! Listening until the process is asked to stop.
 
-use std::future::IntoFuture;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
 
-use crate::{Exit, Failure, Outcome, log, talk};
+use crate::{Exit, Failure, Outcome, talk};
 
-/// Serves until Ctrl-C or SIGTERM, and then finishes what was begun; the second signal ends that
-/// too.
-pub(crate) async fn serve(router: Router, address: SocketAddr) -> Outcome {
-    log::start();
-    let cannot =
-        |error: io::Error| Failure::refused(format_args!("cannot listen on {address}: {error}"));
-    let listener = TcpListener::bind(address).await.map_err(cannot)?;
-    let (mut first, mut second) = (Stop::new().map_err(cannot)?, Stop::new().map_err(cannot)?);
-    talk(format_args!("listening on http://{}", listener.local_addr().map_err(cannot)?));
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(async move { first.asked().await });
-    tokio::select! {
-        result = serving.into_future() => result.map_err(cannot)?,
-        () = async { second.asked().await; second.asked().await } => {
-            return Err(Failure::refused("stopped before all was finished"));
-        }
+/// Longest wait for the head of a request, and for the next one on a connection.
+const HEAD: Duration = Duration::from_secs(15);
+
+/// Where to listen, and to how many.
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    /// Connections at once; more wait.
+    pub(crate) connections: usize,
+    /// How long what was begun may take, once the process is asked to stop.
+    pub(crate) shutdown: Duration,
+}
+
+impl Listen {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, connections: 4096, shutdown: Duration::from_secs(120) }
     }
-    Ok(Exit::Yes)
+
+    /// Serves until Ctrl-C or SIGTERM, and then finishes what was begun, `rest` last; the second
+    /// signal ends that too.
+    pub(crate) async fn serve(self, router: Router, rest: impl Future<Output = ()>) -> Outcome {
+        let address = self.address;
+        let cannot = |error: io::Error| {
+            Failure::refused(format_args!("cannot listen on {address}: {error}"))
+        };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let mut stop = Stop::new().map_err(cannot)?;
+        talk(format_args!("listening on http://{}", listener.local_addr().map_err(cannot)?));
+        let (connections, graceful) =
+            (Arc::new(Semaphore::new(self.connections)), GracefulShutdown::new());
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&connections).acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                accepted = accepted => accepted,
+                () = stop.asked() => break,
+            };
+            let Ok((stream, peer)) = accepted else {
+                // Of its own accord nobody hung up: there are no more files to be had, say.
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let router = router.clone();
+            // Requests know who sent them.
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.clone().oneshot(request)
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .serve_connection(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                // That a connection broke off is nobody's fault here.
+                connection.await.ok();
+                drop(place);
+            });
+        }
+        drop(listener);
+        let finished = timeout(self.shutdown, async {
+            graceful.shutdown().await;
+            rest.await;
+        });
+        tokio::select! {
+            finished = finished => {
+                finished.map_err(|_| Failure::refused("stopped before all was finished"))?;
+            }
+            () = stop.asked() => return Err(Failure::refused("stopped before all was finished")),
+        }
+        Ok(Exit::Yes)
+    }
 }
 
 /// Signals that ask the process to stop, from the moment this is made.

@@ -5,14 +5,17 @@
 //! payment in the wrong place.
 #![forbid(unsafe_code)]
 
+mod config;
 mod decode;
 mod facilitator;
 mod input;
 mod key;
 mod listen;
 mod log;
+mod metrics;
 mod pay;
 mod serve;
+mod settle;
 mod sign;
 mod transaction;
 mod upstream;

@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,9 @@ use x402_std::svm::MEMO_BYTES;
 
 use crate::facilitator::{Fund, simulated};
 use crate::upstream::Upstream;
-use crate::{Failure, Outcome, listen, talk};
+use crate::listen::Listen;
+use crate::log::{self, Format};
+use crate::{Failure, Outcome, talk};
 
 /// How long a facilitator may take to say what it supports.
 const SUPPORTED: Duration = Duration::from_secs(10);
@@ -115,7 +118,8 @@ impl Serve {
         if self.x402_version == 1 {
             charge = charge.v1_body();
         }
-        listen::serve(router.layer(charge), self.listen).await
+        log::start(Format::Text, None);
+        Listen::new(self.listen).serve(router.layer(charge), ready(())).await
     }
 }
 

@@ -32,8 +32,9 @@ impl Verify {
         };
         let (payload, offer) = (&request.payment_payload, &request.payment_requirements);
         let now = self.now.unwrap_or_else(|| SystemClock.now());
-        let rules = SvmRules { over_payment: self.allow_over_payment, ..SvmRules::default() };
-        let refusal = gate::verify(&Schemes { svm: rules }, payload, offer, now).err();
+        let svm = SvmRules { over_payment: self.allow_over_payment, ..SvmRules::default() };
+        let schemes = Schemes { svm, ..Schemes::default() };
+        let refusal = gate::verify(&schemes, payload, offer, now).err();
         respond(&VerifyResponse {
             is_valid: refusal.is_none(),
             invalid_reason: refusal.map(|reason| reason.as_str().into()),

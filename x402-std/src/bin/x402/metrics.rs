@@ -1,0 +1,140 @@
+//! What is counted, for Prometheus.
+
+use std::time::Instant;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+use x402_std::core::Reason;
+use x402_std::core::claim::{ClaimKey, ClaimState, Resource};
+use x402_std::facilitator::{Facilitator, FacilitatorError, Settlement};
+use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+
+/// Upper bounds of the times that are told apart, in seconds.
+const SECONDS: [f64; 10] = [0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// What is counted.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    answers: IntCounterVec,
+    seconds: HistogramVec,
+    in_flight: IntGauge,
+    /// Warnings and errors by what they say.
+    pub(crate) warnings: IntCounterVec,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let answers = IntCounterVec::new(
+            Opts::new("x402_answers_total", "Answers by request and result: ok or the reason"),
+            &["request", "result"],
+        )?;
+        let seconds = HistogramVec::new(
+            HistogramOpts::new("x402_seconds", "Time that answers took").buckets(SECONDS.into()),
+            &["request"],
+        )?;
+        let in_flight = IntGauge::new("x402_in_flight", "Payments that are worked on")?;
+        let warnings = IntCounterVec::new(
+            Opts::new("x402_warnings_total", "Warnings and errors by their text"),
+            &["message"],
+        )?;
+        let all: [Box<dyn Collector>; 4] = [
+            Box::new(answers.clone()),
+            Box::new(seconds.clone()),
+            Box::new(in_flight.clone()),
+            Box::new(warnings.clone()),
+        ];
+        for one in all {
+            registry.register(one)?;
+        }
+        Ok(Self { registry, answers, seconds, in_flight, warnings })
+    }
+
+    /// All of it, in Prometheus' text format.
+    pub(crate) fn text(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text).ok();
+        String::from_utf8(text).unwrap_or_default()
+    }
+
+    fn count(&self, request: &str, result: Option<&str>, since: Instant) {
+        // Texts that are no reason of ours are not labels: they may be any number.
+        let known = |reason: &str| Reason::parse(reason).map_or("other", Reason::as_str);
+        let result = result.map_or("ok", known);
+        self.answers.with_label_values(&[request, result]).inc();
+        self.seconds.with_label_values(&[request]).observe(since.elapsed().as_secs_f64());
+    }
+}
+
+/// A facilitator whose answers are counted, and whose settlements are logged.
+pub(crate) struct Counted<F> {
+    pub(crate) facilitator: F,
+    pub(crate) metrics: Metrics,
+}
+
+/// Counted as worked on until dropped.
+struct Work(IntGauge);
+
+impl Work {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl<F: Facilitator> Facilitator for Counted<F> {
+    async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
+        let (since, _work) = (Instant::now(), Work::new(&self.metrics.in_flight));
+        let answer = self.facilitator.verify(request).await?;
+        self.metrics.count("verify", answer.invalid_reason.as_deref(), since);
+        Ok(answer)
+    }
+
+    async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
+        Ok(self.settle_for(request, Resource::ANY).await?.answer)
+    }
+
+    async fn settle_for(
+        &self,
+        request: &VerifyRequest,
+        caller: Resource,
+    ) -> Result<Settlement, FacilitatorError> {
+        let (since, _work) = (Instant::now(), Work::new(&self.metrics.in_flight));
+        let settlement = self.facilitator.settle_for(request, caller).await?;
+        let answer = &settlement.answer;
+        let reason = answer.error_reason.as_deref();
+        self.metrics.count("settle", reason, since);
+        let id = settlement.id.map(|id| format!("{id:?}")).unwrap_or_default();
+        let milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Public, all of it, once it is on a chain. What a payment that passed no check says of
+        // itself is not written down.
+        let (network, transaction) = match settlement.id {
+            Some(_) => (answer.network.as_str(), answer.transaction.as_str()),
+            None => ("", ""),
+        };
+        match reason {
+            None => tracing::info!(id, network, transaction, milliseconds, "settled"),
+            Some(reason) => {
+                tracing::info!(id, network, transaction, reason, milliseconds, "not settled");
+            }
+        }
+        Ok(settlement)
+    }
+
+    async fn settlement(&self, id: ClaimKey) -> Result<Option<ClaimState>, FacilitatorError> {
+        self.facilitator.settlement(id).await
+    }
+
+    async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
+        self.facilitator.supported().await
+    }
+}

@@ -1,0 +1,373 @@
+//! EVM chains, over the RPC of their nodes.
+
+mod chain;
+mod sender;
+mod token;
+mod transfer;
+
+use std::fmt;
+use std::time::Duration;
+
+use x402_core::Reason;
+use x402_core::claim::Transaction;
+use x402_core::crypto::secp256k1::LocalKey;
+use x402_core::crypto::{AsyncSigner, Secp256k1};
+use x402_core::gate::Verified;
+use x402_evm::{Address, TransferProofPayment};
+
+use super::{Ledger, Outcome};
+use crate::message::{NetworkId, SupportedKind};
+use crate::payment::Payment;
+use crate::rpc::Nodes;
+use chain::{Chain, Prepared};
+use token::Authorized;
+
+/// An EVM chain, and how it is used. [`EvmChain::new`] has the defaults.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EvmChain {
+    /// The chain's id. Nothing is checked, signed or confirmed through a node of another chain.
+    pub chain_id: u64,
+    /// The chain's nodes. They are asked which chain they are of once, before anything else.
+    pub nodes: Nodes,
+    /// Blocks that make a verdict final, the one it is in included. 1: it is in a block. More guard
+    /// against blocks that are given up for others. At most as many as nodes keep the state of
+    /// (128, commonly).
+    pub confirmations: u64,
+    /// Nodes that must say alike what became of a payment. 1; more than there are make every
+    /// payment pending for ever, and [`EvmLedger::ready`] say so.
+    pub witnesses: usize,
+    /// Most that is offered for a unit of gas, in wei: 100 gwei. When gas costs more, payments are
+    /// [`Busy`](Reason::Busy).
+    pub max_fee_per_gas: u128,
+    /// Most of it that is offered to who makes the block, in wei: 3 gwei. When nodes suggest more
+    /// (those of Polygon suggest 30 and up), payments are [`Busy`](Reason::Busy).
+    pub max_priority_fee_per_gas: u128,
+    /// Most gas a transaction may take: 300 000. A token's own transfer takes about 90 000; a smart
+    /// account can take all of it and still fail, at the sender's expense, however it was simulated.
+    pub gas_limit: u64,
+    /// Whether the chain has no EIP-1559, and takes transactions with one gas price only.
+    pub legacy: bool,
+    /// Longest wait for a verdict: 60 seconds.
+    pub confirm_time: Duration,
+    /// How often nodes are asked for it: every second.
+    pub poll_interval: Duration,
+    /// After how long nodes are told again of a transaction that is not mined: 5 seconds.
+    pub resend_after: Duration,
+    /// After how long a transaction that is not mined is replaced by one that pays more, within the
+    /// caps: 30 seconds.
+    pub replace_after: Duration,
+    /// Whether a payment counts as settled that a stranger's transaction made: the authorization is
+    /// public once it was sent, and anybody can send it too. No: the stranger may be another
+    /// facilitator, on whose word somebody else serves for it. Such a payment stays pending. Yes, if
+    /// all sellers who are paid through this ledger settle through it alone.
+    pub by_strangers: bool,
+    /// How many blocks back another transaction of a payment is looked for: 2 000.
+    pub look_back: u64,
+    /// Factories whose calls may be made to deploy a payer's account (ERC-6492). None.
+    ///
+    /// The payer writes the call: list only those of which every function is harmless. It is made
+    /// through Multicall3, in one transaction with the payment and not without it. Deployments take
+    /// more gas than payments: see [`gas_limit`](Self::gas_limit).
+    pub factories: Vec<Address>,
+    /// How long after a transfer's block its payer can present it as a payment
+    /// ([`TransferProof`](x402_evm::TransferProof)), in full seconds: at most
+    /// [`MAX_PROOF_AGE_SECONDS`](x402_evm::MAX_PROOF_AGE_SECONDS). Zero: none is taken here, whatever
+    /// passes the gate.
+    pub max_proof_age: Duration,
+}
+
+impl EvmChain {
+    /// With the defaults.
+    pub const fn new(chain_id: u64, nodes: Nodes) -> Self {
+        Self {
+            chain_id,
+            nodes,
+            confirmations: 1,
+            witnesses: 1,
+            max_fee_per_gas: 100_000_000_000,
+            max_priority_fee_per_gas: 3_000_000_000,
+            gas_limit: 300_000,
+            legacy: false,
+            confirm_time: Duration::from_secs(60),
+            poll_interval: Duration::from_secs(1),
+            resend_after: Duration::from_secs(5),
+            replace_after: Duration::from_secs(30),
+            by_strangers: false,
+            look_back: 2_000,
+            factories: Vec::new(),
+            max_proof_age: Duration::ZERO,
+        }
+    }
+}
+
+/// EVM chains, over the RPC of their nodes: settles payments by EIP-3009.
+///
+/// A verdict rests on the chain alone, so that it is the same after a restart. `Settled` is a
+/// successful transaction, in a block that is deep enough, with the token's own log of the very
+/// transfer. `Failed` is final: the authorization was used otherwise, was cancelled, or expired
+/// unused. Until one of these is certain a payment is pending, even if its transaction was
+/// reverted: the payer's authorization is public by then, and anybody may submit it while it is
+/// valid.
+///
+/// Each account sends in the order of its nonces, and has at most 16 transactions waiting. What it
+/// sent is kept in memory until it is mined, told to the nodes again, and replaced if it pays too
+/// little. After a restart the nodes' own count of waiting transactions is where it goes on. An
+/// account must be one process's alone: of two that choose the same nonce, one's payment may stay
+/// pending until it expires.
+///
+/// A payer that has a contract at its address (a smart account, EIP-7702) has it judge the
+/// signature (ERC-1271), alone, and is settled by the token's `transferWithAuthorization` that
+/// takes the signature as bytes.
+///
+/// Not supported: to find who else submitted a payment longer ago than
+/// [`look_back`](EvmChain::look_back), or one in a token that does not log the use of an
+/// authorization right before its transfer. Those stay pending.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use x402_std::core::crypto::secp256k1::LocalKey;
+/// use x402_std::ledger::{EvmChain, EvmLedger};
+/// use x402_std::rpc::Nodes;
+///
+/// let key = LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;
+/// let mut base = EvmChain::new(8453, Nodes::new(["https://mainnet.base.org"])?);
+/// base.confirmations = 3;
+/// let ledger = EvmLedger::new().with_chain(base, vec![key]);
+/// ledger.ready().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct EvmLedger<K = LocalKey> {
+    chains: Vec<Chain<K>>,
+}
+
+/// Why a ledger cannot settle payments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// Fewer nodes of a chain answer than it takes for a verdict.
+    Unreachable {
+        /// The chain's id.
+        chain_id: u64,
+    },
+    /// A node is of another chain than the one it is given for.
+    WrongChain {
+        /// The id of the chain it is given for.
+        chain_id: u64,
+    },
+    /// A chain has no account to send from.
+    NoSender {
+        /// The chain's id.
+        chain_id: u64,
+    },
+    /// The nodes do not say what gas costs. Those of a chain without EIP-1559 say it only if the
+    /// chain is marked as [`legacy`](EvmChain::legacy).
+    NoFees {
+        /// The chain's id.
+        chain_id: u64,
+    },
+    /// An account has nothing to pay for gas with.
+    NoGas {
+        /// The chain's id.
+        chain_id: u64,
+        /// The account.
+        sender: Address,
+    },
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { chain_id } => {
+                write!(f, "too few nodes of chain {chain_id} can be reached")
+            }
+            Self::WrongChain { chain_id } => {
+                write!(f, "a node given for chain {chain_id} is of another one")
+            }
+            Self::NoSender { chain_id } => write!(f, "no account sends on chain {chain_id}"),
+            Self::NoFees { chain_id } => {
+                write!(f, "what gas costs on chain {chain_id} is not known")
+            }
+            Self::NoGas { chain_id, sender } => {
+                write!(f, "{sender} has nothing to pay for gas with on chain {chain_id}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NotReady {}
+
+impl<K> Default for EvmLedger<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K> EvmLedger<K> {
+    /// Without chains.
+    pub const fn new() -> Self {
+        Self { chains: Vec::new() }
+    }
+
+    /// With another chain, and the accounts that send transactions on it and pay for gas: with
+    /// several, payments wait less for each other. A chain that is there already is replaced.
+    pub fn with_chain(mut self, chain: EvmChain, senders: Vec<K>) -> Self {
+        self.chains.retain(|known| known.settings.chain_id != chain.chain_id);
+        self.chains.push(Chain::new(chain, senders));
+        self
+    }
+
+    fn chain(&self, id: u64) -> Option<&Chain<K>> {
+        self.chains.iter().find(|chain| chain.settings.chain_id == id)
+    }
+
+    /// A transfer that the payer sent, and on which chain.
+    fn transfer<'a>(
+        &self,
+        payment: &'a Verified<Payment>,
+    ) -> Result<Option<(&Chain<K>, &'a TransferProofPayment)>, Reason> {
+        let Payment::TransferProof(proof) = payment.payment() else { return Ok(None) };
+        Ok(Some((self.chain(proof.chain_id).ok_or(Reason::InvalidNetwork)?, proof)))
+    }
+
+    /// What a payment authorises, and on which chain.
+    fn find(&self, payment: &Verified<Payment>) -> Result<(&Chain<K>, Authorized), Reason> {
+        let (chain_id, authorized) = match payment.payment() {
+            Payment::Eip3009(payment) => (payment.chain_id, payment.into()),
+            Payment::Eip3009Contract(payment) => (payment.chain_id(), payment.into()),
+            Payment::TransferProof(_) => return Err(Reason::UnsupportedPayloadType),
+            Payment::Svm(_) => return Err(Reason::InvalidNetwork),
+        };
+        Ok((self.chain(chain_id).ok_or(Reason::InvalidNetwork)?, authorized))
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1>> EvmLedger<K> {
+    /// Whether every chain's nodes are there and of that chain, and its accounts can pay for gas.
+    ///
+    /// # Errors
+    /// [`NotReady`], for the first that fails. It may pass; [`NotReady::WrongChain`] and
+    /// [`NotReady::NoSender`] do not.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        for chain in &self.chains {
+            let chain_id = chain.settings.chain_id;
+            chain.genuine().await?;
+            if chain.senders.is_empty() {
+                return Err(NotReady::NoSender { chain_id });
+            }
+            // That it costs too much may pass any moment.
+            if !matches!(chain.fees().await, Ok(_) | Err(Reason::Busy)) {
+                return Err(NotReady::NoFees { chain_id });
+            }
+            for sender in chain.addresses() {
+                match chain.balance(sender).await {
+                    None => return Err(NotReady::Unreachable { chain_id }),
+                    Some(0) => return Err(NotReady::NoGas { chain_id, sender }),
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows no keys.
+impl<K> fmt::Debug for EvmLedger<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.chains.iter().map(|chain| &chain.settings)).finish()
+    }
+}
+
+/// A transaction that is signed and not sent. Its nonce is its own until it is sent or given up.
+pub struct EvmUnsent {
+    chain_id: u64,
+    /// None for what was sent by somebody else.
+    prepared: Option<Prepared>,
+}
+
+/// Shows no signature.
+impl fmt::Debug for EvmUnsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EvmUnsent").field("chain_id", &self.chain_id).finish_non_exhaustive()
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1> + Send> Ledger for EvmLedger<K> {
+    type Unsent = EvmUnsent;
+
+    fn kinds(&self) -> Vec<SupportedKind> {
+        let ids = self.chains.iter().map(|chain| chain.settings.chain_id);
+        let networks = ids.filter_map(|id| format!("eip155:{id}").parse::<NetworkId>().ok());
+        let kind = |x402_version, network| SupportedKind {
+            x402_version,
+            scheme: "exact".into(),
+            network,
+            extra: None,
+            other: None,
+        };
+        let both = networks.flat_map(|network| {
+            let name = network.view().v1_name().and_then(|name| name.parse().ok());
+            [Some(kind(2, network)), name.map(|name| kind(1, name))]
+        });
+        both.flatten().collect()
+    }
+
+    fn senders(&self) -> Vec<Address> {
+        let mut senders: Vec<_> = self.chains.iter().flat_map(Chain::addresses).collect();
+        senders.sort_by_key(|sender| sender.0);
+        senders.dedup();
+        senders
+    }
+
+    async fn prove(&self, payment: &Verified<Payment>) -> Result<(), Reason> {
+        if matches!(payment.payment(), Payment::Eip3009(_)) {
+            return Ok(());
+        }
+        match self.transfer(payment)? {
+            Some((chain, proof)) => chain.transferred(proof).await.map(|_| ()),
+            None => {
+                let (chain, payment) = self.find(payment)?;
+                chain.prove(&payment).await
+            }
+        }
+    }
+
+    async fn check(&self, payment: &Verified<Payment>, now: u64) -> Result<(), Reason> {
+        match self.transfer(payment)? {
+            Some((chain, proof)) => chain.check_transfer(proof, now).await,
+            None => {
+                let (chain, payment) = self.find(payment)?;
+                chain.check(&payment).await
+            }
+        }
+    }
+
+    async fn prepare(
+        &self,
+        payment: &Verified<Payment>,
+    ) -> Result<(Transaction, EvmUnsent), Reason> {
+        if let Some((chain, proof)) = self.transfer(payment)? {
+            let chain_id = chain.settings.chain_id;
+            return Ok((transfer::id_of(proof), EvmUnsent { chain_id, prepared: None }));
+        }
+        let (chain, payment) = self.find(payment)?;
+        let prepared = chain.prepare(&payment).await?;
+        let id = chain::id(prepared.sealed.hash);
+        Ok((id, EvmUnsent { chain_id: chain.settings.chain_id, prepared: Some(prepared) }))
+    }
+
+    async fn send(&self, unsent: EvmUnsent) {
+        if let Some((chain, prepared)) = self.chain(unsent.chain_id).zip(unsent.prepared) {
+            chain.send(prepared).await;
+        }
+    }
+
+    async fn confirm(&self, payment: &Verified<Payment>, transaction: &Transaction) -> Outcome {
+        match (self.transfer(payment), self.find(payment)) {
+            (Ok(Some((chain, proof))), _) => chain.confirm_transfer(proof).await,
+            (_, Ok((chain, payment))) => chain.confirm(&payment, transaction).await,
+            _ => Outcome::Pending,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Accounts that send transactions: their keys, nonces and fees, and what they sent that is not
+//! mined yet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alloy_consensus::transaction::RlpEcdsaEncodableTx;
+use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
+use alloy_primitives::{B256, Signature};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+use x402_core::crypto::secp256k1::K256;
+use x402_core::crypto::{AsyncSigner, Recover, Secp256k1, SignError};
+
+use super::token::Call;
+
+/// Transactions of one account that may wait to be mined at once. Nodes keep 16 to 64.
+pub(super) const AT_ONCE: usize = 16;
+
+/// How long a transaction is kept for after it was mined, in case that its block is given up. One
+/// that the nodes have not heard of for so long loses its nonce to another.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// What is paid for gas, in wei.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fees {
+    /// For each unit, at most. All of it on a chain without EIP-1559.
+    pub(super) per_gas: u128,
+    /// The part of it that is for the block's maker.
+    pub(super) priority: u128,
+}
+
+impl Fees {
+    /// Enough to take the place of a transaction that pays these: nodes want a tenth more.
+    pub(super) fn to_replace(self) -> Self {
+        let more = |fee: u128| fee.saturating_add(fee / 8).saturating_add(1);
+        Self { per_gas: more(self.per_gas), priority: more(self.priority) }
+    }
+
+    pub(super) fn at_least(self, other: Self) -> Self {
+        Self {
+            per_gas: self.per_gas.max(other.per_gas),
+            priority: self.priority.max(other.priority),
+        }
+    }
+}
+
+/// A transaction to be signed.
+#[derive(Clone)]
+pub(super) struct Draft {
+    pub(super) chain_id: u64,
+    pub(super) legacy: bool,
+    pub(super) nonce: u64,
+    pub(super) gas_limit: u64,
+    pub(super) fees: Fees,
+    pub(super) call: Call,
+}
+
+/// A transaction that is signed: its hash, and the bytes nodes take.
+#[derive(Clone)]
+pub(super) struct Sealed {
+    pub(super) hash: B256,
+    pub(super) raw: Arc<[u8]>,
+}
+
+impl Draft {
+    pub(super) async fn seal<K: AsyncSigner<Secp256k1>>(
+        &self,
+        key: &K,
+    ) -> Result<Sealed, SignError> {
+        let Self { chain_id, nonce, gas_limit, fees, .. } = *self;
+        let (to, input) = (self.call.to.into(), self.call.data.clone());
+        if self.legacy {
+            let (chain_id, gas_price) = (Some(chain_id), fees.per_gas);
+            let value = Default::default();
+            return seal(TxLegacy { chain_id, nonce, gas_price, gas_limit, to, value, input }, key)
+                .await;
+        }
+        let transaction = TxEip1559 {
+            chain_id,
+            nonce,
+            gas_limit,
+            max_fee_per_gas: fees.per_gas,
+            max_priority_fee_per_gas: fees.priority,
+            to,
+            input,
+            ..TxEip1559::default()
+        };
+        seal(transaction, key).await
+    }
+}
+
+async fn seal<T, K>(transaction: T, key: &K) -> Result<Sealed, SignError>
+where
+    T: SignableTransaction<Signature> + RlpEcdsaEncodableTx,
+    K: AsyncSigner<Secp256k1>,
+{
+    let digest = transaction.signature_hash();
+    let signature = key.sign(&digest.0).await?;
+    // With another's signature it would be another's transaction.
+    if K256.recover(&digest.0, &signature) != Some(key.public()) {
+        return Err(SignError::Invalid);
+    }
+    let signature = Signature::from_bytes_and_parity(signature.r_s(), signature.is_odd());
+    let signed = transaction.into_signed(signature);
+    let mut raw = Vec::new();
+    signed.eip2718_encode(&mut raw);
+    Ok(Sealed { hash: *signed.hash(), raw: raw.into() })
+}
+
+/// An account that sends transactions on one chain.
+pub(super) struct Sender<K> {
+    pub(super) key: K,
+    /// The nonce after the last one that was, or may have been, used. Held by whoever chose a nonce
+    /// until what it is for has been sent.
+    pub(super) next: Arc<tokio::sync::Mutex<u64>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// What was sent, by nonce.
+    sent: BTreeMap<u64, Sent>,
+    /// How many transactions of the account are mined, as far as is known.
+    mined: u64,
+}
+
+pub(super) struct Sent {
+    pub(super) draft: Draft,
+    pub(super) sealed: Sealed,
+    /// When it was sent first.
+    first: Instant,
+    /// When it was last replaced, or sent first.
+    priced: Instant,
+    /// When nodes were last told of it.
+    told: Instant,
+}
+
+impl<K> Sender<K> {
+    pub(super) fn new(key: K) -> Self {
+        Self { key, next: Arc::default(), waiting: Mutex::default() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // No code panics while it holds the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is about to be sent: from here on its nonce counts as used. It is kept until it
+    /// is mined, so that nothing that comes after waits for a nonce no node has heard of.
+    pub(super) fn note(&self, next: &mut OwnedMutexGuard<u64>, draft: &Draft, sealed: &Sealed) {
+        **next = (**next).max(draft.nonce.saturating_add(1));
+        let now = Instant::now();
+        let (draft, sealed) = (draft.clone(), sealed.clone());
+        let (nonce, sent) =
+            (draft.nonce, Sent { draft, sealed, first: now, priced: now, told: now });
+        self.waiting().sent.insert(nonce, sent);
+    }
+
+    /// How many transactions wait, now that `mined` are mined.
+    pub(super) fn unmined(&self, mined: u64) -> usize {
+        let mut waiting = self.waiting();
+        waiting.mined = mined;
+        waiting.sent.retain(|nonce, sent| *nonce >= mined || sent.first.elapsed() < KEPT);
+        waiting.sent.range(mined..).count()
+    }
+
+    /// The nonce to use, if the nodes know of `known` transactions, waiting ones included.
+    ///
+    /// It is the one after the last used, except where nodes have not heard of an earlier one for
+    /// long: with a gap, nothing after it is ever mined.
+    pub(super) fn choose(&self, next: u64, known: u64) -> u64 {
+        let waiting = self.waiting();
+        let lost = || waiting.sent.get(&known).is_none_or(|sent| sent.first.elapsed() >= KEPT);
+        if known < next && !lost() { next } else { known }
+    }
+
+    /// Whether something waits that nodes were not told of for `interval`.
+    pub(super) fn is_due(&self, interval: Duration) -> bool {
+        self.waiting().sent.values().any(|sent| sent.told.elapsed() >= interval)
+    }
+
+    /// What nodes are to be told again, now that `mined` transactions are mined. It counts as told.
+    pub(super) fn due(&self, mined: u64, interval: Duration) -> Vec<Sealed> {
+        self.unmined(mined);
+        let mut waiting = self.waiting();
+        let due =
+            waiting.sent.range_mut(mined..).filter(|(_, sent)| sent.told.elapsed() >= interval);
+        due.map(|(_, sent)| {
+            sent.told = Instant::now();
+            sent.sealed.clone()
+        })
+        .collect()
+    }
+
+    /// The transaction that holds up the others, if it has for `limit`. It counts as replaced.
+    pub(super) fn stuck(&self, limit: Duration) -> Option<(Draft, B256)> {
+        let mut waiting = self.waiting();
+        let mined = waiting.mined;
+        let sent = waiting.sent.get_mut(&mined).filter(|sent| sent.priced.elapsed() >= limit)?;
+        sent.priced = Instant::now();
+        Some((sent.draft.clone(), sent.sealed.hash))
+    }
+
+    /// Puts a transaction in the place of the one with its nonce, if that is still `old`.
+    pub(super) fn replace(&self, old: B256, draft: Draft, sealed: Sealed) -> bool {
+        let mut waiting = self.waiting();
+        match waiting.sent.get_mut(&draft.nonce).filter(|sent| sent.sealed.hash == old) {
+            Some(sent) => {
+                (sent.draft, sent.sealed) = (draft, sealed);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_nonce_is_next() {
+        let sender = Sender::new(());
+        let mut next = sender.next.clone().try_lock_owned().unwrap();
+        // What other processes sent before counts, and what nodes have not seen yet.
+        assert_eq!(sender.choose(*next, 3), 3);
+        let call = Call::to(Default::default(), vec![]);
+        let fees = Fees { per_gas: 80, priority: 0 };
+        let draft =
+            Draft { chain_id: 1, legacy: false, nonce: 3, gas_limit: 1, fees, call: call.clone() };
+        let sealed = Sealed { hash: B256::ZERO, raw: Arc::new([]) };
+        sender.note(&mut next, &draft, &sealed);
+        assert_eq!((*next, sender.choose(*next, 3), sender.choose(*next, 4)), (4, 4, 4));
+        // Nothing is known to wait at 2 or in the gap at 4: what comes after would wait for ever.
+        sender.note(&mut next, &Draft { nonce: 5, ..draft.clone() }, &sealed);
+        assert_eq!((*next, sender.choose(*next, 4), sender.choose(*next, 2)), (6, 4, 2));
+        sender.note(&mut next, &Draft { nonce: 4, ..draft }, &sealed);
+        assert_eq!((*next, sender.choose(*next, 4), sender.choose(*next, 9)), (6, 6, 9));
+        // Nodes want a tenth more for taking another's place.
+        assert_eq!(fees.to_replace(), Fees { per_gas: 91, priority: 1 });
+        assert_eq!((sender.unmined(3), sender.unmined(5), sender.unmined(6)), (3, 1, 0));
+    }
+}
