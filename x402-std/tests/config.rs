@@ -125,6 +125,11 @@ fn mistakes_are_named() {
         ),
         (evm("confirmations = 0"), &["evm 1: confirmations: not a whole number of 1 to 1000"]),
         (evm("witnesses = 2"), &["evm 1: witnesses: more than there are nodes"]),
+        (evm("factories = ['0x01']"), &["evm 1: factories: not a list of addresses"]),
+        (
+            evm("max_proof_age_seconds = 3601"),
+            &["evm 1: max_proof_age_seconds: not a whole number of 0 to 3600"],
+        ),
         (evm("legacy = 1"), &["evm 1: legacy: neither true nor false"]),
         (svm("commitment = 'processed'"), &["svm 1: commitment: none of confirmed, finalized"]),
         (svm("witnesses = 2"), &["svm 1: witnesses: more than there are nodes"]),
