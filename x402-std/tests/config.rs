@@ -207,12 +207,14 @@ struct Running {
 impl Running {
     fn start(config: &Path) -> Self {
         let mut child = command(config).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self { child, url: String::new(), log };
         loop {
             let mut line = String::new();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "ended");
+            assert_ne!(running.log.read_line(&mut line).unwrap(), 0, "ended");
             if let Some(url) = line.trim_end().strip_prefix("listening on http://") {
-                return Self { child, url: url.into(), log };
+                running.url = url.into();
+                return running;
             }
         }
     }

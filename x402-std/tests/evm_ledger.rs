@@ -1751,6 +1751,8 @@ async fn smart_accounts() {
 /// Who knows payer and nonce of a payment is told nothing of it, and does it no harm.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_signature_is_no_share_in_a_payment() {
+    // What the gate has proven needs no chain.
+    assert_eq!(EvmLedger::<LocalKey>::new().prove(&payment(1)).await, Ok(()));
     let evm = EvmRules { smart_wallets: true, ..EvmRules::default() };
     for made in [true, false] {
         let net = Net::new(1).await;

@@ -129,8 +129,7 @@ impl Facilitator for RemoteFacilitator {
         if caller != Resource::ANY {
             question = question.header(IDEMPOTENCY_KEY, hex::encode(caller.0));
         }
-        let answer =
-            answer(question, SettleResponse::from_json, |answer| !answer.success).await?;
+        let answer = answer(question, SettleResponse::from_json, |answer| !answer.success).await?;
         Ok(Settlement { id: None, answer })
     }
 

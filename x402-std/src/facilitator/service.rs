@@ -170,9 +170,7 @@ async fn settle<F: Facilitator + 'static>(
             Err(error) => unread(error),
             Ok(request) => match settle_to_the_end(service, request, caller, admitted).await {
                 Ok(response) => return response,
-                Err(error) => {
-                    (StatusCode::BAD_GATEWAY, error.reason(), Some(error.to_string()))
-                }
+                Err(error) => (StatusCode::BAD_GATEWAY, error.reason(), Some(error.to_string())),
             },
         },
     };

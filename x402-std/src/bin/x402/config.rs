@@ -83,18 +83,14 @@ impl Config {
     /// Every mistake, a line each.
     pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Result<Self, Vec<String>> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(0, |span| {
-                text.get(..span.start).unwrap_or("").matches('\n').count() + 1
-            });
+            let line = error
+                .span()
+                .map_or(0, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
             vec![format!("line {line}: not TOML")]
         })?;
         let mistakes = RefCell::default();
-        let section = |name: &str, table| Section {
-            name: name.into(),
-            table,
-            secrets,
-            mistakes: &mistakes,
-        };
+        let section =
+            |name: &str, table| Section { name: name.into(), table, secrets, mistakes: &mistakes };
         let mut top = section("", table);
         let listen = top.text("listen").unwrap_or_else(|| "127.0.0.1:4022".into());
         let listen = listen.parse().unwrap_or_else(|_| {
@@ -336,7 +332,10 @@ impl Section<'_> {
         for url in &plain {
             let host = url.split_once("://").map_or("", |(_, host)| host.trim_end_matches('/'));
             if host.is_empty() || host.contains(['/', '?', '@', '#']) {
-                self.wrong("rpc", "a URL with more than a host in it: rpc_env or rpc_file says where");
+                self.wrong(
+                    "rpc",
+                    "a URL with more than a host in it: rpc_env or rpc_file says where",
+                );
             }
         }
         let mut all = plain;
@@ -422,15 +421,6 @@ impl Section<'_> {
         let over_payment = self.flag("over_payment");
         self.finish();
         let network = network.filter(|_| is_solana)?;
-        Some(Svm {
-            network,
-            rpc,
-            keys,
-            commitment,
-            witnesses,
-            confirm,
-            min_lamports,
-            over_payment,
-        })
+        Some(Svm { network, rpc, keys, commitment, witnesses, confirm, min_lamports, over_payment })
     }
 }

@@ -14,9 +14,9 @@ use x402_std::server::Charge;
 use x402_std::svm::MEMO_BYTES;
 
 use crate::facilitator::{Fund, simulated};
-use crate::upstream::Upstream;
 use crate::listen::Listen;
 use crate::log::{self, Format};
+use crate::upstream::Upstream;
 use crate::{Failure, Outcome, talk};
 
 /// How long a facilitator may take to say what it supports.

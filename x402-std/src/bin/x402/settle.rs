@@ -36,7 +36,8 @@ type Ledgers = (EvmLedger<secp256k1::LocalKey>, Vec<SvmLedger<ed25519::LocalKey>
 /// How long it is not found out again whether a facilitator is ready.
 const READY: Duration = Duration::from_secs(5);
 
-const NOT_READY: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "not ready; the log says why");
+const NOT_READY: (StatusCode, &str) =
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready; the log says why");
 
 /// Serves until it is asked to stop; with `check`, says only whether it would.
 pub(crate) async fn run(config: Config, check: bool) -> Outcome {
@@ -127,7 +128,9 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
         let ledger = keys.next().map(SvmLedger::new);
         let ledger = keys.fold(ledger, |ledger, key| Some(ledger?.with_fee_payer(key)));
         if ledger.as_ref().map_or(0, |ledger| ledger.fee_payers().len()) != network.keys.len() {
-            wrong.push(format!("{name}: key: neither base58 of 64 bytes nor as the Solana CLI writes it"));
+            wrong.push(format!(
+                "{name}: key: neither base58 of 64 bytes nor as the Solana CLI writes it"
+            ));
         }
         match (ledger, Nodes::new(&network.rpc)) {
             (_, Err(error)) => wrong.push(format!("{name}: rpc: {error}")),
