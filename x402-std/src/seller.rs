@@ -37,7 +37,7 @@ use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::Verified;
 use x402_core::{Money, Network, ParseError, Payment as _, Reason, Version, seller, wire};
-use x402_evm::ExactEvmWallet;
+use x402_evm::{ExactEvmWallet, TransferProof};
 use x402_svm::ExactSvmWallet;
 
 use crate::clock::{Clock, SystemClock};
@@ -46,7 +46,7 @@ use crate::message::{
     Json, PaymentRequirements, ResourceInfo, SettleResponse, SupportedResponse, VerifyRequest,
     to_json,
 };
-use crate::payment::{Payment, Schemes, SvmRules, check_late};
+use crate::payment::{EvmRules, Payment, Schemes, SvmRules, check_late};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
 /// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
@@ -341,6 +341,14 @@ impl<F: Facilitator> Seller<F> {
 }
 
 impl<F, S, C> Seller<F, S, C> {
+    /// With rules for payments on EVM networks. What they take besides is proven by the facilitator
+    /// alone, which is asked before anything is served; offers of transfers go with
+    /// [`Binding::echo`], since the resource that such a buyer signs is the one it names.
+    pub fn with_evm_rules(mut self, rules: EvmRules) -> Self {
+        self.schemes.evm = rules;
+        self
+    }
+
     /// With rules for payments on Solana. A seller whose facilitator pays the fees has no fee
     /// payers of its own.
     pub fn with_svm_rules(mut self, rules: SvmRules) -> Self {
@@ -379,6 +387,9 @@ impl<F, S, C> Seller<F, S, C> {
             let view = offer.view();
             let payable = match view.network.solana() {
                 Some(_) => svm.check(&view),
+                None if self.schemes.evm.transfer_proofs => {
+                    TransferProof::check_offer(&view).or_else(|_| ExactEvmWallet.check(&view))
+                }
                 None => ExactEvmWallet.check(&view),
             };
             let flow = Flow::of(&view).ok_or(Reason::InvalidPaymentRequirements);

@@ -238,6 +238,7 @@ async fn more_than_the_limits_allow_is_busy() {
             let second = request().await;
             let answer = call(&service, from([1, 1, 1, 1], post(path, &second, None))).await;
             assert_eq!(answer.reason(), Some("busy"), "{name} {path} {}", answer.json);
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name} {path}");
         }
         // Somebody else, who is not to wait for them.
         if others_enter {

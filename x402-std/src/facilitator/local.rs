@@ -3,7 +3,7 @@ use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
 use x402_core::{Payment as _, Reason};
 
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, One};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Ledger, Outcome};
@@ -84,8 +84,18 @@ where
     async fn check(&self, request: &VerifyRequest) -> Result<(), Reason> {
         let now = self.clock.now();
         let verified = self.gate(request, now)?;
-        let _one = self.payers.enter(verified.payment().payer()).ok_or(Reason::Busy)?;
+        let _one = self.enter(verified.payment())?;
         self.ledger.check(&verified, now).await
+    }
+
+    /// One more of a payer's payments, unless there are too many. What is not known to be theirs does
+    /// not count with what is.
+    fn enter(&self, payment: &Payment) -> Result<One<String>, Reason> {
+        let payer = match payment {
+            Payment::Eip3009Contract(_) => format!("unproven {}", payment.payer()),
+            _ => payment.payer(),
+        };
+        self.payers.enter(payer).ok_or(Reason::Busy)
     }
 
     async fn settle_once(
@@ -97,15 +107,15 @@ where
         now: u64,
     ) -> Result<Transaction, Failure> {
         let payment = verified.payment();
-        let _one = self.payers.enter(payment.payer()).ok_or(Reason::Busy)?;
+        let _one = self.enter(payment)?;
+        // Whoever does not prove it has no part in it, and holds nobody up.
+        self.ledger.prove(verified).await?;
         match self.store.present(key, caller, payment.expires_at(), now).await? {
             Presented::New => {}
             Presented::Known(ClaimState::Settled(transaction)) if caller != Resource::ANY => {
-                self.ledger.prove(verified).await?;
                 return Ok(transaction);
             }
             Presented::Known(ClaimState::Broadcast(transaction)) => {
-                self.ledger.prove(verified).await?;
                 return self.resume(key, verified, transaction, caller).await;
             }
             Presented::Known(state) => return Err(state.into()),

@@ -135,6 +135,14 @@ fn unread(error: ParseError) -> (StatusCode, Reason, Option<String>) {
     (StatusCode::BAD_REQUEST, error.reason(), Some(error.to_string()))
 }
 
+/// A refusal is an answer like another one, but for one that says: not now.
+fn answer_status(reason: Option<&str>) -> StatusCode {
+    match reason.and_then(Reason::parse) {
+        Some(Reason::Busy) => status(Reason::Busy),
+        _ => StatusCode::OK,
+    }
+}
+
 fn status(reason: Reason) -> StatusCode {
     StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::BAD_GATEWAY)
 }
@@ -148,7 +156,10 @@ async fn verify<F: Facilitator + 'static>(
         Ok(admitted) => match VerifyRequest::from_json(&admitted.body) {
             Err(error) => unread(error),
             Ok(request) => match service.facilitator.verify(&request).await {
-                Ok(answer) => return json_text(StatusCode::OK, answer.to_json()),
+                Ok(answer) => {
+                    let status = answer_status(answer.invalid_reason.as_deref());
+                    return json_text(status, answer.to_json());
+                }
                 Err(error) => (StatusCode::BAD_GATEWAY, error.reason(), None),
             },
         },
@@ -193,7 +204,9 @@ async fn settle_to_the_end<F: Facilitator + 'static>(
         settlement
     });
     let settlement = settling.await.unwrap_or(Err(FacilitatorError::Unreachable))?;
-    let mut response = json_text(StatusCode::OK, settlement.answer.to_json());
+    let answer = settlement.answer;
+    let status = answer_status(answer.error_reason.as_deref());
+    let mut response = json_text(status, answer.to_json());
     let location = settlement.id.map(|id| format!("/settlements/{id:?}"));
     if let Some(location) = location.and_then(|location| location.parse().ok()) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);

@@ -89,8 +89,8 @@ return redis.call('DEL', KEYS[1])",
 /// step is one script on one key, and so a compare-and-swap; it takes 5 seconds at most, and is
 /// [`StoreError::Unavailable`] then. A connection that failed is made anew by the next step.
 /// The user it connects as needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`, `GET`, `SET`, `EXPIREAT`,
-/// `PERSIST`, `DEL` and, to wait for replicas, `WAIT`. `rediss` URLs need a build in which the crate
-/// `redis` has TLS.
+/// `PERSIST`, `DEL` and, to wait for replicas, `WAIT`. `rediss` URLs take the feature
+/// `tls`.
 ///
 /// # What Redis must promise
 /// - **It does not evict.** `maxmemory-policy` is `noeviction`, or `maxmemory` is 0; each connection

@@ -134,7 +134,6 @@ export function svmSelfTest() {
   return [
     route(EXACT, svm, 1_000n),
     route('/svm/memo', svmWithMemo, 1_000n),
-    route('/svm/long-memo', svmLedger(USDC, { memo: LONG_MEMO }), 1_000n),
     route('/svm/blockhash', svm, 1_000n),
     route('/svm/token2022', svmLedger(PYUSD), 2_000n),
     route('/multi', svm, 1_000n),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
 import { boardCases } from './cases-boards.mjs';
+import { settlementCases, settlementSelfTest } from './cases-settlement.mjs';
 import { ourSvmCases, svmSelfTest } from './cases-svm.mjs';
 import { isData, isRoute, refuses, settles, testCase, toBase64, told } from './lib/checks.mjs';
 import { payWithOurs, payWithPython, payWithTypeScript } from './lib/clients.mjs';
@@ -14,7 +15,9 @@ const EIP3009 = '/evm/eip3009';
 const evm = evmLedger();
 
 export const casesFor = binary =>
-  binary ? [...ourCases(binary), ...ourSvmCases(binary), ...boardCases(binary)] : [...selfTest(), ...svmSelfTest()];
+  binary
+    ? [...ourCases(binary), ...ourSvmCases(binary), ...settlementCases(binary), ...boardCases(binary)]
+    : [...selfTest(), ...svmSelfTest(), ...settlementSelfTest()];
 
 function ourCases(binary) {
   const ours = (service, path, settings) => payWithOurs(binary, urlOf(service) + path, settings);

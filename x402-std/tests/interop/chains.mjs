@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { accounts, anvil, CHAIN_ID, EVM_RPC, HOST, PORTS, SVM_RPC, svmSigner, USDC } from './lib/config.mjs';
+import { accounts, anvil, CHAIN_ID, EVM_ACCOUNTS, EVM_RPC, HOST, PORTS, SVM_RPC, svmSigner, USDC } from './lib/config.mjs';
 import { portIsTaken, start, stop } from './lib/processes.mjs';
 import { setupEvm } from './lib/setup-evm.mjs';
 import { setupSvm } from './lib/setup-svm.mjs';
@@ -24,7 +24,7 @@ async function upEvm() {
   await start({
     ...EVM,
     command: anvilBinary(),
-    args: ['--host', HOST, '--port', `${PORTS.evm}`, '--chain-id', `${CHAIN_ID}`],
+    args: ['--host', HOST, '--port', `${PORTS.evm}`, '--chain-id', `${CHAIN_ID}`, '--accounts', `${EVM_ACCOUNTS}`],
   });
   await setupEvm();
   // Until here each transaction was mined at once. From here a block comes every second, so that a

@@ -1,4 +1,6 @@
 // The official facilitator: GET /supported, POST /verify, POST /settle on PORT.
+//   EVM_SENDER                        key that sends on EVM (default: that of the account "facilitator")
+//   INTEROP_EVM_RPC, INTEROP_SVM_RPC  nodes (default: the harness's chains)
 import express from 'express';
 import { x402Facilitator } from '@x402/core/facilitator';
 import { toFacilitatorEvmSigner } from '@x402/evm';
@@ -11,7 +13,7 @@ import { toFacilitatorSvmSigner } from '@x402/svm';
 import { ExactSvmScheme } from '@x402/svm/exact/facilitator';
 import { ExactSvmSchemeV1 } from '@x402/svm/exact/v1/facilitator';
 import {
-  accounts,
+  EVM_KEYS,
   EVM_NETWORK,
   EVM_NETWORK_V1,
   HOST,
@@ -20,14 +22,14 @@ import {
   SVM_NETWORK_V1,
   SVM_RPC,
   svmSigner,
-  walletOf,
+  walletWith,
 } from './lib/config.mjs';
 
 const PORT = Number(process.env.PORT ?? PORTS.facilitator);
 
-const wallet = walletOf('facilitator');
+const wallet = walletWith(process.env.EVM_SENDER ?? EVM_KEYS.facilitator);
 const evm = toFacilitatorEvmSigner({
-  address: accounts.facilitator.address,
+  address: wallet.account.address,
   readContract: call => wallet.readContract({ ...call, args: call.args ?? [] }),
   verifyTypedData: call => wallet.verifyTypedData(call),
   writeContract: call => wallet.writeContract({ ...call, args: call.args ?? [] }),

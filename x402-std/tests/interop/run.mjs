@@ -46,9 +46,9 @@ const cases = casesFor(binary).filter(({ name }) => name.includes(text));
 const services = await servicesFor(binary);
 
 /** Runs one case; returns whether it passed. */
-async function play({ name, uses, run }) {
+async function play({ name, uses, run, ms = CASE_MS }) {
   try {
-    const note = await withTimeout(Promise.all(['chains', ...uses].map(services.get)).then(run));
+    const note = await withTimeout(Promise.all(['chains', ...uses].map(services.get)).then(run), ms);
     console.log(typeof note === 'string' ? `ok ${name}: ${note}` : `ok ${name}`);
     return true;
   } catch (error) {
@@ -63,10 +63,10 @@ async function play({ name, uses, run }) {
   }
 }
 
-async function withTimeout(promise) {
+async function withTimeout(promise, ms) {
   let timer;
   const late = new Promise((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`not finished after ${CASE_MS / 1000} s`)), CASE_MS);
+    timer = setTimeout(() => reject(new Error(`not finished after ${ms / 1000} s`)), ms);
   });
   try {
     return await Promise.race([promise, late]);

@@ -1,6 +1,7 @@
 // A JSON-RPC server in front of litesvm: as much of the Solana RPC as x402 clients and facilitators use.
 //   GENESIS          genesis hash to answer (default: devnet's)
 //   FIXED_BLOCKHASH  1: keep the first blockhash, the same in every run, so that stored transactions stay valid
+//   LITESVM_MEMO     1: keep litesvm's memo program
 //   RPC_LOG          1: print every call
 import http from 'node:http';
 import { createRequire } from 'node:module';
@@ -35,7 +36,9 @@ function clustersMemoProgram() {
   return new LiteSvm().getAccount(kit.getAddressEncoder().encode(MEMO_PROGRAM)).data();
 }
 try {
-  svm.addProgram(MEMO_PROGRAM, clustersMemoProgram());
+  if (process.env.LITESVM_MEMO !== '1') {
+    svm.addProgram(MEMO_PROGRAM, clustersMemoProgram());
+  }
 } catch (error) {
   console.error(`compute units are litesvm's: no memo program for this platform (${error.code ?? error})`);
 }
@@ -301,6 +304,8 @@ function sendTransaction([text, options = {}]) {
       throw preflightError(errorToJson(result.err()), result.meta());
     }
   }
+  const message = messageDecoder.decode(transaction.messageBytes);
+  const before = tokenBalances(message);
   const result = execute(transaction, { sigVerify: true, simulate: false });
   const failed = result instanceof FailedTransactionMetadata;
   const err = failed ? errorToJson(result.err()) : null;
@@ -313,7 +318,8 @@ function sendTransaction([text, options = {}]) {
       blockTime: Math.floor(Date.now() / 1000),
       err,
       wire: toBase64(bytes),
-      version: messageDecoder.decode(transaction.messageBytes).version,
+      version: message.version,
+      tokenBalances: [before, tokenBalances(message)],
       logs: meta.logs(),
       inner: innerInstructions(meta),
       units: Number(meta.computeUnitsConsumed()),
@@ -321,6 +327,19 @@ function sendTransaction([text, options = {}]) {
     nextSlot();
   }
   return signature;
+}
+
+/** The token accounts among the accounts that a message names, with what they have. */
+function tokenBalances({ staticAccounts }) {
+  return staticAccounts.flatMap((address, accountIndex) => {
+    const account = svm.getAccount(address);
+    const token = account.exists ? parseTokenData(account) : null;
+    if (token?.parsed.type !== 'account') {
+      return [];
+    }
+    const { mint, owner, tokenAmount } = token.parsed.info;
+    return [{ accountIndex, mint, owner, programId: account.programAddress, uiTokenAmount: tokenAmount }];
+  });
 }
 
 const resultStatus = err => (err ? { Err: err } : { Ok: null });
@@ -355,8 +374,8 @@ function getTransaction([signature]) {
       fee: 5000,
       preBalances: [],
       postBalances: [],
-      preTokenBalances: [],
-      postTokenBalances: [],
+      preTokenBalances: entry.tokenBalances[0],
+      postTokenBalances: entry.tokenBalances[1],
       innerInstructions: entry.inner,
       logMessages: entry.logs,
       computeUnitsConsumed: entry.units,
@@ -460,6 +479,7 @@ const methods = {
   getBlockTime: () => Number(svm.getClock().unixTimestamp),
   getEpochInfo,
   getFeeForMessage: () => inContext(5000),
+  getFirstAvailableBlock: () => 0,
   getGenesisHash: () => GENESIS,
   getHealth: () => 'ok',
   getIdentity: () => ({ identity: '11111111111111111111111111111111' }),

@@ -30,6 +30,7 @@ pub(super) struct Config {
     pub(super) shutdown: Duration,
     pub(super) limits: ServiceLimits,
     pub(super) per_payer: usize,
+    pub(super) smart_wallets: bool,
     pub(super) store: Store,
     pub(super) evm: Vec<Evm>,
     pub(super) svm: Vec<Svm>,
@@ -99,6 +100,7 @@ impl Config {
         });
         let log = top.one_of("log", &["text", "json"]);
         let shutdown = top.seconds("shutdown_seconds", 30);
+        let smart_wallets = top.flag("smart_wallets", true);
         let (store, limits) = (top.table("store"), top.table("limits"));
         let (evm, svm) = (top.tables("evm"), top.tables("svm"));
         top.finish();
@@ -161,7 +163,18 @@ impl Config {
             return Err(mistakes);
         }
         let (log_json, store) = (log == 1, kept);
-        Ok(Self { listen, log_json, connections, shutdown, limits, per_payer, store, evm, svm })
+        Ok(Self {
+            listen,
+            log_json,
+            connections,
+            shutdown,
+            limits,
+            per_payer,
+            smart_wallets,
+            store,
+            evm,
+            svm,
+        })
     }
 }
 
@@ -215,9 +228,9 @@ impl Section<'_> {
         texts
     }
 
-    fn flag(&mut self, key: &str) -> bool {
+    fn flag(&mut self, key: &str, default: bool) -> bool {
         match self.table.remove(key) {
-            None => false,
+            None => default,
             Some(Value::Boolean(flag)) => flag,
             Some(_) => {
                 self.wrong(key, "neither true nor false");
@@ -376,8 +389,8 @@ impl Section<'_> {
             max_fee_gwei: self.number("max_fee_gwei", 1..=1_000_000, 100),
             max_priority_fee_gwei: self.number("max_priority_fee_gwei", 0..=1_000_000, 10),
             max_gas: self.number("max_gas", 50_000..=10_000_000, 400_000),
-            legacy: self.flag("legacy"),
-            settled_by_strangers: self.flag("settled_by_strangers"),
+            legacy: self.flag("legacy", false),
+            settled_by_strangers: self.flag("settled_by_strangers", false),
             factories: self.addresses("factories"),
             max_proof_age: Duration::from_secs(self.number(
                 "max_proof_age_seconds",
@@ -418,7 +431,7 @@ impl Section<'_> {
         }
         let confirm = self.seconds("confirm_seconds", 60);
         let min_lamports = self.number("min_lamports", 0..=u64::MAX, 10_000_000);
-        let over_payment = self.flag("over_payment");
+        let over_payment = self.flag("over_payment", false);
         self.finish();
         let network = network.filter(|_| is_solana)?;
         Some(Svm { network, rpc, keys, commitment, witnesses, confirm, min_lamports, over_payment })

@@ -181,7 +181,8 @@ async fn serve<S: ClaimStore + 'static>(
     let facilitator = LocalFacilitator::with(ledgers, store, SystemClock);
     let facilitator = facilitator.with_payer_limit(config.per_payer).with_svm_rules(rules(config));
     let transfer_proofs = config.evm.iter().any(|chain| !chain.max_proof_age.is_zero());
-    let facilitator = facilitator.with_evm_rules(EvmRules { smart_wallets: true, transfer_proofs });
+    let evm = EvmRules { smart_wallets: config.smart_wallets, transfer_proofs };
+    let facilitator = facilitator.with_evm_rules(evm);
     let counted = Counted { facilitator, metrics: metrics.clone() };
     let service = Service::with_limits(counted, config.limits);
     match ready(&service).await {

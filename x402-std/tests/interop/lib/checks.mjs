@@ -1,7 +1,8 @@
 // What a case checks, whoever pays.
 import assert from 'node:assert/strict';
 
-export const testCase = (name, uses, run) => ({ name, uses, run });
+/** `ms` is how long it may take, if that is longer than usual. */
+export const testCase = (name, uses, run, ms) => ({ name, uses, run, ms });
 
 export const isRoute = path => body => body?.ok === true && body.route === path;
 export const isData = body => body?.data !== undefined;

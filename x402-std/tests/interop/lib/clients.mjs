@@ -8,7 +8,7 @@ import { ROOT } from './processes.mjs';
 
 const COMMAND_MS = 60_000;
 
-const running = new Set();
+const running = new Map();
 
 export async function payWithTypeScript(url, { evm = 'client', svm = 'client', legacy = false } = {}) {
   const env = { EVM_ACCOUNT: evm ?? '', SVM_ACCOUNT: svm ?? '', LEGACY: legacy ? '1' : '0' };
@@ -85,7 +85,8 @@ function parse(text) {
 /** The environment without the settings of whoever runs this. */
 const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('X402_')));
 
-function command(file, args, env) {
+/** Runs a command to its end, or for `ms`; then, and when everything is stopped, it gets `signal`. */
+export function command(file, args, env, { ms = COMMAND_MS, signal = 'SIGKILL' } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { cwd: ROOT, env: { ...inherited, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     const output = { stdout: '', stderr: '' };
@@ -94,11 +95,11 @@ function command(file, args, env) {
         output[stream] += chunk;
       });
     }
-    running.add(child);
+    running.set(child, signal);
     const timer = setTimeout(() => {
-      output.stderr += `\nkilled after ${COMMAND_MS / 1000} s`;
-      child.kill('SIGKILL');
-    }, COMMAND_MS);
+      output.stderr += `\nstopped after ${ms / 1000} s`;
+      child.kill(signal);
+    }, ms);
     child.on('error', reject);
     child.on('close', code => {
       clearTimeout(timer);
@@ -109,7 +110,7 @@ function command(file, args, env) {
 }
 
 export function stopCommands() {
-  for (const child of running) {
-    child.kill('SIGKILL');
+  for (const [child, signal] of running) {
+    child.kill(signal);
   }
 }

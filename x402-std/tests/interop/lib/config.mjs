@@ -6,16 +6,17 @@ import {
   defineChain,
   http,
   publicActions,
+  toHex,
   walletActions,
 } from 'viem';
-import { privateKeyToAccount } from 'viem/accounts';
+import { mnemonicToAccount, privateKeyToAccount } from 'viem/accounts';
 import { createKeyPairSignerFromPrivateKeyBytes, getAddressEncoder, getBase58Decoder } from '@solana/kit';
 import { getDefaultAsset } from '@x402/evm';
 
 export const HOST = '127.0.0.1';
 
 // One setting moves every port, so that two runs can share a machine.
-const OFFSET = Number(process.env.PORT_OFFSET ?? 0);
+export const OFFSET = Number(process.env.PORT_OFFSET ?? 0);
 export const PORTS = {
   server: 14021 + OFFSET,
   facilitator: 14022 + OFFSET,
@@ -43,13 +44,34 @@ export const PORTS = {
   forgetful: 14044 + OFFSET,
   'seller-thumbv7em-simulated': 14045 + OFFSET,
   'seller-riscv32imc-simulated': 14046 + OFFSET,
+  ourFacilitator: 14047 + OFFSET,
+  settledServer: 14048 + OFFSET,
+  settledPyServer: 14049 + OFFSET,
+  settledOurs: 14050 + OFFSET,
+  settledOursV1: 14051 + OFFSET,
+  settledOursSvm: 14052 + OFFSET,
+  settledOursSvmV1: 14053 + OFFSET,
+  redis: 14054 + OFFSET,
   evm: 18545 + OFFSET,
   svm: 18899 + OFFSET,
 };
 
+// Of the facilitators and proxies that a case has for itself: what `freePort` gives out, again and again.
+const CASE_PORTS = { first: 14060 + OFFSET, count: 100 };
+let given = 0;
+export function freePort() {
+  given += 1;
+  return CASE_PORTS.first + ((given - 1) % CASE_PORTS.count);
+}
+/** What the replay of recorded requests, which has chains of its own, adds to `PORT_OFFSET`. */
+export const REPLAY_OFFSET = 200;
+const isOfCase = port => port >= CASE_PORTS.first && port < CASE_PORTS.first + CASE_PORTS.count;
+export const isOurPort = port =>
+  [port, port - REPLAY_OFFSET].some(port => Object.values(PORTS).includes(port) || isOfCase(port));
+
 export const urlOf = service => `http://${HOST}:${PORTS[service]}`;
-export const EVM_RPC = urlOf('evm');
-export const SVM_RPC = urlOf('svm');
+export const EVM_RPC = process.env.INTEROP_EVM_RPC ?? urlOf('evm');
+export const SVM_RPC = process.env.INTEROP_SVM_RPC ?? urlOf('svm');
 
 export const CHAIN_ID = Number(process.env.CHAIN_ID ?? 84532);
 export const EVM_NETWORK = `eip155:${CHAIN_ID}`;
@@ -79,6 +101,18 @@ export const EVM_KEYS = {
   noApproval: '0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba',
 };
 
+const MNEMONIC = 'test test test test test test test test test test test junk';
+/** How many accounts of the mnemonic anvil gives money to. */
+export const EVM_ACCOUNTS = 100;
+/** The key of one who sends transactions for a facilitator. */
+export function senderKey(index) {
+  const addressIndex = Object.keys(EVM_KEYS).length + index;
+  if (addressIndex >= EVM_ACCOUNTS) {
+    throw new Error('no account is left');
+  }
+  return toHex(mnemonicToAccount(MNEMONIC, { addressIndex }).getHdKey().privateKey);
+}
+
 export const accounts = {};
 for (const [name, key] of Object.entries(EVM_KEYS)) {
   accounts[name] = privateKeyToAccount(key);
@@ -95,8 +129,10 @@ const evmClient = { chain, transport: http(EVM_RPC), pollingInterval: 200 };
 export const publicClient = createPublicClient(evmClient);
 export const anvil = createTestClient({ ...evmClient, mode: 'anvil' }).extend(publicActions).extend(walletActions);
 
-export function walletOf(name) {
-  return createWalletClient({ ...evmClient, account: accounts[name] }).extend(publicActions);
+export const walletOf = name => walletWith(EVM_KEYS[name]);
+
+export function walletWith(key) {
+  return createWalletClient({ ...evmClient, account: privateKeyToAccount(key) }).extend(publicActions);
 }
 
 export function evmBalance(address) {

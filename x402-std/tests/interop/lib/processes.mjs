@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { HOST, PORTS } from './config.mjs';
+import { HOST, isOurPort } from './config.mjs';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export const OUT = path.join(ROOT, 'out');
@@ -44,7 +44,7 @@ export function portIsTaken(port) {
 }
 
 /** Starts `command`, which must open `port`; returns when the port is open and the log says what it must. */
-export async function start({ name, command, args, env = {}, port, says = /^/ }) {
+export async function start({ name, command, args, env = {}, port, says = /^/, again = false }) {
   if (await portIsTaken(port)) {
     throw new Error(`${name}: port ${port} is already in use (by a killed run? node run.mjs --stop)`);
   }
@@ -52,7 +52,7 @@ export async function start({ name, command, args, env = {}, port, says = /^/ })
     throw new Error(`${name}: not started, everything is being stopped`);
   }
   fs.mkdirSync(OUT, { recursive: true });
-  const log = fs.openSync(logOf({ name, port }), 'w');
+  const log = fs.openSync(logOf({ name, port }), again ? 'a' : 'w');
   // Detached: Ctrl-C reaches only the script that started it, which stops it in its turn.
   const child = spawn(command, args, {
     cwd: ROOT,
@@ -89,6 +89,25 @@ export async function start({ name, command, args, env = {}, port, says = /^/ })
   }
 }
 
+/** Takes a process that `start` made away with SIGKILL, and waits until it is gone. */
+export async function kill({ name, port }) {
+  const { pid } = JSON.parse(fs.readFileSync(pidFileOf({ name, port }), 'utf8'));
+  if (!children.has(pid)) {
+    throw new Error(`${name} has ended already, see ${logOf({ name, port })}`);
+  }
+  process.kill(pid, 'SIGKILL');
+  while (children.has(pid)) {
+    await sleep(POLL_MS);
+  }
+  fs.rmSync(pidFileOf({ name, port }));
+}
+
+/** Whether a process that `start` made is still there. */
+export function isRunning({ name, port }) {
+  const pidFile = pidFileOf({ name, port });
+  return fs.existsSync(pidFile) && children.has(JSON.parse(fs.readFileSync(pidFile, 'utf8')).pid);
+}
+
 /** Stops the process that `start` recorded, in this run or in an earlier one. */
 export async function stop({ name, port }) {
   const pidFile = pidFileOf({ name, port });
@@ -119,8 +138,7 @@ export async function stopChildren() {
 
 /** Stops what a killed run left on these ports. */
 export async function stopLeftovers() {
-  const ports = Object.values(PORTS);
-  await Promise.all(recorded().filter(({ port }) => ports.includes(port)).map(stop));
+  await Promise.all(recorded().filter(({ port }) => isOurPort(port)).map(stop));
 }
 
 function recorded() {

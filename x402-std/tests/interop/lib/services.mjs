@@ -1,10 +1,13 @@
 // The processes that stay up during a run: the chains, the official parts, and the x402 command.
+import fs from 'node:fs';
 import path from 'node:path';
 import { up } from '../chains.mjs';
 import {
   accounts,
   EVM_NETWORK,
+  HOST,
   PORTS,
+  senderKey,
   SVM_NETWORK,
   SVM_NETWORK_V1,
   SVM_RPC,
@@ -13,6 +16,7 @@ import {
   urlOf,
 } from './config.mjs';
 import { firmware, QEMU, seenFromBoard, TARGETS } from './boards.mjs';
+import { facilitatorCommand, newSqlite } from './facilitators.mjs';
 import { PYTHON } from './install.mjs';
 import { OUT, start } from './processes.mjs';
 
@@ -40,7 +44,9 @@ export async function servicesFor(binary) {
     recorder: node(['record.mjs', urlOf(binary ? 'oursV2' : 'server'), RECORD_FILE]),
     forgetful: node(['forgetful.mjs', urlOf('facilitator')], {}, ['facilitator']),
     ...Object.fromEntries(TARGETS.flatMap(boardSellers)),
+    redis: redis(),
     ...(binary && ours(binary)),
+    ...(binary && (await oursSettling(binary))),
   };
   const addressOf = name => ({ name, port: PORTS[name] });
   const started = new Map();
@@ -98,6 +104,44 @@ function ours(command) {
     ),
     simulatedPyServer: pyServer('simulatedFacilitator', '/evm/eip3009,/svm/announced'),
   };
+}
+
+/** Our facilitator on both chains, and who is paid through it. */
+async function oursSettling(command) {
+  const port = PORTS.ourFacilitator;
+  const store = newSqlite(`ourFacilitator-${port}`);
+  const settings = { name: 'ourFacilitator', port, store, evmKeys: [senderKey(0)] };
+  const facilitator = await facilitatorCommand(command, settings);
+  const through = { FACILITATOR_URL: urlOf('ourFacilitator') };
+  const routes = ['/evm/eip3009', '/evm/upfront', '/svm/exact', '/svm/memo', '/svm/token2022', '/v1/evm', '/v1/svm'];
+  const serve = (name, price, network, payTo, ...options) => ({
+    command,
+    args: ['serve', '--network', network, '--pay-to', payTo, '--price', price, ...options].concat(
+      ['--facilitator', urlOf('ourFacilitator'), '--listen', new URL(urlOf(name)).host],
+    ),
+    needs: ['ourFacilitator'],
+  });
+  const evm = [EVM_NETWORK, accounts.payTo.address];
+  const svm = [SVM_NETWORK_V1, svmPayTo];
+  return {
+    ourFacilitator: { ...facilitator, needs: ['chains'] },
+    settledServer: node(['official-server.mjs'], { ...through, ROUTES: routes.join() }, ['ourFacilitator']),
+    settledPyServer: pyServer('ourFacilitator', '/evm/eip3009,/svm/exact,/svm/memo'),
+    settledOurs: serve('settledOurs', '$0.01', ...evm),
+    settledOursV1: serve('settledOursV1', '$0.01', ...evm, '--x402-version', '1'),
+    settledOursSvm: serve('settledOursSvm', '$0.001', ...svm),
+    settledOursSvmV1: serve('settledOursSvmV1', '$0.001', ...svm, '--x402-version', '1'),
+  };
+}
+
+/** Keeps what it is told, on disk too; empty at first. */
+function redis() {
+  const folder = path.join(OUT, `redis-${PORTS.redis}`);
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(folder, { recursive: true });
+  const settings = { port: PORTS.redis, bind: HOST, dir: folder, appendonly: 'yes', save: '' };
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`]);
+  return { command: 'redis-server', args };
 }
 
 /** The seller's firmware on an emulated board, with a facilitator that answers and with one that forgets to. */

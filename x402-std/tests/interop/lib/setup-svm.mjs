@@ -56,6 +56,12 @@ export async function setupSvm() {
   }
 }
 
+/** An empty token account for somebody new. */
+export async function openTokenAccount(owner, token) {
+  const data = tokenAccountData(token, owner, 0n);
+  await setAccount(await tokenAccountOf(owner, token), 5_000_000, data, token.tokenProgram);
+}
+
 function setAccount(address, lamports, data, owner) {
   return svmRpc('test_setAccount', address, { lamports, data: Buffer.from(data).toString('base64'), owner });
 }
