@@ -3,9 +3,12 @@
 
 use x402_core::crypto::{Recover, RecoverableSignature};
 use x402_core::gate;
-use x402_core::wire::VerifyRequest;
+use x402_core::wire::{PaymentPayload, PaymentRequirements, VerifyRequest};
 use x402_core::{Message, Payment};
-use x402_evm::{Address, Eip3009Payload, ExactEvm};
+use x402_evm::{
+    Address, Eip3009Payload, ExactEvm, MAX_PROOF_AGE_SECONDS, TransferProof, TransferProofPayload,
+    check_but_signature,
+};
 
 pub use crate::json::mutate;
 
@@ -33,6 +36,13 @@ pub fn check(json: &[u8]) {
     if let Ok(real) = real {
         assert_eq!(lax, Ok(real));
     }
+    let unproven = check_but_signature(payment_payload, payment_requirements, NOW);
+    if let Ok(verified) = &lax {
+        let (unproven, _) = unproven.expect("whoever signed it");
+        assert_eq!(unproven.authorization, verified.payment().authorization);
+        assert_eq!(unproven.claim_key(), verified.payment().claim_key());
+    }
+    transfer(payment_payload, payment_requirements);
     if let Ok(verified) = lax {
         let payment = verified.payment();
         let authorization = &payment.authorization;
@@ -46,6 +56,25 @@ pub fn check(json: &[u8]) {
         assert!(authorization.valid_after <= NOW.into());
         assert!(payment.expires_at() >= NOW + 6);
     }
+}
+
+/// The same of a transfer that the buyer sent itself.
+fn transfer(payload: &PaymentPayload<'_>, requirements: &PaymentRequirements<'_>) {
+    let payer = TransferProofPayload::read(payload.payload).map_or([0; 20], |read| read.from.0);
+    let lax = TransferProof::with_recover(Gullible(payer));
+    let lax = gate::verify(&lax, payload, requirements, NOW);
+    if let Ok(real) = gate::verify(&<TransferProof>::default(), payload, requirements, NOW) {
+        assert_eq!(lax, Ok(real));
+    }
+    let Ok(verified) = lax else { return };
+    let payment = verified.payment();
+    assert!(payload.network().is_same(requirements.network));
+    assert_eq!(Some(payment.chain_id), requirements.network.eip155());
+    assert_eq!(Some(payment.asset), address(requirements.asset.as_str()));
+    assert_eq!(Some(payment.pay_to), address(requirements.pay_to.as_str()));
+    assert_eq!(payment.amount, requirements.amount);
+    assert!(!payment.amount.is_zero() && payment.from != payment.pay_to);
+    assert!(payment.expires_at() >= NOW + MAX_PROOF_AGE_SECONDS);
 }
 
 fn address(text: Option<&str>) -> Option<Address> {

@@ -10,6 +10,7 @@ use x402_no_alloc::{evm, protocol, samples, svm};
 
 /// In place of the elliptic curves, which the optimiser cannot see through: a chip that always finds
 /// the payer, signs anything and takes any signature.
+#[derive(Clone, Copy)]
 struct Chip;
 
 impl Recover for Chip {
