@@ -33,6 +33,7 @@ const BLOCKHASH: &str = "CmpNeggWJ4JaWJeJ8YKN1Zypmk7uvQq3PECGUCAEMbky";
 /// Within the validity of every recorded payment that is not about time.
 const NOW: &str = "1795300000";
 
+const FUND_DOLLAR: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8=$1";
 const FUND_EVM: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8=1";
 const FUND_SVM: &str = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu=1";
 const FUND_SVM_TOO_MUCH: &str = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu=18446744073709551616";
@@ -1072,6 +1073,39 @@ fn redirects_of_the_upstream_are_passed_through() {
     let ran = with_key(&["pay", &shop.url]).ends(0);
     assert_eq!(ran.receipt()["success"], true);
     assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+/// What was sold is known after the server was killed, to the claims and to the facilitator.
+#[test]
+fn claims_in_a_file_outlive_the_server() {
+    let facilitator = Server::start(&["facilitator", "--simulated", "--fund", FUND_DOLLAR]);
+    let path = std::env::temp_dir().join(format!("x402-claims-{}.db", std::process::id()));
+    let path = path.to_str().unwrap();
+    let options = ["--facilitator", &facilitator.url, "--claims", path];
+    let serve = || Server::start(&[&offer(), &options[..]].concat());
+    let shop = serve();
+    let (_, _, body) = shop.ask("GET /", "");
+    let payment = with_key(&["sign", "--required", &body]).ends(0).stdout;
+    let header = format!("PAYMENT-SIGNATURE: {payment}").replace('\n', "\r\n");
+    assert_eq!(shop.ask("GET /", &header).0, 200);
+    drop(shop); // by SIGKILL
+    let secret = fs::read(format!("{path}.secret")).unwrap();
+    assert_eq!(secret.len(), 32);
+    let shop = serve();
+    let (status, _, body) = shop.ask("GET /", &header);
+    assert_eq!(status, 402);
+    assert!(body.contains("duplicate_settlement"), "{body}");
+    assert_eq!(fs::read(format!("{path}.secret")).unwrap(), secret);
+    drop(shop);
+    for suffix in ["", "-wal", "-shm"] {
+        fs::remove_file(format!("{path}{suffix}")).ok();
+    }
+    fs::write(format!("{path}.secret"), "short").unwrap();
+    let unusable = x402(&[&offer(), &options[..], &["--listen", "127.0.0.1:0"]].concat());
+    unusable.ends(1).says("--claims: FILE.secret: not 32 bytes");
+    for suffix in ["", "-wal", "-shm", ".secret"] {
+        fs::remove_file(format!("{path}{suffix}")).ok();
+    }
 }
 
 #[test]

@@ -123,6 +123,15 @@ fn mistakes_are_named() {
             SVM.replace("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "eip155:1"),
             &["svm 1: network: not a Solana network: solana and a genesis hash"],
         ),
+        (
+            EVM.replace("https://node.example", "node.example"),
+            &["evm 1: rpc: not a URL, such as https://node.example"],
+        ),
+        (
+            EVM.replace("node.example\"", "node.example\", \"https://Node.example/\""),
+            &["evm 1: rpc: a node given twice"],
+        ),
+        (evm("max_fee_gwei = 1"), &["evm 1: max_priority_fee_gwei: more than max_fee_gwei"]),
         (evm("confirmations = 0"), &["evm 1: confirmations: not a whole number of 1 to 1000"]),
         (evm("witnesses = 2"), &["evm 1: witnesses: more than there are nodes"]),
         (evm("factories = ['0x01']"), &["evm 1: factories: not a list of addresses"]),
@@ -137,7 +146,10 @@ fn mistakes_are_named() {
             EVM.replace("key_env = \"X402_EVM_KEY\"", ""),
             &["evm 1: key: missing: key_env or key_file says where it is"],
         ),
-        (EVM.replace("X402_EVM_KEY", "NODE"), &["evm 1: key: not 64 hexadecimal digits"]),
+        (
+            EVM.replace("X402_EVM_KEY", "NODE"),
+            &["evm 1: key: not a private key of 64 hexadecimal digits"],
+        ),
         (
             EVM.replace("X402_EVM_KEY", "s3cret"),
             &["evm 1: key_env: the variable it names is not set to a text"],

@@ -31,8 +31,8 @@ pub fn router<F: Facilitator + 'static>(facilitator: F) -> Router {
 /// A facilitator over HTTP.
 ///
 /// A refusal is answered with 200 and the reason in the answer, as the official SDKs expect;
-/// what cannot be read with 400 and an answer of the same shape; more than the limits allow with
-/// 503; a fault with 502.
+/// what cannot be read with 400 and an answer of the same shape; `busy` (more than the limits
+/// allow, or than an account or a store can take on) with 503; a fault, of a node's say, with 502.
 ///
 /// An answer to `/settle` has a `Content-Location`, `/settlements/{id}`, under which the settlement
 /// can be looked up later: `{"id","state","transaction","errorReason"}`, where `state` is `claimed`,
@@ -135,10 +135,10 @@ fn unread(error: ParseError) -> (StatusCode, Reason, Option<String>) {
     (StatusCode::BAD_REQUEST, error.reason(), Some(error.to_string()))
 }
 
-/// A refusal is an answer like another one, but for one that says: not now.
+/// A refusal is an answer like another one, but for one that is no fault of the payment's.
 fn answer_status(reason: Option<&str>) -> StatusCode {
     match reason.and_then(Reason::parse) {
-        Some(Reason::Busy) => status(Reason::Busy),
+        Some(reason) if reason.status() >= 500 => status(reason),
         _ => StatusCode::OK,
     }
 }

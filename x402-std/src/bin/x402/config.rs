@@ -99,7 +99,7 @@ impl Config {
             SocketAddr::from(([127, 0, 0, 1], 4022))
         });
         let log = top.one_of("log", &["text", "json"]);
-        let shutdown = top.seconds("shutdown_seconds", 30);
+        let shutdown = top.seconds("shutdown_seconds", 90);
         let smart_wallets = top.flag("smart_wallets", true);
         let (store, limits) = (top.table("store"), top.table("limits"));
         let (evm, svm) = (top.tables("evm"), top.tables("svm"));
@@ -119,7 +119,7 @@ impl Config {
                     store.missing("path");
                     PathBuf::new()
                 }),
-                capacity: capacity(&mut store, 10_000_000),
+                capacity: capacity(&mut store, 1_000_000),
                 lease: lease(&mut store),
             },
             _ => Store::Redis {
@@ -344,7 +344,9 @@ impl Section<'_> {
         };
         for url in &plain {
             let host = url.split_once("://").map_or("", |(_, host)| host.trim_end_matches('/'));
-            if host.is_empty() || host.contains(['/', '?', '@', '#']) {
+            if !url.contains("://") {
+                self.wrong("rpc", "not a URL, such as https://node.example");
+            } else if host.is_empty() || host.contains(['/', '?', '@', '#']) {
                 self.wrong(
                     "rpc",
                     "a URL with more than a host in it: rpc_env or rpc_file says where",
@@ -357,6 +359,15 @@ impl Section<'_> {
         all.extend(secret.iter().flat_map(|urls| urls.split_whitespace().map(String::from)));
         if all.is_empty() {
             self.missing("rpc");
+        }
+        // One node is one witness.
+        let bare = |url: &String| url.trim_end_matches('/').to_ascii_lowercase();
+        if all
+            .iter()
+            .enumerate()
+            .any(|(place, url)| all.iter().take(place).any(|other| bare(other) == bare(url)))
+        {
+            self.wrong("rpc", "a node given twice");
         }
         all
     }
@@ -387,8 +398,8 @@ impl Section<'_> {
             witnesses: self.count("witnesses", 1),
             confirm: self.seconds("confirm_seconds", 60),
             max_fee_gwei: self.number("max_fee_gwei", 1..=1_000_000, 100),
-            max_priority_fee_gwei: self.number("max_priority_fee_gwei", 0..=1_000_000, 10),
-            max_gas: self.number("max_gas", 50_000..=10_000_000, 400_000),
+            max_priority_fee_gwei: self.number("max_priority_fee_gwei", 0..=1_000_000, 3),
+            max_gas: self.number("max_gas", 50_000..=10_000_000, 300_000),
             legacy: self.flag("legacy", false),
             settled_by_strangers: self.flag("settled_by_strangers", false),
             factories: self.addresses("factories"),
@@ -400,6 +411,9 @@ impl Section<'_> {
         };
         if evm.witnesses > evm.rpc.len().max(1) {
             self.wrong("witnesses", "more than there are nodes");
+        }
+        if evm.max_priority_fee_gwei > evm.max_fee_gwei {
+            self.wrong("max_priority_fee_gwei", "more than max_fee_gwei");
         }
         self.finish();
         chain_id.map(|_| evm)

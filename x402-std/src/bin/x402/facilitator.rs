@@ -19,7 +19,7 @@ use crate::{Failure, Outcome, input, settle};
 /// With --config it settles on chains, and serves GET /healthz, /readyz and /metrics too.
 #[derive(Args)]
 pub(crate) struct Facilitator {
-    /// Settles as this TOML file says; x402-std/examples/facilitator has some to begin with
+    /// Settles as this TOML file says; x402-std/examples/service has some to begin with, and says what can be set
     #[arg(long, value_name = "FILE", conflicts_with_all = ["simulated", "listen", "fund", "networks"])]
     config: Option<PathBuf>,
     /// Says what is wrong with the file, if anything, and settles nothing

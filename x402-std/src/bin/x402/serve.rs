@@ -1,5 +1,8 @@
+use std::fs::{self, OpenOptions};
 use std::future::ready;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +10,12 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use clap::Args;
+use x402_std::SystemClock;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
 use x402_std::seller::{OfferError, Seller, Terms, exact};
 use x402_std::server::Charge;
+use x402_std::store::{ClaimStore, SqliteStore};
 use x402_std::svm::MEMO_BYTES;
 
 use crate::facilitator::{Fund, simulated};
@@ -54,6 +59,11 @@ pub(crate) struct Serve {
     /// Server that paid requests are passed on to
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// File to keep claims in (SQLite), so that what was paid while this server died is served when
+    /// the payment is presented again. A secret, by which the facilitator knows this server, is kept
+    /// beside it in FILE.secret
+    #[arg(long, value_name = "FILE")]
+    claims: Option<PathBuf>,
     /// Version of the challenge in the body; the header's is 2. Payments are taken in both
     #[arg(long, value_name = "1|2", default_value_t = 2,
           value_parser = clap::value_parser!(u8).range(1..=2))]
@@ -106,9 +116,26 @@ impl Serve {
     where
         F: facilitator::Facilitator + 'static,
     {
-        let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
         let terms = completed(offers, &facilitator).await?;
-        let seller = Seller::new(facilitator);
+        let Some(path) = &self.claims else {
+            return self.sell(Seller::new(facilitator), terms).await;
+        };
+        let store = SqliteStore::open(path)
+            .map_err(|error| Failure::refused(format_args!("--claims: {error}")))?;
+        let mut beside = path.clone().into_os_string();
+        beside.push(".secret");
+        let secret = secret(Path::new(&beside))
+            .map_err(|error| Failure::refused(format_args!("--claims: FILE.secret: {error}")))?;
+        let seller = Seller::with(facilitator, store, SystemClock).with_secret(secret);
+        self.sell(seller, terms).await
+    }
+
+    async fn sell<F, S>(&self, seller: Seller<F, S>, terms: Terms) -> Outcome
+    where
+        F: facilitator::Facilitator + 'static,
+        S: ClaimStore + 'static,
+    {
+        let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
         // All else about the offers is known to be sound.
         seller.check(&terms).map_err(|_| {
             Failure::unusable("the facilitator does not say who pays the fee on Solana")
@@ -120,6 +147,28 @@ impl Serve {
         }
         log::start(Format::Text, None);
         Listen::new(self.listen).serve(router.layer(charge), ready(())).await
+    }
+}
+
+/// The secret in a file, which is made if there is none.
+fn secret(path: &Path) -> io::Result<[u8; 32]> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(mut file) => {
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).map_err(io::Error::other)?;
+            file.write_all(&secret)?;
+            file.sync_all()?;
+            Ok(secret)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let invalid = |_| io::Error::other("not 32 bytes; if nothing is pending, remove it");
+            fs::read(path)?.try_into().map_err(invalid)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -113,7 +113,9 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
         for text in &chain.keys {
             match key::evm(text) {
                 Some(key) => keys.push(key),
-                None => wrong.push(format!("{name}: key: not 64 hexadecimal digits")),
+                None => {
+                    wrong.push(format!("{name}: key: not a private key of 64 hexadecimal digits"))
+                }
             }
         }
         match Nodes::new(&chain.rpc) {
