@@ -120,6 +120,10 @@ fn mistakes_are_named() {
         ),
         (format!("{SVM}{SVM}"), &["svm 2: network: given twice"]),
         (
+            format!("{SVM}{}", SVM.replace("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "solana")),
+            &["svm 2: network: given twice"],
+        ),
+        (
             SVM.replace("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "eip155:1"),
             &["svm 1: network: not a Solana network: solana and a genesis hash"],
         ),

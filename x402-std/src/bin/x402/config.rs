@@ -31,6 +31,7 @@ pub(super) struct Config {
     pub(super) limits: ServiceLimits,
     pub(super) per_payer: usize,
     pub(super) smart_wallets: bool,
+    pub(super) over_payment: bool,
     pub(super) store: Store,
     pub(super) evm: Vec<Evm>,
     pub(super) svm: Vec<Svm>,
@@ -69,7 +70,6 @@ pub(super) struct Svm {
     pub(super) witnesses: usize,
     pub(super) confirm: Duration,
     pub(super) min_lamports: u64,
-    pub(super) over_payment: bool,
 }
 
 /// Where secrets come from.
@@ -101,6 +101,7 @@ impl Config {
         let log = top.one_of("log", &["text", "json"]);
         let shutdown = top.seconds("shutdown_seconds", 90);
         let smart_wallets = top.flag("smart_wallets", true);
+        let over_payment = top.flag("over_payment", false);
         let (store, limits) = (top.table("store"), top.table("limits"));
         let (evm, svm) = (top.tables("evm"), top.tables("svm"));
         top.finish();
@@ -152,7 +153,8 @@ impl Config {
             }
         }
         for (place, cluster) in svm.iter().enumerate() {
-            if svm.iter().take(place).any(|other| other.network == cluster.network) {
+            let same = |other: &Svm| other.network.view().is_same(cluster.network.view());
+            if svm.iter().take(place).any(same) {
                 mistakes.push(format!("svm {}: network: given twice", place + 1));
             }
         }
@@ -171,6 +173,7 @@ impl Config {
             limits,
             per_payer,
             smart_wallets,
+            over_payment,
             store,
             evm,
             svm,
@@ -445,9 +448,8 @@ impl Section<'_> {
         }
         let confirm = self.seconds("confirm_seconds", 60);
         let min_lamports = self.number("min_lamports", 0..=u64::MAX, 10_000_000);
-        let over_payment = self.flag("over_payment", false);
         self.finish();
         let network = network.filter(|_| is_solana)?;
-        Some(Svm { network, rpc, keys, commitment, witnesses, confirm, min_lamports, over_payment })
+        Some(Svm { network, rpc, keys, commitment, witnesses, confirm, min_lamports })
     }
 }

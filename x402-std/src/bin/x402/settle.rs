@@ -97,12 +97,6 @@ async fn ready<S: ClaimStore + 'static>(
     claim.map(drop).map_err(|_| NotReady::Now("the claim store cannot be reached".into()))
 }
 
-/// What is decided about payments on Solana.
-fn rules(config: &Config) -> SvmRules {
-    let over_payment = config.svm.iter().any(|cluster| cluster.over_payment);
-    SvmRules { over_payment, ..SvmRules::default() }
-}
-
 /// The ledgers, of which nothing is asked yet.
 fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
     let mut wrong = Vec::new();
@@ -181,10 +175,14 @@ async fn serve<S: ClaimStore + 'static>(
     store: S,
 ) -> Outcome {
     let facilitator = LocalFacilitator::with(ledgers, store, SystemClock);
-    let facilitator = facilitator.with_payer_limit(config.per_payer).with_svm_rules(rules(config));
+    for network in facilitator.ledger().kinds().into_iter().filter(|kind| kind.x402_version == 2) {
+        tracing::info!(network = %network.network, "settles");
+    }
     let transfer_proofs = config.evm.iter().any(|chain| !chain.max_proof_age.is_zero());
     let evm = EvmRules { smart_wallets: config.smart_wallets, transfer_proofs };
-    let facilitator = facilitator.with_evm_rules(evm);
+    let svm = SvmRules { over_payment: config.over_payment, ..SvmRules::default() };
+    let facilitator =
+        facilitator.with_payer_limit(config.per_payer).with_evm_rules(evm).with_svm_rules(svm);
     let counted = Counted { facilitator, metrics: metrics.clone() };
     let service = Service::with_limits(counted, config.limits);
     match ready(&service).await {
