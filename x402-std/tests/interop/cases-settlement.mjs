@@ -12,6 +12,8 @@ import { chaos } from './settlement/chaos.mjs';
 import { killed, slow } from './settlement/kill.mjs';
 import { reorganised } from './settlement/reorg.mjs';
 import { storm } from './settlement/storm.mjs';
+import { transfersPay } from './settlement/transfers.mjs';
+import { walletsPay } from './settlement/wallets.mjs';
 
 const RANDOM_MEMO = /^[0-9a-f]{32}$/;
 
@@ -125,6 +127,8 @@ function hardships(binary) {
     testCase('kill -9 at each step', ['chains'], () => onEachChain(chain => killed(binary, chain))),
     testCase('slower than its claim lasts, at each step', ['chains'], () => onEachChain(chain => slow(binary, chain))),
     testCase('the chain takes a settlement back', ['chains'], () => reorganised(binary)),
+    testCase('wallets that are contracts', ['chains'], () => walletsPay(binary)),
+    testCase('transfers that buyers sent', ['chains'], () => transfersPay(binary)),
     testCase('a node that fails and lies', ['chains'], () => chaos(binary, { honest: false }), 180_000),
     testCase(
       'a node that fails and lies, and kill -9 now and then',
