@@ -78,10 +78,19 @@ impl ClaimState {
     /// finds out what became of it. What failed always may be forgotten: it was never served, and
     /// every check is made again when it is presented again.
     pub const fn is_forgettable(&self, expires_at: u64, now: u64) -> bool {
+        match self.kept_until(expires_at) {
+            Some(last) => last < now,
+            None => true,
+        }
+    }
+
+    /// The last second at which a claim is not [forgettable](Self::is_forgettable); `None` if it
+    /// always is.
+    pub const fn kept_until(&self, expires_at: u64) -> Option<u64> {
         match self {
-            Self::Broadcast(_) => expires_at.saturating_add(PENDING_SECONDS) < now,
-            Self::Failed(_) => true,
-            Self::Claimed | Self::Settled(_) => expires_at < now,
+            Self::Broadcast(_) => Some(expires_at.saturating_add(PENDING_SECONDS)),
+            Self::Failed(_) => None,
+            Self::Claimed | Self::Settled(_) => Some(expires_at),
         }
     }
 }
@@ -282,5 +291,22 @@ mod tests {
         assert!(broadcast.is_forgettable(100, 101 + PENDING_SECONDS));
         let stale = table.advance(&key(0), &ClaimState::Claimed, ClaimState::Settled(tx("0x1")));
         assert_eq!(stale, Err(ClaimConflict));
+    }
+
+    #[test]
+    fn kept_as_long_as_is_forgettable_says() {
+        let states =
+            [ClaimState::Claimed, ClaimState::Broadcast(tx("")), ClaimState::Settled(tx(""))];
+        for state in states {
+            for expires_at in [0, 1, 1_700_000_000, u64::MAX / 2, u64::MAX - 86_400, u64::MAX] {
+                let last = state.kept_until(expires_at).unwrap();
+                assert!(!state.is_forgettable(expires_at, last), "{state:?} {expires_at}");
+                let next = last.saturating_add(1);
+                assert_eq!(state.is_forgettable(expires_at, next), last != u64::MAX);
+            }
+        }
+        let failed = ClaimState::Failed(Reason::Busy);
+        assert_eq!(failed.kept_until(u64::MAX), None);
+        assert!(failed.is_forgettable(u64::MAX, 0));
     }
 }

@@ -68,29 +68,6 @@ pub(super) fn decode(text: &str) -> Option<ClaimState> {
     }
 }
 
-/// The last second at which a claim is not to be forgotten, `None` if it always may be: what
-/// [`ClaimState::is_forgettable`] says, as a number that a store can compare.
-pub(super) fn kept_until(state: &ClaimState, expires_at: u64) -> Option<u64> {
-    let kept = |second| !state.is_forgettable(expires_at, second);
-    if !kept(0) {
-        return None;
-    }
-    if kept(u64::MAX) {
-        return Some(u64::MAX);
-    }
-    // What may be forgotten once may be forgotten ever after.
-    let (mut last, mut gone) = (0, u64::MAX);
-    while gone - last > 1 {
-        let middle = last + (gone - last) / 2;
-        if kept(middle) {
-            last = middle;
-        } else {
-            gone = middle;
-        }
-    }
-    Some(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,24 +107,5 @@ mod tests {
         ] {
             assert_eq!(decode(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn kept_as_long_as_is_forgettable_says() {
-        let states = [
-            ClaimState::Claimed,
-            ClaimState::Broadcast(Transaction::new()),
-            ClaimState::Settled(Transaction::new()),
-        ];
-        for state in states {
-            for expires_at in [0, 1, 1_700_000_000, u64::MAX / 2, u64::MAX - 86_400, u64::MAX] {
-                let last = kept_until(&state, expires_at).unwrap();
-                assert!(!state.is_forgettable(expires_at, last), "{state:?} {expires_at}");
-                let next = last.saturating_add(1);
-                assert_eq!(state.is_forgettable(expires_at, next), last != u64::MAX);
-            }
-        }
-        let failed = ClaimState::Failed(Reason::Busy);
-        assert_eq!(kept_until(&failed, u64::MAX), None);
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 
-use super::durable::{OpenError, decode, encode, kept_until};
+use super::durable::{OpenError, decode, encode};
 use super::{ClaimStore, StoreError};
 
 /// For a step, connecting included.
@@ -327,7 +327,7 @@ impl ClaimStore for RedisStore {
 
 /// How many seconds longer than to its payment's end a claim is kept.
 fn kept_longer(state: &ClaimState) -> u64 {
-    kept_until(state, 0).unwrap_or(0)
+    state.kept_until(0).unwrap_or(0)
 }
 
 /// The resource and the state of a claim.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 use tokio::sync::oneshot;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
-use super::durable::{CLAIMED, OpenError, decode, encode, kept_until};
+use super::durable::{CLAIMED, OpenError, decode, encode};
 use super::{ClaimStore, StoreError};
 
 /// Says in a file's header that it is ours: `x402`.
@@ -254,7 +254,7 @@ fn seconds(time: u64) -> i64 {
 }
 
 fn kept(state: &ClaimState, expires_at: i64) -> i64 {
-    kept_until(state, u64::try_from(expires_at).unwrap_or(0)).map_or(-1, seconds)
+    state.kept_until(u64::try_from(expires_at).unwrap_or(0)).map_or(-1, seconds)
 }
 
 /// Makes the steps that wait, until the store is dropped.
