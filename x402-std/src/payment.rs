@@ -211,13 +211,26 @@ impl EvmRules {
         }
         match ExactEvm::<K256>::default().check(payload, requirements, now) {
             Err(invalid @ Reason::InvalidExactEvmSignature) if self.smart_wallets => {
-                let (unproven, signature) = check_but_signature(payload, requirements, now)?;
+                let checked = check_but_signature(payload, requirements, now);
+                let (unproven, signature) = checked.map_err(|reason| match reason {
+                    // Whoever asks late is to find out what became of it.
+                    Reason::InvalidExactEvmPayloadAuthorizationValidBefore => reason,
+                    // What looks like a key's signature is looked at first.
+                    _ if is_signed_by_key(payload) => invalid,
+                    _ => reason,
+                })?;
                 let payment = Eip3009Contract::read(unproven, signature).ok_or(invalid)?;
                 Ok(Payment::Eip3009Contract(payment))
             }
             checked => checked.map(Payment::Eip3009),
         }
     }
+}
+
+/// Whether a payment has a signature in the form that keys give.
+fn is_signed_by_key(payload: &PaymentPayload<'_>) -> bool {
+    let payload = Eip3009Payload::read(payload.payload);
+    payload.is_ok_and(|payload| payload.recoverable_signature().is_some())
 }
 
 /// Every scheme this library checks, chosen by the network of the requirements.

@@ -95,6 +95,8 @@ fn what_is_taken_and_as_what() {
     let of = |bytes: usize| format!("0x{}", "ab".repeat(bytes));
     let mut elsewhere = signed("0xabcd");
     elsewhere["authorization"]["to"] = json!("0x00000000000000000000000000000000000000AA");
+    let mut diverted = elsewhere.clone();
+    diverted["signature"] = good["signature"].clone();
     let recipient = Err(Reason::InvalidExactEvmRecipientMismatch);
     // With nothing besides, with smart wallets, with transfers.
     let contract = [invalid, Ok("contract"), invalid];
@@ -112,6 +114,7 @@ fn what_is_taken_and_as_what() {
         ("no prefix", signed("abcd"), [invalid; 3]),
         ("nothing", signed(""), [invalid; 3]),
         ("to another", elsewhere, [invalid, recipient, invalid]),
+        ("to another, by another key", diverted, [invalid; 3]),
         ("transfer, not asked for", proof(), [shape, shape, Err(Reason::UnsupportedPayloadType)]),
     ];
     let rules = [
