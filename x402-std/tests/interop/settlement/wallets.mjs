@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { concat, encodeAbiParameters, encodeFunctionData, toHex } from 'viem';
-import { accounts, publicClient, tokenAbi, USDC, walletOf } from '../lib/config.mjs';
+import { accounts, evmBalance, publicClient, tokenAbi, USDC, walletOf } from '../lib/config.mjs';
 import { newFacilitator } from '../lib/facilitators.mjs';
 import { codeOf, inWords, post, settle } from '../lib/payments.mjs';
 import { compileContracts } from '../lib/solidity.mjs';
@@ -50,8 +50,6 @@ export async function walletsPay(binary) {
     return { address, make: call('make', args) };
   };
   const isThere = async ({ address }) => Boolean(await publicClient.getCode({ address }));
-  const balance = async address =>
-    publicClient.readContract({ address: USDC, abi: tokenAbi, functionName: 'balanceOf', args: [address] });
 
   const payment = async (from, dress) => {
     const authorization = {
@@ -79,7 +77,7 @@ export async function walletsPay(binary) {
     const paid = async (name, presented, wallet) => {
       const answer = await settle(withFactory.url, presented);
       assert.ok(answer.success, `${name}: ${inWords(answer)}`);
-      assert.equal(await balance(wallet.address), 0n, `${name}: what is left`);
+      assert.equal(await evmBalance(wallet.address), 0n, `${name}: what is left`);
       const again = await settle(withFactory.url, presented);
       assert.equal(codeOf(again.errorReason), 'duplicate_settlement', `${name}: ${inWords(again)}`);
     };
