@@ -2,6 +2,7 @@
 //! named; what was written is not repeated, it may be a secret in the wrong place.
 
 use std::cell::RefCell;
+use std::env;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -72,17 +73,12 @@ pub(super) struct Svm {
     pub(super) min_lamports: u64,
 }
 
-/// Where secrets come from.
-pub(super) struct Secrets<'a> {
-    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
-}
-
 impl Config {
     /// Reads a configuration.
     ///
     /// # Errors
     /// Every mistake, a line each.
-    pub(super) fn read(text: &str, secrets: &Secrets<'_>) -> Result<Self, Vec<String>> {
+    pub(super) fn read(text: &str) -> Result<Self, Vec<String>> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error
                 .span()
@@ -90,8 +86,7 @@ impl Config {
             vec![format!("line {line}: not TOML")]
         })?;
         let mistakes = RefCell::default();
-        let section =
-            |name: &str, table| Section { name: name.into(), table, secrets, mistakes: &mistakes };
+        let section = |name: &str, table| Section { name: name.into(), table, mistakes: &mistakes };
         let mut top = section("", table);
         let listen = top.text("listen").unwrap_or_else(|| "127.0.0.1:4022".into());
         let listen = listen.parse().unwrap_or_else(|_| {
@@ -185,7 +180,6 @@ impl Config {
 struct Section<'a> {
     name: String,
     table: Table,
-    secrets: &'a Secrets<'a>,
     mistakes: &'a RefCell<Vec<String>>,
 }
 
@@ -297,12 +291,11 @@ impl Section<'_> {
     fn secrets(&mut self, key: &str) -> Option<Vec<String>> {
         let (env, file) = (format!("{key}_env"), format!("{key}_file"));
         let (names, paths) = (self.texts(&env), self.texts(&file));
-        let variable = self.secrets.variable;
         let mut secrets = Vec::new();
         for name in names.iter().flatten() {
-            match variable(name) {
-                Some(secret) => secrets.push(secret.trim().into()),
-                None => self.wrong(&env, "the variable it names is not set to a text"),
+            match env::var(name) {
+                Ok(secret) => secrets.push(secret.trim().into()),
+                Err(_) => self.wrong(&env, "the variable it names is not set to a text"),
             }
         }
         for path in paths.iter().flatten() {

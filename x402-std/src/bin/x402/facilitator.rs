@@ -1,4 +1,3 @@
-use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,7 +8,7 @@ use x402_std::ledger::{Ledger, SimulatedLedger};
 use x402_std::message::NetworkId;
 use x402_std::{evm, svm};
 
-use crate::config::{Config, FILE_BYTES, Secrets};
+use crate::config::{Config, FILE_BYTES};
 use crate::listen::Listen;
 use crate::log::{self, Format};
 use crate::{Failure, Outcome, input, settle};
@@ -45,8 +44,7 @@ impl Facilitator {
         if let Some(path) = &self.config {
             let text = input::file(path, FILE_BYTES)?;
             let text = String::from_utf8(text).map_err(|_| Failure::unusable("not a text"))?;
-            let secrets = Secrets { variable: &|name| env::var(name).ok() };
-            let config = Config::read(&text, &secrets).map_err(mistakes)?;
+            let config = Config::read(&text).map_err(mistakes)?;
             return settle::run(config, self.check).await;
         }
         if !self.simulated {
