@@ -46,6 +46,9 @@ impl Amount {
         if !canonical || digits.len() > Self::DIGITS {
             return Err(ParseError::InvalidAmount);
         }
+        if let Ok(small) = text.parse::<u64>() {
+            return Ok(small.into());
+        }
         let mut amount = Self::ZERO;
         for chunk in digits.chunks(9) {
             let (mut scale, mut value) = (1u32, 0u32);
@@ -88,19 +91,17 @@ impl Amount {
         let mut start = out.len();
         let mut part = 0u32;
         for (written, (index, digit)) in out.iter_mut().enumerate().rev().enumerate() {
+            if part == 0 && value.is_zero() && written != 0 {
+                break;
+            }
             if written % 9 == 0 {
                 (value, part) = value.divide();
             }
             *digit = b'0' | u8::try_from(part % 10).unwrap_or(0);
             part /= 10;
-            if *digit != b'0' {
-                start = index;
-            }
+            start = index;
         }
-        let last = out.len().saturating_sub(1);
-        out.get(start.min(last)..)
-            .and_then(|digits| core::str::from_utf8(digits).ok())
-            .unwrap_or("0")
+        out.get(start..).and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or("0")
     }
 
     /// From 32 bytes, most significant first (Solidity's `uint256`).

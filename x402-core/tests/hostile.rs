@@ -899,8 +899,8 @@ fn duplicate_keys_of_protocol_objects() {
                 ("\"z\":1,\"\\u007a\"«:»1", ParseError::EscapedKey),
                 ("\"\\u007a\"«:»1,\"z\":1", ParseError::EscapedKey),
                 ("\"a\\nb\"«:»1", ParseError::EscapedKey),
-                ("\"z\":{\"a\":1,\"a\"«»:1}", ParseError::DuplicateKey),
-                ("\"z\":[[{\"a\":1,\"\\u0061\"«»:1}]]", ParseError::DuplicateKey),
+                ("\"z\":{\"a\":1,\"a\"«:»1}", ParseError::DuplicateKey),
+                ("\"z\":[[{\"a\":1,\"\\u0061\"«:»1}]]", ParseError::DuplicateKey),
             ] {
                 refused(kind, &with_member(message, &path, members), error);
             }
@@ -924,34 +924,34 @@ fn duplicate_keys_of_open_objects() {
         format!("{{{},{more}}}", all.join(","))
     };
     let mut table = vec![
-        r#"{"a":1,"a"«»:2}"#.to_owned(),
-        r#"{"a":1,"a"«»:1}"#.to_owned(),
-        r#"{"":1,""«»:1}"#.to_owned(),
-        r#"{"a":1,"b":2,"a"«»:3}"#.to_owned(),
-        r#"{ "a" : 1 , "a"«» : 2 }"#.to_owned(),
-        r#"{"x":{"y":[{"a":1,"a"«»:2}]}}"#.to_owned(),
-        r#"{"a":{"a":1},"a"«»:2}"#.to_owned(),
-        r#"{"a":{"b":1,"c":{}},"b":{"a":1},"a"«»:2}"#.to_owned(),
-        r#"{"a":["a",{"a":1}],"b":"a","a"«»:2}"#.to_owned(),
-        r#"[[],{"b":"\"a\":"},{"a":"}","a"«»:2}]"#.to_owned(),
+        r#"{"a":1,"a"«:»2}"#.to_owned(),
+        r#"{"a":1,"a"«:»1}"#.to_owned(),
+        r#"{"":1,""«:»1}"#.to_owned(),
+        r#"{"a":1,"b":2,"a"«:»3}"#.to_owned(),
+        r#"{ "a" : 1 , "a"« :» 2 }"#.to_owned(),
+        r#"{"x":{"y":[{"a":1,"a"«:»2}]}}"#.to_owned(),
+        r#"{"a":{"a":1},"a"«:»2}"#.to_owned(),
+        r#"{"a":{"b":1,"c":{}},"b":{"a":1},"a"«:»2}"#.to_owned(),
+        r#"{"a":["a",{"a":1}],"b":"a","a"«:»2}"#.to_owned(),
+        r#"[[],{"b":"\"a\":"},{"a":"}","a"«:»2}]"#.to_owned(),
         // Spelt with escapes.
-        r#"{"a":1,"\u0061"«»:2}"#.to_owned(),
-        r#"{"\u0061":1,"a"«»:2}"#.to_owned(),
-        r#"{"\u0061":1,"\u0061"«»:2}"#.to_owned(),
-        r#"{"😀":1,"\ud83d\ude00"«»:2}"#.to_owned(),
-        r#"{"\ud83d\ude00":1,"\uD83D\uDE00"«»:2}"#.to_owned(),
-        r#"{"\n":1,"\u000a"«»:2}"#.to_owned(),
-        r#"{"/":1,"\/"«»:2}"#.to_owned(),
-        r#"{"\\":1,"\u005c"«»:2}"#.to_owned(),
-        r#"{"\"":1,"\u0022"«»:2}"#.to_owned(),
-        r#"{"\"a":{"\"":"\\"},"b":"\\\"","\"\u0061"«»:2}"#.to_owned(),
+        r#"{"a":1,"\u0061"«:»2}"#.to_owned(),
+        r#"{"\u0061":1,"a"«:»2}"#.to_owned(),
+        r#"{"\u0061":1,"\u0061"«:»2}"#.to_owned(),
+        r#"{"😀":1,"\ud83d\ude00"«:»2}"#.to_owned(),
+        r#"{"\ud83d\ude00":1,"\uD83D\uDE00"«:»2}"#.to_owned(),
+        r#"{"\n":1,"\u000a"«:»2}"#.to_owned(),
+        r#"{"/":1,"\/"«:»2}"#.to_owned(),
+        r#"{"\\":1,"\u005c"«:»2}"#.to_owned(),
+        r#"{"\"":1,"\u0022"«:»2}"#.to_owned(),
+        r#"{"\"a":{"\"":"\\"},"b":"\\\"","\"\u0061"«:»2}"#.to_owned(),
     ];
     for keys in [1, 2, 40, 100, 200] {
-        table.push(many(keys, "\"key0\"«»:0"));
-        table.push(many(keys, &format!("\"key{}\"«»:0", keys / 2)));
-        table.push(many(keys, &format!("\"key{}\"«»:0", keys - 1)));
-        table.push(many(keys, "\"k\\u0065y0\"«»:0"));
-        table.push(many(keys, "\"last\":{\"a\":[],\"a\"«»:0}"));
+        table.push(many(keys, "\"key0\"«:»0"));
+        table.push(many(keys, &format!("\"key{}\"«:»0", keys / 2)));
+        table.push(many(keys, &format!("\"key{}\"«:»0", keys - 1)));
+        table.push(many(keys, "\"k\\u0065y0\"«:»0"));
+        table.push(many(keys, "\"last\":{\"a\":[],\"a\"«:»0}"));
     }
     for marked in table {
         let text = marked.replace(['«', '»'], "");

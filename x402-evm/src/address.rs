@@ -76,15 +76,30 @@ impl defmt::Format for Address {
 
 /// `0x` and exactly `2 * N` hexadecimal digits.
 pub(crate) fn hex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
     let (pairs, odd) = text.strip_prefix("0x")?.as_bytes().as_chunks::<2>();
     if pairs.len() != N || !odd.is_empty() {
         return None;
     }
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        hex::decode_to_slice(pair, core::slice::from_mut(byte)).ok()?;
+    // All at once and judged at the end, which becomes vector code where there is some.
+    let (mut bytes, mut wrong) = ([0; N], 0);
+    for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (nibble(high), nibble(low));
+        wrong |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (wrong < 16).then_some(bytes)
+}
+
+/// The value of a hexadecimal digit; above 15 for anything else.
+const fn nibble(digit: u8) -> u8 {
+    let (number, letter) = (digit.wrapping_sub(b'0'), (digit | 0x20).wrapping_sub(b'a'));
+    if number < 10 {
+        number
+    } else if letter < 6 {
+        letter.wrapping_add(10)
+    } else {
+        u8::MAX
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ impl<'a> RawJson<'a> {
 
     /// The value, if it is a string.
     pub fn as_string(self) -> Option<JsonStr<'a>> {
-        self.cursor().string().ok()
+        let text = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        Some(JsonStr::from_span(text, text.as_bytes().contains(&b'\\')))
     }
 
     /// The value, if it is a whole number from 0 to 2^64-1.
@@ -165,20 +166,19 @@ impl fmt::Debug for RawJson<'_> {
 /// are written again when the message is.
 #[derive(Clone, Copy)]
 pub struct Members<'a> {
-    /// The object, from `{`, and how far it has been read.
-    span: &'a str,
-    at: usize,
+    /// What has not been read of the object, from after `{` or a value.
+    rest: &'a str,
     /// Keys that are stepped over: the message has read them.
     named: &'static [&'static str],
 }
 
 impl<'a> Members<'a> {
     /// No members.
-    pub const EMPTY: Self = Self { span: "{}", at: 0, named: &[] };
+    pub const EMPTY: Self = Self { rest: "}", named: &[] };
 
     /// The members of a checked object but for the `named` ones.
-    pub(crate) const fn of(span: &'a str, named: &'static [&'static str]) -> Self {
-        Self { span, at: 0, named }
+    pub(crate) fn of(span: &'a str, named: &'static [&'static str]) -> Self {
+        Self { rest: span.strip_prefix('{').unwrap_or_default(), named }
     }
 }
 
@@ -199,12 +199,11 @@ impl<'a> Iterator for Members<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let mut cursor = Cursor::over(self.span.get(self.at.max(1)..)?);
-            cursor.separator();
-            let key = cursor.string().ok()?;
-            cursor.separator();
+            let mut cursor = Cursor::over(self.rest);
+            cursor.accept(',');
+            let key = cursor.any_key().ok()?;
             let value = cursor.value().ok()?;
-            self.at = self.at.max(1).saturating_add(cursor.position());
+            self.rest = cursor.rest();
             // Keys of a message's own object are never escaped: the reader refuses that.
             if !key.as_str().is_some_and(|key| self.named.contains(&key)) {
                 return Some((key, value));

@@ -1,5 +1,5 @@
 use super::raw::{Members, RawJson};
-use super::text::JsonStr;
+use super::text::{JsonStr, plain};
 use crate::amount::Amount;
 use crate::error::ParseError;
 use crate::limits;
@@ -27,7 +27,8 @@ use crate::network::{Network, Version};
 #[derive(Debug)]
 pub struct Cursor<'a> {
     text: &'a str,
-    at: usize,
+    /// What of it has not been read.
+    rest: &'a str,
     depth: usize,
     /// Bytes that may still be read again; `None` for text that has been checked before.
     rescan: Option<usize>,
@@ -38,7 +39,7 @@ pub struct Cursor<'a> {
 pub struct Object<'a> {
     start: usize,
     first: bool,
-    key: JsonStr<'a>,
+    key: &'a str,
     seen: u64,
     other: bool,
 }
@@ -108,57 +109,72 @@ impl<'a> Cursor<'a> {
             return Err(ParseError::TooLong);
         }
         let text = core::str::from_utf8(json).map_err(|_| ParseError::NotUtf8)?;
-        Ok(Self { text, at: 0, depth: 0, rescan: Some(limits::RESCAN_BYTES) })
+        Ok(Self { text, rest: text, depth: 0, rescan: Some(limits::RESCAN_BYTES) })
     }
 
     /// Over a value that has been checked.
     pub(crate) const fn over(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, rescan: None }
+        Self { text, rest: text, depth: 0, rescan: None }
     }
 
     /// Bytes read so far.
     pub const fn position(&self) -> usize {
-        self.at
+        // `rest` is the end of `text`.
+        self.text.len().saturating_sub(self.rest.len())
     }
 
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or(&[])
+    /// What has not been read.
+    pub(super) const fn rest(&self) -> &'a str {
+        self.rest
     }
 
     fn step(&mut self, bytes: usize) {
-        self.at = self.at.saturating_add(bytes);
+        self.rest = self.rest.get(bytes..).unwrap_or("");
     }
 
     fn span(&self, start: usize) -> Result<&'a str, ParseError> {
-        self.text.get(start..self.at).ok_or(ParseError::UnexpectedEnd)
+        self.text.get(start..self.position()).ok_or(ParseError::UnexpectedEnd)
+    }
+
+    fn next(&self) -> Option<u8> {
+        self.rest.as_bytes().first().copied()
     }
 
     /// The next byte that is not white space.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
-        loop {
-            let next = self.rest().first().copied();
-            if !matches!(next, Some(b' ' | b'\n' | b'\r' | b'\t')) {
-                return next;
-            }
+        match self.next() {
+            Some(..=b' ') => self.peek_after_space(),
+            next => next,
+        }
+    }
+
+    /// Messages are written without white space.
+    #[cold]
+    #[inline(never)]
+    fn peek_after_space(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.next() {
             self.step(1);
         }
+        self.next()
     }
 
     fn unexpected(&self) -> ParseError {
-        if self.rest().is_empty() { ParseError::UnexpectedEnd } else { ParseError::UnexpectedByte }
+        if self.rest.is_empty() { ParseError::UnexpectedEnd } else { ParseError::UnexpectedByte }
     }
 
-    /// Steps over `byte` if it is next.
-    fn accept(&mut self, byte: u8) -> bool {
-        let next = self.peek() == Some(byte);
-        if next {
-            self.step(1);
-        }
-        next
+    /// Steps over `c` if it is next.
+    #[inline]
+    pub(super) fn accept(&mut self, c: char) -> bool {
+        self.peek();
+        let rest = self.rest.strip_prefix(c);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), ParseError> {
-        if self.accept(byte) { Ok(()) } else { Err(self.unexpected()) }
+    #[inline]
+    fn expect(&mut self, c: char) -> Result<(), ParseError> {
+        if self.accept(c) { Ok(()) } else { Err(self.unexpected()) }
     }
 
     /// For a typed read: a value of another type is [`ParseError::WrongType`], anything that
@@ -187,9 +203,9 @@ impl<'a> Cursor<'a> {
         }
         self.enter()?;
         Ok(Object {
-            start: self.at.saturating_sub(1),
+            start: self.position().saturating_sub(1),
             first: true,
-            key: JsonStr::new(""),
+            key: "",
             seen: 0,
             other: false,
         })
@@ -199,29 +215,50 @@ impl<'a> Cursor<'a> {
     ///
     /// Objects of the protocol have plain keys: one with escapes is [`ParseError::EscapedKey`].
     pub fn key(&mut self, object: &mut Object<'a>) -> Result<Option<&'a str>, ParseError> {
-        if self.accept(b'}') {
+        let before = if object.first { Some(self.rest) } else { self.rest.strip_prefix(',') };
+        if let Some((key, rest)) = before.and_then(plain_key) {
+            (object.first, object.key, self.rest) = (false, key, rest);
+            return Ok(Some(key));
+        }
+        if self.accept('}') {
             self.depth = self.depth.saturating_sub(1);
             return Ok(None);
         }
         if !object.first {
-            self.expect(b',')?;
+            self.expect(',')?;
         }
         object.first = false;
+        let key = self.spaced_key()?.as_str().ok_or(ParseError::EscapedKey)?;
+        object.key = key;
+        Ok(Some(key))
+    }
+
+    /// Reads a key and the colon after it.
+    #[inline]
+    pub(super) fn any_key(&mut self) -> Result<JsonStr<'a>, ParseError> {
+        let Some((key, rest)) = plain_key(self.rest) else {
+            return self.spaced_key();
+        };
+        self.rest = rest;
+        Ok(JsonStr::from_span(key, false))
+    }
+
+    /// Reads a key with escapes or white space around it.
+    #[cold]
+    #[inline(never)]
+    fn spaced_key(&mut self) -> Result<JsonStr<'a>, ParseError> {
         if self.peek() != Some(b'"') {
             return Err(self.unexpected());
         }
-        object.key = self.string()?;
-        self.expect(b':')?;
-        match object.key.as_str() {
-            Some(key) => Ok(Some(key)),
-            None => Err(ParseError::EscapedKey),
-        }
+        let key = self.string()?;
+        self.expect(':')?;
+        Ok(key)
     }
 
     /// Checks and steps over the value of a key that the message does not define; the object's
     /// [`Members`] will hold it.
     pub fn unknown(&mut self, object: &mut Object<'a>) -> Result<(), ParseError> {
-        self.unique(object.start, object.key, &mut object.seen)?;
+        self.unique(object.start, JsonStr::new(object.key), &mut object.seen)?;
         object.other = true;
         self.value().map(drop)
     }
@@ -254,13 +291,6 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Steps over a colon or comma in text that has been checked.
-    pub(super) fn separator(&mut self) {
-        if let Some(b',' | b':') = self.peek() {
-            self.step(1);
-        }
-    }
-
     /// Enters an array.
     pub fn array(&mut self) -> Result<(), ParseError> {
         if self.peek() != Some(b'[') {
@@ -272,48 +302,60 @@ impl<'a> Cursor<'a> {
     /// Whether the array entered has another element, which must be read next. `first` starts
     /// `true` and is kept by the caller.
     pub fn element(&mut self, first: &mut bool) -> Result<bool, ParseError> {
-        if self.accept(b']') {
+        if self.accept(']') {
             self.depth = self.depth.saturating_sub(1);
             return Ok(false);
         }
         if !*first {
-            self.expect(b',')?;
+            self.expect(',')?;
         }
         *first = false;
         Ok(true)
     }
 
     /// Reads a string.
+    #[inline]
     pub fn string(&mut self) -> Result<JsonStr<'a>, ParseError> {
+        match self.plain_string() {
+            Some(text) => Ok(JsonStr::from_span(text, false)),
+            None => self.string_with_escapes(),
+        }
+    }
+
+    /// Reads a string, if it is one without escapes: almost all are, and this fits two registers.
+    fn plain_string(&mut self) -> Option<&'a str> {
+        self.peek();
+        let text = self.rest.strip_prefix('"')?;
+        let (text, rest) = text.split_at_checked(plain(text.as_bytes()))?;
+        self.rest = rest.strip_prefix('"')?;
+        Some(text)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn string_with_escapes(&mut self) -> Result<JsonStr<'a>, ParseError> {
         if self.peek() != Some(b'"') {
             return Err(self.mismatch());
         }
         self.step(1);
-        let start = self.at;
-        let mut escaped = false;
+        let start = self.position();
         loop {
-            let rest = self.rest();
-            let run = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20);
-            self.step(run.unwrap_or(rest.len()));
-            match self.rest().first() {
-                Some(b'"') => {
-                    let text = self.span(start)?;
-                    self.step(1);
-                    return Ok(JsonStr::from_span(text, escaped));
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+            self.step(plain(self.rest.as_bytes()));
+            match self.next() {
+                Some(b'"') => break,
+                Some(b'\\') => self.escape()?,
                 Some(_) => return Err(ParseError::InvalidString),
                 None => return Err(ParseError::UnexpectedEnd),
             }
         }
+        let text = self.span(start)?;
+        self.step(1);
+        Ok(JsonStr::from_span(text, true))
     }
 
     /// Steps over one escape sequence, or the two of a surrogate pair.
     fn escape(&mut self) -> Result<(), ParseError> {
-        match self.rest().get(1) {
+        match self.rest.as_bytes().get(1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
                 self.step(2);
                 Ok(())
@@ -336,7 +378,7 @@ impl<'a> Cursor<'a> {
 
     /// Steps over `\uXXXX`.
     fn unit(&mut self) -> Result<u32, ParseError> {
-        let [b'\\', b'u', hex @ ..] = self.rest() else {
+        let [b'\\', b'u', hex @ ..] = self.rest.as_bytes() else {
             return Err(ParseError::InvalidString);
         };
         let hex = hex.get(..4).ok_or(ParseError::UnexpectedEnd)?;
@@ -350,7 +392,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn literal(&mut self, word: &str) -> Result<(), ParseError> {
-        if self.rest().starts_with(word.as_bytes()) {
+        if self.rest.starts_with(word) {
             self.step(word.len());
             Ok(())
         } else {
@@ -368,7 +410,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn digits(&mut self) -> Result<(), ParseError> {
-        let run = self.rest().iter().take_while(|b| b.is_ascii_digit()).count();
+        let run = self.rest.bytes().take_while(u8::is_ascii_digit).count();
         self.step(run);
         if run == 0 { Err(ParseError::InvalidNumber) } else { Ok(()) }
     }
@@ -378,27 +420,27 @@ impl<'a> Cursor<'a> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.mismatch());
         }
-        let start = self.at;
-        if self.rest().first() == Some(&b'-') {
+        let start = self.position();
+        if self.next() == Some(b'-') {
             self.step(1);
         }
-        if self.rest().first() == Some(&b'0') {
+        if self.next() == Some(b'0') {
             self.step(1);
         } else {
             self.digits()?;
         }
-        if self.rest().first() == Some(&b'.') {
+        if self.next() == Some(b'.') {
             self.step(1);
             self.digits()?;
         }
-        if let Some(b'e' | b'E') = self.rest().first() {
+        if let Some(b'e' | b'E') = self.next() {
             self.step(1);
-            if let Some(b'+' | b'-') = self.rest().first() {
+            if let Some(b'+' | b'-') = self.next() {
                 self.step(1);
             }
             self.digits()?;
         }
-        if let Some(b'0'..=b'9' | b'.' | b'+' | b'-') = self.rest().first() {
+        if let Some(b'0'..=b'9' | b'.' | b'+' | b'-') = self.next() {
             return Err(ParseError::InvalidNumber);
         }
         self.span(start)
@@ -452,8 +494,51 @@ impl<'a> Cursor<'a> {
 
     /// Checks and steps over one value of any type, and gives its span.
     pub fn value(&mut self) -> Result<RawJson<'a>, ParseError> {
-        self.peek();
-        let start = self.at;
+        let first = self.peek();
+        let start = self.position();
+        match first {
+            Some(b'"') => drop(self.string()?),
+            Some(b'{' | b'[') if self.rescan.is_none() => self.skip(),
+            Some(b'{' | b'[') => self.container()?,
+            _ => self.scalar()?,
+        }
+        self.since(start)
+    }
+
+    /// Steps over a value that is no object, array or string.
+    fn scalar(&mut self) -> Result<(), ParseError> {
+        match self.peek() {
+            Some(b't') => self.literal("true"),
+            Some(b'f') => self.literal("false"),
+            Some(b'n') => self.literal("null"),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Steps over an object or array that has been checked.
+    fn skip(&mut self) {
+        let (mut open, mut rest) = (0usize, self.rest.as_bytes());
+        while let [byte, after @ ..] = rest {
+            rest = after;
+            match byte {
+                b'"' => rest = after_string(rest),
+                b'{' | b'[' => open = open.saturating_add(1),
+                b'}' | b']' => {
+                    open = open.saturating_sub(1);
+                    if open == 0 {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.step(self.rest.len().saturating_sub(rest.len()));
+    }
+
+    /// Checks and steps over an object or array.
+    #[inline(never)] // its levels are a kilobyte of stack, which most values do without
+    fn container(&mut self) -> Result<(), ParseError> {
         let mut levels = [Level { start: ARRAY, seen: 0 }; limits::DEPTH];
         let mut open = self.depth;
         'value: loop {
@@ -461,10 +546,11 @@ impl<'a> Cursor<'a> {
                 Some(b'{') => {
                     let level = levels.get_mut(open).ok_or(ParseError::TooDeep)?;
                     // Texts are shorter than 4 GiB: see limits::MESSAGE_BYTES.
-                    level.start = u32::try_from(self.at).map_err(|_| ParseError::TooLong)?;
+                    level.start =
+                        u32::try_from(self.position()).map_err(|_| ParseError::TooLong)?;
                     level.seen = 0;
                     self.step(1);
-                    if !self.accept(b'}') {
+                    if !self.accept('}') {
                         open = open.saturating_add(1);
                         self.member_key(level.start, &mut level.seen)?;
                         continue 'value;
@@ -474,44 +560,36 @@ impl<'a> Cursor<'a> {
                     let level = levels.get_mut(open).ok_or(ParseError::TooDeep)?;
                     level.start = ARRAY;
                     self.step(1);
-                    if !self.accept(b']') {
+                    if !self.accept(']') {
                         open = open.saturating_add(1);
                         continue 'value;
                     }
                 }
                 Some(b'"') => drop(self.string()?),
-                Some(b't') => self.literal("true")?,
-                Some(b'f') => self.literal("false")?,
-                Some(b'n') => self.literal("null")?,
-                Some(b'-' | b'0'..=b'9') => drop(self.number()?),
-                _ => return Err(self.unexpected()),
+                _ => self.scalar()?,
             }
             // A value has ended: close what ends with it.
             while open > self.depth {
                 let top = open.saturating_sub(1);
                 let level = levels.get_mut(top).ok_or(ParseError::TooDeep)?;
                 let array = level.start == ARRAY;
-                if self.accept(b',') {
+                if self.accept(',') {
                     if !array {
                         self.member_key(level.start, &mut level.seen)?;
                     }
                     continue 'value;
                 }
-                self.expect(if array { b']' } else { b'}' })?;
+                self.expect(if array { ']' } else { '}' })?;
                 open = top;
             }
-            return Ok(RawJson::of(self.span(start)?));
+            return Ok(());
         }
     }
 
     fn member_key(&mut self, start: u32, seen: &mut u64) -> Result<(), ParseError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.unexpected());
-        }
-        let key = self.string()?;
+        let key = self.any_key()?;
         let start = usize::try_from(start).map_err(|_| ParseError::TooLong)?;
-        self.unique(start, key, seen)?;
-        self.expect(b':')
+        self.unique(start, key, seen)
     }
 
     /// `key`, just read, is not an earlier key of the object that starts at `start`.
@@ -525,7 +603,7 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         let (span, escaped) = key.span();
-        let before = self.text.as_bytes().get(..self.at).unwrap_or(&[]);
+        let before = self.text.as_bytes().get(..self.position()).unwrap_or(&[]);
         let until = before.iter().rposition(|&b| b == b'"').unwrap_or(0);
         let until = until.saturating_sub(span.len()).saturating_sub(1);
         let mut earlier = Scan { text: self.text.as_bytes(), at: start.saturating_add(1) };
@@ -546,16 +624,59 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// One bit of 64, chosen by the decoded key.
-fn fingerprint(key: JsonStr<'_>) -> u64 {
-    let mut hash = 0x811c_9dc5_u32;
-    for c in key.chars() {
-        hash = (hash ^ u32::from(c)).wrapping_mul(0x0100_0193);
+/// A key without escapes, and what follows the colon right after it: what is written by machines.
+#[inline]
+fn plain_key(text: &str) -> Option<(&str, &str)> {
+    let text = text.strip_prefix('"')?;
+    let (key, rest) = text.split_at_checked(plain(text.as_bytes()))?;
+    Some((key, rest.strip_prefix("\":")?))
+}
+
+/// What follows the string whose opening quote is before `text`, which has been checked.
+fn after_string(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = text.get(plain(text)..).unwrap_or(&[]);
+        match text {
+            [b'\\', _, rest @ ..] => text = rest,
+            [_, rest @ ..] => return rest,
+            [] => return text,
+        }
     }
-    // Spread the last characters, which differ in numbered keys, over all bits.
-    hash ^= hash >> 15;
-    hash = hash.wrapping_mul(0x2c1b_3c6d);
-    1 << (hash >> 26)
+}
+
+/// One bit of 64, chosen by the first and last eight bytes of the decoded key.
+fn fingerprint(key: JsonStr<'_>) -> u64 {
+    let (span, escaped) = key.span();
+    let ends = span.as_bytes().first_chunk().zip(span.as_bytes().last_chunk());
+    let (first, last) = match ends {
+        _ if escaped => ends_of(key),
+        Some((first, last)) => (u64::from_be_bytes(*first), u64::from_be_bytes(*last)),
+        None => {
+            let all = span.bytes().fold(0, |all, byte| all << 8 | u64::from(byte));
+            (all, all)
+        }
+    };
+    // The last bytes, in which numbered keys differ, to where they reach the bits that choose.
+    let mixed = (first ^ last.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    1 << (mixed >> 58)
+}
+
+/// The first and last eight bytes of a key with escapes, or all bytes of a shorter one.
+#[cold]
+fn ends_of(key: JsonStr<'_>) -> (u64, u64) {
+    let (mut first, mut last) = (0, 0);
+    let mut utf8 = [0; 4];
+    let mut len = 0usize;
+    for c in key.chars() {
+        for &byte in c.encode_utf8(&mut utf8).as_bytes() {
+            last = last << 8 | u64::from(byte);
+            len = len.saturating_add(1);
+            if len <= size_of::<u64>() {
+                first = last;
+            }
+        }
+    }
+    (first, last)
 }
 
 /// Finds the keys of one object in text that has been checked.

@@ -65,6 +65,48 @@ impl<'a> JsonStr<'a> {
     }
 }
 
+/// How many bytes at the start stand for themselves in a JSON string: no quote, backslash or control
+/// character.
+#[inline]
+pub(super) fn plain(text: &[u8]) -> usize {
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let stops = stops(*word);
+        if stops != 0 {
+            let before = text.len().wrapping_sub(rest.len());
+            return before.wrapping_add(stops.trailing_zeros() as usize / 8);
+        }
+        rest = after;
+    }
+    plain_to_end(text, rest)
+}
+
+/// [`plain`], when `rest` at the end, less than a word, remains to be looked at.
+#[inline(never)]
+fn plain_to_end(text: &[u8], rest: &[u8]) -> usize {
+    // The last word once more, with some bytes from before `rest`.
+    if text.last_chunk().is_some_and(|word| stops(*word) == 0) {
+        return text.len();
+    }
+    let run = rest.iter().take_while(|b| matches!(b, b' '..=b'!' | b'#'..=b'[' | b']'..)).count();
+    text.len().wrapping_sub(rest.len()).wrapping_add(run)
+}
+
+/// Has the top bit of each byte that does not stand for itself, the first one being the lowest bit
+/// that is set; above it there may be some too many.
+#[inline]
+fn stops(word: [u8; size_of::<usize>()]) -> usize {
+    const ONES: usize = usize::MAX / 0xff;
+    const fn all(byte: u8) -> usize {
+        ONES.wrapping_mul(byte as usize)
+    }
+    let word = usize::from_le_bytes(word);
+    // A byte's top bit shows that subtracting has borrowed; what borrows takes from the next byte.
+    let quote = (word ^ all(b'"')).wrapping_sub(ONES);
+    let backslash = (word ^ all(b'\\')).wrapping_sub(ONES);
+    (quote | backslash | word.wrapping_sub(all(b' '))) & !word & all(0x80)
+}
+
 /// The decoded characters of a [`JsonStr`].
 #[derive(Clone)]
 pub struct Chars<'a> {

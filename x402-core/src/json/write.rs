@@ -1,7 +1,7 @@
 use base64ct::{Base64, Base64Unpadded, Encoding};
 
 use super::raw::{Members, RawJson};
-use super::text::JsonStr;
+use super::text::{JsonStr, plain};
 use crate::amount::Amount;
 use crate::error::EncodeError;
 use crate::network::Version;
@@ -87,18 +87,31 @@ impl<'o> Writer<'o> {
 
     fn store(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
-        let place = self.out.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()));
-        if let Some(place) = place {
+        if let Some(place) = self.out.get_mut(self.len..end) {
             place.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         }
         self.len = end;
     }
 
-    /// Writes `bytes` as they are.
-    fn put(&mut self, mut bytes: &[u8]) {
-        if !self.base64 {
-            return self.store(bytes);
+    /// Writes one byte as it is.
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        if self.base64 {
+            return self.put_base64(&[byte]);
         }
+        if let Some(place) = self.out.get_mut(self.len) {
+            *place = byte;
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Writes `bytes` as they are.
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if self.base64 { self.put_base64(bytes) } else { self.store(bytes) }
+    }
+
+    fn put_base64(&mut self, mut bytes: &[u8]) {
         while self.carried != 0 {
             let Some((&byte, rest)) = bytes.split_first() else {
                 return;
@@ -130,7 +143,7 @@ impl<'o> Writer<'o> {
 
     fn separate(&mut self) {
         if self.comma {
-            self.put(b",");
+            self.byte(b',');
         }
         self.comma = true;
     }
@@ -138,14 +151,14 @@ impl<'o> Writer<'o> {
     /// Opens an object (`{`) or an array (`[`).
     pub fn open(&mut self, bracket: char) -> &mut Self {
         self.separate();
-        self.put(if bracket == '{' { b"{" } else { b"[" });
+        self.byte(if bracket == '{' { b'{' } else { b'[' });
         self.comma = false;
         self
     }
 
     /// Closes an object (`}`) or an array (`]`).
     pub fn close(&mut self, bracket: char) -> &mut Self {
-        self.put(if bracket == '}' { b"}" } else { b"]" });
+        self.byte(if bracket == '}' { b'}' } else { b']' });
         self.comma = true;
         self
     }
@@ -153,7 +166,7 @@ impl<'o> Writer<'o> {
     /// Writes a key; its value must follow.
     pub fn key(&mut self, key: &str) -> &mut Self {
         self.string(JsonStr::new(key));
-        self.put(b":");
+        self.byte(b':');
         self.comma = false;
         self
     }
@@ -161,34 +174,34 @@ impl<'o> Writer<'o> {
     /// Writes a string.
     pub fn string<'s>(&mut self, text: impl Into<JsonStr<'s>>) -> &mut Self {
         self.separate();
-        self.put(b"\"");
+        self.byte(b'"');
         self.string_part(text);
-        self.put(b"\"");
+        self.byte(b'"');
         self
     }
 
     /// Writes a string of several parts, such as a prefix and digits.
     pub fn string_of(&mut self, parts: &[&str]) -> &mut Self {
         self.separate();
-        self.put(b"\"");
+        self.byte(b'"');
         for part in parts {
             self.string_part(*part);
         }
-        self.put(b"\"");
+        self.byte(b'"');
         self
     }
 
     /// Writes bytes as a string of standard base64, padded.
     pub fn base64_of(&mut self, bytes: &[u8]) -> &mut Self {
         self.separate();
-        self.put(b"\"");
+        self.byte(b'"');
         let (groups, rest) = bytes.as_chunks::<3>();
         let mut digits = [0; 4];
         for group in groups.iter().map(<[u8; 3]>::as_slice).chain([rest]) {
             let digits = Base64::encode(group, &mut digits).unwrap_or("");
             self.put(digits.as_bytes());
         }
-        self.put(b"\"");
+        self.byte(b'"');
         self
     }
 
@@ -197,16 +210,16 @@ impl<'o> Writer<'o> {
         if escaped {
             return self.put(rest.as_bytes());
         }
-        while let Some(at) = rest.bytes().position(|b| b == b'"' || b == b'\\' || b < 0x20) {
-            let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
-            self.put(plain.as_bytes());
+        loop {
+            let (as_is, tail) = rest.split_at_checked(plain(rest.as_bytes())).unwrap_or((rest, ""));
+            self.put(as_is.as_bytes());
             let mut chars = tail.chars();
-            if let Some(c) = chars.next() {
-                self.escape(c);
-            }
+            let Some(c) = chars.next() else {
+                return;
+            };
+            self.escape(c);
             rest = chars.as_str();
         }
-        self.put(rest.as_bytes());
     }
 
     fn escape(&mut self, c: char) {
@@ -286,7 +299,7 @@ impl<'o> Writer<'o> {
 
     fn member(&mut self, key: JsonStr<'_>, value: RawJson<'_>) {
         self.string(key);
-        self.put(b":");
+        self.byte(b':');
         self.comma = false;
         self.raw(value);
     }

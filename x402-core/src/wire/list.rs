@@ -2,7 +2,7 @@ use core::fmt;
 
 use super::Message;
 use crate::error::ParseError;
-use crate::json::{Cursor, Elements, RawJson, Writer};
+use crate::json::{Cursor, RawJson, Writer};
 
 /// The entries of an array: read from JSON, each checked and read again when it is asked for, or
 /// given by the caller as a slice.
@@ -35,7 +35,7 @@ impl<'a, T: Message<'a> + Copy> List<'a, T> {
     /// The entries.
     pub fn iter(&self) -> Iter<'a, T> {
         Iter(match self.0 {
-            Source::Read { span, .. } => IterSource::Read(span.elements()),
+            Source::Read { span, .. } => IterSource::read(span),
             Source::Given(entries) => IterSource::Given(entries.iter()),
         })
     }
@@ -86,8 +86,16 @@ pub struct Iter<'a, T>(IterSource<'a, T>);
 
 #[derive(Debug)]
 enum IterSource<'a, T> {
-    Read(Elements<'a>),
+    Read { rest: Cursor<'a>, first: bool },
     Given(core::slice::Iter<'a, T>),
+}
+
+impl<'a, T> IterSource<'a, T> {
+    fn read(span: RawJson<'a>) -> Self {
+        let mut rest = span.cursor();
+        rest.array().ok();
+        Self::Read { rest, first: true }
+    }
 }
 
 impl<'a, T: Message<'a> + Copy> Iterator for Iter<'a, T> {
@@ -95,7 +103,10 @@ impl<'a, T: Message<'a> + Copy> Iterator for Iter<'a, T> {
 
     fn next(&mut self) -> Option<T> {
         match &mut self.0 {
-            IterSource::Read(elements) => T::read(&mut elements.next()?.cursor()).ok(),
+            IterSource::Read { rest, first } => {
+                let more = rest.element(first).unwrap_or(false);
+                if more { T::read(rest).ok() } else { None }
+            }
             IterSource::Given(entries) => entries.next().copied(),
         }
     }
