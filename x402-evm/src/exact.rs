@@ -5,9 +5,9 @@ use x402_core::claim::ClaimKey;
 #[cfg(feature = "secp256k1")]
 use x402_core::crypto::secp256k1::K256;
 use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
-use x402_core::json::{JsonStr, RawJson, Writer};
+use x402_core::json::{Cursor, JsonStr, RawJson, Writer};
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
-use x402_core::{Amount, EncodeError, Payment, Reason, Scheme, Version, limits};
+use x402_core::{Amount, EncodeError, ParseError, Payment, Reason, Scheme, Version, limits};
 
 use crate::address::hex_array;
 use crate::assets::{self, Asset, AssetTransferMethod};
@@ -43,19 +43,47 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    fn read<'a>(fields: RawJson<'a>) -> Option<Self> {
-        let keys = ["from", "to", "value", "validAfter", "validBefore", "nonce"];
-        let [from, to, value, valid_after, valid_before, nonce] = fields.get_all(keys);
-        let text = |field: Option<RawJson<'a>>| field?.as_string()?.as_str();
-        let amount = |field| Amount::parse(text(field)?).ok();
-        Some(Self {
-            from: Address::parse(text(from)?)?,
-            to: Address::parse(text(to)?)?,
-            value: amount(value)?,
-            valid_after: amount(valid_after)?,
-            valid_before: amount(valid_before)?,
-            nonce: hex_array(text(nonce)?)?,
-        })
+    /// Reads the object where the cursor stands; `None` if it is not one of this shape.
+    fn read(c: &mut Cursor<'_>) -> Result<Option<Self>, ParseError> {
+        if c.peek() != Some(b'{') {
+            return c.value().map(|_| None);
+        }
+        let mut object = c.object()?;
+        let (mut from, mut to, mut nonce) = (None, None, None);
+        let (mut value, mut valid_after, mut valid_before) = (None, None, None);
+        while let Some(key) = c.key(&mut object)? {
+            let text = plain_text(c)?;
+            let address = || Address::parse(text?);
+            let amount = || Amount::parse(text?).ok();
+            match key {
+                "from" => from = address(),
+                "to" => to = address(),
+                "value" => value = amount(),
+                "validAfter" => valid_after = amount(),
+                "validBefore" => valid_before = amount(),
+                "nonce" => nonce = text.and_then(hex_array),
+                _ => {}
+            }
+        }
+        let read = || {
+            Some(Self {
+                from: from?,
+                to: to?,
+                value: value?,
+                valid_after: valid_after?,
+                valid_before: valid_before?,
+                nonce: nonce?,
+            })
+        };
+        Ok(read())
+    }
+}
+
+/// Reads the value where the cursor stands, and gives its text if it is a string without escapes.
+fn plain_text<'a>(c: &mut Cursor<'a>) -> Result<Option<&'a str>, ParseError> {
+    match c.peek() {
+        Some(b'"') => c.string().map(JsonStr::as_str),
+        _ => c.value().map(|_| None),
     }
 }
 
@@ -74,15 +102,31 @@ impl<'a> Eip3009Payload<'a> {
     /// # Errors
     /// [`Reason::UnsupportedPayloadType`] for one of another transfer method,
     /// [`Reason::InvalidPayload`] for one that is not of its shape: a missing field, an address
-    /// or nonce of another length, a number outside `0|[1-9][0-9]*` or above 2^256-1.
+    /// or nonce of another length, a number outside `0|[1-9][0-9]*` or above 2^256-1, a key
+    /// written with escapes.
     pub fn read(payload: RawJson<'a>) -> Result<Self, Reason> {
-        let [permit2, authorization, signature] =
-            payload.get_all(["permit2Authorization", "authorization", "signature"]);
-        if permit2.is_some() {
+        let mut permit2 = false;
+        let (mut authorization, mut signature) = (None, None);
+        let mut read = || {
+            let mut c = payload.cursor();
+            let mut object = c.object()?;
+            while let Some(key) = c.key(&mut object)? {
+                match key {
+                    "permit2Authorization" => {
+                        c.value()?;
+                        permit2 = true;
+                    }
+                    "authorization" => authorization = Authorization::read(&mut c)?,
+                    "signature" => signature = c.value()?.as_string(),
+                    _ => drop(c.value()?),
+                }
+            }
+            Ok::<_, ParseError>(())
+        };
+        read().map_err(|_| Reason::InvalidPayload)?;
+        if permit2 {
             return Err(Reason::UnsupportedPayloadType);
         }
-        let authorization = authorization.and_then(Authorization::read);
-        let signature = signature.and_then(RawJson::as_string);
         let (authorization, signature) =
             authorization.zip(signature).ok_or(Reason::InvalidPayload)?;
         Ok(Self { authorization, signature })
