@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 
 use super::{Ed25519, SignError, Signer, Verify};
 
@@ -11,15 +11,66 @@ use super::{Ed25519, SignError, Signer, Verify};
 pub struct Dalek;
 
 impl Verify for Dalek {
+    /// Gives what `verify_strict` gives, for a tenth less: that finds the point `R` only to see
+    /// whether its order is small. Whether `R` is right is decided by comparing its bytes with those
+    /// of a computed point, which are canonical, so the eight encodings of such points tell as well.
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(public)
-            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+        let signature = Signature::from_bytes(signature);
+        VerifyingKey::from_bytes(public).is_ok_and(|key| {
+            !key.is_weak()
+                && !SMALL_ORDER.contains(signature.r_bytes())
+                && key.verify(message, &signature).is_ok()
+        })
     }
 
     fn is_point(&self, bytes: &[u8; 32]) -> bool {
         VerifyingKey::from_bytes(bytes).is_ok()
     }
 }
+
+/// The canonical encodings of the points whose order is 1, 2, 4 or 8.
+static SMALL_ORDER: [[u8; 32]; 8] = [
+    [
+        0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00,
+    ],
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0x7f,
+    ],
+    [
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00,
+    ],
+    [
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x80,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x85,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0xfa,
+    ],
+];
 
 /// A private key in memory; wiped when dropped. `Debug` shows nothing of it.
 #[derive(Clone)]
@@ -57,6 +108,64 @@ impl Signer<Ed25519> for LocalKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT as BASE, EIGHT_TORSION};
+    use curve25519_dalek::{EdwardsPoint, Scalar};
+    use sha2::{Digest, Sha512};
+
+    #[test]
+    fn small_orders() {
+        for point in EIGHT_TORSION {
+            assert!(SMALL_ORDER.contains(&point.compress().to_bytes()));
+        }
+    }
+
+    /// Signatures that fit the equation but for a point of small order, by keys with and without
+    /// one, with `R` in every spelling.
+    #[test]
+    fn as_strict_as_the_strict_rule() {
+        let strict = |public: &[u8; 32], message: &[u8], signature: &[u8; 64]| {
+            let signature = Signature::from_bytes(signature);
+            let key = VerifyingKey::from_bytes(public);
+            key.is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+        };
+        let nine = Scalar::from(9u8);
+        let mut encodings: std::vec::Vec<[u8; 32]> =
+            EIGHT_TORSION.map(|point| (BASE * nine + point).compress().to_bytes()).into();
+        for mut encoding in SMALL_ORDER {
+            encodings.push(encoding);
+            encoding[31] ^= 0x80;
+            encodings.push(encoding);
+        }
+        for (low, sign) in (0xed..=0xff).flat_map(|low| [(low, 0), (low, 0x80)]) {
+            // From p to 2^255-1: numbers below 19, not reduced.
+            let mut encoding = [0xff; 32];
+            (encoding[0], encoding[31]) = (low, 0x7f | sign);
+            encodings.push(encoding);
+        }
+        let (mut valid, mut lenient) = (0, 0);
+        for (torsion, a) in EIGHT_TORSION.into_iter().flat_map(|t| [(t, 0u8), (t, 7)]) {
+            let a = Scalar::from(a);
+            let public = (BASE * a + torsion).compress().to_bytes();
+            for (r, message) in encodings.iter().flat_map(|r| (0..8u8).map(move |m| (r, [m]))) {
+                let hash = Sha512::new().chain_update(r).chain_update(public);
+                let hash = hash.chain_update(message).finalize();
+                let k = Scalar::from_bytes_mod_order_wide(&hash.into());
+                for s in [Scalar::ZERO, nine].map(|r| r + k * a) {
+                    let mut signature = [0; 64];
+                    signature[..32].copy_from_slice(r);
+                    signature[32..].copy_from_slice(s.as_bytes());
+                    let expected = strict(&public, &message, &signature);
+                    assert_eq!(Dalek.verify(&public, &message, &signature), expected);
+                    valid += u32::from(expected);
+                    let key = VerifyingKey::from_bytes(&public).unwrap();
+                    let signature = Signature::from_bytes(&signature);
+                    lenient += u32::from(key.verify(&message, &signature).is_ok());
+                }
+            }
+        }
+        assert_eq!(EdwardsPoint::default().compress().to_bytes(), SMALL_ORDER[0]);
+        assert!(valid > 50 && lenient > valid + 50, "{valid} {lenient}");
+    }
 
     #[test]
     fn signs_and_verifies_strictly() {

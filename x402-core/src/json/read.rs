@@ -602,23 +602,20 @@ impl<'a> Cursor<'a> {
             *seen |= bit;
             return Ok(());
         }
-        let (span, escaped) = key.span();
         let before = self.text.as_bytes().get(..self.position()).unwrap_or(&[]);
-        let until = before.iter().rposition(|&b| b == b'"').unwrap_or(0);
-        let until = until.saturating_sub(span.len()).saturating_sub(1);
-        let mut earlier = Scan { text: self.text.as_bytes(), at: start.saturating_add(1) };
+        let end = before.iter().rposition(|&b| b == b'"').unwrap_or(0);
+        let start = start.saturating_add(1);
+        let until = end.saturating_sub(key.span().0.len()).saturating_sub(1);
         let cost = until.saturating_sub(start);
         self.rescan = Some(rescan.checked_sub(cost).ok_or(ParseError::TooComplex)?);
-        while let Some((from, to)) = earlier.next_key(until) {
-            let other = self.text.get(from..to).unwrap_or("");
-            let same = if escaped || other.bytes().any(|b| b == b'\\') {
-                JsonStr::from_span(other, true) == key
-            } else {
-                other == span
-            };
-            if same {
+        let mut earlier = Self::over(self.text.get(start..until).unwrap_or(""));
+        // It ends where a key is missing, after the last comma.
+        while let Ok(other) = earlier.any_key() {
+            if other == key {
                 return Err(ParseError::DuplicateKey);
             }
+            earlier.value()?;
+            earlier.accept(',');
         }
         Ok(())
     }
@@ -656,8 +653,9 @@ fn fingerprint(key: JsonStr<'_>) -> u64 {
             (all, all)
         }
     };
-    // The last bytes, in which numbered keys differ, to where they reach the bits that choose.
-    let mixed = (first ^ last.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The last bytes, in which numbered keys differ, to where they reach the bits that choose; the
+    // factor is one by which no two keys of one object of the protocol get the same bit.
+    let mixed = (first ^ last.rotate_left(29)).wrapping_mul(0x4abc_b06a_e8ab_b93f);
     1 << (mixed >> 58)
 }
 
@@ -679,48 +677,49 @@ fn ends_of(key: JsonStr<'_>) -> (u64, u64) {
     (first, last)
 }
 
-/// Finds the keys of one object in text that has been checked.
-struct Scan<'t> {
-    text: &'t [u8],
-    at: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Scan<'_> {
-    /// Where the next key of the object lies, before `until`.
-    fn next_key(&mut self, until: usize) -> Option<(usize, usize)> {
-        let mut depth = 0usize;
-        let mut key = true;
-        while self.at < until {
-            let byte = *self.text.get(self.at)?;
-            self.at = self.at.saturating_add(1);
-            match byte {
-                b'"' => {
-                    let from = self.at;
-                    let to = self.string_end()?;
-                    if key && depth == 0 {
-                        // The rest of this member is stepped over on the next call.
-                        return Some((from, to));
-                    }
-                }
-                b'{' | b'[' => depth = depth.saturating_add(1),
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                b':' if depth == 0 => key = false,
-                b',' if depth == 0 => key = true,
-                _ => {}
-            }
+    #[test]
+    fn keys_of_one_object_are_told_apart_at_once() {
+        for keys in [
+            "scheme network maxAmountRequired resource description mimeType payTo \
+             maxTimeoutSeconds asset outputSchema extra",
+            "scheme network amount asset payTo maxTimeoutSeconds extra",
+            "from to value validAfter validBefore nonce",
+            "signature authorization",
+            "name version assetTransferMethod feePayer memo transactionVersions recentBlockhash \
+             lastValidBlockHeight decimals",
+            "x402Version resource accepted payload extensions scheme network",
+            "x402Version error resource accepts extensions",
+            "url description mimeType serviceName tags iconUrl",
+            "success errorReason errorMessage payer transaction network amount extensions extra",
+            "isValid invalidReason invalidMessage payer extensions extra",
+            "bazaar info schema input output",
+            "$schema type properties required additionalProperties description items enum const",
+            "type method queryParams body bodyType headers example discoverable",
+        ] {
+            let keys = keys.split_whitespace();
+            let bits = keys.clone().map(|key| fingerprint(JsonStr::new(key)));
+            let apart = bits.fold(0, |all, bit| all | bit).count_ones();
+            assert_eq!(usize::try_from(apart), Ok(keys.count()));
         }
-        None
     }
 
-    /// Steps past the closing quote and says where it is.
-    fn string_end(&mut self) -> Option<usize> {
-        loop {
-            let byte = *self.text.get(self.at)?;
-            let at = self.at;
-            self.at = at.saturating_add(if byte == b'\\' { 2 } else { 1 });
-            if byte == b'"' {
-                return Some(at);
-            }
+    #[test]
+    fn a_key_has_one_fingerprint_however_it_is_spelt() {
+        for (plain, spelt) in [
+            ("", ""),
+            ("a", "\\u0061"),
+            ("payload", "p\\u0061yload"),
+            ("accepted", "accepte\\u0064"),
+            ("extensions", "\\u0065xtensions"),
+            ("a/b/c/d/e/f/g", "a\\/b\\/c\\/d\\/e\\/f\\/g"),
+            ("USD₮0 😀", "USD\\u20ae0 \\ud83d\\ude00"),
+        ] {
+            let spelt = fingerprint(JsonStr::from_span(spelt, true));
+            assert_eq!(fingerprint(JsonStr::new(plain)), spelt, "{plain}");
         }
     }
 }

@@ -77,8 +77,28 @@ pub(super) fn plain(text: &[u8]) -> usize {
             return before.wrapping_add(stops.trailing_zeros() as usize / 8);
         }
         rest = after;
+        let read = text.len().wrapping_sub(rest.len());
+        if cfg!(target_pointer_width = "64") && read == LONG {
+            rest = skip_plain_blocks(rest);
+        }
     }
     plain_to_end(text, rest)
+}
+
+/// Bytes after which a string is taken for a long one.
+const LONG: usize = 64;
+
+/// Skips blocks without a stop; on processors with vector registers, faster than word by word.
+#[inline(never)]
+fn skip_plain_blocks(mut text: &[u8]) -> &[u8] {
+    let stop = |b: u8| u8::from(b == b'"') | u8::from(b == b'\\') | u8::from(b < b' ');
+    while let Some((block, after)) = text.split_first_chunk::<32>() {
+        if block.iter().fold(0, |any, &b| any | stop(b)) != 0 {
+            break;
+        }
+        text = after;
+    }
+    text
 }
 
 /// [`plain`], when `rest` at the end, less than a word, remains to be looked at.
@@ -201,5 +221,39 @@ impl fmt::Debug for JsonStr<'_> {
         f.write_char('"')?;
         self.chars().flat_map(char::escape_debug).try_for_each(|c| f.write_char(c))?;
         f.write_char('"')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_ends_at_the_first_stop() {
+        let is_stop = |b: u8| b == b'"' || b == b'\\' || b < 0x20;
+        for len in (0..48).chain([63, 64, 65, 71, 95, 96, 97, 127, 128, 129, 160, 200]) {
+            for fill in [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+                let mut text = std::vec![fill; len];
+                assert_eq!(plain(&text), len, "{fill:#x} * {len}");
+                for at in 0..len {
+                    for byte in [b'"', b'\\', 0, 0x1f, 0x21, 0x5b, 0x82] {
+                        text[at] = byte;
+                        // What follows a stop must not move it.
+                        let after = text.get(at + 1).copied();
+                        for next in [fill, b'"', 0x01, 0x23, 0x5d] {
+                            if let Some(place) = text.get_mut(at + 1) {
+                                *place = next;
+                            }
+                            let expected = text.iter().position(|b| is_stop(*b)).unwrap_or(len);
+                            assert_eq!(plain(&text), expected, "{byte:#x} at {at} of {len}");
+                        }
+                        if let Some(place) = text.get_mut(at + 1) {
+                            *place = after.unwrap_or(fill);
+                        }
+                    }
+                    text[at] = fill;
+                }
+            }
+        }
     }
 }

@@ -37,6 +37,7 @@ fn verify(curve: impl Verify) -> bool {
         read(black_box(bytes));
     }
     let resolve = |table, place| black_box((place < 9).then_some(table));
+    let account = |_, _, mint| black_box(None::<Address>).filter(|account| *account == mint);
     let own = [black_box(samples::SVM_FEE_PAYER)];
     let assets = [black_box(samples::SVM_ASSET)];
     let rules = Rules {
@@ -45,6 +46,8 @@ fn verify(curve: impl Verify) -> bool {
         fee_payers: black_box(Some(&own)),
         assets: black_box(&assets),
         resolve: black_box(Some(&resolve)),
+        account: black_box(Some(&account)),
+        base64: None,
     };
     let (scheme, now) = (ExactSvm::<_>::with_verify(curve, rules), black_box(samples::NOW));
     match gate::verify(&scheme, payment_payload, payment_requirements, now) {
