@@ -5,10 +5,10 @@ use core::num::NonZeroU32;
 
 use x402_core::buyer::Wallet;
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
-use x402_core::crypto::{Signer, sha256};
+use x402_core::crypto::{Signer, Verify, sha256};
 use x402_core::json::RawJson;
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
-use x402_core::{EncodeError, Message as _, Payment, Reason, base64, gate};
+use x402_core::{EncodeError, Message as _, ParseError, Payment, Reason, base64, gate};
 use x402_svm::message::{
     Config, Draft, Header, Instruction, Message, MessageVersion, TRANSACTION_BYTES,
     TRANSACTION_V1_BYTES, Transaction,
@@ -17,9 +17,9 @@ use x402_svm::programs::{
     ASSOCIATED_TOKEN, COMPUTE_BUDGET, LIGHTHOUSE, MEMO, TOKEN, TransferChecked,
 };
 use x402_svm::{
-    Address, Asset, ExactSvm, ExactSvmWallet, Extensions, Inputs, Limits, Mint, PAYLOAD_BYTES,
-    PAYMENT_BYTES, REMEMBER_SECONDS, Rules, SvmPayment, SvmUnsigned, TokenProgram, UnsignedError,
-    associated_token_address, base58, offered_blockhash,
+    Address, Asset, DecodeBase64, ExactSvm, ExactSvmWallet, Extensions, Inputs, Limits, Mint,
+    PAYLOAD_BYTES, PAYMENT_BYTES, REMEMBER_SECONDS, Rules, SvmPayment, SvmUnsigned, TokenProgram,
+    UnsignedError, associated_token_address, base58, offered_blockhash,
 };
 
 const NOW: u64 = 1_795_300_000;
@@ -717,6 +717,84 @@ fn rules() {
     assert_eq!(own(&[fee_payer(), payer()]), FEE_PAYER_PAYS);
 }
 
+/// Derives no account.
+struct NoCurve;
+
+impl Verify for NoCurve {
+    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        Dalek.verify(public, message, signature)
+    }
+
+    fn is_point(&self, _: &[u8; 32]) -> bool {
+        panic!("asked for a point");
+    }
+}
+
+/// Who knows the payee's account is believed, and asked for nothing else.
+#[test]
+fn known_accounts() {
+    let destination = account_of(at(PAY_TO), TokenProgram::Token, USDC);
+    let know = |answer: Option<Address>| {
+        move |owner, program, mint| {
+            let asked = (owner, program, mint);
+            assert_eq!(asked, (at(PAY_TO), TokenProgram::Token, at(USDC)));
+            answer
+        }
+    };
+    let mut elsewhere = v0();
+    (elsewhere.written[1], elsewhere.transfer.accounts[2]) = (TABLE, TABLE);
+    let (right, elsewhere) = (v0().signed(), elsewhere.signed());
+    for (name, answer, to_payee, to_table) in [
+        ("right", Some(destination), VALID, ".recipient_mismatch"),
+        ("wrong", Some(TABLE), ".recipient_mismatch", VALID),
+        ("none", None, VALID, ".recipient_mismatch"),
+    ] {
+        let account = know(answer);
+        let rules = Rules { account: Some(&account), ..Rules::default() };
+        for (tx, expected) in [(&right, to_payee), (&elsewhere, to_table)] {
+            assert_eq!(code(verify_with(rules, &offer(""), tx)), expected, "{name}");
+            if answer.is_some() {
+                let (offer, transaction) = (offer(""), base64_of(tx));
+                let payment = format!(
+                    r#"{{"x402Version":2,"accepted":{offer},"payload":{{"transaction":"{transaction}"}}}}"#
+                );
+                let payment = PaymentPayload::parse(payment.as_bytes()).unwrap();
+                let offer = PaymentRequirements::parse(offer.as_bytes()).unwrap();
+                let scheme = ExactSvm::<_, TRANSACTION_BYTES>::with_verify(NoCurve, rules);
+                let verdict = gate::verify(&scheme, &payment, &offer, NOW);
+                assert_eq!(code(verdict), expected, "{name}");
+            }
+        }
+    }
+}
+
+/// Another decoder has the word on base64, and on nothing before it.
+#[test]
+fn another_decoder() {
+    fn none<'s>(_: &[u8], _: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
+        Err(ParseError::NotBase64)
+    }
+    fn reversed<'s>(text: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
+        let text: Vec<u8> = text.iter().rev().copied().collect();
+        base64::decode(&text, scratch)
+    }
+    let by = |base64: DecodeBase64, offer: &str, text: &str| {
+        let rules = Rules { base64: Some(base64), ..Rules::default() };
+        let payload = format!(r#"{{"transaction":"{text}"}}"#);
+        code(verify_parts::<TRANSACTION_V1_BYTES>(rules, offer, offer, &payload))
+    };
+    let text = base64_of(&v0().signed());
+    let backwards: String = text.chars().rev().collect();
+    assert_eq!(by(base64::decode, &offer(""), &text), VALID);
+    assert_eq!(by(reversed, &offer(""), &backwards), VALID);
+    assert_eq!(by(reversed, &offer(""), &text), UNDECODED);
+    assert_eq!(by(none, &offer(""), &text), UNDECODED);
+    assert_eq!(by(none, &offer(""), &text.replace('/', "\\/")), UNDECODED);
+    assert_eq!(by(base64::decode, &offer(""), &text.replace('/', "\\/")), VALID);
+    let no_fee_payer = offer("").replace("feePayer", "nobody");
+    assert_eq!(by(none, &no_fee_payer, &text), ".missing_fee_payer");
+}
+
 #[test]
 fn tokens() {
     use TokenProgram::{Token, Token2022};
@@ -1004,6 +1082,11 @@ fn payloads() {
             let mut scratch = [0; 1024];
             let bytes = base64::decode(text.as_bytes(), &mut scratch).unwrap();
             base64_of(&bytes[..1]) + &base64_of(&bytes[1..])
+        }),
+        ("two texts for one, at the end of a group", UNDECODED, |text| {
+            let mut scratch = [0; 1024];
+            let bytes = base64::decode(text.as_bytes(), &mut scratch).unwrap();
+            base64_of(&bytes[..47]) + &base64_of(&bytes[47..])
         }),
         ("a digit more", UNDECODED, |text| format!("{}A", text.trim_end_matches('='))),
         ("a group more", UNDECODED, |text| format!("{text}AAAA")),
