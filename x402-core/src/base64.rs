@@ -36,8 +36,13 @@ pub fn decode_in_place(header: &mut [u8]) -> Result<&[u8], ParseError> {
     Base64Unpadded::decode_in_place(digits).map_err(|_| ParseError::NotBase64)
 }
 
-/// The base64 digits of a header value, without white space and padding.
-fn digits(header: &[u8]) -> Result<&[u8], ParseError> {
+/// The base64 digits of a header value, without white space and padding, for a decoder of one's own
+/// that takes none: all that [`decode`] asks of a header has been checked then, but that each
+/// character is a digit.
+///
+/// # Errors
+/// [`ParseError::TooLong`], [`ParseError::NotBase64`].
+pub fn digits(header: &[u8]) -> Result<&[u8], ParseError> {
     if header.len() > limits::HEADER_BYTES {
         return Err(ParseError::TooLong);
     }

@@ -3,10 +3,12 @@
 
 #[cfg(all(feature = "client", feature = "server", feature = "facilitator"))]
 pub mod attacks;
+pub mod base64;
 pub mod buyer;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
+pub mod crypto;
 pub mod facilitator;
 pub mod ledger;
 pub mod message;
@@ -18,6 +20,8 @@ pub mod seller;
 pub mod server;
 pub mod store;
 pub mod transport;
+#[cfg(feature = "verifiers")]
+pub mod verifiers;
 pub mod wallet;
 
 pub use clock::{Clock, SystemClock};

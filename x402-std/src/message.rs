@@ -23,7 +23,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use x402_core::json::{JsonStr, Members, RawJson, Writer};
 use x402_core::wire::{self, List, Message};
-use x402_core::{Amount, EncodeError, Network, ParseError, Version, base64, limits};
+use x402_core::{Amount, EncodeError, Network, ParseError, Version, limits};
+
+use crate::base64;
 
 /// A JSON value, checked once and kept as it was written. `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
@@ -203,19 +205,29 @@ owned!(
 /// # Errors
 /// [`EncodeError::UnnamedNetwork`].
 pub fn to_json<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
-    let mut out = vec![0; message.encoded_len()?];
-    message.encode(&mut out)?;
-    Ok(String::from_utf8(out).expect("written from text"))
+    // Most messages fit, and are written once.
+    let mut few = [0; JSON_BYTES];
+    let written = match message.encode(&mut few) {
+        Err(EncodeError::BufferTooSmall { needed }) => {
+            let mut out = vec![0; usize::try_from(needed.get()).unwrap_or(usize::MAX)];
+            let len = message.encode(&mut out)?.len();
+            out.truncate(len);
+            out
+        }
+        written => written?.to_vec(),
+    };
+    Ok(String::from_utf8(written).expect("written from text"))
 }
+
+/// Room for a payment, a receipt or a challenge with a few offers.
+const JSON_BYTES: usize = 2048;
 
 /// A borrowed message as a base64 header value.
 ///
 /// # Errors
 /// [`EncodeError::UnnamedNetwork`].
 pub fn to_header<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
-    let mut out = vec![0; message.header_len()?];
-    message.encode_header(&mut out)?;
-    Ok(String::from_utf8(out).expect("base64 is ASCII"))
+    to_json(message).map(|json| encode_header(json.as_bytes()))
 }
 
 /// A text, such as a message that is JSON already, as a base64 header value.
@@ -492,6 +504,14 @@ pub enum Accepted {
 }
 
 impl PaymentPayload {
+    /// The network it is made on, in its version's spelling.
+    pub fn network(&self) -> &NetworkId {
+        match &self.accepted {
+            Accepted::V1 { network, .. } => network,
+            Accepted::V2(offer) => &offer.network,
+        }
+    }
+
     /// The core's form.
     pub fn view(&self) -> wire::PaymentPayload<'_> {
         wire::PaymentPayload {

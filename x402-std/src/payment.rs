@@ -1,10 +1,12 @@
 //! Payments of every scheme this library knows, as one type, and the checks that make them.
 
+#[cfg(feature = "verifiers")]
+use std::cell::OnceCell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use x402_core::claim::ClaimKey;
-use x402_core::crypto::secp256k1::K256;
+use x402_core::crypto::ed25519::Dalek;
 use x402_core::json::JsonStr;
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Reason, Scheme, Version};
@@ -13,7 +15,17 @@ use x402_evm::{
     TransferProof, TransferProofPayload, TransferProofPayment, check_but_signature,
 };
 use x402_svm::message::{TRANSACTION_V1_BYTES, Transaction};
-use x402_svm::{Address, Asset, ExactSvm, Limits, Rules, SvmPayment};
+use x402_svm::{
+    AccountOf, Address, Asset, ExactSvm, Limits, Rules, SvmPayment, TokenProgram,
+    associated_token_address,
+};
+
+use crate::base64;
+use crate::crypto::Keys;
+#[cfg(feature = "verifiers")]
+use crate::crypto::Question;
+#[cfg(feature = "verifiers")]
+use crate::verifiers::Verifiers;
 
 /// Longest signature of a smart wallet, in bytes: several keys' or a passkey's, with what deploys
 /// the wallet.
@@ -163,7 +175,7 @@ pub struct SvmRules {
 }
 
 impl SvmRules {
-    fn view(&self) -> Rules<'_> {
+    fn view<'a>(&'a self, account: Option<AccountOf<'a>>) -> Rules<'a> {
         let resolve = self.resolve.as_deref();
         Rules {
             limits: self.limits,
@@ -171,13 +183,15 @@ impl SvmRules {
             fee_payers: self.fee_payers.as_deref(),
             assets: &self.assets,
             resolve: resolve.map(|resolve| -> x402_svm::Resolve<'_> { resolve }),
+            account,
+            base64: Some(base64::decode),
         }
     }
 }
 
 impl fmt::Debug for SvmRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.view().fmt(f)
+        self.view(None).fmt(f)
     }
 }
 
@@ -201,15 +215,16 @@ pub struct EvmRules {
 impl EvmRules {
     fn check(
         self,
+        keys: Keys<'_>,
         payload: &PaymentPayload<'_>,
         requirements: &PaymentRequirements<'_>,
         now: u64,
     ) -> Result<Payment, Reason> {
         if self.transfer_proofs && TransferProofPayload::is_one(payload.payload) {
-            let scheme = TransferProof::<K256>::default();
+            let scheme = TransferProof::with_recover(keys);
             return scheme.check(payload, requirements, now).map(Payment::TransferProof);
         }
-        match ExactEvm::<K256>::default().check(payload, requirements, now) {
+        match ExactEvm::with_recover(keys).check(payload, requirements, now) {
             Err(invalid @ Reason::InvalidExactEvmSignature) if self.smart_wallets => {
                 let checked = check_but_signature(payload, requirements, now);
                 let (unproven, signature) = checked.map_err(|reason| match reason {
@@ -240,6 +255,8 @@ pub struct Schemes {
     pub evm: EvmRules,
     /// What is decided about payments on Solana.
     pub svm: SvmRules,
+    /// Token accounts of payees that were paid before; shared by clones.
+    pub accounts: Accounts,
 }
 
 impl Scheme for Schemes {
@@ -251,12 +268,120 @@ impl Scheme for Schemes {
         requirements: &PaymentRequirements<'_>,
         now: u64,
     ) -> Result<Payment, Reason> {
+        Checks { schemes: self, keys: Keys::Here }.check(payload, requirements, now)
+    }
+}
+
+/// [`Schemes`], with a way to check signatures.
+pub(crate) struct Checks<'a> {
+    schemes: &'a Schemes,
+    keys: Keys<'a>,
+}
+
+impl Scheme for Checks<'_> {
+    type Payment = Payment;
+
+    fn check(
+        &self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+        now: u64,
+    ) -> Result<Payment, Reason> {
+        let Schemes { evm, svm, accounts } = self.schemes;
         if requirements.network.solana().is_none() {
-            return self.evm.check(payload, requirements, now);
+            return evm.check(self.keys, payload, requirements, now);
         }
-        let (scheme, mut scratch) = (ExactSvm::new(self.svm.view()), [0; TRANSACTION_V1_BYTES]);
+        let account = |owner, program, mint| accounts.of(owner, program, mint);
+        let scheme = ExactSvm::<_>::with_verify(self.keys, svm.view(Some(&account)));
+        let mut scratch = [0; TRANSACTION_V1_BYTES];
         let (payment, transaction) = scheme.check_into(payload, requirements, now, &mut scratch)?;
         Ok(Payment::Svm(SvmTransfer { payment, transaction: transaction.into() }))
+    }
+}
+
+/// Where a gate's signatures are checked: in its own thread, unless there are others for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Checking {
+    #[cfg(feature = "verifiers")]
+    pub(crate) verifiers: Option<Arc<Verifiers>>,
+}
+
+impl Checking {
+    /// What `gate` comes to, which may be run twice.
+    pub(crate) async fn run<T, E: From<Reason>>(
+        &self,
+        schemes: &Schemes,
+        gate: impl Fn(&Checks<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        #[cfg(feature = "verifiers")]
+        if let Some(verifiers) = &self.verifiers {
+            let question = match noted(schemes, &gate) {
+                Ok(question) => Arc::new(question),
+                Err(unasked) => return unasked,
+            };
+            let answer = verifiers.answer(&question).await?;
+            return gate(&Checks { schemes, keys: Keys::Known(&question, answer) });
+        }
+        gate(&Checks { schemes, keys: Keys::Here })
+    }
+}
+
+/// The first signature that a gate would have checked, or what it comes to if there is none. What it
+/// comes to without an answer is nothing.
+#[cfg(feature = "verifiers")]
+fn noted<T, E>(
+    schemes: &Schemes,
+    gate: &impl Fn(&Checks<'_>) -> Result<T, E>,
+) -> Result<Question, Result<T, E>> {
+    let question = OnceCell::new();
+    let outcome = gate(&Checks { schemes, keys: Keys::Noted(&question) });
+    question.into_inner().ok_or(outcome)
+}
+
+/// How many [`Accounts`] are kept.
+const ACCOUNTS: usize = 256;
+
+/// The token accounts of payees, found once: to derive one takes a tenth of what a signature takes, or
+/// more. There is room for 256; each has one place to be in, and the last to come stays there.
+#[derive(Clone)]
+pub struct Accounts(Arc<[Mutex<Option<Account>>]>);
+
+/// Where `owner` holds the tokens of `mint`.
+#[derive(Clone, Copy)]
+struct Account {
+    owner: Address,
+    program: TokenProgram,
+    mint: Address,
+    address: Address,
+}
+
+impl Accounts {
+    /// The associated account, from memory or derived.
+    fn of(&self, owner: Address, program: TokenProgram, mint: Address) -> Option<Address> {
+        // Any bytes of an address will do: whoever makes many collide only gets his own derived.
+        let place = usize::from(owner.0[8] ^ mint.0[8]) % ACCOUNTS;
+        // No code panics while it holds the lock.
+        let place = || self.0[place].lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |known: &Account| (known.owner, known.program, known.mint) == (owner, program, mint);
+        if let Some(known) = place().filter(same) {
+            return Some(known.address);
+        }
+        let address = associated_token_address(&Dalek, owner, program, mint)?;
+        *place() = Some(Account { owner, program, mint, address });
+        Some(address)
+    }
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self((0..ACCOUNTS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Accounts")
     }
 }
 
@@ -302,4 +427,37 @@ pub fn payer(payment: &PaymentPayload<'_>) -> Option<String> {
     let bytes = x402_svm::read_transaction(payment.payload, &mut scratch).ok()?;
     let transaction = Transaction::parse(bytes).ok()?;
     x402_svm::payer(transaction.message()).map(|payer| payer.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_the_derived_one_whoever_was_there_before() {
+        let accounts = Accounts::default();
+        let mut owners: Vec<_> = (0..40).map(|seed| Address([seed; 32])).collect();
+        // All in the first one's place.
+        owners.extend((1..5).map(|last| {
+            let mut owner = [0; 32];
+            owner[31] = last;
+            Address(owner)
+        }));
+        let mint = Address([9; 32]);
+        for _ in 0..2 {
+            for program in [TokenProgram::Token, TokenProgram::Token2022] {
+                for owner in &owners {
+                    let derived = associated_token_address(&Dalek, *owner, program, mint);
+                    for _ in 0..2 {
+                        assert_eq!(accounts.of(*owner, program, mint), derived);
+                        assert_eq!(accounts.clone().of(mint, program, *owner), {
+                            associated_token_address(&Dalek, mint, program, *owner)
+                        });
+                    }
+                }
+            }
+        }
+        let kept = accounts.0.iter().filter(|place| place.lock().unwrap().is_some()).count();
+        assert!((30..=ACCOUNTS).contains(&kept), "{kept}");
+    }
 }

@@ -30,6 +30,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
+#[cfg(feature = "verifiers")]
+use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
 use x402_core::buyer::Flow;
@@ -46,8 +48,10 @@ use crate::message::{
     Json, PaymentRequirements, ResourceInfo, SettleResponse, SupportedResponse, VerifyRequest,
     to_json,
 };
-use crate::payment::{EvmRules, Payment, Schemes, SvmRules, check_late};
+use crate::payment::{Checking, Checks, EvmRules, Payment, Schemes, SvmRules, check_late};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
+#[cfg(feature = "verifiers")]
+use crate::verifiers::Verifiers;
 
 /// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
 pub const MAX_TIMEOUT_SECONDS: u64 = 300;
@@ -302,6 +306,7 @@ pub struct Binding {
 #[derive(Debug)]
 pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     schemes: Schemes,
+    checking: Checking,
     binding: Binding,
     facilitator: F,
     store: S,
@@ -362,6 +367,14 @@ impl<F, S, C> Seller<F, S, C> {
     /// claim is then all that keeps a payment from being served twice.
     pub fn with_secret(mut self, secret: [u8; 32]) -> Self {
         self.secret = Secret(Some(secret));
+        self
+    }
+
+    /// Has signatures checked by other threads, shared with whom they are given to besides. See
+    /// [`verifiers`](crate::verifiers) for when that pays. Without this they are checked in place.
+    #[cfg(feature = "verifiers")]
+    pub fn with_verifiers(mut self, verifiers: Arc<Verifiers>) -> Self {
+        self.checking.verifiers = Some(verifiers);
         self
     }
 
@@ -434,6 +447,8 @@ impl std::error::Error for TermsError {}
 pub struct Admission {
     request: VerifyRequest,
     verified: Verified<Payment>,
+    /// The payment's.
+    key: ClaimKey,
     version: Version,
     flow: Flow,
     resource: Resource,
@@ -521,9 +536,9 @@ where
     /// With a facilitator, a claim store and a clock.
     pub fn with(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
-        let (schemes, binding) = Default::default();
+        let (schemes, checking, binding) = Default::default();
         let secret = Secret::random();
-        Self { schemes, binding, facilitator, store, clock, secret, settling }
+        Self { schemes, checking, binding, facilitator, store, clock, secret, settling }
     }
 
     /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
@@ -541,19 +556,21 @@ where
         payment: &[u8],
     ) -> Result<Admission, Refusal> {
         let now = self.clock.now();
-        let (request, verified, flow, late) = terms.with_seller(|seller| {
+        let gate = |schemes: &Checks<'_>, seller: seller::Seller<'_>| {
             let payload = seller::Seller::read(version, payment)?;
             let named = |resource: wire::ResourceInfo<'_>| resource.url == *terms.resource.url;
             if self.binding.echo && version == Version::V2 && !payload.resource.is_some_and(named) {
                 return Err(Reason::InvalidPaymentRequirements.into());
             }
-            let check = |now| seller.admit(&self.schemes, &payload, now);
+            let check = |now| seller.admit(schemes, &payload, now);
             let (admitted, late) = check_late(&payload, now, check)?;
             let flow =
                 Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
             let request = VerifyRequest::from(&admitted.request());
             Ok::<_, Refusal>((request, admitted.verified, flow, late))
-        })?;
+        };
+        let gate = |schemes: &Checks<'_>| terms.with_seller(|seller| gate(schemes, seller));
+        let (request, verified, flow, late) = self.checking.run(&self.schemes, gate).await?;
         let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
         let resource = if self.binding.claim {
             Resource(keccak256(&[b"x402 resource", terms.resource.url.as_bytes()]))
@@ -561,7 +578,7 @@ where
             Resource::ANY
         };
         let state = ClaimState::Claimed;
-        let mut admission = Admission { request, verified, version, flow, resource, state };
+        let mut admission = Admission { request, verified, key, version, flow, resource, state };
         let refusal = match self.store.present(key, resource, expires_at, now).await? {
             Presented::New => match late {
                 Some(reason) => reason.into(),
@@ -601,7 +618,7 @@ where
     /// Gives a payment back unused: nothing was sent, and it may be presented again.
     pub async fn release(&self, admission: Admission) {
         if admission.state == ClaimState::Claimed
-            && let Err(error) = self.store.release(admission.verified.payment().claim_key()).await
+            && let Err(error) = self.store.release(admission.key).await
         {
             tracing::warn!(%error, "claim not released; it ends when the payment expires");
         }
@@ -612,7 +629,7 @@ where
     /// # Errors
     /// [`Refusal`] with a receipt: the resource must not be served.
     pub async fn settle(&self, admission: Admission) -> Result<SettleResponse, Refusal> {
-        let key = admission.verified.payment().claim_key();
+        let key = admission.key;
         let Some(_turn) = Turn::take(&self.settling, key) else {
             return Err(admission.pending(&Transaction::new()));
         };
@@ -685,14 +702,13 @@ where
         state: ClaimState,
         transaction: &Transaction,
     ) -> Result<(), StoreError> {
-        let payment = admission.payment();
-        let (key, settled) = (payment.claim_key(), ClaimState::Settled(transaction.clone()));
+        let (key, settled) = (admission.key, ClaimState::Settled(transaction.clone()));
         match self.store.advance(key, &state, settled.clone()).await {
             Err(StoreError::Conflict) => {}
             done => return done,
         }
-        let now = self.clock.now();
-        match self.store.present(key, admission.resource, payment.expires_at(), now).await? {
+        let (now, expires_at) = (self.clock.now(), admission.payment().expires_at());
+        match self.store.present(key, admission.resource, expires_at, now).await? {
             Presented::Known(now @ ClaimState::Broadcast(_)) => {
                 self.store.advance(key, &now, settled).await
             }
@@ -727,7 +743,7 @@ impl Admission {
             error_reason: reason.map(|reason| reason.as_str().into()),
             payer: Some(self.payment().payer()),
             transaction: transaction.as_str().into(),
-            network: self.request.view().payment_payload.network().to_string(),
+            network: self.request.payment_payload.network().to_string(),
             amount: answer.amount,
             extensions: answer.extensions.as_ref().filter(short).cloned(),
             ..SettleResponse::default()

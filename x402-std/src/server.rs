@@ -27,7 +27,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use ::http::header::{
@@ -67,6 +67,28 @@ struct Shared<F, S, C> {
     v1_body: bool,
     base_url: Option<String>,
     secret: Option<[u8; 32]>,
+    /// What was quoted last: mostly, what is asked for next.
+    last: Mutex<Option<Arc<Quote>>>,
+}
+
+/// What is asked for a request.
+struct Quote {
+    terms: Terms,
+    /// The answer to whoever does not pay.
+    challenge: OnceLock<Option<Challenge>>,
+}
+
+/// A challenge as header and body.
+#[derive(Clone)]
+struct Challenge {
+    header: HeaderValue,
+    body: Bytes,
+}
+
+impl From<Terms> for Quote {
+    fn from(terms: Terms) -> Self {
+        Self { terms, challenge: OnceLock::new() }
+    }
 }
 
 impl<F, S, C> Clone for Shared<F, S, C> {
@@ -76,6 +98,8 @@ impl<F, S, C> Clone for Shared<F, S, C> {
             price: self.price.clone(),
             permits: Arc::clone(&self.permits),
             base_url: self.base_url.clone(),
+            // Made by other settings, perhaps.
+            last: Mutex::default(),
             ..*self
         }
     }
@@ -131,7 +155,9 @@ impl<F, S, C> Charge<F, S, C> {
     fn priced(seller: Arc<Seller<F, S, C>>, price: Price) -> Self {
         let permits = Arc::new(Semaphore::new(PAYMENTS_AT_ONCE));
         let (body_limit, v1_body, base_url, secret) = (BODY_LIMIT, false, None, None);
-        Self(Arc::new(Shared { seller, price, permits, body_limit, v1_body, base_url, secret }))
+        let last = Mutex::default();
+        let shared = Shared { seller, price, permits, body_limit, v1_body, base_url, secret, last };
+        Self(Arc::new(shared))
     }
 
     fn set(mut self, set: impl FnOnce(&mut Shared<F, S, C>)) -> Self {
@@ -251,8 +277,8 @@ where
             return Ok(empty(StatusCode::NO_CONTENT));
         }
         let (parts, body) = request.into_parts();
-        let terms = match self.shared.terms(&parts) {
-            Ok(Some(terms)) => terms,
+        let quote = match self.shared.quote(&parts) {
+            Ok(Some(quote)) => quote,
             Ok(None) => {
                 let request = Request::from_parts(parts, body);
                 return Ok({ self.inner }.call(request).await?.map(Either::Right));
@@ -261,26 +287,27 @@ where
         };
         let (version, payment) = match payment(&parts.headers) {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(self.shared.challenge(&terms)),
-            Err(error) => return Ok(self.shared.refuse(&terms, Version::V2, error.into())),
+            Ok(None) => return Ok(self.shared.challenge(&quote)),
+            Err(error) => return Ok(self.shared.refuse(&quote.terms, Version::V2, error.into())),
         };
         // A buyer who hangs up must not leave a settlement half recorded: it runs to its end. Such
         // tasks outlive their connections, so they are counted.
         let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
-            return Ok(self.shared.refuse(&terms, version, Reason::Busy.into()));
+            return Ok(self.shared.refuse(&quote.terms, version, Reason::Busy.into()));
         };
         let request = Request::from_parts(parts, body);
-        let paid = tokio::spawn(async move {
+        // In a box, for it is large and tokio moves it about.
+        let paid = tokio::spawn(Box::pin(async move {
             let _permit = permit;
-            self.serve_paid(request, terms, version, payment).await
-        });
+            self.serve_paid(request, &quote.terms, version, payment).await
+        }));
         paid.await.unwrap_or_else(|_| Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)))
     }
 
     async fn serve_paid<Q, B>(
         mut self,
         request: Request<Q>,
-        terms: Terms,
+        terms: &Terms,
         version: Version,
         payment: Vec<u8>,
     ) -> Result<Response<ChargedBody<B>>, I::Error>
@@ -290,8 +317,8 @@ where
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let seller = &self.shared.seller;
-        let refuse = |refusal| Ok(self.shared.refuse(&terms, version, refusal));
-        let admission = match seller.admit(&terms, version, &payment).await {
+        let refuse = |refusal| Ok(self.shared.refuse(terms, version, refusal));
+        let admission = match seller.admit(terms, version, &payment).await {
             Ok(admission) => admission,
             Err(refusal) => return refuse(refusal),
         };
@@ -324,7 +351,7 @@ where
             keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
             return Ok(response);
         }
-        Ok(self.shared.settle_then_send(admission, response, &terms).await)
+        Ok(self.shared.settle_then_send(admission, response, terms).await)
     }
 }
 
@@ -369,8 +396,13 @@ where
 
 impl<F, S, C> Shared<F, S, C> {
     /// What is asked for a request; `None` if it is free.
-    fn terms(&self, parts: &Parts) -> Result<Option<Terms>, StatusCode> {
-        let mut terms = match &self.price {
+    fn quote(&self, parts: &Parts) -> Result<Option<Arc<Quote>>, StatusCode> {
+        let terms = match &self.price {
+            Price::Fixed(terms) if self.secret.is_none() => {
+                let own = !terms.resource.url.is_empty();
+                let url = if own { terms.resource.url.clone() } else { self.url(parts) };
+                return Ok(Some(self.quote_fixed(terms, url)));
+            }
             Price::Fixed(terms) => Terms::clone(terms),
             Price::Computed(compute) => {
                 let Some(terms) = compute(parts)? else {
@@ -383,6 +415,7 @@ impl<F, S, C> Shared<F, S, C> {
                 terms
             }
         };
+        let mut terms = terms;
         if terms.resource.url.is_empty() {
             terms.resource.url = self.url(parts);
         }
@@ -391,7 +424,21 @@ impl<F, S, C> Shared<F, S, C> {
             let path = format!("{mount}{}", parts.uri.path());
             terms = terms.bound(secret, parts.method.as_str(), &path);
         }
-        Ok(Some(terms))
+        Ok(Some(Arc::new(terms.into())))
+    }
+
+    /// Fixed terms for a URL: of one URL everybody is quoted the same.
+    fn quote_fixed(&self, terms: &Terms, url: String) -> Arc<Quote> {
+        // No code panics while it holds the lock.
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(quote) = last().as_ref().filter(|quote| quote.terms.resource.url == url) {
+            return Arc::clone(quote);
+        }
+        let mut terms = terms.clone();
+        terms.resource.url = url;
+        let quote = Arc::new(Quote::from(terms));
+        *last() = Some(Arc::clone(&quote));
+        quote
     }
 
     fn url(&self, parts: &Parts) -> String {
@@ -407,9 +454,10 @@ impl<F, S, C> Shared<F, S, C> {
     }
 
     /// The answer to a request without a payment.
-    fn challenge<B>(&self, terms: &Terms) -> Response<ChargedBody<B>> {
+    fn challenge<B>(&self, quote: &Quote) -> Response<ChargedBody<B>> {
         let version = if self.v1_body { Version::V1 } else { Version::V2 };
-        self.ask(terms, version, None, StatusCode::PAYMENT_REQUIRED)
+        let challenge = quote.challenge.get_or_init(|| written(&quote.terms, version, None));
+        ask(challenge.clone(), StatusCode::PAYMENT_REQUIRED)
     }
 
     /// The answer to a payment that is not served, in the payment's version.
@@ -421,45 +469,45 @@ impl<F, S, C> Shared<F, S, C> {
     ) -> Response<ChargedBody<B>> {
         tracing::info!(reason = %refusal, "payment refused");
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::PAYMENT_REQUIRED);
-        let mut response = self.ask(terms, version, Some(&refusal.to_string()), status);
+        let mut response = ask(written(terms, version, Some(&refusal.to_string())), status);
         if let Some(receipt) = &refusal.receipt {
             insert_receipt(response.headers_mut(), version, receipt);
         }
         response
     }
+}
 
-    fn ask<B>(
-        &self,
-        terms: &Terms,
-        version: Version,
-        error: Option<&str>,
-        status: StatusCode,
-    ) -> Response<ChargedBody<B>> {
-        let challenge = |version: Version| {
-            let missing = match version {
-                Version::V1 => "X-PAYMENT header is required",
-                Version::V2 => "PAYMENT-SIGNATURE header is required",
-            };
-            terms.challenge(version, error.unwrap_or(missing))
+/// The challenge, its body in a version; `None` if there is nothing to ask for.
+fn written(terms: &Terms, version: Version, error: Option<&str>) -> Option<Challenge> {
+    let challenge = |version: Version| {
+        let missing = match version {
+            Version::V1 => "X-PAYMENT header is required",
+            Version::V2 => "PAYMENT-SIGNATURE header is required",
         };
-        let header = challenge(Version::V2);
-        let body = match version {
-            // What v1 cannot name is offered in v2 only.
-            Version::V1 => challenge(Version::V1).or_else(|_| header.clone()),
-            Version::V2 => header.clone(),
-        };
-        let (Ok(header), Ok(body)) = (header, body) else {
-            return empty(StatusCode::INTERNAL_SERVER_ERROR);
-        };
-        let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_CHALLENGE));
-        expose(headers);
-        insert_base64(headers, http::PAYMENT_REQUIRED, &header);
-        response
-    }
+        terms.challenge(version, error.unwrap_or(missing)).ok()
+    };
+    let json = challenge(Version::V2)?;
+    let header = base64_value(&json);
+    let body = match version {
+        // What v1 cannot name is offered in v2 only.
+        Version::V1 => challenge(Version::V1).unwrap_or(json),
+        Version::V2 => json,
+    };
+    Some(Challenge { header, body: body.into() })
+}
+
+fn ask<B>(challenge: Option<Challenge>, status: StatusCode) -> Response<ChargedBody<B>> {
+    let Some(Challenge { header, body }) = challenge else {
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
+    };
+    let mut response = Response::new(Either::Left(Full::new(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_CHALLENGE));
+    expose(headers);
+    headers.insert(header_name(http::PAYMENT_REQUIRED), header);
+    response
 }
 
 /// The path of a base URL, without a slash at its end.
@@ -524,14 +572,17 @@ fn give_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleRespo
 
 fn insert_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
     if let Ok(json) = receipt.to_json() {
-        insert_base64(headers, version.receipt_header(), &json);
+        headers.insert(header_name(version.receipt_header()), base64_value(&json));
     }
 }
 
-fn insert_base64(headers: &mut HeaderMap, name: &str, json: &str) {
+fn header_name(name: &str) -> HeaderName {
+    HeaderName::from_bytes(name.as_bytes()).expect("a header name")
+}
+
+fn base64_value(json: &str) -> HeaderValue {
     let value = crate::message::encode_header(json.as_bytes());
-    let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
-    headers.insert(name, HeaderValue::try_from(value).expect("base64 is ASCII"));
+    HeaderValue::try_from(value).expect("base64 is ASCII")
 }
 
 fn expose(headers: &mut HeaderMap) {

@@ -392,7 +392,7 @@ fn decode_says_what_is_wrong_and_where() {
         ("[1]", "invalid_payload: not base64"),
         ("{}", "invalid_payload: not a message of this protocol"),
         ("e30=", "invalid_payload: not a message of this protocol"),
-        (r#"{"a":1,"a":2}"#, "invalid_payload: duplicate key at byte 10"),
+        (r#"{"a":1,"a":2}"#, "invalid_payload: duplicate key at byte 11"),
         (r#"{"isValid":"yes"}"#, "invalid_payload: field of the wrong type at byte 11"),
         (r#"{"isValid":true}x"#, "invalid_payload: not JSON at byte 16"),
         (r#"{"isValid":tru"#, "invalid_payload: not JSON at byte 11"),

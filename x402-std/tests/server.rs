@@ -645,3 +645,36 @@ fn headers_decode_to_what_was_encoded() {
         }
     }
 }
+
+/// What is quoted again is what would be quoted anew: for each URL, and for each setting.
+#[tokio::test]
+async fn a_quote_is_kept_for_its_own_url_and_settings() {
+    let url = |challenge: &PaymentRequired| challenge.resource.as_ref().unwrap().url.clone();
+    let shop = shop();
+    for path in ["/a", "/a", "/b?c", "/b", "/b", "/a"] {
+        assert_eq!(url(&shop.challenge(path).await), format!("http://shop.test{path}"));
+    }
+    // A refusal says why, and the next challenge does not.
+    let fine = shop.get("/a", None).await;
+    let header = encode_header(b"{}");
+    let refused = shop.send(Method::GET, "/a", &[("payment-signature", &header)]).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let again = shop.get("/a", None).await;
+    assert_eq!(again.headers(), fine.headers());
+    assert_ne!(refused.headers()["payment-required"], fine.headers()["payment-required"]);
+    assert_eq!(text(again).await, text(fine).await);
+
+    let terms = Terms::new([offer()]);
+    let seller = Arc::new(Seller::new(Scripted::new()));
+    let charge = Charge::new(seller, terms);
+    let ask = async |charge: &Charge<Scripted>| {
+        let app = Router::new().route("/a", any(|| async { "a" }).layer(charge.clone()));
+        let request = Request::get("/a").header("host", "shop.test").body(Body::empty()).unwrap();
+        text(app.oneshot(request).await.unwrap()).await
+    };
+    let plain = ask(&charge).await;
+    assert!(plain.contains("\"x402Version\":2"), "{plain}");
+    assert!(ask(&charge.clone().v1_body()).await.contains("\"x402Version\":1"));
+    assert!(ask(&charge.clone().base_url("https://b.test")).await.contains("https://b.test/a"));
+    assert_eq!(ask(&charge).await, plain);
+}

@@ -1,15 +1,22 @@
+#[cfg(feature = "verifiers")]
+use std::sync::Arc;
+
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
-use x402_core::{Payment as _, Reason};
+use x402_core::{Payment as _, Reason, wire};
 
 use super::in_flight::{InFlight, One};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Ledger, Outcome};
 use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
-use crate::payment::{EvmRules, Payment, Schemes, SvmRules, check_late, payer, spelled};
+use crate::payment::{
+    Checking, Checks, EvmRules, Payment, Schemes, SvmRules, check_late, payer, spelled,
+};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
+#[cfg(feature = "verifiers")]
+use crate::verifiers::Verifiers;
 
 /// Payments of one payer that are worked on at once, unless told otherwise.
 const PAYER_AT_ONCE: usize = 64;
@@ -23,10 +30,11 @@ const PAYER_AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
     schemes: Schemes,
+    checking: Checking,
     ledger: L,
     store: S,
     clock: C,
-    payers: InFlight<String>,
+    payers: InFlight<Payer>,
 }
 
 impl<L: Ledger> LocalFacilitator<L> {
@@ -39,8 +47,9 @@ impl<L: Ledger> LocalFacilitator<L> {
 impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     /// Over a ledger, a claim store and a clock.
     pub fn with(ledger: L, store: S, clock: C) -> Self {
-        let (schemes, payers) = (Schemes::default(), InFlight::new(PAYER_AT_ONCE));
-        let facilitator = Self { schemes, ledger, store, clock, payers };
+        let (schemes, checking) = Default::default();
+        let payers = InFlight::new(PAYER_AT_ONCE);
+        let facilitator = Self { schemes, checking, ledger, store, clock, payers };
         facilitator.with_svm_rules(SvmRules::default())
     }
 
@@ -64,6 +73,14 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
         self
     }
 
+    /// Has signatures checked by other threads, shared with whom they are given to besides. See
+    /// [`verifiers`](crate::verifiers) for when that pays. Without this they are checked in place.
+    #[cfg(feature = "verifiers")]
+    pub fn with_verifiers(mut self, verifiers: Arc<Verifiers>) -> Self {
+        self.checking.verifiers = Some(verifiers);
+        self
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> &L {
         &self.ledger
@@ -76,26 +93,14 @@ where
     S: ClaimStore,
     C: Clock,
 {
-    fn gate(&self, request: &VerifyRequest, now: u64) -> Result<Verified<Payment>, Reason> {
-        let view = request.view();
-        gate::verify(&self.schemes, &view.payment_payload, &view.payment_requirements, now)
-    }
-
-    async fn check(&self, request: &VerifyRequest) -> Result<(), Reason> {
-        let now = self.clock.now();
-        let verified = self.gate(request, now)?;
+    async fn check(&self, verified: &Verified<Payment>, now: u64) -> Result<(), Reason> {
         let _one = self.enter(verified.payment())?;
-        self.ledger.check(&verified, now).await
+        self.ledger.check(verified, now).await
     }
 
-    /// One more of a payer's payments, unless there are too many. What is not known to be theirs does
-    /// not count with what is.
-    fn enter(&self, payment: &Payment) -> Result<One<String>, Reason> {
-        let payer = match payment {
-            Payment::Eip3009Contract(_) => format!("unproven {}", payment.payer()),
-            _ => payment.payer(),
-        };
-        self.payers.enter(payer).ok_or(Reason::Busy)
+    /// One more of a payer's payments, unless there are too many.
+    fn enter(&self, payment: &Payment) -> Result<One<Payer>, Reason> {
+        self.payers.enter(Payer::of(payment)).ok_or(Reason::Busy)
     }
 
     async fn settle_once(
@@ -189,6 +194,33 @@ where
     }
 }
 
+/// Who pays. What is not known to be theirs does not count with what is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Payer {
+    Evm(x402_evm::Address),
+    Unproven(x402_evm::Address),
+    Svm(x402_svm::Address),
+}
+
+impl Payer {
+    fn of(payment: &Payment) -> Self {
+        match payment {
+            Payment::Eip3009(payment) => Self::Evm(payment.authorization.from),
+            Payment::Eip3009Contract(payment) => Self::Unproven(payment.authorization().from),
+            Payment::TransferProof(payment) => Self::Evm(payment.from),
+            Payment::Svm(transfer) => Self::Svm(transfer.payment().payer),
+        }
+    }
+}
+
+fn verify(
+    schemes: &Checks<'_>,
+    request: &wire::VerifyRequest<'_>,
+    now: u64,
+) -> Result<Verified<Payment>, Reason> {
+    gate::verify(schemes, &request.payment_payload, &request.payment_requirements, now)
+}
+
 /// By what the settlement of a payment is found: Keccak-256 of `x402 settle` and its claim key. The
 /// claim to settle a payment is not the seller's claim to serve it: both may share a store.
 pub fn settlement_id(payment: &Payment) -> ClaimKey {
@@ -243,13 +275,21 @@ where
     C: Clock,
 {
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
-        let payment = request.payment_payload.view();
-        let reason = self.check(request).await.err();
+        let request = request.view();
+        let payment = &request.payment_payload;
+        let now = self.clock.now();
+        let gate = |schemes: &Checks<'_>| verify(schemes, &request, now);
+        let (payer, reason) = match self.checking.run(&self.schemes, gate).await {
+            Ok(verified) => {
+                (Some(verified.payment().payer()), self.check(&verified, now).await.err())
+            }
+            Err(reason) => (payer(payment), Some(reason)),
+        };
         let reason = reason.map(|reason| spelled(reason, payment.x402_version()));
         Ok(VerifyResponse {
             is_valid: reason.is_none(),
             invalid_reason: reason.map(|reason| reason.as_str().into()),
-            payer: payer(&payment),
+            payer,
             ..VerifyResponse::default()
         })
     }
@@ -264,14 +304,18 @@ where
         request: &VerifyRequest,
         caller: Resource,
     ) -> Result<Settlement, FacilitatorError> {
-        let payment = request.payment_payload.view();
+        let request = request.view();
+        let payment = &request.payment_payload;
         let now = self.clock.now();
-        let (id, outcome) = match check_late(&payment, now, |now| self.gate(request, now)) {
+        let gate =
+            |schemes: &Checks<'_>| check_late(payment, now, |now| verify(schemes, &request, now));
+        let (id, payer, outcome) = match self.checking.run(&self.schemes, gate).await {
             Ok((verified, late)) => {
-                let id = settlement_id(verified.payment());
-                (Some(id), self.settle_once(id, &verified, late, caller, now).await)
+                let (id, payer) = (settlement_id(verified.payment()), verified.payment().payer());
+                let outcome = self.settle_once(id, &verified, late, caller, now).await;
+                (Some(id), Some(payer), outcome)
             }
-            Err(reason) => (None, Err(reason.into())),
+            Err(reason) => (None, payer(payment), Err(reason.into())),
         };
         let (reason, transaction) = match outcome {
             Ok(transaction) => (None, transaction),
@@ -282,7 +326,7 @@ where
         let answer = SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| reason.as_str().into()),
-            payer: payer(&payment),
+            payer,
             transaction: transaction.as_str().into(),
             network: payment.network().to_string(),
             ..SettleResponse::default()

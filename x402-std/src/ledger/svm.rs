@@ -11,11 +11,12 @@ use x402_core::claim::{ClaimKey, Transaction};
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
 use x402_core::crypto::{AsyncSigner, Ed25519, Verify, sha256};
 use x402_core::gate::Verified;
-use x402_core::{Payment as _, Reason, base64};
+use x402_core::{Payment as _, Reason};
 use x402_svm::message::{self, MessageVersion, TRANSACTION_V1_BYTES, Unsigned};
 use x402_svm::{Address, SvmPayment, base58};
 
 use super::{Ledger, Outcome};
+use crate::base64;
 use crate::message::{Json, NetworkId, SupportedKind};
 use crate::payment::{Payment, SvmTransfer};
 use crate::rpc::{Nodes, RpcError};

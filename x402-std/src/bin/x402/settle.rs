@@ -17,6 +17,7 @@ use x402_std::ledger::{
 use x402_std::payment::{EvmRules, SvmRules};
 use x402_std::rpc::Nodes;
 use x402_std::store::{ClaimStore, MemoryStore, RedisStore, SqliteStore};
+use x402_std::verifiers::Verifiers;
 
 use crate::config::{Config, Evm, Store, Svm};
 use crate::facilitator::mistakes;
@@ -181,8 +182,14 @@ async fn serve<S: ClaimStore + 'static>(
     let transfer_proofs = config.evm.iter().any(|chain| !chain.max_proof_age.is_zero());
     let evm = EvmRules { smart_wallets: config.smart_wallets, transfer_proofs };
     let svm = SvmRules { over_payment: config.over_payment, ..SvmRules::default() };
-    let facilitator =
+    let mut facilitator =
         facilitator.with_payer_limit(config.per_payer).with_evm_rules(evm).with_svm_rules(svm);
+    if config.verifiers > 0 {
+        let verifiers = Verifiers::new(config.verifiers);
+        let verifiers =
+            verifiers.map_err(|error| Failure::unusable(format!("verifiers: {error}")))?;
+        facilitator = facilitator.with_verifiers(Arc::new(verifiers));
+    }
     let counted = Counted { facilitator, metrics: metrics.clone() };
     let service = Service::with_limits(counted, config.limits);
     match ready(&service).await {

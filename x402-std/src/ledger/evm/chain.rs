@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 use tokio::time::{sleep, timeout};
 use x402_core::claim::Transaction;
-use x402_core::crypto::secp256k1::K256;
 use x402_core::crypto::{AsyncSigner, Recover, RecoverableSignature, Secp256k1};
 use x402_core::{Amount, Reason};
 use x402_evm::{assets, eip712};
@@ -23,6 +22,7 @@ use super::token::{
     balanceOfCall, evm, nameCall, versionCall,
 };
 use super::{EvmChain, NotReady};
+use crate::crypto::Recovery;
 use crate::ledger::Outcome;
 use crate::rpc::RpcError;
 
@@ -397,7 +397,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             let (chain_id, token) = (self.settings.chain_id, payment.token);
             let separator = eip712::domain_separator(&name, version, chain_id, token);
             let digest = eip712::transfer_digest(&separator, &payment.authorization);
-            K256.recover(&digest, &signature) == Some(payment.authorization.from.0)
+            Recovery.recover(&digest, &signature) == Some(payment.authorization.from.0)
         };
         if signed(&version) {
             Ok(())

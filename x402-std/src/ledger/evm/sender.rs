@@ -10,10 +10,10 @@ use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
 use alloy_primitives::{B256, Signature};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
-use x402_core::crypto::secp256k1::K256;
 use x402_core::crypto::{AsyncSigner, Recover, Secp256k1, SignError};
 
 use super::token::Call;
+use crate::crypto::Recovery;
 
 /// Transactions of one account that may wait to be mined at once. Nodes keep 16 to 64.
 pub(super) const AT_ONCE: usize = 16;
@@ -99,7 +99,7 @@ where
     let digest = transaction.signature_hash();
     let signature = key.sign(&digest.0).await?;
     // With another's signature it would be another's transaction.
-    if K256.recover(&digest.0, &signature) != Some(key.public()) {
+    if Recovery.recover(&digest.0, &signature) != Some(key.public()) {
         return Err(SignError::Invalid);
     }
     let signature = Signature::from_bytes_and_parity(signature.r_s(), signature.is_odd());

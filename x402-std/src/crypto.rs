@@ -1,0 +1,210 @@
+//! What signatures are checked with, where not with the core's own: signers of payments on EVM
+//! networks are recovered by libsecp256k1 with the feature `libsecp256k1`, else by
+//! [`K256`](x402_core::crypto::secp256k1::K256). The answers are the same.
+
+use std::cell::OnceCell;
+#[cfg(feature = "libsecp256k1")]
+use std::sync::LazyLock;
+
+#[cfg(feature = "libsecp256k1")]
+use secp256k1::ecdsa::{RecoverableSignature as Compact, RecoveryId};
+#[cfg(feature = "libsecp256k1")]
+use secp256k1::{Message, Secp256k1, VerifyOnly};
+use x402_core::crypto::ed25519::Dalek;
+#[cfg(feature = "libsecp256k1")]
+use x402_core::crypto::keccak256;
+use x402_core::crypto::{Recover, RecoverableSignature, Verify};
+
+/// What signers of payments on EVM networks are recovered by here.
+#[cfg(feature = "libsecp256k1")]
+pub(crate) use Libsecp256k1 as Recovery;
+#[cfg(not(feature = "libsecp256k1"))]
+pub(crate) use x402_core::crypto::secp256k1::K256 as Recovery;
+
+/// A question about one signature.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Whether it is this key's.
+    Ed25519 { public: [u8; 32], message: Box<[u8]>, signature: [u8; 64] },
+    /// Whose it is.
+    Secp256k1 { digest: [u8; 32], signature: RecoverableSignature },
+}
+
+/// Of the same kind as its question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "verifiers"), allow(dead_code, reason = "nobody else answers"))]
+pub(crate) enum Answer {
+    Ed25519(bool),
+    Secp256k1(Option<[u8; 20]>),
+}
+
+/// How a gate checks signatures.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "verifiers"), allow(dead_code, reason = "nobody else answers"))]
+pub(crate) enum Keys<'a> {
+    /// Here and now.
+    Here,
+    /// Not at all: the first question is noted, and whatever is asked is denied.
+    Noted(&'a OnceCell<Question>),
+    /// One question was answered elsewhere; any other is answered here and now.
+    Known(&'a Question, Answer),
+}
+
+impl Recover for Keys<'_> {
+    fn recover(&self, digest: &[u8; 32], signature: &RecoverableSignature) -> Option<[u8; 20]> {
+        match self {
+            Self::Noted(question) => {
+                let asked = || Question::Secp256k1 { digest: *digest, signature: *signature };
+                question.get_or_init(asked);
+                None
+            }
+            Self::Known(
+                Question::Secp256k1 { digest: of, signature: by },
+                Answer::Secp256k1(signer),
+            ) if of == digest && by == signature => *signer,
+            _ => Recovery.recover(digest, signature),
+        }
+    }
+}
+
+impl Verify for Keys<'_> {
+    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+        match self {
+            Self::Noted(question) => {
+                question.get_or_init(|| Question::Ed25519 {
+                    public: *public,
+                    message: message.into(),
+                    signature: *signature,
+                });
+                false
+            }
+            Self::Known(
+                Question::Ed25519 { public: of, message: over, signature: by },
+                Answer::Ed25519(signed),
+            ) if of == public && **over == *message && by == signature => *signed,
+            _ => Dalek.verify(public, message, signature),
+        }
+    }
+
+    fn is_point(&self, bytes: &[u8; 32]) -> bool {
+        Dalek.is_point(bytes)
+    }
+}
+
+/// Recovery of signers by libsecp256k1, with the answers of
+/// [`K256`](x402_core::crypto::secp256k1::K256).
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg(feature = "libsecp256k1")]
+pub struct Libsecp256k1;
+
+/// It holds no secret, and takes some time to make.
+#[cfg(feature = "libsecp256k1")]
+static CONTEXT: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
+
+#[cfg(feature = "libsecp256k1")]
+impl Recover for Libsecp256k1 {
+    fn recover(&self, digest: &[u8; 32], signature: &RecoverableSignature) -> Option<[u8; 20]> {
+        let id = if signature.is_odd() { RecoveryId::One } else { RecoveryId::Zero };
+        let compact = Compact::from_compact(signature.r_s(), id).ok()?;
+        let key = CONTEXT.recover_ecdsa(Message::from_digest(*digest), &compact).ok()?;
+        // Without the 4 that stands before the coordinates.
+        let [_, point @ ..] = key.serialize_uncompressed();
+        keccak256(&[&point]).last_chunk::<20>().copied()
+    }
+}
+
+#[cfg(all(test, feature = "libsecp256k1"))]
+mod tests {
+    use proptest::prelude::*;
+    use x402_core::crypto::Signer;
+    use x402_core::crypto::secp256k1::{K256, LocalKey};
+
+    use super::*;
+
+    fn bytes(text: &str) -> [u8; 32] {
+        hex::decode(text).unwrap().try_into().unwrap()
+    }
+
+    /// What both answer.
+    fn both(digest: &[u8; 32], r: &[u8; 32], s: &[u8; 32]) -> Vec<Option<[u8; 20]>> {
+        let r_s: [u8; 64] = [*r, *s].concat().try_into().unwrap();
+        let answer = |odd| {
+            // High s and zero are no signatures.
+            let signature = RecoverableSignature::from_parts(r_s, odd).ok()?;
+            let answer = Libsecp256k1.recover(digest, &signature);
+            assert_eq!(answer, K256.recover(digest, &signature), "{digest:x?} {r_s:x?} {odd}");
+            answer
+        };
+        vec![answer(false), answer(true)]
+    }
+
+    const ORDER: &str = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+    const HALF: &str = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0";
+    const FIELD: &str = "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f";
+    /// x of the generator.
+    const G: &str = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+
+    fn plus(number: [u8; 32], more: i8) -> [u8; 32] {
+        let number = x402_core::Amount::from_be_bytes(&number);
+        let more_by = x402_core::Amount::from(u64::from(more.unsigned_abs()));
+        let sum = if more < 0 { number.checked_sub(more_by) } else { number.checked_add(more_by) };
+        sum.unwrap().to_be_bytes()
+    }
+
+    #[test]
+    fn edges_are_answered_as_by_k256() {
+        let small = |n: u8| {
+            let mut number = [0; 32];
+            number[31] = n;
+            number
+        };
+        let mut numbers: Vec<_> = (0..12).map(small).collect();
+        for edge in [ORDER, HALF, FIELD, G] {
+            numbers.extend((-3..=3).map(|more| plus(bytes(edge), more)));
+        }
+        numbers.extend([[0xff; 32], [0x80; 32]]);
+        let mut answers = 0;
+        for digest in &numbers {
+            for r in &numbers {
+                for s in [small(1), small(2), bytes(HALF), bytes(G)] {
+                    answers += both(digest, r, &s).iter().flatten().count();
+                }
+            }
+        }
+        assert!(answers > 1000, "{answers}");
+    }
+
+    #[test]
+    fn the_point_at_infinity_is_nobody() {
+        // R = G, s = z: then s R = z G, and the key is their difference over r. G has an even y.
+        for digest in [[1; 32], bytes(HALF), keccak256(&[b"message"])] {
+            if x402_core::Amount::from_be_bytes(&digest)
+                > x402_core::Amount::from_be_bytes(&bytes(HALF))
+            {
+                continue;
+            }
+            let answers = both(&digest, &bytes(G), &digest);
+            assert_eq!(answers[0], None);
+            assert!(answers[1].is_some());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_answered_as_by_k256(digest: [u8; 32], r: [u8; 32], mut s: [u8; 32]) {
+            s[0] &= 0x7f;
+            both(&digest, &r, &s);
+        }
+
+        #[test]
+        fn signatures_are_answered_as_by_k256(secret: [u8; 32], digest: [u8; 32], bit in 0usize..512) {
+            let Some(key) = LocalKey::from_bytes(&secret) else { return Ok(()) };
+            let signature = Signer::sign(&key, &digest).unwrap();
+            prop_assert_eq!(Libsecp256k1.recover(&digest, &signature), Some(Signer::public(&key)));
+            let mut r_s = *signature.r_s();
+            r_s[bit / 8] ^= 1 << (bit % 8);
+            let (r, s) = r_s.split_at(32);
+            both(&digest, r.try_into().unwrap(), s.try_into().unwrap());
+        }
+    }
+}
