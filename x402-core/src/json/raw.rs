@@ -98,11 +98,14 @@ impl<'a> RawJson<'a> {
     /// ```
     pub fn get_all<const N: usize>(self, keys: [&str; N]) -> [Option<RawJson<'a>>; N] {
         let mut found = [None; N];
-        for (name, value) in self.members() {
+        let mut c = Cursor::over(self.0.strip_prefix('{').unwrap_or_default());
+        while let Ok(name) = c.any_key() {
             let place = keys.iter().zip(&mut found).find(|(key, _)| name == **key);
+            let value = c.value().ok();
             if let Some((_, place)) = place {
-                *place = Some(value);
+                *place = value;
             }
+            c.accept(',');
         }
         found
     }

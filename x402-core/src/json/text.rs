@@ -122,9 +122,10 @@ fn stops(word: [u8; size_of::<usize>()]) -> usize {
     }
     let word = usize::from_le_bytes(word);
     // A byte's top bit shows that subtracting has borrowed; what borrows takes from the next byte.
-    let quote = (word ^ all(b'"')).wrapping_sub(ONES);
+    // With its second bit turned, a quote is a space, which is next to the control characters.
+    let quote = (word ^ all(b'"' ^ b' ')).wrapping_sub(all(b' ' + 1));
     let backslash = (word ^ all(b'\\')).wrapping_sub(ONES);
-    (quote | backslash | word.wrapping_sub(all(b' '))) & !word & all(0x80)
+    (quote | backslash) & !word & all(0x80)
 }
 
 /// The decoded characters of a [`JsonStr`].
