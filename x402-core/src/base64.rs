@@ -1,4 +1,4 @@
-//! The header codec: standard base64 (RFC 4648 §4), with or without padding.
+//! The header codec: standard base64 (RFC 4648 §4), with or without padding, in constant time.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 
@@ -17,7 +17,8 @@ pub const fn decoded_len(len: usize) -> usize {
 /// has one spelling of each length.
 ///
 /// # Errors
-/// [`ParseError::TooLong`], [`ParseError::NotBase64`], [`ParseError::ScratchTooSmall`].
+/// [`ParseError::TooLong`] above [`limits::HEADER_BYTES`], white space and padding included;
+/// [`ParseError::NotBase64`]; [`ParseError::ScratchTooSmall`], never for [`decoded_len`] bytes.
 pub fn decode<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
     let digits = digits(header)?;
     let out = scratch.get_mut(..decoded_len(digits.len())).ok_or(ParseError::ScratchTooSmall)?;
@@ -27,7 +28,7 @@ pub fn decode<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], Pars
 /// Decodes a header value in place, and gives the decoded part of the same buffer.
 ///
 /// # Errors
-/// As [`decode`].
+/// [`ParseError::TooLong`], [`ParseError::NotBase64`].
 pub fn decode_in_place(header: &mut [u8]) -> Result<&[u8], ParseError> {
     let from = header.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     let len = digits(header)?.len();
@@ -37,8 +38,8 @@ pub fn decode_in_place(header: &mut [u8]) -> Result<&[u8], ParseError> {
 }
 
 /// The base64 digits of a header value, without white space and padding, for a decoder of one's own
-/// that takes none: all that [`decode`] asks of a header has been checked then, but that each
-/// character is a digit.
+/// that takes none. Their number and the last of them are what [`decode`] asks for; whether all are
+/// digits is for that decoder to see.
 ///
 /// # Errors
 /// [`ParseError::TooLong`], [`ParseError::NotBase64`].
@@ -54,7 +55,11 @@ pub fn digits(header: &[u8]) -> Result<&[u8], ParseError> {
         [digits @ .., b'=', b'='] | [digits @ .., b'='] => digits,
         _ => text,
     };
-    if digits.is_empty() || (digits.len() != text.len() && !text.len().is_multiple_of(4)) {
+    // A single digit beyond the groups is less than a byte.
+    if digits.is_empty()
+        || digits.len() % 4 == 1
+        || (digits.len() != text.len() && !text.len().is_multiple_of(4))
+    {
         return Err(ParseError::NotBase64);
     }
     // The bits that the last digit has beyond the last byte are zero; decoding in place, base64ct

@@ -1,5 +1,6 @@
-//! The header codec of [`x402_core::base64`], by SIMD instructions with the feature `simd`; what it
-//! takes and gives is the same.
+//! [`decode`] and [`encode`] of [`x402_core::base64`], by SIMD instructions with the feature `simd`:
+//! what they take and give is the same, but their time depends on the bytes then. All headers of this
+//! crate go through them.
 
 #[cfg(not(feature = "simd"))]
 pub use x402_core::base64::{decode, encode};

@@ -1,6 +1,7 @@
-//! What signatures are checked with, where not with the core's own: signers of payments on EVM
-//! networks are recovered by libsecp256k1 with the feature `libsecp256k1`, else by
-//! [`K256`](x402_core::crypto::secp256k1::K256). The answers are the same.
+//! Signature checks besides the core's own. With the feature `libsecp256k1`, sellers and facilitators
+//! of this crate recover the signers of payments on EVM networks by libsecp256k1, and there is nothing
+//! to call; else by [`K256`](x402_core::crypto::secp256k1::K256). The answers are the same. Ed25519 is
+//! always ed25519-dalek.
 
 use std::cell::OnceCell;
 #[cfg(feature = "libsecp256k1")]

@@ -339,7 +339,8 @@ impl fmt::Debug for Secret {
 }
 
 impl<F: Facilitator> Seller<F> {
-    /// With a facilitator, claims in memory and the system's clock.
+    /// With a facilitator, the system's clock, and claims in memory: [`MemoryStore`] has room for
+    /// 100 000 and refuses what comes then, unless [`Seller::with`] gives one with more.
     pub fn new(facilitator: F) -> Self {
         Self::with(facilitator, MemoryStore::default(), SystemClock)
     }
@@ -370,7 +371,7 @@ impl<F, S, C> Seller<F, S, C> {
         self
     }
 
-    /// Has signatures checked by other threads, shared with whom they are given to besides. See
+    /// Has signatures checked by other threads; several sellers and facilitators may have the same. See
     /// [`verifiers`](crate::verifiers) for when that pays. Without this they are checked in place.
     #[cfg(feature = "verifiers")]
     pub fn with_verifiers(mut self, verifiers: Arc<Verifiers>) -> Self {

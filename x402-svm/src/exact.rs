@@ -90,8 +90,9 @@ pub type Resolve<'a> = &'a (dyn Fn(Address, u8) -> Option<Address> + Sync);
 /// Knows from before in which account an owner holds the tokens of a mint. To derive it costs a
 /// tenth of a signature's verification or more, and of one seller's payments it is always the same.
 ///
-/// Whoever answers vouches for it: the answer must be what [`associated_token_address`] gave for the
-/// same three. `None` has it derived.
+/// Called with the owner, the token's program and the mint. Whoever answers vouches for it: the answer
+/// must be what [`associated_token_address`] gave for those three, or a payment into another account
+/// passes. `None` has it derived.
 pub type AccountOf<'a> = &'a (dyn Fn(Address, TokenProgram, Address) -> Option<Address> + Sync);
 
 /// Decodes base64 into the front of a buffer, with the answers of
@@ -196,9 +197,11 @@ pub struct Rules<'a> {
     pub assets: &'a [Asset<'a>],
     /// Finds addresses in tables; transactions that use tables are refused without it.
     pub resolve: Option<Resolve<'a>>,
-    /// Knows accounts from before; without it, each payment's is derived.
+    /// Knows accounts from before, and vouches for them: see [`AccountOf`]. Without it, each
+    /// payment's is derived.
     pub account: Option<AccountOf<'a>>,
-    /// Decodes the transaction's base64; without it, the core does, for which all bytes are secret.
+    /// Decodes the transaction's base64. Without it x402-core's does, in constant time; a transaction
+    /// is no secret, and a faster decoder does as well.
     pub base64: Option<DecodeBase64>,
 }
 

@@ -73,7 +73,7 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
         self
     }
 
-    /// Has signatures checked by other threads, shared with whom they are given to besides. See
+    /// Has signatures checked by other threads; several sellers and facilitators may have the same. See
     /// [`verifiers`](crate::verifiers) for when that pays. Without this they are checked in place.
     #[cfg(feature = "verifiers")]
     pub fn with_verifiers(mut self, verifiers: Arc<Verifiers>) -> Self {

@@ -78,7 +78,7 @@ impl SimulatedLedger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives `account` more of a token on an EVM chain.
+    /// Gives `account` more of a token on an EVM chain, in the token's smallest unit.
     ///
     /// # Errors
     /// [`Reason::InvalidPaymentRequirements`] if the balance would exceed 2^256-1.
@@ -105,7 +105,7 @@ impl SimulatedLedger {
         self.state().balances.get(&(chain_id, token, account)).copied().unwrap_or_default()
     }
 
-    /// Gives `owner` more of a known token on Solana.
+    /// Gives `owner` more of a known token on Solana, in the token's smallest unit.
     ///
     /// # Errors
     /// [`Reason::InvalidPaymentRequirements`] if the balance would exceed 2^64-1.

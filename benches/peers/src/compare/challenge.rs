@@ -14,8 +14,8 @@ use crate::readers;
 type X402Rs = x402_types::proto::v2::PaymentRequired;
 type R402 = r402::protocol::payment::PaymentRequired;
 
-const OURS: &str = "ours";
-const OURS_CORE: &str = "ours, without std (base64ct)";
+const OURS: &str = "ours, feature `simd`";
+const OURS_CORE: &str = "ours, default features (base64ct)";
 const X402_RS: &str = "x402-types 2.0.2";
 const R402_NAME: &str = "r402 0.21";
 

@@ -26,8 +26,8 @@ use x402_std::payment::{Payment, Schemes};
 use crate::content::Content;
 use crate::readers;
 
-const OURS: &str = "ours";
-const OURS_CORE: &str = "ours, without std (base64ct)";
+const OURS: &str = "ours, feature `simd`";
+const OURS_CORE: &str = "ours, default features (base64ct)";
 const X402_RS: &str = "x402-types 2.0.2 + x402-chain-eip155";
 const X402_RS_FACILITATOR: &str = "the same, as its facilitator types it";
 const R402: &str = "r402 0.21";
