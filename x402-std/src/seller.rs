@@ -98,7 +98,7 @@ impl Terms {
     }
 
     /// Takes what the facilitator adds to its offers from its `/supported` answer: on Solana, who
-    /// pays the fee.
+    /// pays the fee, and from a simulated one the blockhash that never ends.
     ///
     /// # Errors
     /// [`Unsupported`] names the first offer that the facilitator does not settle.
