@@ -232,8 +232,12 @@ mod tests {
     #[test]
     fn plain_ends_at_the_first_stop() {
         let is_stop = |b: u8| b == b'"' || b == b'\\' || b < 0x20;
-        for len in (0..48).chain([63, 64, 65, 71, 95, 96, 97, 127, 128, 129, 160, 200]) {
-            for fill in [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+        let fills = [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff];
+        // An interpreter gets through a few.
+        let (most, fills) = if cfg!(miri) { (9, &fills[..1]) } else { (200, &fills[..]) };
+        let lens = (0..48).chain([63, 64, 65, 71, 95, 96, 97, 127, 128, 129, 160, 200]);
+        for len in lens.filter(|len| *len <= most) {
+            for &fill in fills {
                 let mut text = std::vec![fill; len];
                 assert_eq!(plain(&text), len, "{fill:#x} * {len}");
                 for at in 0..len {
