@@ -871,7 +871,9 @@ mod tests {
             key[at] = 6;
             Address(key)
         };
-        for (a, b) in (0..32).flat_map(|a| (0..32).map(move |b| (a, b))) {
+        // An interpreter gets through a few.
+        let places = || (0..32).step_by(if cfg!(miri) { 10 } else { 1 });
+        for (a, b) in places().flat_map(|a| places().map(move |b| (a, b))) {
             let draft = Draft {
                 version: MessageVersion::V0,
                 header: Header { signers: 1, readonly_signers: 0, readonly_others: 1 },
