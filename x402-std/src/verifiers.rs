@@ -55,7 +55,7 @@ use std::thread::{self, JoinHandle};
 use ed25519_dalek::{Signature, VerifyingKey, verify_batch};
 use tokio::sync::oneshot;
 use x402_core::Reason;
-use x402_core::crypto::ed25519::Dalek;
+use x402_core::crypto::ed25519::{Dalek, is_small_order};
 use x402_core::crypto::{Recover, Verify};
 
 use crate::crypto::{Answer, Question, Recovery};
@@ -243,30 +243,6 @@ const FIELD: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
 ];
 
-/// y of the eight points of small order, in the same way; x has either sign.
-const SMALL_ORDER: [[u8; 32]; 5] = [
-    [0; 32],
-    [
-        1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        0, 0,
-    ],
-    [
-        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0x7f,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
-        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
-        0x03, 0x7a,
-    ],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
-        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
-        0xfc, 0x05,
-    ],
-];
-
 /// The key, if it and the signature keep to what `verify_strict` asks for and `verify_batch` does not:
 /// neither the key nor the signature's point is one of small order, and neither half of the signature
 /// is written with a number that is too large. That its point is one the batch finds out.
@@ -276,7 +252,7 @@ fn strict(public: &[u8; 32], signature: &[u8; 64]) -> Option<VerifyingKey> {
     let mut y = *point;
     // The uppermost bit is the sign of x.
     *y.last_mut()? &= 0x7f;
-    if !below(scalar, &ORDER) || !below(&y, &FIELD) || SMALL_ORDER.contains(&y) {
+    if !below(scalar, &ORDER) || !below(&y, &FIELD) || is_small_order(point) {
         return None;
     }
     VerifyingKey::from_bytes(public).ok().filter(|key| !key.is_weak())
@@ -287,6 +263,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use x402_core::crypto::Signer;
+    use x402_core::crypto::ed25519::SMALL_ORDER;
     use x402_core::crypto::{ed25519, secp256k1};
 
     use super::*;

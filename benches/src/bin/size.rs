@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use object::elf::{SHF_ALLOC, SHF_WRITE};
 use object::read::elf::ElfFile32;
 use object::{Endianness, Object as _, ObjectSection as _, SectionFlags, SectionKind};
+use x402_benches::results::{compiler, grouped, root};
 
 const BOARDS: [(&str, &str); 3] = [
     ("thumbv7em-none-eabihf", "Cortex-M4"),
@@ -132,10 +133,6 @@ fn ready() -> Result<(), String> {
         }
     }
     if missing.is_empty() { Ok(()) } else { Err(format!("missing {}", missing.join("\nmissing "))) }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace member").into()
 }
 
 /// Builds all binaries in `folder`, and gives the folder that they are in.
@@ -241,10 +238,6 @@ fn output(command: &mut Command) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn compiler() -> Result<String, String> {
-    Ok(output(Command::new("rustc").arg("--version"))?.trim().into())
-}
-
 fn print(table: &Table) {
     for (board, core) in BOARDS {
         println!("\n{core} (`{board}`), bytes and instructions:\n");
@@ -254,7 +247,7 @@ fn print(table: &Table) {
         let firmware = FIRMWARE.iter().map(|(name, label)| (*name, *label, None));
         for (name, label, bare) in images.chain(firmware) {
             let of = |name: &str| table[&(board.to_owned(), name.to_owned())];
-            let [flash, ram, stack, instructions] = of(name).map(grouped);
+            let [flash, ram, stack, instructions] = of(name).map(shown);
             let ratio = bare.and_then(|bare| Some(of(name)[3]? as f64 / of(bare)[3]? as f64));
             let ratio = ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
             println!("| {label} | {flash} | {ram} | {stack} | {instructions} | {ratio} |");
@@ -263,16 +256,8 @@ fn print(table: &Table) {
 }
 
 /// `12 345`, or nothing.
-fn grouped(figure: Option<u64>) -> String {
-    let digits = figure.map_or(String::new(), |figure| figure.to_string());
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
+fn shown(figure: Option<u64>) -> String {
+    figure.map_or_else(String::new, grouped)
 }
 
 fn budgets_file() -> PathBuf {
@@ -308,7 +293,7 @@ fn check(table: &Table) -> Result<(), String> {
             // No budget is less than any.
             let budget = budget.map(|budget| budget * percent / 100);
             if *figure > budget {
-                let [figure, budget] = [*figure, budget].map(grouped);
+                let [figure, budget] = [*figure, budget].map(shown);
                 wrong.push(format!("{board} {operation}: {column} {figure}, budget {budget}"));
             }
         }
