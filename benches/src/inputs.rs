@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use x402_core::buyer::Choice;
+use x402_core::buyer;
 use x402_core::crypto::{RecoverableSignature, Signer, ed25519, secp256k1};
 use x402_core::json::RawJson;
 use x402_core::wire::{Message as _, PaymentRequired, PaymentRequirements, VerifyRequest};
@@ -87,7 +87,7 @@ pub fn evm_paid(challenge: &str, now: u64) -> Evm {
     let signature = key.sign(unsigned.digest()).expect("signs");
     let mut buffer = [0; x402_evm::PAYLOAD_BYTES];
     let payload = unsigned.payload(&signature, &mut buffer).expect("fits");
-    let payment = Choice { required, offer, index: 0 }.payment(payload);
+    let payment = buyer::payment(&required, &offer, payload);
     let request = VerifyRequest {
         payment_payload: payment,
         payment_requirements: offer,
@@ -165,7 +165,7 @@ fn svm_payment(challenge: &str, other: impl FnOnce(&[u8]) -> Option<Vec<u8>>) ->
     };
     let payload = format!(r#"{{"transaction":"{}"}}"#, encoded(&transaction));
     let payload = RawJson::parse(payload.as_bytes()).expect("JSON");
-    let payment = Choice { required, offer, index: 0 }.payment(payload);
+    let payment = buyer::payment(&required, &offer, payload);
     let destination = x402_svm::associated_token_address(
         &ed25519::Dalek,
         address(offer.pay_to.as_str()),

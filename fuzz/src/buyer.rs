@@ -3,6 +3,7 @@
 //! offer's amount of its asset to its payee.
 
 use num_bigint::BigUint;
+use x402_core::budget::{Limit, Most, Per, Scope};
 use x402_core::buyer::{
     self, Asset, Choice, Decline, Flow, Next, Policy, Purchase, Wallet, choose, read_challenge,
 };
@@ -15,7 +16,7 @@ use x402_core::seller::Seller;
 use x402_core::wire::{
     Accepted, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse,
 };
-use x402_core::{Message, Money, Network, ParseError, Reason, Retry, base64, gate, limits};
+use x402_core::{Amount, Message, Money, Network, ParseError, Reason, Retry, base64, gate, limits};
 use x402_evm::{Eip3009Unsigned, ExactEvm, ExactEvmWallet, PAYLOAD_BYTES, eip712};
 use x402_svm::message::Transaction;
 use x402_svm::programs::{TOKEN, TOKEN_2022, TransferChecked};
@@ -82,18 +83,50 @@ pub fn check(data: &[u8]) {
     let payees: Vec<_> =
         (0..2).filter_map(|_| Some(cased(some(&mut dice)?.pay_to, &mut dice))).collect();
     let payees: Vec<_> = payees.iter().map(String::as_str).collect();
+    let [by_network, by_payee] = [(); 2].map(|()| dice.one_in(2));
+    let host_allowed = !dice.one_in(8);
+    let above = dice.one_in(2).then(|| limit(&mut dice, &offers));
+    // In units of a token, for one payment or a day, which is the same when nothing was spent.
+    let in_units = some(&mut dice).filter(|_| dice.one_in(2)).and_then(|offer| {
+        let network = Network::parse(offer.network).ok()?;
+        let most = [offer.amount.clone(), &offer.amount / 2u8][dice.below(2)].clone();
+        let per = dice.pick(&[Per::Payment, Per::Day, Per::Ever]);
+        Some((network, cased(offer.asset, &mut dice), most, per))
+    });
+    let limits: Vec<_> = in_units
+        .iter()
+        .map(|(network, asset, most, per)| Limit {
+            most: Most::Units {
+                amount: Amount::parse(&most.to_string()).unwrap(),
+                network: *network,
+                asset,
+            },
+            per: *per,
+            scope: Scope::EachPayee,
+        })
+        .collect();
     let policy = Policy {
         max,
-        networks: dice.one_in(2).then_some(&networks),
+        limits: &limits,
+        ask_above: above.as_ref().map(|(money, ..)| *money),
+        hosts: (!host_allowed || dice.one_in(2)).then_some(if host_allowed {
+            &["A.test:1"]
+        } else {
+            &["b.test"]
+        }),
+        networks: by_network.then_some(&networks),
         assets: &assets,
-        payees: dice.one_in(2).then_some(&payees),
+        payees: by_payee.then_some(&payees),
     };
 
     // What a plain reading allows.
     let mut expected = (Decline::NoOffers, None, None);
+    let mut asked = Vec::new();
     for (index, (offer, ours)) in offers.iter().zip(required.accepts.iter()).enumerate() {
         let hurdle = if !wallet.pays(&ours) {
             Decline::Unpayable
+        } else if !host_allowed {
+            Decline::Host
         } else if offer.flow.is_none() {
             Decline::PaymentFlow
         } else if policy.networks.is_some_and(|networks| {
@@ -107,6 +140,11 @@ pub fn check(data: &[u8]) {
             });
             let decimals = own.map(|asset| asset.decimals).or(wallet.decimals(&ours));
             let cost = &offer.amount * BigUint::from(10u8).pow(places);
+            let too_many = in_units.as_ref().is_some_and(|(network, asset, most, _)| {
+                caip2(network.as_str()) == caip2(offer.network)
+                    && spelled(asset) == spelled(offer.asset)
+                    && offer.amount > *most
+            });
             let paid =
                 |payees: &[&str]| payees.iter().any(|payee| same_address(payee, offer.pay_to));
             match decimals {
@@ -115,7 +153,13 @@ pub fn check(data: &[u8]) {
                 Some(decimals) if cost > &digits * BigUint::from(10u8).pow(decimals.into()) => {
                     Decline::OverLimit
                 }
-                Some(_) => {
+                Some(_) if too_many => Decline::OverLimit,
+                Some(decimals) => {
+                    if let Some((_, digits, places)) = &above {
+                        let cost = &offer.amount * BigUint::from(10u8).pow(*places);
+                        let asks = cost > digits * BigUint::from(10u8).pow(decimals.into());
+                        asked.push((index, asks));
+                    }
                     let place = match offer.flow {
                         Some(Flow::Upfront) => &mut expected.2,
                         _ => &mut expected.1,
@@ -128,10 +172,13 @@ pub fn check(data: &[u8]) {
         expected.0 = expected.0.max(hurdle);
     }
     let expected = expected.1.or(expected.2).ok_or(expected.0);
-    let chosen = choose(&required, &wallet, &policy);
+    let chosen = choose(&required, "a.test:1", &wallet, &policy);
     // Addresses and names with escapes in them are not looked into by ours, and so not chosen.
     if !json.contains(&b'\\') {
         assert_eq!(chosen.map(|choice| choice.index), expected);
+        if let Ok(choice) = &chosen {
+            assert_eq!(choice.asks, asked.contains(&(choice.index, true)));
+        }
     }
     let Ok(choice) = chosen else { return };
     let offer = &offers[choice.index];
@@ -270,6 +317,12 @@ fn cased(text: &str, dice: &mut Dice) -> String {
 
 fn same_address(mine: &str, theirs: &str) -> bool {
     mine == theirs || mine.starts_with("0x") && mine.eq_ignore_ascii_case(theirs)
+}
+
+/// As limits tell addresses apart.
+fn spelled(address: &str) -> String {
+    let hexadecimal = address.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
+    if hexadecimal { address.to_ascii_lowercase() } else { address.into() }
 }
 
 fn caip2(network: &str) -> &str {

@@ -74,6 +74,11 @@ impl Amount {
         (carry == 0).then_some(self)
     }
 
+    /// `self * 10^zeros`, if it fits: an amount in a scale of more decimals.
+    pub fn with_zeros(self, zeros: u8) -> Option<Self> {
+        (0..zeros).try_fold(self, |amount, _| amount.times_plus(10, 0))
+    }
+
     /// `self / 10^9`, and the remainder.
     fn divide(mut self) -> (Self, u32) {
         let mut rest = 0u32;
@@ -254,21 +259,14 @@ impl Money {
     /// [`ParseError::InvalidMoney`] if it is above 2^256-1.
     pub fn to_units(self, decimals: u8) -> Result<Amount, ParseError> {
         let shift = decimals.checked_sub(self.decimals).ok_or(ParseError::ExcessDigits)?;
-        let mut amount = Amount::from(self.digits);
-        for _ in 0..shift {
-            amount = amount.times_plus(10, 0).ok_or(ParseError::InvalidMoney)?;
-        }
-        Ok(amount)
+        Amount::from(self.digits).with_zeros(shift).ok_or(ParseError::InvalidMoney)
     }
 
     /// Whether `amount` of a token with `decimals` decimals is at most this much.
     pub fn covers(self, amount: Amount, decimals: u8) -> bool {
         // Compare at the finer of both scales; what overflows there is larger than any amount.
         let mine = self.to_units(decimals.max(self.decimals)).unwrap_or(Amount::MAX);
-        let mut theirs = Some(amount);
-        for _ in decimals..self.decimals {
-            theirs = theirs.and_then(|amount| amount.times_plus(10, 0));
-        }
+        let theirs = amount.with_zeros(self.decimals.saturating_sub(decimals));
         theirs.is_some_and(|theirs| theirs <= mine)
     }
 }

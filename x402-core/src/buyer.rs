@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::amount::Money;
 use crate::base64;
+use crate::budget::{Key, Limit, Spend, admit};
 use crate::error::ParseError;
 use crate::http;
 use crate::json::RawJson;
@@ -46,11 +47,19 @@ impl<W: Wallet> Wallet for Option<W> {
 }
 
 /// What a buyer is willing to pay, and to whom. The default is at most one dollar a payment, in
-/// known stablecoins, on any network the wallet pays on, to anybody.
+/// known stablecoins, on any network the wallet pays on, to anybody, without an end.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'p> {
     /// Most for one payment. A stablecoin counts as the money it stands for.
     pub max: Money,
+    /// What many payments may come to. One payment that does not fit by itself is not chosen; what
+    /// was spent before, [`Spending`](crate::budget::Spending) knows.
+    pub limits: &'p [Limit<'p>],
+    /// Above this, one payment takes somebody's word: see [`Choice::asks`].
+    pub ask_above: Option<Money>,
+    /// Hosts allowed, in any letter case, with the port unless it is the scheme's own; `None`
+    /// allows all.
+    pub hosts: Option<&'p [&'p str]>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<&'p [Network<'p>]>,
     /// Assets allowed besides those the wallet knows.
@@ -79,7 +88,15 @@ impl Asset<'_> {
 
 impl Default for Policy<'_> {
     fn default() -> Self {
-        Self { max: Money::ONE, networks: None, assets: &[], payees: None }
+        Self {
+            max: Money::ONE,
+            limits: &[],
+            ask_above: None,
+            hosts: None,
+            networks: None,
+            assets: &[],
+            payees: None,
+        }
     }
 }
 
@@ -92,6 +109,8 @@ pub enum Decline {
     /// The wallet pays none of the schemes and networks offered, or what it would pay lacks
     /// something: on Solana a fee payer, a known token, a memo of at most 256 bytes.
     Unpayable,
+    /// The policy does not allow the host.
+    Host,
     /// A payment flow this library does not take part in.
     PaymentFlow,
     /// The policy allows none of the networks.
@@ -109,6 +128,7 @@ impl fmt::Display for Decline {
         f.write_str(match self {
             Self::NoOffers => "no offers",
             Self::Unpayable => "no offer this wallet can pay",
+            Self::Host => "not an allowed host",
             Self::PaymentFlow => "no offer with a known payment flow",
             Self::Network => "no offer on an allowed network",
             Self::Asset => "no offer in a known asset",
@@ -129,29 +149,63 @@ pub struct Choice<'a> {
     pub offer: PaymentRequirements<'a>,
     /// Its place in `accepts`.
     pub index: usize,
+    /// When it is settled.
+    pub flow: Flow,
+    /// Decimals of its token.
+    pub decimals: u8,
+    /// Whether somebody's word is needed before it is signed: it is above
+    /// [`Policy::ask_above`].
+    pub asks: bool,
 }
 
-/// Chooses the first offer that the wallet pays and the policy allows, one that settles after the
-/// resource was made before one that settles first.
+/// Chooses the first offer of `host` that the wallet pays and the policy allows, one that settles
+/// after the resource was made before one that settles first.
 ///
 /// # Errors
 /// [`Decline`].
 pub fn choose<'a>(
     required: &PaymentRequired<'a>,
+    host: &str,
     wallet: &impl Wallet,
     policy: &Policy<'_>,
 ) -> Result<Choice<'a>, Decline> {
     let mut decline = Decline::NoOffers;
     let mut upfront = None;
     for (index, offer) in required.accepts.iter().enumerate() {
-        let choice = Choice { required: *required, offer, index };
-        match policy.allows(&offer, wallet) {
-            Ok(Flow::Authorization) => return Ok(choice),
-            Ok(Flow::Upfront) => upfront = upfront.or(Some(choice)),
+        match consider(required, (index, offer), host, wallet, policy) {
+            Ok(choice) if choice.flow == Flow::Authorization => return Ok(choice),
+            Ok(choice) => upfront = upfront.or(Some(choice)),
             Err(hurdle) => decline = decline.max(hurdle),
         }
     }
     upfront.ok_or(decline)
+}
+
+/// The offer at one place, if the wallet pays and the policy allows it.
+///
+/// # Errors
+/// [`Decline`]; [`Decline::NoOffers`] if there is none at this place.
+pub fn choose_at<'a>(
+    required: &PaymentRequired<'a>,
+    index: usize,
+    host: &str,
+    wallet: &impl Wallet,
+    policy: &Policy<'_>,
+) -> Result<Choice<'a>, Decline> {
+    let offer = required.accepts.iter().nth(index).ok_or(Decline::NoOffers)?;
+    consider(required, (index, offer), host, wallet, policy)
+}
+
+fn consider<'a>(
+    required: &PaymentRequired<'a>,
+    (index, offer): (usize, PaymentRequirements<'a>),
+    host: &str,
+    wallet: &impl Wallet,
+    policy: &Policy<'_>,
+) -> Result<Choice<'a>, Decline> {
+    let (flow, decimals) = policy.allows(&offer, host, wallet)?;
+    let asks = policy.ask_above.is_some_and(|above| !above.covers(offer.amount, decimals));
+    Ok(Choice { required: *required, offer, index, flow, decimals, asks })
 }
 
 /// When a payment is settled: `extra.paymentFlow`, `"authorization"` or `"upfront"`.
@@ -185,10 +239,15 @@ impl Policy<'_> {
     fn allows(
         &self,
         offer: &PaymentRequirements<'_>,
+        host: &str,
         wallet: &impl Wallet,
-    ) -> Result<Flow, Decline> {
+    ) -> Result<(Flow, u8), Decline> {
         if !wallet.pays(offer) {
             return Err(Decline::Unpayable);
+        }
+        let same = |allowed: &&str| allowed.eq_ignore_ascii_case(host);
+        if !self.hosts.is_none_or(|hosts| hosts.iter().any(same)) {
+            return Err(Decline::Host);
         }
         let flow = Flow::of(offer).ok_or(Decline::PaymentFlow)?;
         let among = |networks: &[Network<'_>]| networks.iter().any(|n| n.is_same(offer.network));
@@ -202,36 +261,66 @@ impl Policy<'_> {
         if !self.payees.is_none_or(pays) {
             return Err(Decline::Payee);
         }
-        if !self.max.covers(offer.amount, decimals) {
+        let spend = spend(offer, host, decimals, 0).ok_or(Decline::Unpayable)?;
+        let fits = || admit(self.limits, core::iter::empty(), &spend).is_ok();
+        if !self.max.covers(offer.amount, decimals) || !fits() {
             return Err(Decline::OverLimit);
         }
-        Ok(flow)
+        Ok((flow, decimals))
     }
 }
 
-/// Hexadecimal addresses are one in any letter case; others only as written.
-fn same_address(mine: &str, theirs: Option<&str>) -> bool {
+/// A payment of an offer as limits see it. `None` if an address of it is no plain text.
+fn spend(offer: &PaymentRequirements<'_>, host: &str, decimals: u8, at: u64) -> Option<Spend> {
+    Some(Spend {
+        at,
+        host: Key::host(host),
+        payee: Key::address(offer.pay_to.as_str()?),
+        asset: Key::asset(offer.network, offer.asset.as_str()?),
+        decimals,
+        amount: offer.amount,
+    })
+}
+
+/// Whether two addresses are the same: those with `0x` are one in any letter case, others only as
+/// written. `None` is an address that is no plain text.
+pub fn same_address(mine: &str, theirs: Option<&str>) -> bool {
     theirs.is_some_and(|theirs| {
         theirs == mine || (mine.starts_with("0x") && mine.eq_ignore_ascii_case(theirs))
     })
 }
 
 impl<'a> Choice<'a> {
-    /// The payment that accepts the offer with the scheme's signed `payload`: resource, offer and
-    /// extensions are echoed as they came.
+    /// The payment as limits see it, at `at` (see [`Spend::at`]). `None` if an address of the offer is
+    /// no plain text, which no choice is.
+    pub fn spend(&self, host: &str, at: u64) -> Option<Spend> {
+        spend(&self.offer, host, self.decimals, at)
+    }
+
+    /// The payment that accepts the offer, see [`payment`].
     pub fn payment(&self, payload: RawJson<'a>) -> PaymentPayload<'a> {
-        let v2 = self.required.x402_version == Version::V2;
-        PaymentPayload {
-            resource: self.required.resource.filter(|_| v2),
-            accepted: if v2 {
-                Accepted::V2(self.offer)
-            } else {
-                Accepted::V1 { scheme: self.offer.scheme, network: self.offer.network }
-            },
-            payload,
-            extensions: self.required.extensions.filter(|_| v2),
-            other: Default::default(),
-        }
+        payment(&self.required, &self.offer, payload)
+    }
+}
+
+/// The payment that accepts one of a challenge's offers with the scheme's signed `payload`:
+/// resource, offer and extensions are echoed as they came.
+pub fn payment<'a>(
+    required: &PaymentRequired<'a>,
+    offer: &PaymentRequirements<'a>,
+    payload: RawJson<'a>,
+) -> PaymentPayload<'a> {
+    let v2 = required.x402_version == Version::V2;
+    PaymentPayload {
+        resource: required.resource.filter(|_| v2),
+        accepted: if v2 {
+            Accepted::V2(*offer)
+        } else {
+            Accepted::V1 { scheme: offer.scheme, network: offer.network }
+        },
+        payload,
+        extensions: required.extensions.filter(|_| v2),
+        other: Default::default(),
     }
 }
 

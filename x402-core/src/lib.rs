@@ -28,6 +28,7 @@ extern crate std;
 
 pub mod amount;
 pub mod base64;
+pub mod budget;
 pub mod buyer;
 pub mod claim;
 pub mod crypto;

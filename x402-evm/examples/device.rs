@@ -31,7 +31,8 @@ fn main() {
 
     // 2. Choose within the policy: by default at most a dollar, in a stablecoin that is known.
     let choice: Choice<'_> =
-        buyer::choose(&required, &ExactEvmWallet, &Policy::default()).expect("an offer");
+        buyer::choose(&required, "api.example.com", &ExactEvmWallet, &Policy::default())
+            .expect("an offer");
     println!(
         "paying {} units of {} to {}",
         choice.offer.amount, choice.offer.asset, choice.offer.pay_to

@@ -105,7 +105,7 @@ async fn pay(
 ) -> Result<()> {
     let answer = transport.exchange(request, None).await?;
     let required = answer.challenge.ok_or("no challenge")??;
-    let (index, _) = buyer.choose(&required)?;
+    let index = buyer.choose(&required, "")?.index;
     let payment = buyer.sign(&required, index).await?;
     println!("   the payment, as it is sent in the header payment-signature:");
     let signed = PaymentPayload::from_json(payment.json.as_bytes())?;

@@ -440,17 +440,29 @@
 //! front of agents for the same reason.
 //!
 //! **Here.** [`Policy`](crate::buyer::Policy) has a most for one payment, one dollar unless set,
-//! and a budget for all, which concurrent purchases share; a refused payment counts, since somebody
-//! has it. A purchase is signed for at most once. An unclear one is presented again byte for byte,
-//! and a challenge in answer to a payment is not paid. Redirects are answers. The unit of money is
-//! a known stablecoin's; amounts in anything else are not weighed, and not paid.
+//! and [limits](crate::budget) for a day and for ever, of each host and payee, in money and in
+//! tokens. What fits is reserved, on the disk if the budget is there, before anything is signed, in
+//! one step with the look at what was spent: whoever asks at the same time, in however many
+//! processes, and whatever is killed. What was signed counts whatever the seller says, since he
+//! has it. A purchase is signed for at most once, and one with an [id](crate::buyer::Order::id) never
+//! again, after a crash either: the same payment is presented. A challenge in answer to a payment is
+//! not paid; nor is one that asks for more than was
+//! [quoted](crate::buyer::Order::quoted). Redirects are answers. The unit of money is a known
+//! stablecoin's; amounts in anything else are not weighed, and not paid. Above a threshold somebody
+//! [is asked](crate::buyer::Policy::ask_above).
 //!
-//! **Left to you.** The budget lives in one [`Buyer`](crate::buyer::Buyer), in one process: budgets
-//! across processes and restarts are not built yet, nor is MCP. Give an agent a key with no more on
-//! it than it may lose. A seller's word can make a second purchase look needed while the first
-//! payment is still good: see [`BuyError::Refused`](crate::buyer::BuyError::Refused).
+//! **Left to you.** Give an agent a key with no more on it than it may lose: what it may spend by its
+//! budget, it can be talked into spending. Whoever can write the budget's file can make it forget. A
+//! seller's word can make a second purchase look needed while the first payment is still good: see
+//! [`BuyError::Refused`](crate::buyer::BuyError::Refused). A refused payment stays counted, though it
+//! may have expired unused: a seller that refuses uses up what an agent may spend there, so have a
+//! limit for each host.
 //!
 //! **Shown by:**
+//! - `x402-std/tests/budget.rs::two_processes_with_two_hundred_tasks_spend_all_and_not_a_unit_more`
+//! - `x402-std/tests/budget.rs::what_a_killed_process_signed_counts`
+//! - `x402-std/tests/budget.rs::an_id_is_paid_for_once`
+//! - `x402-std/tests/budget.rs::what_was_quoted_is_paid_and_no_more`
 //! - `x402-std/tests/client.rs::a_budget_holds_over_many_payments`
 //! - `x402-std/tests/attacks.rs::a_budget_holds_for_all_who_spend_at_once`
 //! - `x402-std/tests/client.rs::echoes_what_it_was_sent_and_pays_once`
@@ -535,9 +547,7 @@
 //!
 //! | part | until then |
 //! |---|---|
-//! | budgets across processes | one `Buyer`, and little on its key |
 //! | Permit2, `upto`, `escrow` | refused |
-//! | MCP | [`Seller`](crate::seller::Seller) and [`Transport`](crate::transport::Transport) by hand |
 //!
 //! # Sources
 //!

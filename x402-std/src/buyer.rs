@@ -1,24 +1,25 @@
-//! Buying, whatever the transport: read the challenge, choose within the policy, sign once,
-//! present the payment.
+//! Buying, whatever the transport: read the challenge, choose within the policy, reserve the money,
+//! sign once, present the payment.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
-use x402_core::buyer::{self, Decline, Wallet};
+use x402_core::buyer::{self, Decline, Flow, Wallet};
 use x402_core::crypto::SignError;
-use x402_core::{Amount, Money, ParseError, Reason, Retry};
+use x402_core::{Money, ParseError, Reason, Retry};
 
+use crate::budget::{
+    Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, usage,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::message::{NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json};
-use crate::transport::{Answer, PaymentText, Transport};
+use crate::transport::{Answer, PaymentText, Subject, Transport};
 use crate::wallet::{SignFailure, Signs};
 
 /// How often a payment whose settlement is not certain is presented again, and how long before.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
-
-/// Decimals in which a budget counts money.
-const BUDGET_DECIMALS: u8 = 18;
 
 /// What a buyer is willing to pay. The default is at most one dollar a payment, in the known
 /// stablecoins, on any network, to anybody, without an end.
@@ -26,9 +27,13 @@ const BUDGET_DECIMALS: u8 = 18;
 pub struct Policy {
     /// Most for one payment.
     pub max: Money,
-    /// Most for all payments signed by one [`Buyer::buy`] after another; `None` sets no limit. A
-    /// refused payment counts: whoever has it can still settle it.
-    pub budget: Option<Money>,
+    /// What many payments may come to: what was spent, the buyer's [`Budget`] knows.
+    pub limits: Vec<Limit>,
+    /// Above this, a payment takes somebody's word: [`Order::approve`].
+    pub ask_above: Option<Money>,
+    /// Hosts allowed, in any letter case, with the port unless it is the scheme's own; `None`
+    /// allows all. See [`Subject::host`].
+    pub hosts: Option<Vec<String>>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,
     /// Assets allowed besides the known ones; the decimals given here count before known ones.
@@ -50,20 +55,58 @@ pub struct Asset {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max: Money::ONE, budget: None, networks: None, assets: Vec::new(), payees: None }
+        Self {
+            max: Money::ONE,
+            limits: Vec::new(),
+            ask_above: None,
+            hosts: None,
+            networks: None,
+            assets: Vec::new(),
+            payees: None,
+        }
     }
 }
 
+/// An offer that a policy allows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Its place in the challenge.
+    pub index: usize,
+    /// The offer.
+    pub offer: PaymentRequirements,
+    /// Decimals of its token.
+    pub decimals: u8,
+    /// Whether it is above [`Policy::ask_above`].
+    pub asks: bool,
+}
+
 impl Policy {
-    /// The offer that a wallet would pay, and its place in the challenge; nothing is signed.
+    /// The offer of a host that a wallet would pay; nothing is signed, and what was spent before is
+    /// not looked at.
     ///
     /// # Errors
     /// [`Decline`].
     pub fn choose(
         &self,
         required: &PaymentRequired,
+        host: &str,
         wallet: &impl Wallet,
-    ) -> Result<(usize, PaymentRequirements), Decline> {
+    ) -> Result<Choice, Decline> {
+        let mut choices = self.choices(required, host, wallet)?;
+        Ok(choices.swap_remove(0))
+    }
+
+    /// All that it would pay, at least one, the best first: those that settle after the resource was
+    /// made before those that settle first, and else in the seller's order.
+    fn choices(
+        &self,
+        required: &PaymentRequired,
+        host: &str,
+        wallet: &impl Wallet,
+    ) -> Result<Vec<Choice>, Decline> {
+        let limits: Vec<_> = self.limits.iter().map(Limit::view).collect();
+        let hosts: Option<Vec<_>> =
+            self.hosts.as_ref().map(|hosts| hosts.iter().map(String::as_str).collect());
         let networks: Option<Vec<_>> =
             self.networks.as_ref().map(|networks| networks.iter().map(NetworkId::view).collect());
         let assets: Vec<_> = self.assets.iter().map(Asset::view).collect();
@@ -71,28 +114,120 @@ impl Policy {
             self.payees.as_ref().map(|payees| payees.iter().map(String::as_str).collect());
         let policy = buyer::Policy {
             max: self.max,
+            limits: &limits,
+            ask_above: self.ask_above,
+            hosts: hosts.as_deref(),
             networks: networks.as_deref(),
             assets: &assets,
             payees: payees.as_deref(),
         };
         required.with_view(|view| {
-            let choice = buyer::choose(view, wallet, &policy)?;
-            Ok((choice.index, PaymentRequirements::from(&choice.offer)))
+            let best = buyer::choose(view, host, wallet, &policy)?;
+            let others = (0..required.accepts.len())
+                .filter(|&index| index != best.index)
+                .filter_map(|index| buyer::choose_at(view, index, host, wallet, &policy).ok());
+            let mut others: Vec<_> = others.collect();
+            others.sort_by_key(|choice| choice.flow == Flow::Upfront);
+            let owned = |choice: buyer::Choice<'_>| Choice {
+                index: choice.index,
+                offer: PaymentRequirements::from(&choice.offer),
+                decimals: choice.decimals,
+                asks: choice.asks,
+            };
+            Ok(std::iter::once(best).chain(others).map(owned).collect())
         })
+    }
+}
+
+/// What is said of one purchase besides what is asked for. The default says nothing.
+#[derive(Clone, Copy, Default)]
+pub struct Order<'a> {
+    /// By which the purchase is known: whoever asks again with it presents the same payment again,
+    /// after a crash too if the budget outlives one, and is never charged twice. It must never be
+    /// used for another purchase. Random if nothing is said.
+    pub id: Option<&'a str>,
+    /// Most for this payment, if that is less than the policy's.
+    pub max: Option<Money>,
+    /// An offer that was seen before: none is paid that asks for more, in another token, or for
+    /// somebody else.
+    pub quoted: Option<&'a PaymentRequirements>,
+    /// Gives somebody's word for a payment above [`Policy::ask_above`]; without it, none such is
+    /// made.
+    pub approve: Option<Approve<'a>>,
+    /// Hears how far the purchase is.
+    pub progress: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,
+}
+
+/// Asks whether a payment may be made.
+pub type Approve<'a> = &'a (dyn Fn(Ask) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> + Sync);
+
+/// A payment that somebody is asked about. All but the numbers are the seller's words.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Who asks for it.
+    pub host: String,
+    /// What for.
+    pub what: String,
+    /// What it asks.
+    pub offer: PaymentRequirements,
+    /// Decimals of the token.
+    pub decimals: u8,
+}
+
+/// How far a purchase is.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// This offer was chosen, and is about to be signed.
+    Chosen(&'a PaymentRequirements),
+    /// The payment is on its way: the seller has it checked, does the work, and has it settled.
+    Presented,
+    /// The settlement is not certain yet: after this time the same payment is presented again.
+    Pending(Duration),
+}
+
+impl fmt::Debug for Order<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, max, quoted, .. } = self;
+        f.debug_struct("Order")
+            .field("id", id)
+            .field("max", max)
+            .field("quoted", quoted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Order<'_> {
+    /// Why a choice is not what was ordered.
+    fn objection<R, E>(&self, choice: &Choice) -> Option<BuyError<R, E>> {
+        let Choice { offer, decimals, .. } = choice;
+        if self.max.is_some_and(|max| !max.covers(offer.amount, *decimals)) {
+            return Some(BuyError::Declined(Decline::OverLimit));
+        }
+        let quoted = self.quoted?;
+        let same_asset = Asset::of(quoted).view().is(&offer.view());
+        let same_payee = buyer::same_address(&quoted.pay_to, Some(&offer.pay_to));
+        (!same_asset || !same_payee || offer.amount > quoted.amount)
+            .then_some(BuyError::NotAsQuoted)
+    }
+
+    fn hear(&self, progress: Progress<'_>) {
+        if let Some(hear) = self.progress {
+            hear(progress);
+        }
     }
 }
 
 /// Buys with a wallet: chooses, signs and presents payments.
 ///
 /// `Debug` shows neither key nor payments.
-pub struct Buyer<W, C = SystemClock> {
+pub struct Buyer<W, C = SystemClock, B = MemoryBudget> {
     wallet: W,
     policy: Policy,
     clock: C,
-    spent: Mutex<Amount>,
+    budget: B,
 }
 
-impl<W, C> fmt::Debug for Buyer<W, C> {
+impl<W, C, B> fmt::Debug for Buyer<W, C, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buyer").field("policy", &self.policy).finish_non_exhaustive()
     }
@@ -109,8 +244,10 @@ pub struct Bought<R> {
     /// The offer for which a payment was sent; `None` if the answer was free.
     pub paid: Option<PaymentRequirements>,
     /// The payment that was sent. Without a receipt, present this one again rather than sign
-    /// another.
+    /// another: order with the same id.
     pub payment: Option<PaymentText>,
+    /// The id of the purchase, if a payment was sent.
+    pub id: Option<String>,
 }
 
 /// Why nothing was bought.
@@ -122,9 +259,23 @@ pub enum BuyError<R, E> {
     Challenge(ParseError),
     /// No offer fits the policy. Nothing was signed.
     Declined(Decline),
-    /// The offer fits the policy but not what is left of the budget. Nothing was signed.
-    OverBudget,
-    /// The offer fits the policy, and was not signed.
+    /// Offers fit the policy, and none what is left of this limit. Nothing was signed.
+    OverBudget(Box<Limit>),
+    /// The budget cannot be read or written. Nothing was sent; what was reserved may count.
+    Budget(BudgetError),
+    /// No offer is what was quoted before, or less. Nothing was signed.
+    NotAsQuoted,
+    /// The offer takes somebody's word, and nobody gave it. Nothing was signed.
+    NotApproved,
+    /// What was bought under this id was something else.
+    AnotherPurchase,
+    /// A purchase under this id has not come to a payment: somebody is at it now, or died over it.
+    /// Nothing was sent then, and nothing now.
+    Unfinished,
+    /// The purchase was made before, and paid: here is its receipt. Nothing was sent now.
+    AlreadyBought(Box<SettleResponse>),
+    /// The offer fits the policy, and was not signed. It counts, and may have been paid, only after
+    /// [`SignFailure::Sent`].
     NotSigned(SignFailure),
     /// A payment was presented and refused. `payment` may be presented again only if
     /// `retry` says so.
@@ -141,14 +292,18 @@ pub enum BuyError<R, E> {
         receipt: Option<Box<SettleResponse>>,
         /// The payment that was refused.
         payment: PaymentText,
+        /// The id of the purchase; empty from [`Buyer::present`].
+        id: String,
     },
-    /// A payment was sent and no answer came: it may have been made. Present it again with
-    /// [`Buyer::present`].
+    /// A payment was sent and no answer came: it may have been made. Present it again: order with
+    /// the same id, or [`Buyer::present`].
     Unclear {
         /// What went wrong.
         error: E,
         /// The payment.
         payment: PaymentText,
+        /// The id of the purchase; empty from [`Buyer::present`].
+        id: String,
     },
 }
 
@@ -158,7 +313,13 @@ impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
             Self::Transport(error) => write!(f, "no answer: {error}"),
             Self::Challenge(error) => write!(f, "challenge: {error}"),
             Self::Declined(decline) => write!(f, "declined: {decline}"),
-            Self::OverBudget => f.write_str("declined: over the budget"),
+            Self::OverBudget(limit) => write!(f, "declined: over the budget of {limit}"),
+            Self::Budget(error) => error.fmt(f),
+            Self::NotAsQuoted => f.write_str("declined: not what was quoted"),
+            Self::NotApproved => f.write_str("declined: not approved"),
+            Self::AnotherPurchase => f.write_str("id of another purchase"),
+            Self::Unfinished => f.write_str("a purchase of this id is not finished"),
+            Self::AlreadyBought(_) => f.write_str("bought and paid before"),
             Self::NotSigned(failure) => failure.fmt(f),
             Self::Refused { reason: Some(reason), .. } => write!(f, "payment refused: {reason}"),
             Self::Refused { reason: None, .. } => f.write_str("payment refused"),
@@ -184,9 +345,17 @@ impl<W: Signs> Buyer<W> {
 }
 
 impl<W: Signs, C: Clock> Buyer<W, C> {
-    /// With a wallet, a policy and a clock.
+    /// With a wallet, a policy, a clock and a budget in memory.
     pub fn with(wallet: W, policy: Policy, clock: C) -> Self {
-        Self { wallet, policy, clock, spent: Mutex::default() }
+        Self { wallet, policy, clock, budget: MemoryBudget::new() }
+    }
+}
+
+impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
+    /// With another budget.
+    pub fn with_budget<B2: Budget>(self, budget: B2) -> Buyer<W, C, B2> {
+        let Self { wallet, policy, clock, .. } = self;
+        Buyer { wallet, policy, clock, budget }
     }
 
     /// What it pays with.
@@ -199,15 +368,26 @@ impl<W: Signs, C: Clock> Buyer<W, C> {
         &self.policy
     }
 
-    /// The offer that would be paid, and its place in the challenge; nothing is signed.
+    /// What it has bought.
+    pub const fn budget(&self) -> &B {
+        &self.budget
+    }
+
+    /// What became of every limit of the policy.
+    ///
+    /// # Errors
+    /// [`BudgetError::Unavailable`].
+    pub async fn usage(&self) -> Result<Vec<Usage>, BudgetError> {
+        Ok(usage(&self.policy.limits, &self.budget.spends().await?, self.clock.now()))
+    }
+
+    /// The offer of a host that would be paid; nothing is signed, and what was spent before is not
+    /// looked at.
     ///
     /// # Errors
     /// [`Decline`].
-    pub fn choose(
-        &self,
-        required: &PaymentRequired,
-    ) -> Result<(usize, PaymentRequirements), Decline> {
-        self.policy.choose(required, &self.wallet)
+    pub fn choose(&self, required: &PaymentRequired, host: &str) -> Result<Choice, Decline> {
+        self.policy.choose(required, host, &self.wallet)
     }
 
     /// Signs a payment for the offer at `index`. The policy is not asked: see [`Buyer::choose`].
@@ -239,11 +419,10 @@ impl<W: Signs, C: Clock> Buyer<W, C> {
             .accepts
             .get(index)
             .ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
-        let payload = self.wallet.sign(offer, self.clock.now(), random).await?;
-        let json = required.with_view(|view| {
-            let choice = buyer::Choice { required: *view, offer: offer.view(), index };
-            to_json(&choice.payment(payload.raw()))
-        });
+        let resource = required.resource.as_ref().map_or("", |resource| resource.url.as_str());
+        let payload = self.wallet.sign_for(resource, offer, self.clock.now(), random).await?;
+        let json =
+            required.with_view(|view| to_json(&buyer::payment(view, &offer.view(), payload.raw())));
         let json = json.map_err(|_| SignFailure::Offer(Reason::InvalidNetwork))?;
         Ok(PaymentText { version: required.x402_version, json })
     }
@@ -257,29 +436,168 @@ impl<W: Signs, C: Clock> Buyer<W, C> {
         transport: &T,
         request: &T::Request,
     ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        self.order(transport, request, &Order::default()).await
+    }
+
+    /// As [`Buyer::buy`], with more to say.
+    ///
+    /// # Errors
+    /// [`BuyError`].
+    pub async fn order<T: Transport>(
+        &self,
+        transport: &T,
+        request: &T::Request,
+        order: &Order<'_>,
+    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        let subject = transport.subject(request);
+        if let Some(id) = order.id
+            && let Some(known) = self.budget.find(id).await.map_err(BuyError::Budget)?
+        {
+            return self.again(transport, request, order, &subject, known).await;
+        }
         let answer = transport.exchange(request, None).await.map_err(BuyError::Transport)?;
         let required = match answer.challenge {
             None => {
                 let Answer { response, receipt, .. } = answer;
-                return Ok(Bought { response, receipt, paid: None, payment: None });
+                return Ok(Bought { response, receipt, paid: None, payment: None, id: None });
             }
             Some(challenge) => challenge.map_err(BuyError::Challenge)?,
         };
-        let (index, offer) = self.choose(&required).map_err(BuyError::Declined)?;
-        let reserved = self.reserve(&offer).ok_or(BuyError::OverBudget)?;
-        let payment = match self.sign(&required, index).await {
-            Ok(payment) => payment,
-            Err(failure) => {
-                self.give_back(reserved);
-                return Err(BuyError::NotSigned(failure));
+        let choices = self.policy.choices(&required, &subject.host, &self.wallet);
+        // Of several reasons, the first: that of the offer which is liked best.
+        let mut objection = None;
+        for choice in choices.map_err(BuyError::Declined)? {
+            if let Some(other) = order.objection(&choice) {
+                objection = objection.or(Some(other));
+                continue;
+            }
+            if choice.asks && !approved(order, &subject, &choice).await {
+                return Err(BuyError::NotApproved);
+            }
+            let purchase = self.purchase(order, &subject, &choice)?;
+            let id = purchase.id.clone();
+            match self.budget.reserve(purchase, &self.policy.limits).await {
+                Ok(Reserved::New) => {}
+                Ok(Reserved::Known(known)) => {
+                    return self.again(transport, request, order, &subject, *known).await;
+                }
+                Err(BudgetError::Exceeded(limit)) => {
+                    let limit = self.policy.limits.get(limit).cloned().map(Box::new);
+                    let over = limit
+                        .map_or(BuyError::Budget(BudgetError::Unavailable), BuyError::OverBudget);
+                    objection = objection.or(Some(over));
+                    continue;
+                }
+                Err(error) => return Err(BuyError::Budget(error)),
+            }
+            order.hear(Progress::Chosen(&choice.offer));
+            let payment = match self.sign(&required, choice.index).await {
+                Ok(payment) => payment,
+                // The money may have moved: it counts.
+                Err(failure @ SignFailure::Sent(_)) => return Err(BuyError::NotSigned(failure)),
+                Err(failure) => {
+                    // If this fails, it counts, and nothing was paid: the safe side.
+                    self.budget.write(&id, Step::Released).await.ok();
+                    return Err(BuyError::NotSigned(failure));
+                }
+            };
+            let signed = Step::Signed(payment.clone());
+            self.budget.write(&id, signed).await.map_err(BuyError::Budget)?;
+            return self.deliver(transport, request, order, id, choice.offer, payment).await;
+        }
+        Err(objection.unwrap_or(BuyError::Declined(Decline::NoOffers)))
+    }
+
+    /// Orders what was ordered before.
+    async fn again<T: Transport>(
+        &self,
+        transport: &T,
+        request: &T::Request,
+        order: &Order<'_>,
+        subject: &Subject,
+        known: Purchase,
+    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        if (&known.host, &known.digest) != (&subject.host, &subject.digest) {
+            return Err(BuyError::AnotherPurchase);
+        }
+        match (known.state, known.payment) {
+            (State::Paid(receipt), _) => Err(BuyError::AlreadyBought(receipt)),
+            (_, None) => Err(BuyError::Unfinished),
+            (_, Some(payment)) => {
+                self.deliver(transport, request, order, known.id, known.offer, payment).await
+            }
+        }
+    }
+
+    /// Presents the payment of a purchase, and writes down what became of it. What cannot be
+    /// written down counts as it did before.
+    async fn deliver<T: Transport>(
+        &self,
+        transport: &T,
+        request: &T::Request,
+        order: &Order<'_>,
+        purchase: String,
+        offer: PaymentRequirements,
+        payment: PaymentText,
+    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        match self.present_as(transport, request, payment, order).await {
+            Ok(bought) => {
+                if let Some(receipt) = &bought.receipt {
+                    self.note(&purchase, Step::Paid(Box::new(receipt.clone()))).await;
+                }
+                Ok(Bought { paid: Some(offer), id: Some(purchase), ..bought })
+            }
+            Err(BuyError::Refused { response, reason, error, retry, receipt, payment, .. }) => {
+                // Perhaps it was settled, and refused for that.
+                if reason != Some(Reason::SettlementPending) {
+                    self.note(&purchase, Step::Refused(reason)).await;
+                }
+                let id = purchase;
+                Err(BuyError::Refused { response, reason, error, retry, receipt, payment, id })
+            }
+            Err(BuyError::Unclear { error, payment, .. }) => {
+                Err(BuyError::Unclear { error, payment, id: purchase })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn note(&self, id: &str, step: Step) {
+        if let Err(error) = self.budget.write(id, step).await {
+            tracing::warn!(%error, "what became of a purchase is not written down");
+        }
+    }
+
+    fn purchase<R, E>(
+        &self,
+        order: &Order<'_>,
+        subject: &Subject,
+        choice: &Choice,
+    ) -> Result<Purchase, BuyError<R, E>> {
+        let id = match order.id {
+            Some(id) => id.to_owned(),
+            None => {
+                let mut random = [0; 16];
+                let failed = BuyError::NotSigned(SignFailure::Sign(SignError::Unavailable));
+                getrandom::fill(&mut random).map_err(|_| failed)?;
+                hex::encode(random)
             }
         };
-        let bought = self.present(transport, request, payment).await?;
-        Ok(Bought { paid: Some(offer), ..bought })
+        Ok(Purchase {
+            id,
+            at: self.clock.now(),
+            host: subject.host.clone(),
+            what: subject.what.clone(),
+            digest: subject.digest,
+            offer: choice.offer.clone(),
+            decimals: choice.decimals,
+            payment: None,
+            state: State::Reserved,
+        })
     }
 
     /// Presents a payment, and presents the same one again while its settlement is not certain: at
-    /// most three times in all, after one second and after three.
+    /// most three times in all, after one second and after three. The budget is not told.
     ///
     /// # Errors
     /// [`BuyError::Refused`] or [`BuyError::Unclear`].
@@ -289,11 +607,23 @@ impl<W: Signs, C: Clock> Buyer<W, C> {
         request: &T::Request,
         payment: PaymentText,
     ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        self.present_as(transport, request, payment, &Order::default()).await
+    }
+
+    async fn present_as<T: Transport>(
+        &self,
+        transport: &T,
+        request: &T::Request,
+        payment: PaymentText,
+        order: &Order<'_>,
+    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
         let mut again = AGAIN.iter();
+        let id = String::new();
         loop {
+            order.hear(Progress::Presented);
             let answer = match transport.exchange(request, Some(&payment)).await {
                 Ok(answer) => answer,
-                Err(error) => return Err(BuyError::Unclear { error, payment }),
+                Err(error) => return Err(BuyError::Unclear { error, payment, id }),
             };
             let Answer { response, challenge, receipt } = answer;
             let refused = challenge.is_some();
@@ -301,48 +631,41 @@ impl<W: Signs, C: Clock> Buyer<W, C> {
             let reason = error.as_deref().and_then(Reason::parse);
             let failed = receipt.as_ref().is_some_and(|receipt| !receipt.success);
             if !refused && !failed {
-                return Ok(Bought { response, receipt, paid: None, payment: Some(payment) });
+                let payment = Some(payment);
+                return Ok(Bought { response, receipt, paid: None, payment, id: None });
             }
             if reason == Some(Reason::SettlementPending)
                 && let Some(time) = again.next()
             {
+                order.hear(Progress::Pending(*time));
                 transport.wait(*time).await;
                 continue;
             }
             let retry = reason.map_or(Retry::SameAgain, Reason::retry);
             let receipt = receipt.map(Box::new);
-            return Err(BuyError::Refused { response, reason, error, retry, receipt, payment });
+            return Err(BuyError::Refused { response, reason, error, retry, receipt, payment, id });
         }
-    }
-
-    /// Takes what an offer costs out of the budget. `None` if too little is left.
-    fn reserve(&self, offer: &PaymentRequirements) -> Option<Amount> {
-        let Some(budget) = self.policy.budget else {
-            return Some(Amount::ZERO);
-        };
-        let own = self.policy.assets.iter().find(|asset| asset.view().is(&offer.view()));
-        let decimals =
-            own.map(|asset| asset.decimals).or_else(|| self.wallet.decimals(&offer.view()))?;
-        let mut cost = offer.amount;
-        for _ in decimals..BUDGET_DECIMALS {
-            cost = (0..9).try_fold(cost, |sum, _| sum.checked_add(cost))?;
-        }
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = spent.checked_add(cost)?;
-        if decimals > BUDGET_DECIMALS || !budget.covers(after, BUDGET_DECIMALS) {
-            return None;
-        }
-        *spent = after;
-        Some(cost)
-    }
-
-    fn give_back(&self, reserved: Amount) {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        *spent = spent.checked_sub(reserved).unwrap_or_default();
     }
 }
 
+/// Whether somebody gives his word.
+async fn approved(order: &Order<'_>, subject: &Subject, choice: &Choice) -> bool {
+    let Some(approve) = order.approve else { return false };
+    approve(Ask {
+        host: subject.host.clone(),
+        what: subject.what.clone(),
+        offer: choice.offer.clone(),
+        decimals: choice.decimals,
+    })
+    .await
+}
+
 impl Asset {
+    /// That of an offer.
+    fn of(offer: &PaymentRequirements) -> Self {
+        Self { network: offer.network.clone(), address: offer.asset.clone(), decimals: 0 }
+    }
+
     fn view(&self) -> buyer::Asset<'_> {
         buyer::Asset {
             network: self.network.view(),

@@ -22,12 +22,14 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy as Redirects;
 use reqwest::{Method, Request, Response, ResponseBuilderExt, StatusCode, Url};
 use url::Host;
+use x402_core::crypto::keccak256;
 use x402_core::{ParseError, Version, http, limits};
 
-use crate::buyer::{Bought, BuyError, Buyer};
+use crate::budget::{Budget, MemoryBudget};
+use crate::buyer::{Bought, BuyError, Buyer, Order};
 use crate::clock::{Clock, SystemClock};
 use crate::message::{PaymentRequired, SettleResponse, encode_header};
-use crate::transport::{Answer, PaymentText, Transport};
+use crate::transport::{Answer, PaymentText, Subject, Transport};
 use crate::wallet::Signs;
 
 /// HTTP through reqwest.
@@ -183,10 +185,36 @@ pub(crate) fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_loopback
 }
 
+/// The host as budgets and allow-lists know it; a URL without one has the empty host.
+fn subject(request: &Request) -> Subject {
+    let url = request.url();
+    let mut host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    if let Some(port) = url.port() {
+        host = format!("{host}:{port}");
+    }
+    let method = request.method().as_str();
+    let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+    let hash = |part: &[u8]| keccak256(&[part]);
+    Subject {
+        what: format!("{method} {}://{host}{}", url.scheme(), url.path()),
+        host,
+        digest: keccak256(&[
+            b"x402 request",
+            &hash(method.as_bytes()),
+            &hash(url.as_str().as_bytes()),
+            &hash(body),
+        ]),
+    }
+}
+
 impl Transport for HttpTransport {
     type Request = Request;
     type Response = Response;
     type Error = HttpError;
+
+    fn subject(&self, request: &Request) -> Subject {
+        subject(request)
+    }
 
     async fn exchange(
         &self,
@@ -208,27 +236,27 @@ pub type Error = BuyError<Response, HttpError>;
 /// feature `tls`; over plain `http` whoever is on the way can change the payee, or take the payment:
 /// name the payees in the [`Policy`](crate::buyer::Policy) then.
 #[derive(Debug)]
-pub struct Client<W, C = SystemClock> {
-    buyer: Buyer<W, C>,
+pub struct Client<W, C = SystemClock, B = MemoryBudget> {
+    buyer: Buyer<W, C, B>,
     transport: HttpTransport,
 }
 
-impl<W: Signs, C: Clock> Client<W, C> {
+impl<W: Signs, C: Clock, B: Budget> Client<W, C, B> {
     /// With a buyer.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
-    pub fn new(buyer: Buyer<W, C>) -> Result<Self, HttpError> {
+    pub fn new(buyer: Buyer<W, C, B>) -> Result<Self, HttpError> {
         Ok(Self::with(buyer, HttpTransport::new()?))
     }
 
     /// With a buyer and a transport.
-    pub const fn with(buyer: Buyer<W, C>, transport: HttpTransport) -> Self {
+    pub const fn with(buyer: Buyer<W, C, B>, transport: HttpTransport) -> Self {
         Self { buyer, transport }
     }
 
     /// Who pays, and what for.
-    pub const fn buyer(&self) -> &Buyer<W, C> {
+    pub const fn buyer(&self) -> &Buyer<W, C, B> {
         &self.buyer
     }
 
@@ -252,5 +280,17 @@ impl<W: Signs, C: Clock> Client<W, C> {
     /// [`BuyError`].
     pub async fn execute(&self, request: &Request) -> Result<Bought<Response>, Error> {
         self.buyer.buy(&self.transport, request).await
+    }
+
+    /// As [`Client::execute`], with more to say.
+    ///
+    /// # Errors
+    /// [`BuyError`].
+    pub async fn order(
+        &self,
+        request: &Request,
+        order: &Order<'_>,
+    ) -> Result<Bought<Response>, Error> {
+        self.buyer.order(&self.transport, request, order).await
     }
 }

@@ -4,6 +4,7 @@
 #[cfg(all(feature = "client", feature = "server", feature = "facilitator"))]
 pub mod attacks;
 pub mod base64;
+pub mod budget;
 pub mod buyer;
 #[cfg(feature = "client")]
 pub mod client;
@@ -11,6 +12,8 @@ pub mod clock;
 pub mod crypto;
 pub mod facilitator;
 pub mod ledger;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod message;
 pub mod payment;
 #[cfg(feature = "client")]
@@ -18,6 +21,8 @@ pub mod rpc;
 pub mod seller;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 pub mod store;
 pub mod transport;
 #[cfg(feature = "verifiers")]

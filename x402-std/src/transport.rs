@@ -20,6 +20,9 @@ pub trait Transport: Send + Sync {
     /// Why there is no answer.
     type Error: Send;
 
+    /// Whom a request asks, and for what.
+    fn subject(&self, request: &Self::Request) -> Subject;
+
     /// Sends `request` once.
     ///
     /// With a payment, it must go nowhere but to the one who made the challenge: redirects are
@@ -35,6 +38,18 @@ pub trait Transport: Send + Sync {
     fn wait(&self, _time: Duration) -> impl Future<Output = ()> + Send {
         ready(())
     }
+}
+
+/// Whom a request asks, and for what: what budgets and allow-lists go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Who is asked, in lower case: over HTTP the host, with the port unless it is the scheme's own.
+    pub host: String,
+    /// What is asked for, in a line for people, with nothing secret: over HTTP the method and the
+    /// URL without user, query and fragment.
+    pub what: String,
+    /// A hash of all that is asked, so that the same can be told from another.
+    pub digest: [u8; 32],
 }
 
 /// A signed payment, ready to be sent and to be sent again.

@@ -1,5 +1,8 @@
 //! Keys that sign payments: of an EVM network, of Solana, or both.
 
+#[cfg(feature = "evm-ledger")]
+mod transfer;
+
 use std::fmt;
 use std::future::{Future, ready};
 
@@ -11,10 +14,13 @@ use x402_svm::{Asset, ExactSvmWallet, Inputs, SvmUnsigned, UnsignedError};
 
 use crate::message::{Json, PaymentRequirements};
 
+#[cfg(feature = "evm-ledger")]
+pub use transfer::{NotOwn, TransferWallet};
+
 /// A wallet that can sign what it pays.
 ///
-/// A pair of wallets is one: the second signs on the networks that are none of the first's. So is
-/// an `Option`, which has no network if there is none.
+/// A pair of wallets is one: the second signs what the first does not pay, and it does, and on the
+/// networks that are none of the first's. So is an `Option`, which has no network if there is none.
 pub trait Signs: Wallet + Send + Sync {
     /// Signs a payment for an offer it [`pays`](Wallet::pays), at `now` (Unix seconds). `random`
     /// must never have been used before. Fails with [`Reason::InvalidNetwork`], and signs nothing,
@@ -25,9 +31,22 @@ pub trait Signs: Wallet + Send + Sync {
         now: u64,
         random: [u8; 32],
     ) -> impl Future<Output = Result<Json, SignFailure>> + Send;
+
+    /// As [`Signs::sign`], told what is bought: the URL of the challenge's resource, empty if it has
+    /// none. This is what buyers call; most payments do not depend on it.
+    fn sign_for(
+        &self,
+        resource: &str,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> impl Future<Output = Result<Json, SignFailure>> + Send {
+        let _ = resource;
+        self.sign(offer, now, random)
+    }
 }
 
-/// Why a payment was not signed.
+/// Why there is no payment. Nothing is spent, but for [`SignFailure::Sent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignFailure {
     /// The offer cannot be paid.
@@ -36,7 +55,41 @@ pub enum SignFailure {
     Blockhash(BlockhashError),
     /// The key did not sign.
     Sign(SignError),
+    /// The transfer that the payment would prove is not made: no tokens moved, nor will they.
+    Transfer(TransferFailure),
+    /// The transfer of this hash, which the payment would prove, was or may have been sent, and may
+    /// be made yet: **the money counts as spent**. The wallet that sent it goes on with it when the
+    /// same is bought again.
+    Sent([u8; 32]),
 }
+
+/// Why a transfer of the buyer's own is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransferFailure {
+    /// The nodes do not answer what has to be known before. It was not sent.
+    Node,
+    /// Gas costs more than is allowed, or than the account has; or too many of its transactions
+    /// wait. It was not sent.
+    Gas,
+    /// It could not be written down, and was not sent.
+    Record,
+    /// It would fail, and was not sent; or it was sent and failed, and cost gas.
+    Failed(Reason),
+}
+
+impl fmt::Display for TransferFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node => f.write_str("not sent: no answer from the chain"),
+            Self::Gas => f.write_str("not sent: gas is too expensive, or there is none to pay it"),
+            Self::Record => f.write_str("not sent: it could not be written down"),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for TransferFailure {}
 
 impl fmt::Display for SignFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,6 +97,12 @@ impl fmt::Display for SignFailure {
             Self::Offer(reason) => write!(f, "offer: {reason}"),
             Self::Blockhash(error) => write!(f, "no recent blockhash: {error}"),
             Self::Sign(error) => error.fmt(f),
+            Self::Transfer(failure) => write!(f, "transfer {failure}"),
+            Self::Sent(hash) => write!(
+                f,
+                "transfer 0x{} was sent and is not certain: it may be paid",
+                hex::encode(hash)
+            ),
         }
     }
 }
@@ -260,6 +319,9 @@ impl<A: Signs, B: Signs> Signs for (A, B) {
         now: u64,
         random: [u8; 32],
     ) -> Result<Json, SignFailure> {
+        if second_pays(self, offer) {
+            return self.1.sign(offer, now, random).await;
+        }
         match self.0.sign(offer, now, random).await {
             // Said before anything is signed.
             Err(SignFailure::Offer(Reason::InvalidNetwork)) => {
@@ -268,6 +330,29 @@ impl<A: Signs, B: Signs> Signs for (A, B) {
             signed => signed,
         }
     }
+
+    async fn sign_for(
+        &self,
+        resource: &str,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        if second_pays(self, offer) {
+            return self.1.sign_for(resource, offer, now, random).await;
+        }
+        match self.0.sign_for(resource, offer, now, random).await {
+            Err(SignFailure::Offer(Reason::InvalidNetwork)) => {
+                self.1.sign_for(resource, offer, now, random).await
+            }
+            signed => signed,
+        }
+    }
+}
+
+/// Of a pair, whether it is the second's to sign.
+fn second_pays(pair: &(impl Wallet, impl Wallet), offer: &PaymentRequirements) -> bool {
+    !pair.0.pays(&offer.view()) && pair.1.pays(&offer.view())
 }
 
 impl<W: Signs> Signs for Option<W> {
@@ -279,6 +364,19 @@ impl<W: Signs> Signs for Option<W> {
     ) -> Result<Json, SignFailure> {
         match self {
             Some(wallet) => wallet.sign(offer, now, random).await,
+            None => Err(SignFailure::Offer(Reason::InvalidNetwork)),
+        }
+    }
+
+    async fn sign_for(
+        &self,
+        resource: &str,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        match self {
+            Some(wallet) => wallet.sign_for(resource, offer, now, random).await,
             None => Err(SignFailure::Offer(Reason::InvalidNetwork)),
         }
     }

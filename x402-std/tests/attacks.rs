@@ -750,7 +750,7 @@ async fn a_budget_holds_for_all_who_spend_at_once() {
     let seller = Arc::new(Seller::new(facilitator.clone()));
     let app = Router::new().route("/", any(|| async { "" }).layer(Charge::new(seller, offer())));
     let url = serve(app).await;
-    let policy = Policy { budget: Some(Money::parse("$0.035").unwrap()), ..Policy::default() };
+    let policy = Policy { limits: vec!["$0.035".parse().unwrap()], ..Policy::default() };
     let buyer = Buyer::with(common::wallet(), policy, SystemClock);
     let client = Arc::new(Client::with(buyer, HttpTransport::new().unwrap()));
     let tries: Vec<_> = (0..20)
@@ -763,7 +763,7 @@ async fn a_budget_holds_for_all_who_spend_at_once() {
     for one in tries {
         match one.await.unwrap() {
             Ok(_) => bought += 1,
-            Err(BuyError::OverBudget) => declined += 1,
+            Err(BuyError::OverBudget(_)) => declined += 1,
             Err(other) => panic!("{other}"),
         }
     }
@@ -784,7 +784,7 @@ fn look_alikes_are_declined() {
     let last = good.asset.replacen("CF7e", "CF7f", 1);
     let mainnet = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v";
     let buyer = Buyer::new((common::wallet(), common::svm_wallet()));
-    let chosen = |offer| buyer.choose(&required([offer])).map(|_| ());
+    let chosen = |offer| buyer.choose(&required([offer]), "").map(|_| ());
     assert_eq!((chosen(good.clone()), chosen(svm.clone())), (Ok(()), Ok(())));
     for (name, offer, wanted) in [
         ("one digit of the token", evm(&good.asset, &last), Decline::Asset),
@@ -828,9 +828,9 @@ fn the_order_of_offers_does_not_lift_the_limit() {
         (vec![upfront.clone(), dear.clone()], 0),
         (vec![fair.clone(), priced("$0.01")], 0), // the seller's favourite, not the cheapest
     ] {
-        assert_eq!(buyer.choose(&required(offers)).unwrap().0, index);
+        assert_eq!(buyer.choose(&required(offers), "").unwrap().index, index);
     }
-    assert_eq!(buyer.choose(&required([dear])).unwrap_err(), Decline::OverLimit);
+    assert_eq!(buyer.choose(&required([dear]), "").unwrap_err(), Decline::OverLimit);
 }
 
 #[tokio::test]

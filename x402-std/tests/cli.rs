@@ -81,13 +81,10 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The JSON that stderr ends with.
+    /// What `pay --json` says of the payment.
     #[track_caller]
     fn receipt(&self) -> Value {
-        let at = if self.stderr.starts_with('{') { Some(0) } else { None };
-        let at = at.or(self.stderr.find("\n{").map(|at| at + 1));
-        let json = self.stderr.get(at.unwrap_or(0)..).unwrap();
-        serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        self.json()["receipt"].clone()
     }
 }
 
@@ -954,11 +951,13 @@ fn pays_once_and_only_what_it_may() {
     x402(&["pay", &url]).ends(2).says("no key");
     // There is money for two.
     let key_file = TempFile::new("pay-key", KEY);
-    let ran = x402(&["pay", &url, "--max", "$0.01", "--key-file", key_file.path()]).ends(0);
-    assert_eq!(ran.json()["data"]["path"], "/a/b");
+    let ran =
+        x402(&["pay", &url, "--max", "$0.01", "--json", "--key-file", key_file.path()]).ends(0);
+    assert_eq!(ran.json()["body"]["data"]["path"], "/a/b");
     let receipt = ran.receipt();
     assert_eq!((&receipt["success"], &receipt["payer"]), (&json!(true), &json!(PAYER)));
-    let ran = with_key(&["pay", &shop.url, "-X", "PUT", "-H", "X-A: b", "-d", "body"]).ends(0);
+    let ran = with_key(&["pay", &shop.url, "-X", "PUT", "-H", "X-A: b", "-d", "body", "--json"]);
+    let ran = ran.ends(0);
     assert_ne!(ran.receipt()["transaction"], receipt["transaction"]);
     let refused = with_key(&["pay", &url]).ends(1);
     let refused = refused.says("payment refused: invalid_exact_evm_insufficient_balance");
@@ -1037,8 +1036,7 @@ fn fronts_another_server() {
     }
     let url = shop.at("/p?q=%20r");
     let ran = with_key(&["pay", &url, "-d", "the body", "-H", "X-Mine: 1", "-H", "TE: trailers"]);
-    let ran = ran.ends(0);
-    assert_eq!((ran.stdout.as_str(), &ran.receipt()["success"]), ("ok", &json!(true)));
+    assert_eq!(ran.ends(0).stdout, "ok");
     let requests = std::mem::take(&mut *seen.lock().unwrap());
     let [request] = &requests[..] else { panic!("{requests:?}") };
     assert!(request.starts_with("POST /base/p?q=%20r HTTP/1.1\r\n"), "{request}");
@@ -1070,8 +1068,8 @@ fn redirects_of_the_upstream_are_passed_through() {
          Connection: close\r\n\r\n",
     );
     let shop = Server::shop("$0.01", &["--upstream", &upstream]);
-    let ran = with_key(&["pay", &shop.url]).ends(0);
-    assert_eq!(ran.receipt()["success"], true);
+    let ran = with_key(&["pay", &shop.url, "--json"]).ends(0);
+    assert_eq!((&ran.receipt()["success"], &ran.json()["status"]), (&json!(true), &json!(302)));
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
@@ -1114,7 +1112,7 @@ fn serves_with_a_facilitator_over_http() {
     let simulated = ["facilitator", "--simulated", "--fund", &fund, "--network", "base-sepolia"];
     let facilitator = Server::start(&simulated);
     let shop = Server::start(&[&offer()[..], &["--facilitator", &facilitator.url]].concat());
-    let ran = with_key(&["pay", &shop.url]).ends(0);
+    let ran = with_key(&["pay", &shop.url, "--json"]).ends(0);
     assert_eq!(ran.receipt()["network"], "eip155:84532");
     with_key(&["pay", &shop.url]).ends(1).says("invalid_exact_evm_insufficient_balance");
     // Out of order: nobody is served, nobody is charged.
@@ -1171,12 +1169,12 @@ fn sells_to_either_key() {
     ] {
         let would = with_env(&["pay", &shop.url, "--dry-run"], keys).ends(0).keeps_secrets();
         assert_eq!(would.json()["offer"]["network"], network);
-        let ran = with_env(&["pay", &shop.url], keys).ends(0).keeps_secrets();
+        let ran = with_env(&["pay", &shop.url, "--json"], keys).ends(0).keeps_secrets();
         let ran = ran.says(&format!("paid: 0.01 USDC on {network} to "));
         let receipt = ran.receipt();
         assert_eq!((&receipt["success"], &receipt["payer"]), (&json!(true), &json!(payer)));
         assert_eq!(
-            (&receipt["network"], &ran.json()["data"]["message"]),
+            (&receipt["network"], &ran.json()["body"]["data"]["message"]),
             (&json!(network), &json!("paid"))
         );
     }
@@ -1205,7 +1203,7 @@ fn the_facilitator_over_http_pays_the_fee() {
     let challenge: Value = serde_json::from_str(&shop.ask("GET /", "").2).unwrap();
     let fee_payer = &challenge["accepts"][0]["extra"]["feePayer"];
     assert_eq!(*fee_payer, supported["signers"]["solana:*"][0]);
-    let ran = with_svm_key(&["pay", &shop.url]).ends(0).keeps_secrets();
+    let ran = with_svm_key(&["pay", &shop.url, "--json"]).ends(0).keeps_secrets();
     assert_eq!(ran.receipt()["network"], DEVNET);
     with_svm_key(&["pay", &shop.url]).ends(1).says("simulation_failed");
 
@@ -1438,4 +1436,47 @@ fn a_closed_pipe_is_no_panic() {
     drop(child.stderr.take());
     child.stdin.take().unwrap().write_all(b"nonsense!").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn tells_shells_and_manuals_about_itself() {
+    for (args, has) in [
+        (&["completions", "bash"][..], "complete -F _x402"),
+        (&["completions", "zsh"], "#compdef x402"),
+        (&["completions", "fish"], "complete -c x402"),
+        (&["man"], r"\fBx402\fR"),
+        (&["man", "pay"], "dry"),
+    ] {
+        let ran = x402(args).ends(0);
+        assert!(ran.stdout.contains(has), "{args:?}: {}", ran.stdout);
+    }
+    x402(&["man", "s3cret"]).ends(2).says("no such command").keeps_secrets();
+    x402(&["completions", "s3cret"]).ends(2).keeps_secrets();
+}
+
+#[test]
+fn pays_within_a_budget_in_a_file() {
+    let shop = Server::shop("$0.01", &[]);
+    let path = std::env::temp_dir().join(format!("x402-pay-{}.db", std::process::id()));
+    let path = path.to_str().unwrap();
+    let budget = ["pay", &shop.url, "--json", "--budget", path, "--limit", "$0.019999 per day"];
+    let pay = |more: &[&str]| with_key(&[&budget[..], more].concat());
+    let one = pay(&["--id", "one"]).ends(0);
+    assert_eq!(one.json()["id"], "one");
+    // The same is not paid twice, and there is nothing left for another.
+    let again = pay(&["--id", "one"]).ends(1).says("bought and paid before");
+    assert_eq!(again.receipt()["transaction"], one.receipt()["transaction"]);
+    let over = pay(&["--id", "two"]).ends(1);
+    let over = over.says("declined: over the budget of $0.019999 per day");
+    assert_eq!(over.json()["receipt"], Value::Null);
+    with_key(&["pay", &shop.url, "-X", "PUT", "--budget", path, "--id", "one"])
+        .ends(1)
+        .says("id of another purchase");
+    x402(&["pay", &shop.url, "--limit", "$5 per day"]).ends(2);
+    with_key(&["pay", &shop.url, "--budget", env!("CARGO_BIN_EXE_x402")])
+        .ends(1)
+        .says("--budget: not a budget");
+    for file in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{path}{file}")).ok();
+    }
 }

@@ -348,20 +348,20 @@ async fn a_budget_holds_over_many_payments() {
     let seller = Arc::new(Seller::new(facilitator));
     let app = Router::new().route("/", any(|| async { "" }).layer(Charge::new(seller, offer())));
     let url = serve(app).await;
-    let policy = Policy { budget: Some(Money::parse("$0.035").unwrap()), ..Policy::default() };
+    let policy = Policy { limits: vec!["$0.035".parse().unwrap()], ..Policy::default() };
     let client = client_with(policy);
     for _ in 0..3 {
         client.get(&url).await.unwrap();
     }
-    assert!(matches!(client.get(&url).await, Err(BuyError::OverBudget)));
+    assert!(matches!(client.get(&url).await, Err(BuyError::OverBudget(_))));
     // A seller that refuses has the signed payment all the same: it counts.
     for reason in ["invalid_exact_evm_insufficient_balance", "some_new_code"] {
-        let policy = Policy { budget: Some(Money::parse("$0.01").unwrap()), ..Policy::default() };
+        let policy = Policy { limits: vec!["$0.01".parse().unwrap()], ..Policy::default() };
         let client = client_with(policy);
         let refused = refusal(reason, "");
         let (refusing, _) = scripted(vec![challenge(&required([offer()])), refused]).await;
         assert!(matches!(client.get(&refusing).await, Err(BuyError::Refused { .. })));
-        assert!(matches!(client.get(&url).await, Err(BuyError::OverBudget)));
+        assert!(matches!(client.get(&url).await, Err(BuyError::OverBudget(_))));
     }
 }
 

@@ -76,13 +76,13 @@ async fn each_wallet_pays_its_offer_of_one_challenge() {
     let required = challenge(&terms, Version::V2);
     let evm = Buyer::new(common::wallet());
     let svm = Buyer::new(common::svm_wallet());
-    assert_eq!(svm.choose(&required).unwrap().0, 0);
-    assert_eq!(evm.choose(&required).unwrap().0, 1);
+    assert_eq!(svm.choose(&required, "").unwrap().index, 0);
+    assert_eq!(evm.choose(&required, "").unwrap().index, 1);
     // Whoever can pay both takes the seller's favourite; whoever can pay none, nothing.
     let both = Buyer::new((common::wallet(), common::svm_wallet()));
-    assert_eq!(both.choose(&required).unwrap().0, 0);
+    assert_eq!(both.choose(&required, "").unwrap().index, 0);
     let none = Buyer::new(None::<SvmWallet<ed25519::LocalKey>>);
-    assert_eq!(none.choose(&required).unwrap_err(), Decline::Unpayable);
+    assert_eq!(none.choose(&required, "").unwrap_err(), Decline::Unpayable);
 
     for (index, payer) in [
         (0, common::svm_wallet().address().to_string()),
@@ -489,11 +489,11 @@ async fn unlisted_tokens_take_a_word_from_both_sides() {
         ..Policy::default()
     };
     let wary_buyer = Buyer::with(common::svm_wallet(), policy(), SystemClock);
-    assert_eq!(wary_buyer.choose(&required).unwrap_err(), Decline::Unpayable);
+    assert_eq!(wary_buyer.choose(&required, "").unwrap_err(), Decline::Unpayable);
     let wallet = || common::svm_wallet().with_assets(vec![asset]);
-    assert_eq!(Buyer::new(wallet()).choose(&required).unwrap_err(), Decline::Asset);
+    assert_eq!(Buyer::new(wallet()).choose(&required, "").unwrap_err(), Decline::Asset);
     let buyer = Buyer::with(wallet(), policy(), SystemClock);
-    let (index, _) = buyer.choose(&required).unwrap();
+    let index = buyer.choose(&required, "").unwrap().index;
     let payment = buyer.sign(&required, index).await.unwrap();
     facilitator.next_verify(Act::Verify(true));
     let admission = seller.admit(&terms, Version::V2, payment.json.as_bytes()).await.unwrap();

@@ -35,7 +35,8 @@ fn main() {
 
     // 2. Choose within the policy: by default at most a dollar, in a stablecoin that is known.
     let choice: Choice<'_> =
-        buyer::choose(&required, &ExactSvmWallet::default(), &Policy::default()).expect("an offer");
+        buyer::choose(&required, "api.example.com", &ExactSvmWallet::default(), &Policy::default())
+            .expect("an offer");
     println!(
         "paying {} units of {} to {}",
         choice.offer.amount, choice.offer.asset, choice.offer.pay_to

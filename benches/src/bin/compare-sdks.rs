@@ -270,7 +270,7 @@ fn ours(given: &Given) -> Times {
     time("evm_buyer", &mut || {
         let header = black_box(&evm.challenge).as_bytes();
         let required = message::PaymentRequired::from_header(header).expect("ours");
-        let (index, _) = buyer.choose(&required).expect("payable");
+        let index = buyer.choose(&required, "").expect("payable").index;
         let paid = at_once(buyer.sign(&required, index)).expect("signed");
         black_box(encode_header(paid.json.as_bytes()));
     });

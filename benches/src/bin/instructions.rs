@@ -304,7 +304,7 @@ impl Made {
             let header = black_box(&evm.challenge).as_bytes();
             let required = PaymentRequired::decode_header(header, &mut scratch).expect("ours");
             let choice: Choice<'_> =
-                buyer::choose(&required, &ExactEvmWallet, &Policy::default()).expect("payable");
+                buyer::choose(&required, "", &ExactEvmWallet, &Policy::default()).expect("payable");
             let payer = x402_evm::Address(evm.payer);
             let unsigned = Eip3009Unsigned::new(&choice.offer, payer, inputs::NOW, [9; 32]);
             assert_eq!(*black_box(unsigned).expect("payable").digest(), evm.digest);
@@ -317,7 +317,7 @@ impl Made {
             let required = PaymentRequired::decode_header(header, &mut scratch).expect("ours");
             let wallet = ExactSvmWallet::default();
             let choice: Choice<'_> =
-                buyer::choose(&required, &wallet, &Policy::default()).expect("payable");
+                buyer::choose(&required, "", &wallet, &Policy::default()).expect("payable");
             let mut out = [0; PAYMENT_BYTES];
             let unsigned = SvmUnsigned::new(&choice.offer, &inputs, &Dalek, &mut out);
             assert_eq!(black_box(unsigned).expect("payable").message(), svm.message);

@@ -17,6 +17,8 @@ mod simulated;
 mod svm;
 
 #[cfg(feature = "evm-ledger")]
+pub(crate) use evm::{Chain, Sealed, Transfer};
+#[cfg(feature = "evm-ledger")]
 pub use evm::{EvmChain, EvmLedger, EvmUnsent, NotReady};
 pub use several::Either;
 pub use simulated::SimulatedLedger;

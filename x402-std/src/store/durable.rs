@@ -27,10 +27,10 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unavailable => "claim store is unavailable",
-            Self::Address => "not an address of a claim store that can be reached",
-            Self::Foreign => "not a claim store, but something else's file",
-            Self::Newer => "claim store of a newer version",
+            Self::Unavailable => "store is unavailable",
+            Self::Address => "not an address of a store that can be reached",
+            Self::Foreign => "something else's file",
+            Self::Newer => "store of a newer version",
             Self::Evicts => "this Redis evicts claims: set maxmemory-policy to noeviction",
             Self::Replica => "this Redis is a replica: give the primary",
         })

@@ -1,25 +1,20 @@
-use std::fs::OpenOptions;
+use std::fmt;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use std::{fmt, io, iter, thread};
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
-use tokio::sync::oneshot;
+use rusqlite::{Connection, OptionalExtension, params};
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
 use super::durable::{CLAIMED, OpenError, decode, encode};
 use super::{ClaimStore, StoreError};
-
-/// Says in a file's header that it is ours: `x402`.
-const APPLICATION_ID: i32 = 0x7834_3032;
-/// The schema below.
-const VERSION: i32 = 1;
+use crate::sqlite::{Database, Schema, seconds};
 
 /// Times are Unix seconds. `kept_until` is the last second at which the claim may not be forgotten,
 /// -1 if it always may be. Claims are counted as they come and go: counting all takes long.
-const SCHEMA: &str = "
+const SCHEMA: Schema = Schema {
+    application_id: 0x7834_3032, // x402
+    version: 1,
+    tables: "
 CREATE TABLE claims (
     key BLOB NOT NULL PRIMARY KEY,
     resource BLOB NOT NULL,
@@ -35,15 +30,9 @@ CREATE TRIGGER claim_made AFTER INSERT ON claims
     BEGIN UPDATE claim_count SET claims = claims + 1; END;
 CREATE TRIGGER claim_gone AFTER DELETE ON claims
     BEGIN UPDATE claim_count SET claims = claims - 1; END;
-";
+",
+};
 
-/// How long a step waits for other processes to finish theirs.
-const BUSY: Duration = Duration::from_secs(5);
-/// How often it looks whether they have. SQLite's own waiting looks so seldom that a process which
-/// never rests would keep the others out.
-const LOOK: Duration = Duration::from_millis(1);
-/// So many steps at most are made in one transaction.
-const BATCH: usize = 256;
 /// So many claims at most are forgotten for one that is new: nobody waits for the rest.
 const FORGET: usize = 1_000;
 
@@ -66,11 +55,8 @@ const FORGET: usize = 1_000;
 pub struct SqliteStore {
     capacity: u64,
     lease: Option<Duration>,
-    jobs: Sender<Job>,
+    database: Database,
 }
-
-/// A step inside a transaction; what it gives tells whoever waits, after the commit.
-type Job = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Box<dyn FnOnce() + Send>> + Send>;
 
 impl SqliteStore {
     /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
@@ -79,13 +65,8 @@ impl SqliteStore {
     /// [`OpenError::Foreign`] and [`OpenError::Newer`], in which case the file is as it was;
     /// [`OpenError::Unavailable`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let db = open(path.as_ref())?;
-        let (jobs, waiting) = mpsc::channel();
-        thread::Builder::new()
-            .name("x402 claims".into())
-            .spawn(move || work(db, &waiting))
-            .map_err(|_| OpenError::Unavailable)?;
-        Ok(Self { capacity: 1_000_000, lease: None, jobs })
+        let database = Database::open(path.as_ref(), &SCHEMA)?;
+        Ok(Self { capacity: 1_000_000, lease: None, database })
     }
 
     /// With room for so many claims; a million otherwise, about 300 MB when full.
@@ -102,25 +83,11 @@ impl SqliteStore {
         self
     }
 
-    /// Makes a step, together with all others that wait, and waits until it is on the disk.
     async fn step<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |db| {
-            // Nobody would know of it.
-            if reply.is_closed() {
-                return Ok(Box::new(|| {}));
-            }
-            let done = step(db)?;
-            Ok(Box::new(move || {
-                reply.send(done).ok();
-            }))
-        });
-        self.jobs.send(job).map_err(|_| StoreError::Unavailable)?;
-        // A transaction that failed drops everybody's `reply`.
-        answer.await.unwrap_or(Err(StoreError::Unavailable))
+        self.database.step(step).await.unwrap_or(Err(StoreError::Unavailable))
     }
 }
 
@@ -248,163 +215,6 @@ fn read(text: &str) -> Result<ClaimState, StoreError> {
     })
 }
 
-/// SQLite's integers are signed.
-fn seconds(time: u64) -> i64 {
-    i64::try_from(time).unwrap_or(i64::MAX)
-}
-
 fn kept(state: &ClaimState, expires_at: i64) -> i64 {
     state.kept_until(u64::try_from(expires_at).unwrap_or(0)).map_or(-1, seconds)
-}
-
-/// Makes the steps that wait, until the store is dropped.
-fn work(mut db: Connection, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        if let Err(error) = commit(&mut db, first, jobs) {
-            tracing::warn!(%error, "claim store failed");
-        }
-    }
-}
-
-/// Makes one step, and those that came while it waited for its turn, in one transaction: all or
-/// none.
-fn commit(db: &mut Connection, first: Job, jobs: &Receiver<Job>) -> rusqlite::Result<()> {
-    let transaction =
-        db.transaction_with_behavior(TransactionBehavior::Immediate).inspect_err(|_| {
-            // They waited as long.
-            jobs.try_iter().for_each(drop);
-        })?;
-    let replies: Vec<_> = iter::once(first)
-        .chain(jobs.try_iter())
-        .take(BATCH)
-        .map(|job| job(&transaction))
-        .collect::<Result<_, _>>()?;
-    transaction.commit()?;
-    replies.into_iter().for_each(|reply| reply());
-    Ok(())
-}
-
-fn open(path: &Path) -> Result<Connection, OpenError> {
-    // Closing a file gives up every lock this process has on it, and so those of a store of which
-    // another thread is making the same file.
-    static OPENING: Mutex<()> = Mutex::new(());
-    let _turn = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
-    // SQLite takes some names for more than names; none of them is absolute.
-    let path = std::path::absolute(path).map_err(|_| OpenError::Unavailable)?;
-    match create(&path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(OpenError::Unavailable);
-        }
-        _ => {}
-    }
-    let started = Instant::now();
-    loop {
-        match connect(&path) {
-            // Who switches a new file to its log, or recovers one, keeps others out at once.
-            Err(Fault::Sqlite(error)) if is_busy(&error) && started.elapsed() < BUSY => {
-                thread::sleep(LOOK);
-            }
-            Err(Fault::Sqlite(error)) => {
-                let foreign = error.sqlite_error_code() == Some(ErrorCode::NotADatabase);
-                return Err(if foreign { OpenError::Foreign } else { OpenError::Unavailable });
-            }
-            Err(Fault::Open(error)) => return Err(error),
-            Ok(db) => return Ok(db),
-        }
-    }
-}
-
-/// Makes the file if it is not there. SQLite gives the rights of the file to those it puts beside
-/// it.
-fn create(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
-enum Fault {
-    Sqlite(rusqlite::Error),
-    Open(OpenError),
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-fn connect(path: &Path) -> Result<Connection, Fault> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut db = Connection::open_with_flags(path, flags)?;
-    let tries = (BUSY.as_millis() / LOOK.as_millis()) as i32;
-    const { assert!(BUSY.as_millis() / LOOK.as_millis() < 1 << 20) }
-    db.busy_handler(Some(move |tried| {
-        thread::sleep(LOOK);
-        tried < tries
-    }))?;
-    // In one transaction, as somebody may be filling the file.
-    let transaction = db.transaction()?;
-    is_new(&transaction)?;
-    drop(transaction);
-    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(Fault::Open(OpenError::Unavailable));
-    }
-    // The second is for macOS, where the first alone does not reach the disk. The third lets the
-    // log grow to 40 MB before it is written back, which makes every step cheaper.
-    db.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA wal_autocheckpoint = 10000;",
-    )?;
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if is_new(&transaction)? {
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-    }
-    transaction.commit()?;
-    Ok(db)
-}
-
-/// Whether the file is empty; if not, it must be ours.
-fn is_new(db: &Connection) -> Result<bool, Fault> {
-    let number = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let application = number("PRAGMA application_id")?;
-    let version = number("PRAGMA user_version")?;
-    if application == i64::from(APPLICATION_ID) {
-        return match version.cmp(&i64::from(VERSION)) {
-            std::cmp::Ordering::Equal => Ok(false),
-            std::cmp::Ordering::Greater => Err(Fault::Open(OpenError::Newer)),
-            std::cmp::Ordering::Less => Err(Fault::Open(OpenError::Foreign)),
-        };
-    }
-    let things = number("SELECT count(*) FROM sqlite_schema")?;
-    if (application, version, things) == (0, 0, 0) {
-        Ok(true)
-    } else {
-        Err(Fault::Open(OpenError::Foreign))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_commit_reaches_the_disk() {
-        let path = std::env::temp_dir().join(format!("x402-commit-{}.db", std::process::id()));
-        let db = open(&path).unwrap();
-        let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(pragma("synchronous"), 2);
-        assert_eq!(pragma("fullfsync"), 1);
-        let mode = db.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
-        assert_eq!(mode.unwrap(), "wal");
-        drop(db);
-        std::fs::remove_file(path).unwrap();
-    }
 }

@@ -25,7 +25,8 @@ fn run() -> u8 {
     let payload = RawJson::checked_before(black_box(samples::EVM_PAYLOAD));
     let header = measure(|| {
         let choice: Choice<'_> =
-            buyer::choose(&required, &ExactEvmWallet, &Policy::default()).ok()?;
+            buyer::choose(&required, "api.example.com", &ExactEvmWallet, &Policy::default())
+                .ok()?;
         choice.payment(payload).encode_header(header).ok()
     });
     check(header == Some(samples::EVM_HEADER.as_bytes()))

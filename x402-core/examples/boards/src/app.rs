@@ -12,8 +12,9 @@
 
 use core::net::Ipv4Addr;
 
-use x402_core::Network;
+use x402_core::budget::{Limit, Most, Per, Scope};
 use x402_core::buyer::Policy;
+use x402_core::{Money, Network};
 
 use crate::board::{Board, Ethernet, HostEntropy, Static, Uart, args, idle, peak_stack, println};
 use crate::buyer::{self, Bought, Memory, Pays, Shop};
@@ -50,7 +51,8 @@ pub fn run<W: Pays>(wallet: impl FnOnce() -> Option<W>) -> u8 {
         }
     }
     let networks = Some(&networks[..]).filter(|networks| !networks.is_empty());
-    let policy = Policy { networks, ..Policy::default() };
+    let limits = [Limit { most: Most::Money(Money::ONE), per: Per::Day, scope: Scope::All }];
+    let policy = Policy { networks, limits: &limits, ..Policy::default() };
 
     let Some(wallet) = wallet() else {
         println!("no key");

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use x402_core::budget::{Exceeded, Spending};
 use x402_core::buyer::{self, Choice, Decline, Next, Policy, Purchase, Wallet};
 use x402_core::crypto::ed25519::Dalek;
 use x402_core::crypto::{Ed25519, Secp256k1, SignError, Signer};
@@ -30,6 +31,9 @@ pub struct Memory {
     payload: [u8; PAYLOAD],
     /// The payment header: resource, offer and payload in base64.
     header: [u8; 3072],
+    /// What was spent since the start. A product that may be switched off to make it forget keeps
+    /// this over a reset.
+    spending: Spending<16>,
 }
 
 const PAYLOAD: usize = if x402_svm::PAYLOAD_BYTES > x402_evm::PAYLOAD_BYTES {
@@ -41,7 +45,13 @@ const PAYLOAD: usize = if x402_svm::PAYLOAD_BYTES > x402_evm::PAYLOAD_BYTES {
 impl Memory {
     /// All zeros, so that it costs no flash.
     pub const fn new() -> Self {
-        Self { answer: [0; 4096], json: [0; 3072], payload: [0; PAYLOAD], header: [0; 3072] }
+        Self {
+            answer: [0; 4096],
+            json: [0; 3072],
+            payload: [0; PAYLOAD],
+            header: [0; 3072],
+            spending: Spending::new(),
+        }
     }
 }
 
@@ -166,6 +176,8 @@ pub enum BuyError {
     Challenge(ParseError),
     /// No offer was chosen.
     Declined(Decline),
+    /// The offer does not fit what is left of a limit.
+    OverBudget(Exceeded),
     /// The answer has no `Date` header that can be read, and the payment needs the time.
     NoTime,
     /// The chosen offer cannot be paid.
@@ -193,6 +205,7 @@ impl fmt::Display for BuyError {
             Self::NoAnswer(error) => write!(f, "no answer: {error}"),
             Self::Challenge(error) => write!(f, "unreadable challenge: {error}"),
             Self::Declined(decline) => write!(f, "not bought: {decline}"),
+            Self::OverBudget(exceeded) => write!(f, "not bought: {exceeded}"),
             Self::NoTime => f.write_str("the answer has no Date header"),
             Self::Offer(reason) => write!(f, "unpayable offer: {reason}"),
             Self::Transaction(error) => write!(f, "no transaction: {error}"),
@@ -238,7 +251,8 @@ pub struct Shop<'a> {
     pub path: &'a str,
 }
 
-/// Gets a resource, and pays for it if that is asked and the policy allows it.
+/// Gets a resource, and pays for it if that is asked, the policy allows it and there is something
+/// left of its limits.
 ///
 /// # Errors
 /// [`BuyError`].
@@ -251,7 +265,7 @@ pub fn buy<'m>(
     entropy: &mut impl Entropy,
     memory: &'m mut Memory,
 ) -> Result<Bought<'m>, BuyError> {
-    let Memory { answer, json, payload, header } = memory;
+    let Memory { answer, json, payload, header, spending } = memory;
     let mut purchase = Purchase::new();
     let challenged = get(shop, link, &[], answer).map_err(BuyError::NoAnswer)?;
     if purchase.answered(challenged.status) != Next::Pay {
@@ -262,11 +276,16 @@ pub fn buy<'m>(
     let content = challenged.content(answer);
     let required = challenge(&content, json).map_err(BuyError::Challenge)?;
     let choice: Choice<'_> =
-        buyer::choose(&required, wallet, policy).map_err(BuyError::Declined)?;
+        buyer::choose(&required, shop.host, wallet, policy).map_err(BuyError::Declined)?;
     if !purchase.paid() {
         return Err(BuyError::PaidBefore);
     }
-    let payload = wallet.pay(&choice.offer, content.unix_time(), entropy, payload)?;
+    // By the board's own clock: the seller's would let it forget what was spent.
+    let now = clock.millis() / 1000;
+    let spend = choice.spend(shop.host, now).ok_or(BuyError::Declined(Decline::Unpayable))?;
+    spending.reserve(policy.limits, spend).map_err(BuyError::OverBudget)?;
+    let payload = wallet.pay(&choice.offer, content.unix_time(), entropy, payload);
+    let payload = payload.inspect_err(|_| spending.release(&spend))?;
     let payment = choice.payment(payload).encode_header(header)?;
     let version = required.x402_version;
 

@@ -4,6 +4,7 @@ use core::fmt::{self, Write};
 use core::hint::black_box;
 
 use x402_core::amount::Money;
+use x402_core::budget::{Limit, Most, Per, Scope, Spending};
 use x402_core::buyer::{self, Policy, Purchase, Wallet};
 use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Resource};
 use x402_core::json::RawJson;
@@ -119,15 +120,40 @@ fn buy(bytes: &[u8]) {
     let mut scratch = [0; BYTES];
     let mut out = [0; BYTES];
     let payees = [black_box("0x90F79bf6EB2c4f870365E785982E1f101E93b906")];
-    let policy = Policy { payees: Some(&payees), ..Policy::default() };
+    let host = black_box("api.example.com");
+    let Ok(network) = Network::parse(black_box("base")) else { return };
+    let [payee] = payees;
+    let limits = black_box([
+        Limit { most: Most::Money(Money::ONE), per: Per::Day, scope: Scope::EachHost },
+        Limit {
+            most: Most::Units { amount: Amount::MAX, network, asset: payee },
+            per: Per::Ever,
+            scope: Scope::Payee(payee),
+        },
+    ]);
+    let hosts = [host];
+    let policy = Policy {
+        payees: Some(&payees),
+        hosts: Some(&hosts),
+        limits: &limits,
+        ask_above: Some(Money::ONE),
+        ..Policy::default()
+    };
+    let mut spending = black_box(Spending::<4>::new());
     let mut purchase = Purchase::new();
     black_box(purchase.answered(black_box(402)));
     let header = black_box(Some(bytes));
     let Ok(required) = buyer::read_challenge(header, bytes, black_box(&mut scratch)) else {
         return;
     };
-    if let Ok(choice) = buyer::choose(&required, &Pocket, black_box(&policy)) {
+    if let Ok(choice) = buyer::choose(&required, host, &Pocket, black_box(&policy)) {
         black_box(purchase.paid());
+        for at in 0..black_box(9) {
+            let Some(spend) = choice.spend(host, black_box(at)) else { return };
+            if black_box(spending.reserve(black_box(&limits), spend)).is_err() {
+                spending.release(&spend);
+            }
+        }
         let payment = choice.payment(RawJson::EMPTY_OBJECT);
         black_box(payment.encode_header(black_box(&mut out)).is_ok());
     }

@@ -12,6 +12,8 @@ mod input;
 mod key;
 mod listen;
 mod log;
+mod manual;
+mod mcp;
 mod metrics;
 mod pay;
 mod serve;
@@ -35,6 +37,7 @@ use x402_std::{evm, svm};
 /// Payments by the x402 protocol: read, check, sign, pay, charge.
 #[derive(Parser)]
 #[command(
+    name = "x402",
     version,
     after_help = "Exit status: 0 yes, 1 refused, 2 input that cannot be used.\n\
                   VALUE is a text, @FILE or - for stdin."
@@ -46,6 +49,9 @@ enum Command {
     Pay(pay::Pay),
     Serve(serve::Serve),
     Facilitator(facilitator::Facilitator),
+    Mcp(mcp::Mcp),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// What the exit status says.
@@ -100,6 +106,8 @@ fn run(command: Command) -> Outcome {
     let runtime = match &command {
         Command::Decode(decode) => return decode.run(),
         Command::Verify(verify) => return verify.run(),
+        Command::Completions(completions) => return completions.run(),
+        Command::Man(man) => return man.run(),
         _ => tokio::runtime::Runtime::new().map_err(Failure::refused)?,
     };
     let outcome = runtime.block_on(async {
@@ -108,7 +116,10 @@ fn run(command: Command) -> Outcome {
             Command::Pay(pay) => pay.run().await,
             Command::Serve(serve) => serve.run().await,
             Command::Facilitator(facilitator) => facilitator.run().await,
-            Command::Decode(_) | Command::Verify(_) => Ok(Exit::Yes),
+            Command::Mcp(mcp) => mcp.run().await,
+            Command::Decode(_) | Command::Verify(_) | Command::Completions(_) | Command::Man(_) => {
+                Ok(Exit::Yes)
+            }
         }
     });
     // A name that is still being looked up must not keep the process.
@@ -141,8 +152,13 @@ fn explain(error: &clap::Error) -> Outcome {
 
 /// Writes a result and a line end to stdout.
 fn print(text: impl Display) -> Result<(), Failure> {
+    write_out(format!("{text}\n").as_bytes())
+}
+
+/// Writes a result to stdout as it is.
+fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    written(writeln!(out, "{text}").and_then(|()| out.flush()))
+    written(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
 /// That nobody reads on is no failure.

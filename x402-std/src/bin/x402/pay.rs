@@ -1,24 +1,37 @@
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Method, Request, Response, StatusCode, Url};
-use x402_std::buyer::{Bought, BuyError, Buyer};
+use serde_json::{Value, json};
+use x402_std::budget::{Budget, Limit};
+use x402_std::buyer::{Bought, BuyError, Buyer, Choice, Order, Policy, Progress};
 use x402_std::client::{Client, Error, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
 use x402_std::core::{Money, Version};
 use x402_std::evm::ExactEvmWallet;
-use x402_std::message::{PaymentRequirements, SettleResponse};
+use x402_std::message::{PaymentRequirements, SettleResponse, encode_header};
 use x402_std::svm::ExactSvmWallet;
 use x402_std::transport::Transport;
 
-use crate::key::KeySource;
+use crate::key::{KeySource, Wallet};
+use crate::mcp::agent;
 use crate::{Exit, Failure, Outcome, describe, input, print, sign, talk, with_causes, written};
+
+/// As much of an answer as `--json` takes.
+const JSON_BYTES: usize = 64 << 20;
+
+/// After this time, somebody at a terminal is told what is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks for a URL and pays if that is what it takes, once.
 ///
-/// Redirects are not followed. The body goes to stdout. The receipt goes to stderr as JSON, after
-/// everything else.
+/// Redirects are not followed. The body goes to stdout, and a line that says what was paid to stderr,
+/// after everything else. On a terminal, what takes long is shown there meanwhile.
 #[derive(Args)]
 pub(crate) struct Pay {
     /// What to ask for
@@ -39,6 +52,22 @@ pub(crate) struct Pay {
     /// that would be paid with keys of both kinds
     #[arg(long)]
     dry_run: bool,
+    /// Prints one JSON object instead of the body: status, contentType, body (as JSON or text; else
+    /// bodyBase64), paid (the offer), receipt, id; if nothing was bought, error, receipt and id
+    #[arg(long)]
+    json: bool,
+    /// What all purchases in --budget may come to: '$5 per day', '$1 per day each host' and so on, see
+    /// x402 help mcp; may be repeated, and all hold
+    #[arg(long = "limit", value_name = "LIMIT", requires = "budget")]
+    limits: Vec<Limit>,
+    /// File in which purchases are kept (SQLite), so that limits hold over crashes and between all
+    /// processes that use it
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    budget: Option<PathBuf>,
+    /// Id of this purchase: under one id, what --budget keeps is paid once, however often this is
+    /// run [default: a new one]
+    #[arg(long, value_name = "ID", requires = "budget")]
+    id: Option<String>,
     #[command(flatten)]
     key: KeySource,
 }
@@ -49,11 +78,31 @@ impl Pay {
         if self.dry_run {
             return self.dry_run(&request).await;
         }
-        let buyer = Buyer::with(self.key.read()?, sign::policy(self.max), SystemClock);
+        let policy = Policy { limits: self.limits.clone(), ..sign::policy(self.max) };
+        let buyer = Buyer::with(self.key.read()?, policy, SystemClock);
+        match &self.budget {
+            Some(path) => self.buy(buyer.with_budget(agent::open(path)?), &request).await,
+            None => self.buy(buyer, &request).await,
+        }
+    }
+
+    async fn buy<B: Budget>(
+        &self,
+        buyer: Buyer<Wallet, SystemClock, B>,
+        request: &Request,
+    ) -> Outcome {
         let client = Client::new(buyer).map_err(|error| no_answer(&error))?;
-        match client.execute(&request).await {
+        let stage = Mutex::new("asking".into());
+        let hear = |progress: Progress<'_>| {
+            if let Some(text) = told(progress) {
+                *stage.lock().unwrap_or_else(PoisonError::into_inner) = text;
+            }
+        };
+        let order = Order { id: self.id.as_deref(), progress: Some(&hear), ..Order::default() };
+        match watched(client.order(request, &order), &stage).await {
+            Ok(bought) if self.json => deliver_json(bought).await,
             Ok(bought) => deliver(bought).await,
-            Err(error) => explain(error),
+            Err(error) => self.explain(error),
         }
     }
 
@@ -86,6 +135,36 @@ impl Pay {
         Ok(request)
     }
 
+    /// Says why nothing was bought. The payment itself is not shown: whoever has it can present it.
+    fn explain(&self, error: Error) -> Outcome {
+        let (failure, receipt, id) = match error {
+            BuyError::Transport(error) => (no_answer(&error), None, None),
+            BuyError::Unclear { error, id, .. } => {
+                let why = no_answer(&error).text;
+                let text = format_args!("a payment was sent and may have been made: {why}");
+                (Failure::refused(text), None, Some(id))
+            }
+            BuyError::Refused { error, receipt, id, .. } => {
+                let why = error.unwrap_or_else(|| "no reason given".into());
+                // The seller's words may be anything.
+                let text = format_args!("payment refused: {}", why.escape_debug());
+                (Failure::refused(text), receipt, Some(id))
+            }
+            BuyError::AlreadyBought(receipt) => {
+                (Failure::refused("bought and paid before"), Some(receipt), None)
+            }
+            BuyError::NotSigned(failure) => (sign::not_signed(failure), None, None),
+            other => (Failure::refused(other), None, None),
+        };
+        if self.json {
+            print(json!({ "error": failure.text, "receipt": receipt, "id": id }))?;
+        }
+        if let (Some(id), Some(_)) = (id, &self.budget) {
+            talk(format_args!("to present the same payment again: --id {id}"));
+        }
+        Err(failure)
+    }
+
     async fn dry_run(&self, request: &Request) -> Outcome {
         let wallet = self.key.read_any()?;
         let transport = HttpTransport::new().map_err(|error| no_answer(&error))?;
@@ -99,12 +178,13 @@ impl Pay {
         let required =
             challenge.map_err(|error| Failure::refused(format_args!("challenge: {error}")))?;
         let policy = sign::policy(self.max);
+        let host = &transport.subject(request).host;
         let chosen = match &wallet {
-            Some(wallet) => policy.choose(&required, wallet),
-            None => policy.choose(&required, &(ExactSvmWallet::default(), ExactEvmWallet)),
+            Some(wallet) => policy.choose(&required, host, wallet),
+            None => policy.choose(&required, host, &(ExactSvmWallet::default(), ExactEvmWallet)),
         };
         match chosen {
-            Ok((index, offer)) => {
+            Ok(Choice { index, offer, .. }) => {
                 let json = offer.to_json().map_err(Failure::refused)?;
                 let version = required.x402_version.number();
                 print(format_args!(
@@ -139,14 +219,52 @@ fn verdict(status: StatusCode) -> Exit {
     if status.is_success() || status.is_redirection() { Exit::Yes } else { Exit::Refused }
 }
 
+/// What is waited for now, in words; `None` if it is what it was.
+fn told(progress: Progress<'_>) -> Option<String> {
+    match progress {
+        Progress::Chosen(offer) => Some(format!("paying {}", describe(offer))),
+        Progress::Presented => None,
+        Progress::Pending(_) => Some("the settlement is not certain yet: asking again".into()),
+    }
+}
+
+/// Shows on a terminal what a purchase waits for, and for how long by now.
+async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) -> T {
+    if !io::stderr().is_terminal() {
+        return purchase.await;
+    }
+    let started = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut shown = false;
+    let mut purchase = pin!(purchase);
+    let clear = |shown: bool| {
+        if shown {
+            write!(io::stderr().lock(), "\r\x1b[K").ok();
+        }
+    };
+    loop {
+        tokio::select! {
+            done = &mut purchase => {
+                clear(shown);
+                return done;
+            }
+            _ = tick.tick() => {}
+        }
+        if started.elapsed() >= PATIENCE {
+            clear(shown);
+            let stage = stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut out = io::stderr().lock();
+            write!(out, "{stage}, {} s", started.elapsed().as_secs()).ok();
+            out.flush().ok();
+            shown = true;
+        }
+    }
+}
+
 /// The body to stdout as it comes, then the receipt.
 async fn deliver(bought: Bought<Response>) -> Outcome {
     let Bought { response, receipt, paid, .. } = bought;
     let status = response.status();
-    match &paid {
-        Some(offer) => say_payment(offer, receipt.as_ref()),
-        None => talk("nothing to pay"),
-    }
     if !status.is_success() {
         talk(format_args!("status {}", status.as_u16()));
     }
@@ -155,15 +273,76 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
         talk(failure.text);
         exit = failure.exit;
     }
-    give_receipt(receipt.as_ref());
+    talk(receipt_line(paid.as_ref(), receipt.as_ref()));
     Ok(exit)
 }
 
-fn say_payment(offer: &PaymentRequirements, receipt: Option<&SettleResponse>) {
+/// All in one object.
+async fn deliver_json(bought: Bought<Response>) -> Outcome {
+    let Bought { response, receipt, paid, id, .. } = bought;
+    let status = response.status();
+    let mut answer = json!({
+        "status": status.as_u16(),
+        "contentType": content_type(&response),
+        "paid": paid,
+        "receipt": receipt,
+        "id": id,
+    });
+    let line = receipt_line(paid.as_ref(), receipt.as_ref());
+    match read_whole(response).await {
+        Ok(bytes) => {
+            let (key, value) = body_value(&bytes);
+            answer[key] = value;
+            print(answer)?;
+            talk(line);
+            Ok(verdict(status))
+        }
+        // What was paid is to be known all the same.
+        Err(failure) => {
+            answer["error"] = failure.text.as_str().into();
+            print(answer)?;
+            talk(line);
+            Err(failure)
+        }
+    }
+}
+
+pub(crate) fn content_type(response: &Response) -> Option<&str> {
+    response.headers().get(CONTENT_TYPE)?.to_str().ok()
+}
+
+/// A body as a member of an object: JSON as it is, else a text, else base64.
+pub(crate) fn body_value(bytes: &[u8]) -> (&'static str, Value) {
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return ("body", value);
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => ("body", text.into()),
+        Err(_) => ("bodyBase64", encode_header(bytes).into()),
+    }
+}
+
+async fn read_whole(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error.into()))? {
+        if body.len() + chunk.len() > JSON_BYTES {
+            return Err(Failure::refused("the answer is too long for --json"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What was paid, and by which transaction, in a line.
+fn receipt_line(paid: Option<&PaymentRequirements>, receipt: Option<&SettleResponse>) -> String {
+    let Some(offer) = paid else { return "nothing to pay".into() };
     let offer = describe(offer);
     match receipt {
-        Some(_) => talk(format_args!("paid: {offer}")),
-        None => talk(format_args!("a payment was sent and there is no receipt: {offer}")),
+        // The seller's words may be anything.
+        Some(receipt) => {
+            format!("paid: {offer}, transaction {}", receipt.transaction.escape_debug())
+        }
+        None => format!("a payment was sent and there is no receipt: {offer}"),
     }
 }
 
@@ -178,32 +357,6 @@ async fn copy(mut response: Response) -> Result<(), Failure> {
         if result.is_err() {
             return written(result);
         }
-    }
-}
-
-fn give_receipt(receipt: Option<&SettleResponse>) {
-    if let Some(Ok(receipt)) = receipt.map(SettleResponse::to_json) {
-        talk(receipt);
-    }
-}
-
-/// Says why nothing was bought. The payment itself is not shown: whoever has it can present it.
-fn explain(error: Error) -> Outcome {
-    match error {
-        BuyError::Transport(error) => Err(no_answer(&error)),
-        BuyError::Unclear { error, .. } => {
-            let why = no_answer(&error).text;
-            Err(Failure::refused(format_args!("a payment was sent and may have been made: {why}")))
-        }
-        BuyError::Refused { error, receipt, .. } => {
-            let why = error.unwrap_or_else(|| "no reason given".into());
-            // The seller's words may be anything.
-            talk(format_args!("payment refused: {}", why.escape_debug()));
-            give_receipt(receipt.as_deref());
-            Ok(Exit::Refused)
-        }
-        BuyError::NotSigned(failure) => Err(sign::not_signed(failure)),
-        other => Err(Failure::refused(other)),
     }
 }
 

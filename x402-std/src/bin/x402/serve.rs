@@ -1,5 +1,5 @@
 use std::fs::{self, OpenOptions};
-use std::future::ready;
+use std::future::{Future, ready};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,23 @@ const SUPPORTED: Duration = Duration::from_secs(10);
 /// CORS preflights are answered empty: browsers of other origins are not supported.
 #[derive(Args)]
 pub(crate) struct Serve {
+    #[command(flatten)]
+    selling: Selling,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4021")]
+    listen: SocketAddr,
+    /// Server that paid requests are passed on to
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Version of the challenge in the body; the header's is 2. Payments are taken in both
+    #[arg(long, value_name = "1|2", default_value_t = 2,
+          value_parser = clap::value_parser!(u8).range(1..=2))]
+    x402_version: u8,
+}
+
+/// What is asked, who is paid, and who settles.
+#[derive(Args)]
+pub(crate) struct Selling {
     /// Address that is paid
     #[arg(long, value_name = "ADDR", required = true)]
     pay_to: Vec<String>,
@@ -53,48 +70,58 @@ pub(crate) struct Serve {
     /// ($1); may be repeated
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
-    /// Where to listen
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4021")]
-    listen: SocketAddr,
-    /// Server that paid requests are passed on to
-    #[arg(long, value_name = "URL")]
-    upstream: Option<String>,
     /// File to keep claims in (SQLite), so that what was paid while this server died is served when
     /// the payment is presented again. A secret, by which the facilitator knows this server, is kept
     /// beside it in FILE.secret
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
-    /// Version of the challenge in the body; the header's is 2. Payments are taken in both
-    #[arg(long, value_name = "1|2", default_value_t = 2,
-          value_parser = clap::value_parser!(u8).range(1..=2))]
-    x402_version: u8,
+}
+
+/// What is done with a seller.
+pub(crate) trait Shop {
+    /// Sells for these terms: those of `--price`, and then those of further prices.
+    fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Terms>) -> impl Future<Output = Outcome>
+    where
+        F: facilitator::Facilitator + 'static,
+        S: ClaimStore + 'static;
 }
 
 impl Serve {
     pub(crate) async fn run(&self) -> Outcome {
-        let offers = self.offers()?;
+        self.selling.run(&[], self).await
+    }
+}
+
+impl Selling {
+    /// Opens a shop that has `--price` and further prices, each with the option it is given by.
+    pub(crate) async fn run(&self, further: &[(&str, &str)], shop: impl Shop) -> Outcome {
+        let mut all = vec![self.offers("--price", &self.price)?];
+        for (option, price) in further {
+            all.push(self.offers(option, price)?);
+        }
         if self.facilitator == "simulated" {
-            let networks: Vec<_> = offers.iter().map(|offer| offer.network.clone()).collect();
+            let networks: Vec<_> =
+                all.iter().flatten().map(|offer| offer.network.clone()).collect();
             let facilitator = simulated(&networks, &self.fund)?;
-            return self.serve(offers, facilitator).await;
+            return self.open(all, facilitator, shop).await;
         }
         if !self.fund.is_empty() {
             return Err(Failure::unusable("--fund is for --facilitator simulated"));
         }
         let remote = RemoteFacilitator::new(&self.facilitator).map_err(Failure::unusable)?;
-        self.serve(offers, remote).await
+        self.open(all, remote, shop).await
     }
 
     /// An offer for each network and payee.
-    fn offers(&self) -> Result<Vec<PaymentRequirements>, Failure> {
+    fn offers(&self, option: &str, price: &str) -> Result<Vec<PaymentRequirements>, Failure> {
         if self.networks.len() != self.pay_to.len() {
             return Err(Failure::unusable("each --network takes one --pay-to, in the same order"));
         }
         let mut offers = Vec::new();
         for (network, pay_to) in self.networks.iter().zip(&self.pay_to) {
-            let offer = exact(network, pay_to, &self.price).map_err(|error| {
+            let offer = exact(network, pay_to, price).map_err(|error| {
                 let at = match error {
-                    OfferError::Price(_) => "--price",
+                    OfferError::Price(_) => option,
                     OfferError::PayTo => "--pay-to",
                     _ => "--network",
                 };
@@ -112,13 +139,18 @@ impl Serve {
         Ok(offers)
     }
 
-    async fn serve<F>(&self, offers: Vec<PaymentRequirements>, facilitator: F) -> Outcome
+    async fn open<F>(
+        &self,
+        all: Vec<Vec<PaymentRequirements>>,
+        facilitator: F,
+        shop: impl Shop,
+    ) -> Outcome
     where
         F: facilitator::Facilitator + 'static,
     {
-        let terms = completed(offers, &facilitator).await?;
+        let terms = completed(all, &facilitator).await?;
         let Some(path) = &self.claims else {
-            return self.sell(Seller::new(facilitator), terms).await;
+            return checked(Seller::new(facilitator), terms, shop).await;
         };
         let store = SqliteStore::open(path)
             .map_err(|error| Failure::refused(format_args!("--claims: {error}")))?;
@@ -127,21 +159,34 @@ impl Serve {
         let secret = secret(Path::new(&beside))
             .map_err(|error| Failure::refused(format_args!("--claims: FILE.secret: {error}")))?;
         let seller = Seller::with(facilitator, store, SystemClock).with_secret(secret);
-        self.sell(seller, terms).await
+        checked(seller, terms, shop).await
     }
+}
 
-    async fn sell<F, S>(&self, seller: Seller<F, S>, terms: Terms) -> Outcome
+async fn checked<F, S>(seller: Seller<F, S>, terms: Vec<Terms>, shop: impl Shop) -> Outcome
+where
+    F: facilitator::Facilitator + 'static,
+    S: ClaimStore + 'static,
+{
+    for terms in &terms {
+        // All else about the offers is known to be sound.
+        seller.check(terms).map_err(|_| {
+            Failure::unusable("the facilitator does not say who pays the fee on Solana")
+        })?;
+    }
+    shop.open(seller, terms).await
+}
+
+impl Shop for &Serve {
+    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Terms>) -> Outcome
     where
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static,
     {
         let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
-        // All else about the offers is known to be sound.
-        seller.check(&terms).map_err(|_| {
-            Failure::unusable("the facilitator does not say who pays the fee on Solana")
-        })?;
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
-        let mut charge = Charge::new(Arc::new(seller), terms);
+        let offers = Terms::new(terms.into_iter().flat_map(|terms| terms.accepts));
+        let mut charge = Charge::new(Arc::new(seller), offers);
         if self.x402_version == 1 {
             charge = charge.v1_body();
         }
@@ -185,28 +230,31 @@ fn is_on_solana(offer: &PaymentRequirements) -> bool {
 /// them. One that says nothing may do so later, and until then payments are refused; but on Solana
 /// there is no offer without it.
 async fn completed(
-    offers: Vec<PaymentRequirements>,
+    all: Vec<Vec<PaymentRequirements>>,
     facilitator: &impl facilitator::Facilitator,
-) -> Result<Terms, Failure> {
+) -> Result<Vec<Terms>, Failure> {
     let asked = tokio::time::timeout(SUPPORTED, facilitator.supported()).await;
     let supported = match asked.unwrap_or(Err(FacilitatorError::TimedOut)) {
         Ok(supported) => supported,
-        Err(error) if offers.iter().any(is_on_solana) => {
+        Err(error) if all.iter().flatten().any(is_on_solana) => {
             return Err(Failure::unusable(format_args!(
                 "{error}; it must say who pays the fee on Solana"
             )));
         }
         Err(error) => {
             talk(format_args!("warning: {error}; payments are refused until it answers"));
-            return Ok(Terms::new(offers));
+            return Ok(all.into_iter().map(Terms::new).collect());
         }
     };
-    Terms::new(offers.clone()).completed(&supported).map_err(|unsupported| {
-        let text = offers.get(unsupported.index).map_or_else(String::new, |offer| {
-            format!("the facilitator does not support {} on {}", offer.scheme, offer.network)
-        });
-        Failure::unusable(text)
-    })
+    let complete = |offers: Vec<PaymentRequirements>| {
+        Terms::new(offers.clone()).completed(&supported).map_err(|unsupported| {
+            let text = offers.get(unsupported.index).map_or_else(String::new, |offer| {
+                format!("the facilitator does not support {} on {}", offer.scheme, offer.network)
+            });
+            Failure::unusable(text)
+        })
+    };
+    all.into_iter().map(complete).collect()
 }
 
 /// What is sold: another server's answer, or a sample.

@@ -46,7 +46,7 @@ impl Sign {
         let buyer = Buyer::with(self.key.read()?, policy(self.max), now);
         let index = match self.accept {
             Some(index) => index,
-            None => buyer.choose(&required).map_err(declined)?.0,
+            None => buyer.choose(&required, "").map_err(declined)?.index,
         };
         let offer = required.accepts.get(index).ok_or_else(|| {
             Failure::unusable(format_args!("the challenge has {} offers", required.accepts.len()))
@@ -94,6 +94,8 @@ pub(crate) fn not_signed(failure: SignFailure) -> Failure {
             key::SVM_RPC
         )),
         SignFailure::Sign(error) => Failure::refused(error),
+        // No wallet of this command sends transfers.
+        failure @ (SignFailure::Transfer(_) | SignFailure::Sent(_)) => Failure::refused(failure),
     }
 }
 

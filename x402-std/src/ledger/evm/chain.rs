@@ -36,8 +36,8 @@ const NONCES: usize = 3;
 /// node or a token that lies names more.
 const USERS: usize = 4;
 
-pub(super) struct Chain<K> {
-    pub(super) settings: EvmChain,
+pub(crate) struct Chain<K> {
+    pub(crate) settings: EvmChain,
     pub(super) senders: Vec<Sender<K>>,
     turn: AtomicUsize,
     genuine: OnceCell<()>,
@@ -87,13 +87,14 @@ enum Look {
 }
 
 /// A transaction that is signed and not sent.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     /// The place of who sends it.
     sender: usize,
     next: OwnedMutexGuard<u64>,
     draft: Draft,
-    pub(super) sealed: Sealed,
-    payment: Authorized,
+    pub(crate) sealed: Sealed,
+    /// The payment that the transaction settles; `None` for a transfer of the sender's own.
+    payment: Option<Authorized>,
 }
 
 fn read<T: DeserializeOwned>(answer: &RawValue) -> Option<T> {
@@ -170,7 +171,7 @@ impl Refusal {
 }
 
 impl<K> Chain<K> {
-    pub(super) fn new(settings: EvmChain, keys: Vec<K>) -> Self {
+    pub(crate) fn new(settings: EvmChain, keys: Vec<K>) -> Self {
         let senders = keys.into_iter().map(Sender::new).collect();
         Self { settings, senders, turn: AtomicUsize::new(0), genuine: OnceCell::new() }
     }
@@ -484,14 +485,24 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Some((place, sender, next))
     }
 
-    /// Signs the transaction of a payment. Whatever takes long comes before a nonce is chosen.
+    /// Signs the transaction of a payment.
     pub(super) async fn prepare(&self, payment: &Authorized) -> Result<Prepared, Reason> {
         const FAULT: Reason = Reason::UnexpectedSettleError;
-        let chain_id = self.settings.chain_id;
         self.genuine().await.map_err(|_| FAULT)?;
         let has_code = self.has_code(payment.authorization.from).await.ok_or(FAULT)?;
         let call =
             Call::transfer(payment, Proof::new(payment, has_code, &self.settings.factories)?);
+        self.prepare_call(call, Some(payment)).await
+    }
+
+    /// Signs the transaction of a call. Whatever takes long comes before a nonce is chosen.
+    pub(super) async fn prepare_call(
+        &self,
+        call: Call,
+        payment: Option<&Authorized>,
+    ) -> Result<Prepared, Reason> {
+        const FAULT: Reason = Reason::UnexpectedSettleError;
+        let chain_id = self.settings.chain_id;
         let (gas_limit, fees) = tokio::join!(self.gas(&call), self.fees());
         let (gas_limit, fees) = (gas_limit?, fees?);
         let (place, sender, next) = self.turn().await.ok_or(Reason::Busy)?;
@@ -525,12 +536,13 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             tracing::warn!(chain_id, sender = %account, %error, "transaction not signed");
             FAULT
         })?;
-        Ok(Prepared { sender: place, next, draft, sealed, payment: payment.clone() })
+        Ok(Prepared { sender: place, next, draft, sealed, payment: payment.cloned() })
     }
 
     /// Sends a transaction to every node. If its nonce turns out to be taken, another one is signed
     /// and sent: of both, the authorization lets one move money. Which one that was, its log tells.
-    pub(super) async fn send(&self, prepared: Prepared) {
+    /// A transfer of the sender's own has no such guard, and is sent as it is.
+    pub(crate) async fn send(&self, prepared: Prepared) {
         let Prepared { sender: place, mut next, mut draft, mut sealed, payment } = prepared;
         let Some(sender) = self.senders.get(place) else { return };
         for _ in 0..NONCES {
@@ -549,12 +561,13 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             if refusal != Refusal::NonceTaken {
                 return;
             }
+            let Some(payment) = &payment else { return };
             let account = x402_evm::Address(sender.key.public());
             // Not if it was this very transaction that took the nonce.
             let known = json!([sealed.hash]);
             let (known, used, count) = tokio::join!(
                 self.ask("eth_getTransactionByHash", &known, |known| Some(known.get() != "null")),
-                self.view(payment.token, used(&payment)),
+                self.view(payment.token, used(payment)),
                 self.count(account, "pending"),
             );
             let (Some(false), Ok(Some(false)), Some(count)) = (known, used, count) else { return };

@@ -19,8 +19,11 @@ use super::{Ledger, Outcome};
 use crate::message::{NetworkId, SupportedKind};
 use crate::payment::Payment;
 use crate::rpc::Nodes;
-use chain::{Chain, Prepared};
+pub(crate) use chain::Chain;
+use chain::Prepared;
+pub(crate) use sender::Sealed;
 use token::Authorized;
+pub(crate) use token::Transfer;
 
 /// An EVM chain, and how it is used. [`EvmChain::new`] has the defaults.
 #[derive(Clone, Debug)]

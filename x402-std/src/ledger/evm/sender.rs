@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alloy_consensus::transaction::RlpEcdsaEncodableTx;
-use alloy_consensus::{SignableTransaction, TxEip1559, TxLegacy};
+use alloy_consensus::{SignableTransaction, Signed, TxEip1559, TxLegacy};
 use alloy_primitives::{B256, Signature};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
-use x402_core::crypto::{AsyncSigner, Recover, Secp256k1, SignError};
+use x402_core::crypto::{AsyncSigner, Recover, RecoverableSignature, Secp256k1, SignError};
 
 use super::token::Call;
 use crate::crypto::Recovery;
@@ -59,9 +59,9 @@ pub(super) struct Draft {
 
 /// A transaction that is signed: its hash, and the bytes nodes take.
 #[derive(Clone)]
-pub(super) struct Sealed {
-    pub(super) hash: B256,
-    pub(super) raw: Arc<[u8]>,
+pub(crate) struct Sealed {
+    pub(crate) hash: B256,
+    pub(crate) raw: Arc<[u8]>,
 }
 
 impl Draft {
@@ -89,6 +89,40 @@ impl Draft {
         };
         seal(transaction, key).await
     }
+}
+
+impl Sealed {
+    /// Reads a transaction as nodes take it: who signed it, and what.
+    pub(super) fn read(raw: &[u8]) -> Option<(x402_evm::Address, Draft, Self)> {
+        let rest = &mut &*raw;
+        let (from, hash, draft) = if raw.first() == Some(&2) {
+            let signed = Signed::<TxEip1559>::eip2718_decode(rest).ok()?;
+            let tx = signed.tx();
+            let fees = Fees { per_gas: tx.max_fee_per_gas, priority: tx.max_priority_fee_per_gas };
+            let call = Call::to(*tx.to.to()?, tx.input.to_vec());
+            let (chain_id, nonce, gas_limit) = (tx.chain_id, tx.nonce, tx.gas_limit);
+            let draft = Draft { chain_id, legacy: false, nonce, gas_limit, fees, call };
+            (signer(&signed)?, *signed.hash(), draft)
+        } else {
+            let signed = Signed::<TxLegacy>::rlp_decode(rest).ok()?;
+            let tx = signed.tx();
+            let fees = Fees { per_gas: tx.gas_price, priority: 0 };
+            let call = Call::to(*tx.to.to()?, tx.input.to_vec());
+            let (chain_id, nonce, gas_limit) = (tx.chain_id?, tx.nonce, tx.gas_limit);
+            let draft = Draft { chain_id, legacy: true, nonce, gas_limit, fees, call };
+            (signer(&signed)?, *signed.hash(), draft)
+        };
+        rest.is_empty().then(|| (from, draft, Self { hash, raw: raw.into() }))
+    }
+}
+
+fn signer<T: SignableTransaction<Signature>>(signed: &Signed<T>) -> Option<x402_evm::Address> {
+    let signature = signed.signature();
+    let mut r_s = [0; 64];
+    r_s[..32].copy_from_slice(&signature.r().to_be_bytes::<32>());
+    r_s[32..].copy_from_slice(&signature.s().to_be_bytes::<32>());
+    let signature = RecoverableSignature::from_parts(r_s, signature.v()).ok()?;
+    Recovery.recover(&signed.signature_hash().0, &signature).map(x402_evm::Address)
 }
 
 async fn seal<T, K>(transaction: T, key: &K) -> Result<Sealed, SignError>

@@ -30,6 +30,7 @@ alloy_sol_types::sol! {
         function version() external view returns (string);
         function DOMAIN_SEPARATOR() external view returns (bytes32);
         function balanceOf(address account) external view returns (uint256);
+        function transfer(address to, uint256 value) external returns (bool);
         function authorizationState(address authorizer, bytes32 nonce)
             external view returns (bool);
         function transferWithAuthorization(
@@ -68,6 +69,33 @@ pub(super) use Token::{
 
 pub(super) const fn evm(address: x402_evm::Address) -> Address {
     Address::new(address.0)
+}
+
+/// Tokens that somebody sends, by a transaction of its own that calls the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Transfer {
+    pub(crate) from: x402_evm::Address,
+    pub(crate) pay_to: x402_evm::Address,
+    pub(crate) asset: x402_evm::Address,
+    pub(crate) amount: Amount,
+}
+
+impl Transfer {
+    /// Reads what [`Call::own`] writes.
+    pub(super) fn read(from: x402_evm::Address, call: &Call) -> Option<Self> {
+        let Token::transferCall { to, value } =
+            Token::transferCall::abi_decode_validate(&call.data).ok()?;
+        let address = |address: Address| x402_evm::Address(address.into_array());
+        let amount = Amount::from_be_bytes(&value.to_be_bytes());
+        Some(Self { from, pay_to: address(to), asset: address(call.to), amount })
+    }
+}
+
+impl From<&TransferProofPayment> for Transfer {
+    fn from(proof: &TransferProofPayment) -> Self {
+        let TransferProofPayment { from, pay_to, asset, amount, .. } = *proof;
+        Self { from, pay_to, asset, amount }
+    }
 }
 
 /// How the payer's signature is put before the token.
@@ -130,6 +158,13 @@ impl Call {
     /// One of a single contract.
     pub(super) fn to(contract: Address, data: Vec<u8>) -> Self {
         Self { to: contract, data: data.into(), several: false }
+    }
+
+    /// A transfer of the sender's own tokens.
+    pub(super) fn own(transfer: &Transfer) -> Self {
+        let (to, value) = (evm(transfer.pay_to), transfer.amount.to_be_bytes());
+        let value = U256::from_be_bytes(value);
+        Self::to(evm(transfer.asset), Token::transferCall { to, value }.abi_encode())
     }
 
     /// The transfer that a payer authorised.
@@ -329,7 +364,7 @@ impl Authorized {
 /// Whether the logs of a transaction have the transfer of a proof, or one of more.
 ///
 /// What an authorization moved is another payment's: it pays once, and not again as a transfer.
-pub(super) fn pays(payment: &TransferProofPayment, logs: &[Log]) -> bool {
+pub(super) fn pays(payment: &Transfer, logs: &[Log]) -> bool {
     let word = |address| evm(address).into_word();
     let (from, to) = (word(payment.from), word(payment.pay_to));
     let own = |log: &&Log| !log.removed && log.address == evm(payment.asset);

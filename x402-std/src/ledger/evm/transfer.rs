@@ -1,4 +1,4 @@
-//! Transfers that payers sent themselves: nothing is sent here, it is looked at what was.
+//! Transfers that payers send themselves: whether they were made, and, for a payer, making them.
 
 use alloy_primitives::B256;
 use tokio::time::{sleep, timeout};
@@ -7,8 +7,9 @@ use x402_core::claim::Transaction;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
 use x402_evm::{MAX_PROOF_AGE_SECONDS, TransferProofPayment};
 
-use super::chain::{self, Chain};
-use super::token::{evm, pays};
+use super::chain::{self, Chain, Prepared};
+use super::sender::Sealed;
+use super::token::{Call, Transfer, evm, pays};
 use crate::ledger::Outcome;
 
 /// Seconds by which a block's time may be ahead of the clock here. Claims of proofs outlive the
@@ -19,17 +20,16 @@ const AHEAD_SECONDS: u64 = 900;
 const FAULT: Reason = Reason::UnexpectedVerifyError;
 
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// Whether the payer's own transaction transferred what is asked for, and when: in a block that
+    /// Whether the payer's own transaction made a transfer, of as much or more, and when: in a block that
     /// is deep enough, and by a call of the token, so that it is no payment by another method.
     ///
     /// # Errors
     /// [`Reason::SettlementPending`] while it is not that deep, or not there at all: it may come;
     /// [`Reason::InvalidExactEvmTransactionFailed`] or
     /// [`Reason::InvalidExactEvmTransferEventMismatch`], for good.
-    pub(super) async fn transferred(&self, proof: &TransferProofPayment) -> Result<u64, Reason> {
+    async fn transferred_in(&self, hash: B256, transfer: &Transfer) -> Result<u64, Reason> {
         self.genuine().await.map_err(|_| FAULT)?;
-        let (head, receipt) =
-            tokio::join!(self.head(), self.receipt(Some(B256::new(proof.tx_hash))));
+        let (head, receipt) = tokio::join!(self.head(), self.receipt(Some(hash)));
         let (head, receipt) = head.zip(receipt).ok_or(FAULT)?;
         let depth = self.settings.confirmations.max(1);
         let at = |receipt: &chain::Receipt| receipt.block_number.to::<u64>();
@@ -42,11 +42,17 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if receipt.status.to::<u64>() != 1 {
             return Err(Reason::InvalidExactEvmTransactionFailed);
         }
-        let own = receipt.from == Some(evm(proof.from)) && receipt.to == Some(evm(proof.asset));
-        if !own || !pays(proof, &receipt.logs) {
+        let own =
+            receipt.from == Some(evm(transfer.from)) && receipt.to == Some(evm(transfer.asset));
+        if !own || !pays(transfer, &receipt.logs) {
             return Err(Reason::InvalidExactEvmTransferEventMismatch);
         }
         Ok(block.timestamp.to())
+    }
+
+    /// As [`Self::transferred_in`], of what is presented.
+    pub(super) async fn transferred(&self, proof: &TransferProofPayment) -> Result<u64, Reason> {
+        self.transferred_in(B256::new(proof.tx_hash), &proof.into()).await
     }
 
     /// Whether a transfer pays, and is not too old to be presented at `now` (Unix seconds).
@@ -90,6 +96,73 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let (chain_id, transaction) = (self.settings.chain_id, id_of(proof));
         tracing::info!(chain_id, %transaction, ?outcome, "transfer presented");
         outcome
+    }
+}
+
+/// What a payer does that sends its own. Its transactions must not be replaced by others that pay
+/// more ([`EvmChain::replace_after`](super::EvmChain)): a proof names one.
+impl<K: AsyncSigner<Secp256k1>> Chain<K> {
+    /// Who sends, if somebody does.
+    pub(crate) fn key(&self) -> Option<&K> {
+        self.senders.first().map(|sender| &sender.key)
+    }
+
+    /// Signs the transaction of a transfer, one that would be made.
+    ///
+    /// # Errors
+    /// [`Reason::UnexpectedSettleError`] without an answer of the nodes, [`Reason::Busy`] if it
+    /// cannot be sent now, and the reason for which it would not be made.
+    pub(crate) async fn prepare_transfer(&self, transfer: &Transfer) -> Result<Prepared, Reason> {
+        self.genuine().await.map_err(|_| Reason::UnexpectedSettleError)?;
+        self.prepare_call(Call::own(transfer), None).await
+    }
+
+    /// Takes a transfer on that was signed earlier, by the bytes that nodes take: it counts as sent,
+    /// and nodes are told of it again by [`Self::made`]. `None` if it is not one that this chain's
+    /// account signed for it.
+    pub(crate) async fn resume(&self, raw: &[u8]) -> Option<(Transfer, Sealed)> {
+        let (from, draft, sealed) = Sealed::read(raw)?;
+        let mut own = self.senders.iter();
+        let sender = own.find(|sender| sender.key.public() == from.0)?;
+        let transfer = Transfer::read(from, &draft.call)?;
+        if draft.chain_id != self.settings.chain_id {
+            return None;
+        }
+        sender.note(&mut sender.next.clone().lock_owned().await, &draft, &sealed);
+        Some((transfer, sealed))
+    }
+
+    /// Waits until a transfer is made, as deep as is wanted, within the time limit. The nodes are
+    /// told again meanwhile of all that was sent.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidExactEvmTransactionFailed`]: it is not made, for good.
+    /// [`Reason::InvalidExactEvmTransferEventMismatch`]: the token took the call, and logged no such
+    /// transfer. [`Reason::SettlementPending`] when the time is over.
+    pub(crate) async fn made(&self, transfer: &Transfer, hash: B256) -> Result<(), Reason> {
+        let certain = async {
+            loop {
+                match self.transferred_in(hash, transfer).await {
+                    Ok(_) => return Ok(()),
+                    Err(
+                        reason @ (Reason::InvalidExactEvmTransactionFailed
+                        | Reason::InvalidExactEvmTransferEventMismatch),
+                    ) => return Err(reason),
+                    Err(_) => sleep(self.settings.poll_interval).await,
+                }
+            }
+        };
+        let pushed = async {
+            loop {
+                sleep(self.settings.poll_interval).await;
+                self.push().await;
+            }
+        };
+        tokio::select! {
+            made = certain => made,
+            () = pushed => Err(Reason::SettlementPending),
+            () = sleep(self.settings.confirm_time) => Err(Reason::SettlementPending),
+        }
     }
 }
 

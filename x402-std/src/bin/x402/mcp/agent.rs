@@ -1,0 +1,244 @@
+//! An MCP server that buys for a model, within a budget.
+
+use std::env;
+use std::fs::DirBuilder;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use clap::Args;
+use reqwest::Url;
+use rmcp::ServiceExt;
+use rmcp::transport::io::stdio_pipes;
+use x402_std::budget::{Limit, Per, SqliteBudget};
+use x402_std::buyer::{Asset, Buyer, Policy};
+use x402_std::client::Client;
+use x402_std::clock::SystemClock;
+use x402_std::core::Money;
+use x402_std::message::NetworkId;
+use x402_std::store::OpenError;
+use x402_std::{evm, svm};
+
+use crate::key::KeySource;
+use crate::listen::Stop;
+use crate::log::{self, Format};
+use crate::{Exit, Failure, Outcome};
+
+mod asked;
+mod market;
+mod person;
+mod progress;
+mod recent;
+mod shop;
+mod told;
+mod tools;
+mod words;
+
+use market::{Market, Markets};
+use shop::Shop;
+
+#[derive(Args)]
+pub(crate) struct Agent {
+    #[command(flatten)]
+    key: KeySource,
+    /// Most for one payment [default: $1]
+    #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
+    max: Option<Money>,
+    /// What many payments may come to: '$5 per day', '$20', '$1 per day each host', '$0.50 per day
+    /// payee ADDRESS', '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold
+    /// [default: $5 per day]
+    #[arg(long = "limit", value_name = "LIMIT")]
+    limits: Vec<Limit>,
+    /// Above this, a person is asked before a payment is signed, through the MCP client
+    /// (elicitation); if the client cannot ask, nothing is paid
+    #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
+    ask_above: Option<Money>,
+    /// Host that may be asked and paid, with its port unless it is the scheme's own; may be
+    /// repeated. Without one, all: any https URL, and http on this machine only. With --upstream and
+    /// --listen: name that HTTP clients know this server by, besides localhost and the address of
+    /// --listen; requests to others are refused, so that no website can reach it through a browser
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Network to pay on, such as eip155:8453 or solana; may be repeated. Without one, all that
+    /// there are keys for. With --upstream: network of the payment, whose default stablecoin is
+    /// taken; may be repeated for as many offers, each with its own --pay-to in the same order
+    #[arg(long = "network", value_name = "NETWORK")]
+    networks: Vec<String>,
+    /// Token to pay with besides the known stablecoins, on EVM networks, as one that stands for
+    /// money; may be repeated
+    #[arg(long = "asset", value_name = "NETWORK/ADDRESS:DECIMALS", value_parser = asset)]
+    assets: Vec<Asset>,
+    /// Address that may be paid; may be repeated. Without one, all
+    #[arg(long = "payee", value_name = "ADDRESS", value_parser = payee)]
+    payees: Vec<String>,
+    /// File in which purchases are kept (SQLite), so that the limits hold over crashes and between
+    /// all processes that use it [default: x402/budget.db in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    budget: Option<PathBuf>,
+    /// Where to look for things to buy: a Bazaar, or a store like 1ly's, with 1ly: before its URL;
+    /// may be repeated
+    #[arg(long = "discover", value_name = "[1ly:|bazaar:]URL", value_parser = Market::parse)]
+    markets: Vec<Market>,
+}
+
+impl Agent {
+    pub(crate) async fn run(self) -> Outcome {
+        let policy = self.policy()?;
+        let wallet = self.key.read()?;
+        let budget = match &self.budget {
+            Some(path) => open(path)?,
+            None => open(&default_budget()?)?,
+        };
+        let buyer = Buyer::with(wallet, policy, SystemClock).with_budget(budget);
+        let client = Client::new(buyer).map_err(Failure::refused)?;
+        let markets = Markets::new(self.markets).map_err(Failure::refused)?;
+        log::start(Format::Text, None);
+        serve(Shop::new(client, markets)).await
+    }
+
+    fn policy(&self) -> Result<Policy, Failure> {
+        let hosts = self.hosts.iter().map(|text| {
+            host(text).ok_or_else(|| Failure::unusable("--host: not a host, such as example.com"))
+        });
+        let networks = self.networks.iter().map(|text| {
+            network(text)
+                .ok_or_else(|| Failure::unusable("--network: not an EVM or Solana network"))
+        });
+        let limits = match &self.limits[..] {
+            [] => vec![Limit::money(five_dollars(), Per::Day)],
+            limits => limits.to_vec(),
+        };
+        let default = Policy::default();
+        Ok(Policy {
+            max: self.max.unwrap_or(default.max),
+            limits,
+            ask_above: self.ask_above,
+            hosts: some(hosts.collect::<Result<_, _>>()?),
+            networks: some(networks.collect::<Result<_, _>>()?),
+            assets: self.assets.clone(),
+            payees: some(self.payees.clone()),
+        })
+    }
+}
+
+/// Serves until the client hangs up or the process is asked to stop, and then finishes what was begun.
+async fn serve(shop: Shop) -> Outcome {
+    let mut stop = Stop::new().map_err(Failure::refused)?;
+    let server = tokio::select! {
+        server = shop.clone().serve(stdio_pipes()) => {
+            server.map_err(|_| Failure::refused("the client does not speak MCP"))?
+        }
+        () = stop.asked() => return Ok(Exit::Yes),
+    };
+    let end = server.cancellation_token();
+    let mut ended = pin!(server.waiting());
+    tokio::select! {
+        _ = &mut ended => {}
+        () = stop.asked() => {
+            finished(&shop, &mut stop).await?;
+            end.cancel();
+            ended.await.ok();
+        }
+    }
+    finished(&shop, &mut stop).await
+}
+
+/// Waits for payments that are on their way; another signal ends that. They count in any case.
+async fn finished(shop: &Shop, stop: &mut Stop) -> Outcome {
+    tokio::select! {
+        () = shop.finish() => Ok(Exit::Yes),
+        () = stop.asked() => Err(Failure::refused("stopped before all was finished")),
+    }
+}
+
+pub(crate) fn open(path: &Path) -> Result<SqliteBudget, Failure> {
+    SqliteBudget::open(path).map_err(|error| {
+        Failure::refused(match error {
+            OpenError::Foreign => "--budget: not a budget, but something else's file",
+            OpenError::Newer => "--budget: written by a newer version",
+            _ => "--budget: the file cannot be opened",
+        })
+    })
+}
+
+/// Where purchases are kept if nothing is said; the directory is made, for its owner only.
+fn default_budget() -> Result<PathBuf, Failure> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .ok_or_else(|| Failure::unusable("neither --budget nor a home directory is given"))?;
+    let directory = state.join("x402");
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&directory).map_err(|error| {
+        Failure::refused(format_args!("cannot make the directory of the budget: {error}"))
+    })?;
+    Ok(directory.join("budget.db"))
+}
+
+/// An empty list allows all.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn five_dollars() -> Money {
+    Money::parse("$5").unwrap_or(Money::ONE)
+}
+
+/// A host as it is in URLs.
+fn host(text: &str) -> Option<String> {
+    if text.contains(['/', '@', '?', '#', '\\']) {
+        return None;
+    }
+    let url = Url::parse(&format!("https://{text}/")).ok()?;
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}")))
+}
+
+/// One that can be paid on: another would never be offered, and was meant to be something else.
+fn network(text: &str) -> Option<NetworkId> {
+    let network: NetworkId = text.parse().ok()?;
+    let view = network.view();
+    (view.eip155().is_some() || view.solana().is_some()).then_some(network)
+}
+
+fn asset(text: &str) -> Result<Asset, &'static str> {
+    let parts = text.rsplit_once(':').and_then(|(rest, decimals)| {
+        let (network, address) = rest.split_once('/')?;
+        let network = network.parse().ok()?;
+        evm::Address::parse(address)?;
+        Some(Asset { network, address: address.into(), decimals: decimals.parse().ok()? })
+    });
+    parts.filter(|asset| asset.network.view().eip155().is_some()).ok_or(
+        "not NETWORK/ADDRESS:DECIMALS, such as \
+         eip155:84532/0x036CbD53842c5426634e7929541eC2318f3dCF7e:6",
+    )
+}
+
+fn payee(text: &str) -> Result<String, &'static str> {
+    let is_address = evm::Address::parse(text).is_some() || svm::Address::parse(text).is_some();
+    if is_address { Ok(text.into()) } else { Err("not an address") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_as_urls_have_them() {
+        for (text, expected) in [
+            ("API.example.com", Some("api.example.com")),
+            ("api.example.com:8443", Some("api.example.com:8443")),
+            ("api.example.com:443", Some("api.example.com")),
+            ("127.0.0.1:4021", Some("127.0.0.1:4021")),
+            ("[::1]:4021", Some("[::1]:4021")),
+            ("https://example.com", None),
+            ("example.com/path", None),
+            ("a@example.com", None),
+            ("", None),
+        ] {
+            assert_eq!(host(text).as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! People, whose word some payments take.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rmcp::model::*;
+use rmcp::service::RequestContext;
+use rmcp::{Peer, RoleServer};
+use x402_std::buyer::Ask;
+use x402_std::core::Money;
+
+use super::recent::Recent;
+use super::words::{price_in_words, words};
+
+/// How long a person may think.
+const THINKING: Duration = Duration::from_secs(300);
+
+/// What is asked of a person, and how the answer is called.
+const PAY: &str = "pay";
+
+/// How a person can be asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// The client cannot.
+    Nobody,
+    /// By a request to the client.
+    Now,
+    /// By an answer that takes the client back with another call (since 2026-07-28).
+    NextCall,
+}
+
+impl How {
+    pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
+        let elicitation = context.client_capabilities().and_then(|it| it.elicitation);
+        match elicitation {
+            Some(form) if form.form.is_some() || form.url.is_none() => {
+                let version = context.protocol_version();
+                if version.is_some_and(|version| version >= ProtocolVersion::V_2026_07_28) {
+                    Self::NextCall
+                } else {
+                    Self::Now
+                }
+            }
+            _ => Self::Nobody,
+        }
+    }
+}
+
+/// Who can allow a payment.
+pub(super) struct Person {
+    how: How,
+    peer: Peer<RoleServer>,
+    /// What was allowed by the answer that this call brings.
+    allowed: Option<Ask>,
+    /// What is to be asked before the next call, or what was refused.
+    asked: Mutex<Option<Ask>>,
+    above: String,
+}
+
+impl Person {
+    pub(super) fn new(
+        questions: &Recent<Ask>,
+        above: Option<Money>,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Self {
+        let asked = request.request_state.as_deref().and_then(|state| questions.take(state));
+        let answer = request.input_responses.as_ref().and_then(|answers| answers.get(PAY));
+        let yes = answer
+            .is_some_and(|answer| answer["action"] == "accept" && answer["content"][PAY] == true);
+        Self {
+            // Who was asked and said no is not asked again.
+            how: if answer.is_some() && !yes { How::Nobody } else { How::of(context) },
+            peer: context.peer.clone(),
+            allowed: asked.filter(|_| yes),
+            asked: Mutex::default(),
+            above: above.map(|above| above.to_string()).unwrap_or_default(),
+        }
+    }
+
+    pub(super) async fn allows(&self, ask: Ask) -> bool {
+        match self.how {
+            How::Nobody => false,
+            How::Now => {
+                let asked = self
+                    .peer
+                    .create_elicitation_with_timeout(self.form(&ask), Some(THINKING))
+                    .await;
+                asked.is_ok_and(|answer| {
+                    let content = answer.content.unwrap_or_default();
+                    answer.action == ElicitationAction::Accept && content[PAY] == true
+                })
+            }
+            How::NextCall => {
+                let same = self.allowed.as_ref().is_some_and(|allowed| {
+                    (&allowed.host, &allowed.what, &allowed.offer)
+                        == (&ask.host, &ask.what, &ask.offer)
+                });
+                if !same {
+                    *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(ask);
+                }
+                same
+            }
+        }
+    }
+
+    /// All in our own words, but for host, path and address.
+    fn form(&self, ask: &Ask) -> ElicitRequestParams {
+        let message = format!(
+            "Pay {}? {} asks for it, for {}. Payments above {} take your word.",
+            price_in_words(&ask.offer, ask.decimals),
+            words(&ask.host, 253),
+            words(&ask.what, 300),
+            self.above,
+        );
+        let mut pay = BooleanSchema::new();
+        pay.title = Some("Pay".into());
+        let pay = PrimitiveSchemaDefinition::Boolean(pay);
+        let mut requested_schema = ElicitationSchema::new(BTreeMap::from([(PAY.into(), pay)]));
+        requested_schema.required = Some(vec![PAY.into()]);
+        ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema }
+    }
+
+    /// What the client is to ask before it calls again.
+    pub(super) fn question(&self, questions: &Recent<Ask>) -> Option<CallToolResponse> {
+        let ask = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).ok()?;
+        let state = hex::encode(random);
+        let form = InputRequest::Elicitation(ElicitRequest::new(self.form(&ask)));
+        questions.put(state.clone(), ask);
+        let forms = BTreeMap::from([(PAY.into(), form)]);
+        Some(CallToolResponse::InputRequired(InputRequiredResult::new(Some(forms), Some(state))))
+    }
+
+    pub(super) fn answer(&self) -> String {
+        let why = match self.how {
+            How::Nobody => "nobody could be asked, or the answer was no",
+            How::Now | How::NextCall => "the answer was no, or none came",
+        };
+        let above = &self.above;
+        format!("payments above {above} take a person's word, and {why}; nothing was paid")
+    }
+}

@@ -1,0 +1,183 @@
+//! What a model is told.
+
+use reqwest::Response;
+use reqwest::header::{HeaderMap, LOCATION};
+use rmcp::model::{CallToolResponse, CallToolResult};
+use serde_json::{Value, json};
+use x402_std::budget::{Purchase, State};
+use x402_std::client::HttpError;
+use x402_std::core::ParseError;
+use x402_std::core::buyer::Decline;
+use x402_std::message::{SettleResponse, encode_header};
+
+use super::words::{price, time, words};
+use crate::with_causes;
+
+/// As much of an answer as a model is given.
+const BODY_BYTES: usize = 1 << 20;
+
+/// What a tool answers: a result, or an error for the model.
+pub(super) type Told = Result<Value, Value>;
+
+/// An error for the model: a code, what to do about it, and words.
+pub(super) fn no(code: &str, retry: &str, message: impl std::fmt::Display) -> Value {
+    json!({ "error": code, "retry": retry, "message": message.to_string() })
+}
+
+pub(super) fn bad_arguments(message: impl std::fmt::Display) -> Value {
+    no("bad_arguments", "never", message)
+}
+
+/// As object and as text.
+pub(super) fn result(told: Told) -> CallToolResponse {
+    match told {
+        Ok(value) => CallToolResult::structured(value),
+        Err(value) => CallToolResult::structured_error(value),
+    }
+    .into()
+}
+
+pub(super) fn declined(decline: Decline) -> Value {
+    let code = match decline {
+        Decline::NoOffers => "declined_no_offers",
+        Decline::Unpayable => "declined_unpayable",
+        Decline::Host => "declined_host",
+        Decline::PaymentFlow => "declined_payment_flow",
+        Decline::Network => "declined_network",
+        Decline::Asset => "declined_asset",
+        Decline::Payee => "declined_payee",
+        Decline::OverLimit => "over_max",
+    };
+    no(code, "never", format_args!("{decline}; nothing was paid"))
+}
+
+pub(super) fn over_max_price() -> Value {
+    no(
+        "over_max",
+        "never",
+        "every offer is above maxPrice or what one payment may be; nothing was paid",
+    )
+}
+
+pub(super) fn over_budget(limit: &str) -> Value {
+    let mut told = no(
+        "over_budget",
+        "later",
+        format_args!("this does not fit what is left of the limit {limit}; nothing was paid"),
+    );
+    told["limit"] = limit.into();
+    told
+}
+
+pub(super) fn no_budget() -> Value {
+    no("budget_unavailable", "again", "the budget cannot be read or written; nothing was sent")
+}
+
+pub(super) fn bad_challenge(error: &ParseError) -> Value {
+    no("bad_challenge", "never", format_args!("the seller's offer cannot be read: {error}"))
+}
+
+pub(super) fn no_answer(error: &HttpError) -> Value {
+    let retry = match error {
+        HttpError::Setup | HttpError::NotRepeatable | HttpError::AlreadyPaid => "never",
+        _ => "again",
+    };
+    no("no_answer", retry, format_args!("{}; nothing was paid", words(&with_causes(error), 200)))
+}
+
+pub(super) fn receipt_told(receipt: &SettleResponse) -> Value {
+    let SettleResponse { success, transaction, network, payer, .. } = receipt;
+    json!({
+        "success": success,
+        "transaction": words(transaction, 200),
+        "network": words(network, 100),
+        "payer": payer.as_deref().map(|payer| words(payer, 100)),
+    })
+}
+
+pub(super) fn purchase_told(purchase: &Purchase) -> Value {
+    let (state, receipt, reason) = match &purchase.state {
+        State::Reserved => ("reserved", None, None),
+        State::Signed => ("signed", None, None),
+        State::Paid(receipt) => ("paid", Some(receipt_told(receipt)), None),
+        State::Refused(reason) => ("refused", None, reason.map(|reason| reason.as_str())),
+    };
+    json!({
+        "id": purchase.id,
+        "time": time(purchase.at),
+        "what": words(&purchase.what, 300),
+        "price": price(&purchase.offer, Some(purchase.decimals)),
+        "state": state,
+        "reason": reason,
+        "receipt": receipt,
+    })
+}
+
+pub(super) fn location(headers: &HeaderMap) -> Option<String> {
+    let location = headers.get(LOCATION)?.to_str().ok()?;
+    Some(words(location, 2_000))
+}
+
+/// What was answered.
+pub(super) struct Body {
+    pub(super) value: Value,
+    pub(super) kind: &'static str,
+    pub(super) truncated: bool,
+    pub(super) notes: Vec<&'static str>,
+}
+
+impl Body {
+    pub(super) async fn read(mut response: Response) -> Self {
+        let (mut bytes, mut truncated, mut notes) = (Vec::new(), false, Vec::new());
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    let room = BODY_BYTES - bytes.len();
+                    bytes.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+                    if chunk.len() > room {
+                        truncated = true;
+                        notes.push("the answer is longer than what is given here");
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    truncated = true;
+                    notes.push("the answer broke off");
+                    break;
+                }
+            }
+        }
+        let json = if truncated { None } else { serde_json::from_slice(&bytes).ok() };
+        let (value, kind) = match json {
+            Some(json) => (json, "json"),
+            None => match text(bytes, truncated) {
+                Ok(text) => (text.into(), "text"),
+                Err(bytes) => (encode_header(&bytes).into(), "base64"),
+            },
+        };
+        Self { value, kind, truncated, notes }
+    }
+
+    /// What 1ly says of a purchase.
+    pub(super) fn one_ly(&self) -> (Option<String>, Option<String>) {
+        let field = |name: &str| {
+            let text = self.value.get("_1ly")?.get(name)?.as_str()?;
+            (text.len() <= 500).then(|| text.to_owned())
+        };
+        (field("purchaseId"), field("reviewToken"))
+    }
+}
+
+/// UTF-8; what is cut off may end within a character.
+fn text(bytes: Vec<u8>, truncated: bool) -> Result<String, Vec<u8>> {
+    String::from_utf8(bytes).or_else(|error| {
+        let valid = error.utf8_error();
+        let mut bytes = error.into_bytes();
+        if !truncated || valid.error_len().is_some() {
+            return Err(bytes);
+        }
+        bytes.truncate(valid.valid_up_to());
+        String::from_utf8(bytes).map_err(std::string::FromUtf8Error::into_bytes)
+    })
+}

@@ -1,0 +1,416 @@
+//! A price in front of the tools of another MCP server.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use clap::Args;
+use reqwest::Url;
+use reqwest::redirect::Policy;
+use rmcp::model::*;
+use rmcp::service::{RequestContext, RunningService};
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::{
+    StreamableHttpClientTransport, StreamableHttpService, TokioChildProcess, io::stdio_pipes,
+};
+use rmcp::{ErrorData, Peer, RoleClient, RoleServer, ServerHandler, ServiceError, ServiceExt};
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+use x402_std::facilitator;
+use x402_std::mcp::Paid;
+use x402_std::seller::{Seller, Terms};
+use x402_std::store::ClaimStore;
+
+use crate::listen::{Listen, Stop};
+use crate::log::{self, Format};
+use crate::serve::{Selling, Shop};
+use crate::{Exit, Failure, Outcome, talk};
+
+/// How long the upstream may take to introduce itself: some are downloaded first.
+const START: Duration = Duration::from_secs(120);
+
+/// How long the last answers take to be sent, when the process is asked to stop.
+const LAST: Duration = Duration::from_millis(500);
+
+/// Where the server is, over HTTP.
+const PATH: &str = "/mcp";
+
+#[derive(Args)]
+pub(crate) struct Gateway {
+    /// MCP server whose tools are sold: its URL (streamable HTTP), or the command that runs it
+    /// (stdio), in words with or without quotes; no shell is asked. Its prompts and resources are
+    /// free. What it would ask or tell its client unasked (sampling, elicitation, progress, changed
+    /// lists) is not passed on
+    #[arg(long, value_name = "CMD|URL")]
+    upstream: String,
+    #[command(flatten)]
+    selling: Selling,
+    /// Price of one tool, instead of --price; may be repeated
+    #[arg(long = "tool", value_name = "NAME=MONEY", value_parser = priced)]
+    tools: Vec<(String, String)>,
+    /// Tool that costs nothing; may be repeated
+    #[arg(long, value_name = "NAME")]
+    free: Vec<String>,
+    /// Serves over streamable HTTP, at /mcp, instead of over stdin and stdout; all clients share the
+    /// one connection to the upstream server
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Name that HTTP clients know this server by, besides localhost and the address of --listen;
+    /// may be repeated. Requests to others are refused, so that no website can reach it through a
+    /// browser
+    #[arg(long = "host", value_name = "NAME", requires = "listen")]
+    hosts: Vec<String>,
+}
+
+impl Gateway {
+    pub(crate) async fn run(&self) -> Outcome {
+        let mut names = HashSet::new();
+        let named = self.tools.iter().map(|(name, _)| name).chain(&self.free);
+        if !named.into_iter().all(|name| names.insert(name)) {
+            return Err(Failure::unusable("--tool, --free: a tool is named twice"));
+        }
+        let prices: Vec<_> =
+            self.tools.iter().map(|(_, price)| ("--tool", price.as_str())).collect();
+        self.selling.run(&prices, self).await
+    }
+
+    /// Connects to the upstream server.
+    async fn connect(&self) -> Result<Upstream, Failure> {
+        let us = Implementation::new("x402", env!("CARGO_PKG_VERSION"));
+        let client = ClientConfig::new(ClientCapabilities::default(), us);
+        // Errors of its transports may have the URL in them.
+        let silent = |_| Failure::refused("--upstream: does not answer as an MCP server");
+        let connected = async {
+            if let Some(url) = http_url(&self.upstream)? {
+                let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build();
+                let http = http.map_err(|error| Failure::refused(error.without_url()))?;
+                let config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
+                let transport = StreamableHttpClientTransport::with_client(http, config);
+                return client.serve(transport).await.map_err(silent);
+            }
+            let mut words = words(&self.upstream)?.into_iter();
+            let program = words.next();
+            let program = program.ok_or_else(|| Failure::unusable("--upstream: no command"))?;
+            let mut command = Command::new(program);
+            command.args(words);
+            let child = TokioChildProcess::new(command)
+                .map_err(|error| Failure::unusable(format_args!("--upstream: {error}")))?;
+            client.serve(child).await.map_err(silent)
+        };
+        let late = |_| Failure::refused("--upstream: does not introduce itself");
+        timeout(START, connected).await.map_err(late)?
+    }
+
+    /// Says which tools were named that there are not: a typing mistake would sell them at another
+    /// price.
+    async fn check_names(&self, upstream: &Peer<RoleClient>) {
+        let Ok(tools) = upstream.list_all_tools().await else {
+            return talk("warning: the upstream server does not list its tools");
+        };
+        for name in self.tools.iter().map(|(name, _)| name).chain(&self.free) {
+            if !tools.iter().any(|tool| tool.name == *name) {
+                talk(format_args!("warning: there is no tool {}", name.escape_debug()));
+            }
+        }
+    }
+}
+
+impl Shop for &Gateway {
+    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Terms>) -> Outcome
+    where
+        F: facilitator::Facilitator + 'static,
+        S: ClaimStore + 'static,
+    {
+        log::start(Format::Text, None);
+        let mut stop = Stop::new().map_err(Failure::refused)?;
+        let upstream = tokio::select! {
+            upstream = self.connect() => upstream?,
+            () = stop.asked() => return Ok(Exit::Yes),
+        };
+        self.check_names(upstream.peer()).await;
+        let mut paid = Paid::new(Proxy::new(&upstream), Arc::new(seller));
+        let mut terms = terms.into_iter();
+        if let Some(price) = terms.next() {
+            paid = paid.price_others(price);
+        }
+        for ((name, _), price) in self.tools.iter().zip(terms) {
+            paid = paid.price(name, price);
+        }
+        for name in &self.free {
+            paid = paid.free(name);
+        }
+        // Stops a child, and waits until it has ended.
+        let end = upstream.cancellation_token();
+        let mut ended = pin!(upstream.waiting());
+        let served = {
+            let served: Pin<Box<dyn Future<Output = Outcome> + Send>> = match self.listen {
+                Some(address) => Box::pin(over_http(paid, address, &self.hosts, stop)),
+                None => Box::pin(over_stdio(paid, stop)),
+            };
+            tokio::select! {
+                served = served => Some(served),
+                _ = &mut ended => None,
+            }
+        };
+        let Some(served) = served else {
+            return Err(Failure::refused("the upstream server has ended"));
+        };
+        end.cancel();
+        ended.await.ok();
+        served
+    }
+}
+
+/// Serves this process's client, until it hangs up or the process is asked to stop.
+async fn over_stdio<F, S>(paid: Paid<Proxy, F, S>, mut stop: Stop) -> Outcome
+where
+    F: facilitator::Facilitator + 'static,
+    S: ClaimStore + 'static,
+{
+    let server = tokio::select! {
+        server = paid.clone().serve(stdio_pipes()) => {
+            server.map_err(|_| Failure::refused("the client does not speak MCP"))?
+        }
+        () = stop.asked() => return Ok(Exit::Yes),
+    };
+    let end = server.cancellation_token();
+    let mut ended = pin!(server.waiting());
+    tokio::select! {
+        _ = &mut ended => {}
+        () = stop.asked() => {
+            finished(&paid, &mut stop).await?;
+            end.cancel();
+            ended.await.ok();
+        }
+    }
+    finished(&paid, &mut stop).await
+}
+
+/// Waits for payments that are worked on; another signal ends that.
+async fn finished<F, S>(paid: &Paid<Proxy, F, S>, stop: &mut Stop) -> Outcome {
+    tokio::select! {
+        () = paid.finish() => Ok(Exit::Yes),
+        () = stop.asked() => Err(Failure::refused("stopped before all was finished")),
+    }
+}
+
+async fn over_http<F, S>(
+    paid: Paid<Proxy, F, S>,
+    address: SocketAddr,
+    hosts: &[String],
+    mut stop: Stop,
+) -> Outcome
+where
+    F: facilitator::Facilitator + 'static,
+    S: ClaimStore + 'static,
+{
+    let mut config = StreamableHttpServerConfig::default().enforce_origin_validation();
+    config.allowed_hosts.push(address.ip().to_string());
+    config.allowed_hosts.extend(hosts.iter().cloned());
+    let end = config.cancellation_token.clone();
+    let last = paid.clone();
+    // Streams to clients are open without an end: they are closed when payments are done.
+    let closing = tokio::spawn(async move {
+        stop.asked().await;
+        last.finish().await;
+        sleep(LAST).await;
+        end.cancel();
+    });
+    let sessions = Arc::new(LocalSessionManager::default());
+    let for_each = paid.clone();
+    let service = StreamableHttpService::new(move || Ok(for_each.clone()), sessions, config);
+    let router = Router::new().route_service(PATH, service);
+    let served = Listen::new(address).serve(router, async move { paid.finish().await }).await;
+    closing.abort();
+    served
+}
+
+type Upstream = RunningService<RoleClient, ClientConfig>;
+
+/// Passes everything on to the upstream server.
+#[derive(Clone)]
+struct Proxy {
+    upstream: Peer<RoleClient>,
+    info: ServerConfig,
+}
+
+impl Proxy {
+    fn new(upstream: &Upstream) -> Self {
+        let mut info = ServerConfig::default();
+        if let Some(theirs) = upstream.peer_info() {
+            info.capabilities = passed_on(&theirs.capabilities);
+            info.instructions = theirs.instructions.clone();
+            if let Some(server) = &theirs.server_info {
+                info.server_info = server.clone();
+            }
+        }
+        Self { upstream: upstream.peer().clone(), info }
+    }
+}
+
+/// What a server can do that takes no word of its own.
+fn passed_on(theirs: &ServerCapabilities) -> ServerCapabilities {
+    let mut ours = ServerCapabilities::default();
+    ours.tools = theirs.tools.as_ref().map(|_| ToolsCapability::default());
+    ours.prompts = theirs.prompts.as_ref().map(|_| PromptsCapability::default());
+    ours.resources = theirs.resources.as_ref().map(|_| ResourcesCapability::default());
+    ours.completions = theirs.completions.clone();
+    ours
+}
+
+/// What is said beside a request, without what concerns the connection it came by.
+fn beside(context: RequestContext<RoleServer>) -> Option<RequestMetaObject> {
+    let mut meta = context.meta;
+    meta.retain(|key, _| key != "progressToken" && !key.starts_with("io.modelcontextprotocol/"));
+    (!meta.is_empty()).then_some(meta)
+}
+
+fn failed(error: ServiceError) -> ErrorData {
+    match error {
+        ServiceError::McpError(error) => error,
+        _ => ErrorData::internal_error("the upstream server does not answer", None),
+    }
+}
+
+type Page = Option<PaginatedRequestParams>;
+
+impl ServerHandler for Proxy {
+    fn get_info(&self) -> ServerConfig {
+        self.info.clone()
+    }
+
+    async fn list_tools(
+        &self,
+        page: Page,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        self.upstream.list_tools(page).await.map_err(failed)
+    }
+
+    async fn call_tool(
+        &self,
+        mut request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        request.meta = beside(context);
+        self.upstream.call_tool_once(request).await.map_err(failed)
+    }
+
+    async fn list_prompts(
+        &self,
+        page: Page,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        self.upstream.list_prompts(page).await.map_err(failed)
+    }
+
+    async fn get_prompt(
+        &self,
+        mut request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        request.meta = beside(context);
+        self.upstream.get_prompt_once(request).await.map_err(failed)
+    }
+
+    async fn list_resources(
+        &self,
+        page: Page,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        self.upstream.list_resources(page).await.map_err(failed)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        page: Page,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        self.upstream.list_resource_templates(page).await.map_err(failed)
+    }
+
+    async fn read_resource(
+        &self,
+        mut request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        request.meta = beside(context);
+        self.upstream.read_resource_once(request).await.map_err(failed)
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        self.upstream.complete(request).await.map_err(failed)
+    }
+}
+
+/// `NAME=MONEY`. Money has no `=` in it, names may.
+fn priced(text: &str) -> Result<(String, String), &'static str> {
+    let (name, price) = text.rsplit_once('=').ok_or("not NAME=MONEY")?;
+    Ok((name.into(), price.into()))
+}
+
+/// The URL, if it is one and no command.
+fn http_url(text: &str) -> Result<Option<Url>, Failure> {
+    if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
+        return Ok(None);
+    }
+    Url::parse(text).map(Some).map_err(|_| Failure::unusable("--upstream: not a URL"))
+}
+
+/// The words of a command: what is in quotes stays together, and so does what follows a backslash
+/// outside of single quotes.
+fn words(command: &str) -> Result<Vec<String>, Failure> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut chars = command.chars();
+    while let Some(next) = chars.next() {
+        match (next, quote) {
+            (_, Some(open)) if next == open => quote = None,
+            ('\'' | '"', None) => {
+                quote = Some(next);
+                word.get_or_insert_default();
+            }
+            ('\\', None | Some('"')) => {
+                let next = chars.next();
+                let next = next.ok_or_else(|| Failure::unusable("--upstream: ends in \\"))?;
+                word.get_or_insert_default().push(next);
+            }
+            (_, None) if next.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(next),
+        }
+    }
+    if quote.is_some() {
+        return Err(Failure::unusable("--upstream: a quote is not closed"));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_split_as_people_expect() {
+        for (command, expected) in [
+            ("npx -y  server", Some(vec!["npx", "-y", "server"])),
+            ("'/opt/my server' --name=\"a b\"c", Some(vec!["/opt/my server", "--name=a bc"])),
+            (r#"a\ b "c\"d" 'e\f' """#, Some(vec!["a b", "c\"d", r"e\f", ""])),
+            ("  ", Some(vec![])),
+            ("a 'b", None),
+            ("a \\", None),
+        ] {
+            let found = words(command).ok();
+            let found = found.as_ref().map(|words| words.iter().map(String::as_str).collect());
+            assert_eq!(found, expected, "{command}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! MCP: an agent's server that pays, or with `--upstream` a price in front of another server.
+
+pub(crate) mod agent;
+mod gateway;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id};
+
+use crate::Outcome;
+use agent::Agent;
+use gateway::Gateway;
+
+/// Serves MCP tools that pay; or with --upstream, sells the tools of another MCP server.
+///
+/// JSON-RPC goes over stdin and stdout, talk goes to stderr.
+pub(crate) enum Mcp {
+    Agent(Box<Agent>),
+    Gateway(Box<Gateway>),
+}
+
+impl Mcp {
+    pub(crate) async fn run(self) -> Outcome {
+        match self {
+            Self::Agent(agent) => agent.run().await,
+            Self::Gateway(gateway) => gateway.run().await,
+        }
+    }
+}
+
+/// What the gateway requires is required beside `--upstream` only, and goes with nothing else; what the
+/// agent takes does not go with `--upstream`. What both have is one argument: the agent's.
+impl Args for Mcp {
+    fn augment_args(command: Command) -> Command {
+        let before = ids(&command);
+        let command = Agent::augment_args(command);
+        let agent = ids(&command);
+        let gateway = Gateway::augment_args_for_update(Command::new("gateway"));
+        let both = ids(&gateway);
+        let command = command.mut_args(|arg| {
+            if before.contains(arg.get_id()) || both.contains(arg.get_id()) {
+                arg
+            } else {
+                arg.conflicts_with("upstream")
+            }
+        });
+        let own = gateway.get_arguments().filter(|arg| !agent.contains(arg.get_id())).cloned();
+        let own = own.map(|arg| {
+            let arg = arg.help_heading("With --upstream");
+            if arg.get_id() == "upstream" {
+                arg.requires_all(["pay_to", "price", "networks", "facilitator"])
+            } else {
+                arg.requires("upstream")
+            }
+        });
+        command
+            .args(own)
+            .about("Serves MCP tools that pay; or with --upstream, sells another MCP server's tools")
+            .long_about(
+                "Serves MCP tools that pay; or with --upstream, sells another MCP server's tools\n\n\
+                 JSON-RPC goes over stdin and stdout, talk goes to stderr.",
+            )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Mcp {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        if matches.contains_id("upstream") {
+            if matches.contains_id("hosts") && !matches.contains_id("listen") {
+                let mut error = Error::new(ErrorKind::MissingRequiredArgument);
+                let missing = ContextValue::Strings(vec!["--listen".into()]);
+                error.insert(ContextKind::InvalidArg, missing);
+                return Err(error);
+            }
+            return Ok(Self::Gateway(Box::new(Gateway::from_arg_matches(matches)?)));
+        }
+        Ok(Self::Agent(Box::new(Agent::from_arg_matches(matches)?)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn ids(command: &Command) -> Vec<Id> {
+    command.get_arguments().map(|arg| arg.get_id().clone()).collect()
+}

@@ -1,0 +1,233 @@
+use std::fmt;
+use std::str::FromStr;
+
+use x402_core::budget::{self, Key, MONEY_DECIMALS, Per, Spend};
+use x402_core::{Amount, Money};
+
+use super::Spent;
+use crate::message::NetworkId;
+
+/// At most so much, in some time, for somebody.
+///
+/// It is written as it is said:
+///
+/// ```
+/// use x402_std::budget::Limit;
+/// for text in [
+///     "$20",
+///     "$0.05 per payment",
+///     "$5 per day",
+///     "$1 per day each host",
+///     "$2 per day host api.example.com:8443",
+///     "$1 each payee",
+///     "2500000 of eip155:8453/0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913 per day payee 0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+/// ] {
+///     assert_eq!(text.parse::<Limit>()?.to_string(), text);
+/// }
+/// # Ok::<(), x402_std::budget::LimitError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// How much.
+    pub most: Most,
+    /// In what time; for ever if nothing is said.
+    pub per: Per,
+    /// Of whom; of all if nothing is said.
+    pub scope: Scope,
+}
+
+/// What a limit counts.
+#[derive(Clone, Debug)]
+pub enum Most {
+    /// Money: every stablecoin as the money it stands for.
+    Money(Money),
+    /// Units of one token.
+    Units {
+        /// How many.
+        amount: Amount,
+        /// The token's network.
+        network: NetworkId,
+        /// The token's address.
+        asset: String,
+    },
+}
+
+/// Whose payments are counted together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// Those to each host by itself.
+    EachHost,
+    /// Those to one host, with its port unless it is the scheme's own.
+    Host(String),
+    /// Those to each payee by itself.
+    EachPayee,
+    /// Those to one payee.
+    Payee(String),
+}
+
+/// A text is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitError;
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "not a limit (such as '$5 per day', '$1 per day each host', '$0.10 per payment', \
+             '2500000 of NETWORK/TOKEN per day payee ADDRESS')",
+        )
+    }
+}
+
+impl std::error::Error for LimitError {}
+
+impl Limit {
+    /// At most so much money for all payments, in the time.
+    pub const fn money(most: Money, per: Per) -> Self {
+        Self { most: Most::Money(most), per, scope: Scope::All }
+    }
+
+    /// The core's form.
+    pub fn view(&self) -> budget::Limit<'_> {
+        budget::Limit {
+            most: match &self.most {
+                Most::Money(money) => budget::Most::Money(*money),
+                Most::Units { amount, network, asset } => {
+                    budget::Most::Units { amount: *amount, network: network.view(), asset }
+                }
+            },
+            per: self.per,
+            scope: match &self.scope {
+                Scope::All => budget::Scope::All,
+                Scope::EachHost => budget::Scope::EachHost,
+                Scope::Host(host) => budget::Scope::Host(host),
+                Scope::EachPayee => budget::Scope::EachPayee,
+                Scope::Payee(payee) => budget::Scope::Payee(payee),
+            },
+        }
+    }
+}
+
+impl FromStr for Limit {
+    type Err = LimitError;
+
+    fn from_str(text: &str) -> Result<Self, LimitError> {
+        let mut words = text.split_whitespace().peekable();
+        let most = words.next().ok_or(LimitError)?;
+        let most = if words.next_if_eq(&"of").is_some() {
+            let amount = Amount::parse(most).map_err(|_| LimitError)?;
+            let (network, asset) =
+                words.next().and_then(|it| it.split_once('/')).ok_or(LimitError)?;
+            let network = network.parse().map_err(|_| LimitError)?;
+            Most::Units { amount, network, asset: asset.into() }
+        } else {
+            // Digits alone may have been meant as units.
+            let money = most.starts_with('$').then(|| Money::parse(most).ok()).flatten();
+            Most::Money(money.ok_or(LimitError)?)
+        };
+        let per = match words.next_if_eq(&"per") {
+            None => Per::Ever,
+            Some(_) => match words.next() {
+                Some("payment") => Per::Payment,
+                Some("day") => Per::Day,
+                _ => return Err(LimitError),
+            },
+        };
+        let scope = match (words.next(), words.next()) {
+            (None, _) => Scope::All,
+            (Some("each"), Some("host")) => Scope::EachHost,
+            (Some("each"), Some("payee")) => Scope::EachPayee,
+            (Some("host"), Some(host)) => Scope::Host(host.to_ascii_lowercase()),
+            (Some("payee"), Some(payee)) => Scope::Payee(payee.into()),
+            _ => return Err(LimitError),
+        };
+        if words.next().is_some() {
+            return Err(LimitError);
+        }
+        Ok(Self { most, per, scope })
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.most {
+            Most::Money(money) => money.fmt(f)?,
+            Most::Units { amount, network, asset } => write!(f, "{amount} of {network}/{asset}")?,
+        }
+        f.write_str(match self.per {
+            Per::Payment => " per payment",
+            Per::Day => " per day",
+            Per::Ever => "",
+        })?;
+        match &self.scope {
+            Scope::All => Ok(()),
+            Scope::EachHost => f.write_str(" each host"),
+            Scope::Host(host) => write!(f, " host {host}"),
+            Scope::EachPayee => f.write_str(" each payee"),
+            Scope::Payee(payee) => write!(f, " payee {payee}"),
+        }
+    }
+}
+
+/// What became of a limit.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// The limit.
+    pub limit: Limit,
+    /// The host or the payee, if it is a limit for each.
+    pub of: Option<String>,
+    /// What was spent of it.
+    pub spent: Amount,
+    /// What is left of it.
+    pub left: Amount,
+    /// Decimals of both: [`MONEY_DECIMALS`] if the limit is in money, 0 (units) if it is in a token's
+    /// units.
+    pub decimals: u8,
+}
+
+/// What became of every limit, at `now`; of one for each host or payee, for each that was paid. What
+/// is more than can be counted is as much as the limit.
+pub fn usage(limits: &[Limit], spends: &[Spent], now: u64) -> Vec<Usage> {
+    limits.iter().flat_map(|limit| used(limit, spends, now)).collect()
+}
+
+fn used(limit: &Limit, spends: &[Spent], now: u64) -> Vec<Usage> {
+    let (most, decimals) = match &limit.most {
+        Most::Money(money) => {
+            (money.to_units(MONEY_DECIMALS).unwrap_or(Amount::MAX), MONEY_DECIMALS)
+        }
+        Most::Units { amount, .. } => (*amount, 0),
+    };
+    let of = |of: Option<String>, like: &Spend| {
+        let spent = limit.view().spent(spends.iter().map(|it| it.spend), like, now);
+        let spent = spent.unwrap_or(most);
+        let left = most.checked_sub(spent).unwrap_or_default();
+        Usage { limit: limit.clone(), of, spent, left, decimals }
+    };
+    let name = |spent: &Spent| match limit.scope {
+        Scope::EachHost => Some(spent.host.to_ascii_lowercase()),
+        Scope::EachPayee => Some(spent.pay_to.clone()),
+        Scope::All | Scope::Host(_) | Scope::Payee(_) => None,
+    };
+    let mut all: Vec<(Option<String>, &Spend)> = Vec::new();
+    for spent in spends {
+        let name = name(spent);
+        if name.is_some() && !all.iter().any(|(known, _)| *known == name) {
+            all.push((name, &spent.spend));
+        }
+    }
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    if all.is_empty() {
+        let none = Spend {
+            at: now,
+            host: Key(0),
+            payee: Key(0),
+            asset: Key(0),
+            decimals: 0,
+            amount: Amount::ZERO,
+        };
+        return vec![of(None, &none)];
+    }
+    all.into_iter().map(|(name, like)| of(name, like)).collect()
+}

@@ -1,0 +1,333 @@
+use std::fmt;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use x402_core::budget::{DAY, Per, admit};
+use x402_core::{Amount, Reason, Version};
+
+use super::{Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step};
+use crate::message::{NetworkId, PaymentRequirements, SettleResponse};
+use crate::sqlite::{Database, Schema, seconds};
+use crate::store::OpenError;
+use crate::transport::PaymentText;
+
+/// Times are Unix seconds. A purchase of more than a day ago is `added_up` in `before`, where there is
+/// one row for each host, payee and token: so a look at what was spent does not take longer with the
+/// years. From `pay_to` to `amount` it is what `offer` says, for those who only count. `receipt`, `reason` and `payment` are there where the state has one.
+const SCHEMA: Schema = Schema {
+    application_id: 0x7834_3042, // x40B
+    version: 1,
+    tables: "
+CREATE TABLE purchases (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    at INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    what TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    offer TEXT NOT NULL,
+    pay_to TEXT NOT NULL,
+    network TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    decimals INTEGER NOT NULL,
+    amount TEXT NOT NULL,
+    state TEXT NOT NULL,
+    version INTEGER,
+    payment TEXT,
+    receipt TEXT,
+    reason TEXT,
+    added_up INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX purchases_recent ON purchases (at) WHERE added_up = 0;
+CREATE TABLE before (
+    host TEXT NOT NULL,
+    pay_to TEXT NOT NULL,
+    network TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    decimals INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    amount TEXT NOT NULL,
+    PRIMARY KEY (host, pay_to, network, asset, decimals)
+) STRICT, WITHOUT ROWID;
+",
+};
+
+/// Of a purchase.
+const COLUMNS: &str =
+    "id, at, host, what, digest, offer, decimals, state, version, payment, receipt, reason";
+/// Of what is spent.
+const SPENT: &str = "host, pay_to, network, asset, decimals, at, amount";
+
+/// So many purchases at most are added up for one that is new: nobody waits for the rest.
+const ADD_UP: i64 = 256;
+
+/// A budget in a file, for the processes of one host (feature `sqlite`).
+///
+/// What is reserved is on the disk before the payment is signed, so neither a killed process nor a
+/// power cut makes room for a payment that may have been made. A payment is in the file, which only
+/// its owner can read, from when it is signed until there is a receipt: so it can be presented again
+/// by the purchase's id, after a crash too. Purchases are kept for ever; delete the file to forget
+/// them, and what was spent with them. Keep it on a disk of this host, as with
+/// [`SqliteStore`](crate::store::SqliteStore).
+///
+/// ```no_run
+/// use x402_std::budget::SqliteBudget;
+/// let budget = SqliteBudget::open("budget.db")?;
+/// # Ok::<(), x402_std::store::OpenError>(())
+/// ```
+pub struct SqliteBudget(Database);
+
+impl SqliteBudget {
+    /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`OpenError::Foreign`] and [`OpenError::Newer`], in which case the file is as it was;
+    /// [`OpenError::Unavailable`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Database::open(path.as_ref(), &SCHEMA).map(Self)
+    }
+
+    async fn step<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection) -> rusqlite::Result<Result<T, BudgetError>> + Send + 'static,
+    ) -> Result<T, BudgetError> {
+        self.0.step(step).await.unwrap_or(Err(BudgetError::Unavailable))
+    }
+}
+
+impl fmt::Debug for SqliteBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SqliteBudget")
+    }
+}
+
+impl Budget for SqliteBudget {
+    async fn reserve(&self, purchase: Purchase, limits: &[Limit]) -> Result<Reserved, BudgetError> {
+        let limits = limits.to_vec();
+        self.step(move |db| reserve(db, &purchase, &limits)).await
+    }
+
+    async fn write(&self, id: &str, step: Step) -> Result<(), BudgetError> {
+        let id = id.to_owned();
+        self.step(move |db| write(db, &id, &step)).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<Purchase>, BudgetError> {
+        let id = id.to_owned();
+        self.step(move |db| find(db, &id)).await
+    }
+
+    async fn history(&self, most: usize) -> Result<Vec<Purchase>, BudgetError> {
+        let sql = format!("SELECT {COLUMNS} FROM purchases ORDER BY number DESC LIMIT ?1");
+        self.step(move |db| {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let mut rows = db.prepare_cached(&sql)?;
+            let rows = rows.query_map([most], |row| Ok(purchase(row)))?;
+            rows.map(|row| row.map(|purchase| purchase.ok_or_else(unknown))).collect()
+        })
+        .await
+    }
+
+    async fn spends(&self) -> Result<Vec<Spent>, BudgetError> {
+        self.step(|db| spends(db, true)).await
+    }
+}
+
+fn reserve(
+    db: &Connection,
+    purchase: &Purchase,
+    limits: &[Limit],
+) -> rusqlite::Result<Result<Reserved, BudgetError>> {
+    match find(db, &purchase.id)? {
+        Ok(None) => {}
+        Ok(Some(known)) => return Ok(Ok(Reserved::Known(Box::new(known)))),
+        Err(error) => return Ok(Err(error)),
+    }
+    add_up(db, purchase.at)?;
+    if !limits.is_empty() {
+        let for_ever = limits.iter().any(|limit| limit.per == Per::Ever);
+        let spent = match spends(db, for_ever)? {
+            Ok(spent) => spent,
+            Err(error) => return Ok(Err(error)),
+        };
+        let views: Vec<_> = limits.iter().map(Limit::view).collect();
+        let spent = spent.iter().map(|spent| spent.spend);
+        if let Err(exceeded) = admit(&views, spent, &purchase.spend()) {
+            return Ok(Err(match exceeded {
+                x402_core::budget::Exceeded::Limit(index) => BudgetError::Exceeded(index),
+                x402_core::budget::Exceeded::Full => BudgetError::Unavailable,
+            }));
+        }
+    }
+    let Ok(offer) = purchase.offer.to_json() else { return Ok(Err(BudgetError::Unavailable)) };
+    let spent = Spent::from(purchase);
+    db.prepare_cached(
+        "INSERT INTO purchases
+         (id, at, host, what, digest, offer, pay_to, network, asset, decimals, amount, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'reserved')",
+    )?
+    .execute(params![
+        purchase.id,
+        seconds(purchase.at),
+        purchase.host,
+        purchase.what,
+        purchase.digest,
+        offer,
+        spent.pay_to,
+        spent.network.to_string(),
+        spent.asset,
+        purchase.decimals,
+        purchase.offer.amount.to_string(),
+    ])?;
+    Ok(Ok(Reserved::New))
+}
+
+fn write(db: &Connection, id: &str, step: &Step) -> rusqlite::Result<Result<(), BudgetError>> {
+    let written = match step {
+        Step::Released => db
+            .prepare_cached(
+                "DELETE FROM purchases WHERE id = ?1 AND state = 'reserved' AND added_up = 0",
+            )?
+            .execute([id])?,
+        Step::Signed(payment) => db
+            .prepare_cached(
+                "UPDATE purchases SET state = 'signed', version = ?2, payment = ?3
+                 WHERE id = ?1 AND state <> 'paid'",
+            )?
+            .execute(params![id, payment.version.number(), payment.json])?,
+        Step::Paid(receipt) => {
+            let Ok(receipt) = receipt.to_json() else { return Ok(Err(BudgetError::Unavailable)) };
+            db.prepare_cached(
+                "UPDATE purchases SET state = 'paid', receipt = ?2, payment = NULL, reason = NULL
+                 WHERE id = ?1 AND state <> 'paid'",
+            )?
+            .execute([id, &receipt])?
+        }
+        Step::Refused(reason) => db
+            .prepare_cached(
+                "UPDATE purchases SET state = 'refused', reason = ?2
+                 WHERE id = ?1 AND state <> 'paid'",
+            )?
+            .execute(params![id, reason.map(Reason::as_str)])?,
+    };
+    let lost = matches!(step, Step::Signed(_)) && written == 0;
+    Ok(if lost { Err(BudgetError::Unavailable) } else { Ok(()) })
+}
+
+fn find(db: &Connection, id: &str) -> rusqlite::Result<Result<Option<Purchase>, BudgetError>> {
+    let found = db
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM purchases WHERE id = ?1"))?
+        .query_row([id], |row| Ok(purchase(row)))
+        .optional()?;
+    Ok(found.map(|purchase| purchase.ok_or_else(unknown)).transpose())
+}
+
+/// What a row says, in the order of [`COLUMNS`]; `None` if it is none of ours.
+fn purchase(row: &Row<'_>) -> Option<Purchase> {
+    let text = |column| row.get::<_, Option<String>>(column).ok();
+    let state = match row.get::<_, String>(7).ok()?.as_str() {
+        "reserved" => State::Reserved,
+        "signed" => State::Signed,
+        "paid" => State::Paid(Box::new(SettleResponse::from_json(text(10)??.as_bytes()).ok()?)),
+        "refused" => State::Refused(text(11)?.as_deref().and_then(Reason::parse)),
+        _ => return None,
+    };
+    let payment = match (row.get::<_, Option<i64>>(8).ok()?, text(9)?) {
+        (Some(version), Some(json)) => Some(PaymentText {
+            version: Version::from_number(u64::try_from(version).ok()?).ok()?,
+            json,
+        }),
+        _ => None,
+    };
+    Some(Purchase {
+        id: text(0)??,
+        at: time(row, 1)?,
+        host: text(2)??,
+        what: text(3)??,
+        digest: row.get(4).ok()?,
+        offer: PaymentRequirements::from_json(text(5)??.as_bytes()).ok()?,
+        decimals: row.get(6).ok()?,
+        payment,
+        state,
+    })
+}
+
+fn time(row: &Row<'_>, column: usize) -> Option<u64> {
+    row.get::<_, i64>(column).ok()?.try_into().ok()
+}
+
+fn unknown() -> BudgetError {
+    tracing::warn!("a purchase in the budget cannot be read");
+    BudgetError::Unavailable
+}
+
+/// What was spent within a day, and with `all`, before.
+fn spends(db: &Connection, all: bool) -> rusqlite::Result<Result<Vec<Spent>, BudgetError>> {
+    let mut spends = select_spent(db, "purchases WHERE added_up = 0", &[])?;
+    if all {
+        spends.extend(select_spent(db, "before", &[])?);
+    }
+    Ok(spends.into_iter().collect::<Option<_>>().ok_or_else(unknown))
+}
+
+/// `None` for what is none of ours.
+fn select_spent(
+    db: &Connection,
+    from: &str,
+    params: &[&dyn ToSql],
+) -> rusqlite::Result<Vec<Option<Spent>>> {
+    let mut rows = db.prepare_cached(&format!("SELECT {SPENT} FROM {from}"))?;
+    rows.query_map(params, |row| Ok(spent(row)))?.collect()
+}
+
+/// What a row says, in the order of [`SPENT`].
+fn spent(row: &Row<'_>) -> Option<Spent> {
+    let text = |column| row.get::<_, String>(column).ok();
+    let (host, pay_to, asset) = (text(0)?, text(1)?, text(3)?);
+    let network: NetworkId = text(2)?.parse().ok()?;
+    let amount = Amount::parse(&text(6)?).ok()?;
+    let (decimals, at) = (row.get(4).ok()?, time(row, 5)?);
+    let spend = Spent::spend(at, &host, &pay_to, (&network, &asset), decimals, amount);
+    Some(Spent { host, pay_to, network, asset, spend })
+}
+
+/// Adds up what is more than a day old.
+fn add_up(db: &Connection, now: u64) -> rusqlite::Result<()> {
+    let old: Vec<i64> = db
+        .prepare_cached(
+            "SELECT number FROM purchases WHERE added_up = 0 AND at <= ?1 ORDER BY at LIMIT ?2",
+        )?
+        .query_map(params![seconds(now.saturating_sub(DAY)), ADD_UP], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for number in old {
+        // One that cannot be read, or added, stays where it is and is found there.
+        let found = select_spent(db, "purchases WHERE number = ?1", &[&number])?;
+        let Some(Some(spent)) = found.into_iter().next() else { continue };
+        let Spent { host, pay_to, asset, .. } = &spent;
+        let (network, decimals) = (spent.network.to_string(), spent.spend.decimals);
+        let known = select_spent(
+            db,
+            "before WHERE (host, pay_to, network, asset, decimals) = (?1, ?2, ?3, ?4, ?5)",
+            &[host, pay_to, &network, asset, &decimals],
+        )?;
+        let sum = match known.first() {
+            Some(Some(known)) => known.spend.amount.checked_add(spent.spend.amount),
+            Some(None) => None,
+            None => Some(spent.spend.amount),
+        };
+        let Some(sum) = sum else { continue };
+        db.prepare_cached("INSERT OR REPLACE INTO before VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![
+                host,
+                pay_to,
+                network,
+                asset,
+                decimals,
+                seconds(spent.spend.at),
+                sum.to_string()
+            ])?;
+        db.prepare_cached("UPDATE purchases SET added_up = 1 WHERE number = ?1")?
+            .execute([number])?;
+    }
+    Ok(())
+}

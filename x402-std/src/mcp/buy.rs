@@ -1,0 +1,165 @@
+//! The buyer's side.
+
+use std::fmt;
+use std::time::Duration;
+
+use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, RequestParamsMeta};
+use rmcp::service::{Peer, RoleClient, ServiceError};
+use serde_json::Value;
+use x402_core::crypto::keccak256;
+use x402_core::{ParseError, limits};
+
+use super::{PAYMENT, PAYMENT_RESPONSE};
+use crate::message::{PaymentRequired, SettleResponse};
+use crate::transport::{Answer, PaymentText, Subject, Transport};
+
+/// Calls of the tools of one server, which [`Buyer::buy`](crate::buyer::Buyer::buy) pays for if that
+/// is what it takes.
+///
+/// A result with `isError` and a challenge asks for payment, or after a payment refuses it, in version 2
+/// and 1 alike. Any other error of the tool is an answer.
+#[derive(Clone, Debug)]
+pub struct McpTransport {
+    peer: Peer<RoleClient>,
+    host: String,
+    within: Duration,
+}
+
+/// How long an answer may take unless set otherwise: as over HTTP, with room for a settlement.
+const WITHIN: Duration = Duration::from_secs(100);
+
+/// Why there is no answer to a call.
+#[derive(Debug)]
+pub enum McpError {
+    /// The call carries a payment of its own.
+    AlreadyPaid,
+    /// The challenge is longer than [`limits::MESSAGE_BYTES`].
+    TooLong,
+    /// The payment has a number in it that JSON-RPC by serde_json cannot carry.
+    Unsendable,
+    /// The tool asks for input before it answers, or answers with a task: not supported here.
+    NotComplete,
+    /// No answer came in time.
+    TimedOut,
+    /// The call failed. What the server says is in it, which may be anything.
+    Service(ServiceError),
+}
+
+impl fmt::Display for McpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyPaid => f.write_str("call carries a payment already"),
+            Self::TooLong => f.write_str("challenge too long"),
+            Self::Unsendable => f.write_str("payment has a number that cannot be sent"),
+            Self::NotComplete => f.write_str("the tool asks for input or answers with a task"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Service(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for McpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Service(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl McpTransport {
+    /// To the server that `peer` is connected to. `host` is what budgets and allow-lists know it by,
+    /// such as the host of its URL or the command that runs it: the protocol itself has no name that
+    /// could be trusted.
+    pub fn new(peer: Peer<RoleClient>, host: impl Into<String>) -> Self {
+        Self { peer, host: host.into().to_lowercase(), within: WITHIN }
+    }
+
+    /// With another time limit for an answer than 100 seconds. The server is told when a call is given
+    /// up.
+    pub const fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+}
+
+impl Transport for McpTransport {
+    type Request = CallToolRequestParams;
+    type Response = CallToolResult;
+    type Error = McpError;
+
+    fn subject(&self, request: &CallToolRequestParams) -> Subject {
+        let what = format!("mcp://{}/tool/{}", self.host, request.name.escape_debug());
+        let mut asked = request.clone();
+        asked.meta = None;
+        // Objects of JSON can always be written.
+        let asked = serde_json::to_vec(&asked).unwrap_or_default();
+        let hash = |part: &[u8]| keccak256(&[part]);
+        let parts = [&b"x402 tool call"[..], &hash(self.host.as_bytes()), &hash(&asked)];
+        Subject { host: self.host.clone(), what, digest: keccak256(&parts) }
+    }
+
+    async fn exchange(
+        &self,
+        request: &CallToolRequestParams,
+        payment: Option<&PaymentText>,
+    ) -> Result<Answer<CallToolResult>, McpError> {
+        if request.meta.as_ref().is_some_and(|meta| meta.contains_key(PAYMENT)) {
+            return Err(McpError::AlreadyPaid);
+        }
+        let mut request = request.clone();
+        if let Some(payment) = payment {
+            let object = serde_json::from_str(&payment.json).map_err(|_| McpError::Unsendable)?;
+            request.meta_or_default().insert(PAYMENT.into(), object);
+        }
+        let answer = tokio::time::timeout(self.within, self.peer.call_tool_once(request));
+        let answer = answer.await.map_err(|_| McpError::TimedOut)?;
+        match answer.map_err(McpError::Service)? {
+            CallToolResponse::Complete(response) => {
+                let challenge = challenge(&response)?;
+                Ok(Answer { challenge, receipt: receipt(&response), response })
+            }
+            _ => Err(McpError::NotComplete),
+        }
+    }
+
+    async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// The challenge in a result: the structured one if there is one, else the one in the first text.
+fn challenge(
+    result: &CallToolResult,
+) -> Result<Option<Result<PaymentRequired, ParseError>>, McpError> {
+    if result.is_error != Some(true) {
+        return Ok(None);
+    }
+    let is_challenge = |value: &Value| {
+        value.get("x402Version").is_some() && value.get("accepts").is_some_and(Value::is_array)
+    };
+    let read = |json: &str| match json.len() {
+        0..=limits::MESSAGE_BYTES => Ok(Some(PaymentRequired::from_json(json.as_bytes()))),
+        _ => Err(McpError::TooLong),
+    };
+    if let Some(object) = result.structured_content.as_ref().filter(|value| is_challenge(value)) {
+        return read(&object.to_string());
+    }
+    let text = result.content.first().and_then(|block| block.as_text());
+    let text = text
+        .map(|text| text.text.as_str())
+        .filter(|text| serde_json::from_str(text).is_ok_and(|value: Value| is_challenge(&value)));
+    text.map_or(Ok(None), read)
+}
+
+/// The receipt in a result. The official Python server gives that of a failed settlement inside the
+/// challenge.
+fn receipt(result: &CallToolResult) -> Option<SettleResponse> {
+    let beside = result.meta.as_ref().and_then(|meta| meta.get(PAYMENT_RESPONSE));
+    let inside = || {
+        let object = result.structured_content.as_ref().filter(|_| result.is_error == Some(true));
+        object?.get(PAYMENT_RESPONSE)
+    };
+    let receipt = beside.or_else(inside)?;
+    SettleResponse::from_json(receipt.to_string().as_bytes()).ok()
+}

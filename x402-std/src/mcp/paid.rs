@@ -1,0 +1,445 @@
+//! The seller's side.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use rmcp::model::*;
+use rmcp::service::{MaybeSendFuture, NotificationContext, RequestContext, SubscriptionContext};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use x402_core::buyer::Flow;
+use x402_core::{Reason, Version};
+
+use super::{PAYMENT, PAYMENT_RESPONSE};
+use crate::clock::{Clock, SystemClock};
+use crate::facilitator::Facilitator;
+use crate::message::SettleResponse;
+use crate::seller::{Admission, Refusal, Seller, Terms};
+use crate::store::{ClaimStore, MemoryStore};
+
+/// Most payments that one server works on at the same time; more are refused as `busy`.
+pub const PAYMENTS_AT_ONCE: usize = 1024;
+
+/// A server some of whose tools cost something. All else is the inner server's, its list of tools
+/// included: the specification has no place for prices there.
+///
+/// A call that is paid for reaches the inner server without its payment. If that answers with an
+/// error, asks for input first, or the call is cancelled meanwhile, the payment is given back, and may
+/// be presented again. If the payment cannot be settled, nothing of the answer is sent.
+///
+/// With the flow `upfront` the payment is settled first, and kept whatever the tool answers. It is the
+/// only flow for tools that answer with a task, which cannot be taken back when it is not paid, and
+/// none for tools that ask for input.
+///
+/// Clones share prices, seller and counts: over streamable HTTP every session can have one.
+pub struct Paid<H, F, S = MemoryStore, C = SystemClock> {
+    inner: H,
+    seller: Arc<Seller<F, S, C>>,
+    prices: Arc<Prices>,
+    permits: Arc<Semaphore>,
+}
+
+type Compute = dyn Fn(&CallToolRequestParams) -> Result<Option<Terms>, ErrorData> + Send + Sync;
+
+#[derive(Clone, Default)]
+struct Prices {
+    /// Of the tools that are named; `None` is free.
+    tools: HashMap<String, Option<Terms>>,
+    /// Of all others, if they are not free.
+    others: Option<Arc<Compute>>,
+    secret: Option<[u8; 32]>,
+}
+
+impl<H: Clone, F, S, C> Clone for Paid<H, F, S, C> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            seller: Arc::clone(&self.seller),
+            prices: Arc::clone(&self.prices),
+            permits: Arc::clone(&self.permits),
+        }
+    }
+}
+
+impl<H, F, S, C> fmt::Debug for Paid<H, F, S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Paid").field("tools", &self.prices.tools).finish_non_exhaustive()
+    }
+}
+
+impl<H, F, S, C> Paid<H, F, S, C> {
+    /// A server whose tools are free until they are given prices.
+    pub fn new(inner: H, seller: Arc<Seller<F, S, C>>) -> Self {
+        let permits = Arc::new(Semaphore::new(PAYMENTS_AT_ONCE));
+        Self { inner, seller, prices: Arc::default(), permits }
+    }
+
+    /// Gives a tool a price. Unless the terms name another resource, it is `mcp://tool/NAME`.
+    ///
+    /// # Panics
+    /// If nobody could pay it: see [`Seller::check`].
+    pub fn price(self, tool: impl Into<String>, terms: impl Into<Terms>) -> Self {
+        let terms = self.payable(terms);
+        self.set(|prices| _ = prices.tools.insert(tool.into(), Some(terms)))
+    }
+
+    /// Makes a tool free, whatever the others cost.
+    pub fn free(self, tool: impl Into<String>) -> Self {
+        self.set(|prices| _ = prices.tools.insert(tool.into(), None))
+    }
+
+    /// Gives one price to every tool that has none of its own, also to those that do not exist: calls
+    /// of them fail and are not charged for.
+    ///
+    /// # Panics
+    /// If nobody could pay it: see [`Seller::check`].
+    pub fn price_others(self, terms: impl Into<Terms>) -> Self {
+        let terms = self.payable(terms);
+        self.computed(move |_| Ok(Some(terms.clone())))
+    }
+
+    /// Prices that depend on the call, for tools that have none of their own. They must come out the
+    /// same for the call that is answered with a challenge and for the one that pays. `None` is free;
+    /// an error is answered as it is, and terms that nobody can pay with an internal error.
+    pub fn computed(
+        self,
+        terms: impl Fn(&CallToolRequestParams) -> Result<Option<Terms>, ErrorData>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.set(|prices| prices.others = Some(Arc::new(terms)))
+    }
+
+    /// Ties payments on Solana to the tool they are for: see [`Terms::bound`]. All who serve the tool
+    /// need the same secret.
+    pub fn bound(self, secret: [u8; 32]) -> Self {
+        self.set(|prices| prices.secret = Some(secret))
+    }
+
+    /// Waits until no payment is worked on. Clients that hang up leave work behind: await this before
+    /// the process ends.
+    pub async fn finish(&self) {
+        let all = u32::try_from(PAYMENTS_AT_ONCE).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.permits.acquire_many(all).await.ok();
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut Prices)) -> Self {
+        set(Arc::make_mut(&mut self.prices));
+        self
+    }
+
+    fn payable(&self, terms: impl Into<Terms>) -> Terms {
+        let terms = terms.into();
+        if let Err(error) = self.seller.check(&terms) {
+            panic!("{error}");
+        }
+        terms
+    }
+
+    /// What is asked for a call; `None` if it is free.
+    fn quote(&self, request: &CallToolRequestParams) -> Result<Option<Terms>, ErrorData> {
+        let tool = request.name.as_ref();
+        let named = self.prices.tools.get(tool).cloned();
+        let terms = match (named, &self.prices.others) {
+            (Some(terms), _) => terms,
+            (None, Some(compute)) => {
+                let terms = compute(request)?;
+                if let Some(terms) = &terms
+                    && let Err(error) = self.seller.check(terms)
+                {
+                    tracing::error!(%error, "computed terms");
+                    return Err(broken());
+                }
+                terms
+            }
+            (None, None) => None,
+        };
+        Ok(terms.map(|mut terms| {
+            if terms.resource.url.is_empty() {
+                terms.resource.url = format!("mcp://tool/{tool}");
+            }
+            match &self.prices.secret {
+                Some(secret) => terms.bound(secret, "tools/call", tool),
+                None => terms,
+            }
+        }))
+    }
+}
+
+impl<H, F, S, C> Paid<H, F, S, C>
+where
+    H: ServerHandler,
+    F: Facilitator + 'static,
+    S: ClaimStore + 'static,
+    C: Clock + 'static,
+{
+    async fn call(
+        &self,
+        mut request: CallToolRequestParams,
+        mut context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(terms) = self.quote(&request)? else {
+            return self.inner.call_tool(request, context).await;
+        };
+        // rmcp puts what was sent into the context; another server in this process may not.
+        let in_request = request.meta.as_mut().and_then(|meta| meta.remove(PAYMENT));
+        let Some(payment) = context.meta.remove(PAYMENT).or(in_request) else {
+            return ask(&terms, Version::V2, "payment required to call this tool");
+        };
+        let version = match payment.get("x402Version").and_then(Value::as_u64) {
+            Some(1) => Version::V1,
+            _ => Version::V2,
+        };
+        let mut held = match self.admit(&terms, version, &payment).await? {
+            Ok(held) => held,
+            Err(refusal) => return refuse(&terms, version, &refusal),
+        };
+        if held.flow() == Some(Flow::Upfront) {
+            return match held.settle().await? {
+                Ok(receipt) => {
+                    let mut response = self.inner.call_tool(request, context).await?;
+                    give_receipt(&mut response, &receipt);
+                    Ok(response)
+                }
+                Err(refusal) => refuse(&terms, version, &refusal),
+            };
+        }
+        // Here and in no task of its own: what the tool asks its client belongs to this call.
+        let cancelled = context.ct.clone();
+        let called = cancelled.run_until_cancelled(self.inner.call_tool(request, context)).await;
+        let mut response = match called {
+            Some(response) if !cancelled.is_cancelled() => response?,
+            _ => return Err(ErrorData::internal_error("cancelled", None)),
+        };
+        match &response {
+            CallToolResponse::Complete(result) if result.is_error != Some(true) => {}
+            CallToolResponse::Complete(_) | CallToolResponse::InputRequired(_) => {
+                return Ok(response);
+            }
+            _ => {
+                tracing::error!("a tool that answers with a task must be priced upfront");
+                return Err(broken());
+            }
+        }
+        match held.settle().await? {
+            Ok(receipt) => {
+                give_receipt(&mut response, &receipt);
+                Ok(response)
+            }
+            Err(refusal) => refuse(&terms, version, &refusal),
+        }
+    }
+
+    /// Checks and claims a payment, to the end also if the caller goes.
+    async fn admit(
+        &self,
+        terms: &Terms,
+        version: Version,
+        payment: &Value,
+    ) -> Result<Result<Held<F, S, C>, Refusal>, ErrorData> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return Ok(Err(Reason::Busy.into()));
+        };
+        let (terms, payment) = (terms.clone(), payment.to_string());
+        let seller = Arc::clone(&self.seller);
+        to_the_end(async move {
+            let admission = seller.admit(&terms, version, payment.as_bytes()).await?;
+            Ok(Held { seller, claim: Some((admission, permit)) })
+        })
+        .await
+    }
+}
+
+/// A payment that was admitted. One that is dropped is given back: the tool failed or panicked, or the
+/// caller went.
+struct Held<F: Facilitator + 'static, S: ClaimStore + 'static, C: Clock + 'static> {
+    seller: Arc<Seller<F, S, C>>,
+    claim: Option<(Admission, OwnedSemaphorePermit)>,
+}
+
+impl<F: Facilitator + 'static, S: ClaimStore + 'static, C: Clock + 'static> Held<F, S, C> {
+    fn flow(&self) -> Option<Flow> {
+        self.claim.as_ref().map(|(admission, _)| admission.flow())
+    }
+
+    /// Settles, to the end also if the caller goes.
+    async fn settle(&mut self) -> Result<Result<SettleResponse, Refusal>, ErrorData> {
+        let (admission, permit) = self.claim.take().ok_or_else(broken)?;
+        let seller = Arc::clone(&self.seller);
+        to_the_end(async move {
+            let settled = seller.settle(admission).await;
+            drop(permit);
+            settled
+        })
+        .await
+    }
+}
+
+impl<F: Facilitator + 'static, S: ClaimStore + 'static, C: Clock + 'static> Drop for Held<F, S, C> {
+    fn drop(&mut self) {
+        if let Some((admission, permit)) = self.claim.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let seller = Arc::clone(&self.seller);
+            runtime.spawn(async move {
+                seller.release(admission).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Runs a future to its end, whether anybody waits for it or not.
+async fn to_the_end<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ErrorData> {
+    // In a box, for it is large and tokio moves it about.
+    tokio::spawn(Box::pin(future)).await.map_err(|_| broken())
+}
+
+fn broken() -> ErrorData {
+    ErrorData::internal_error("internal error", None)
+}
+
+/// The answer to a payment that is not served, in the payment's version.
+fn refuse(
+    terms: &Terms,
+    version: Version,
+    refusal: &Refusal,
+) -> Result<CallToolResponse, ErrorData> {
+    tracing::info!(reason = %refusal, "payment refused");
+    let mut response = ask(terms, version, &refusal.to_string())?;
+    if let Some(receipt) = &refusal.receipt {
+        give_receipt(&mut response, receipt);
+    }
+    Ok(response)
+}
+
+/// The challenge as a result: an object, and the same as text.
+fn ask(terms: &Terms, version: Version, error: &str) -> Result<CallToolResponse, ErrorData> {
+    // What v1 cannot name is offered in v2 only.
+    let challenge = terms.challenge(version, error);
+    let json = challenge.or_else(|_| terms.challenge(Version::V2, error)).map_err(|_| broken())?;
+    let object = serde_json::from_str(&json).map_err(|_| broken())?;
+    let mut result = CallToolResult::error(vec![ContentBlock::text(json)]);
+    result.structured_content = Some(object);
+    Ok(result.into())
+}
+
+/// Puts a receipt beside what is in `_meta`; the tool has no say in what was paid.
+fn give_receipt(response: &mut CallToolResponse, receipt: &SettleResponse) {
+    let meta = match response {
+        CallToolResponse::Complete(result) => &mut result.meta,
+        CallToolResponse::InputRequired(result) => &mut result.meta,
+        CallToolResponse::Task(result) => &mut result.meta,
+        _ => return,
+    };
+    let object = receipt.to_json().ok().and_then(|json| serde_json::from_str(&json).ok());
+    let meta = meta.get_or_insert_default();
+    match object {
+        Some(object) => meta.insert(PAYMENT_RESPONSE.into(), object),
+        None => meta.remove(PAYMENT_RESPONSE),
+    };
+}
+
+/// Methods that are the inner server's.
+macro_rules! inner {
+    ($($(#[$attribute:meta])* $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
+        $(#[$attribute])*
+        fn $name(
+            &self,
+            $($argument: $type,)*
+        ) -> impl Future<Output = $output> + MaybeSendFuture + '_ {
+            self.inner.$name($($argument),*)
+        }
+    )*};
+}
+
+type Answer<T> = Result<T, ErrorData>;
+type Request = RequestContext<RoleServer>;
+type Notification = NotificationContext<RoleServer>;
+
+/// All methods there are: those that rmcp adds must be added here.
+impl<H, F, S, C> ServerHandler for Paid<H, F, S, C>
+where
+    H: ServerHandler,
+    F: Facilitator + 'static,
+    S: ClaimStore + 'static,
+    C: Clock + 'static,
+{
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: Request,
+    ) -> Answer<CallToolResponse> {
+        self.call(request, context).await
+    }
+
+    inner! {
+        ping(context: Request) -> Answer<()>;
+        initialize(request: InitializeRequestParams, context: Request) -> Answer<InitializeResult>;
+        discover(context: Request) -> Answer<DiscoverResult>;
+        complete(request: CompleteRequestParams, context: Request) -> Answer<CompleteResult>;
+        #[expect(deprecated)]
+        set_level(request: SetLevelRequestParams, context: Request) -> Answer<()>;
+        get_prompt(request: GetPromptRequestParams, context: Request) -> Answer<GetPromptResponse>;
+        list_prompts(page: Option<PaginatedRequestParams>, context: Request)
+            -> Answer<ListPromptsResult>;
+        list_resources(page: Option<PaginatedRequestParams>, context: Request)
+            -> Answer<ListResourcesResult>;
+        list_resource_templates(page: Option<PaginatedRequestParams>, context: Request)
+            -> Answer<ListResourceTemplatesResult>;
+        read_resource(request: ReadResourceRequestParams, context: Request)
+            -> Answer<ReadResourceResponse>;
+        listen(context: SubscriptionContext) -> Answer<()>;
+        #[expect(deprecated)]
+        subscribe(request: SubscribeRequestParams, context: Request) -> Answer<()>;
+        #[expect(deprecated)]
+        unsubscribe(request: UnsubscribeRequestParams, context: Request) -> Answer<()>;
+        list_tools(page: Option<PaginatedRequestParams>, context: Request)
+            -> Answer<ListToolsResult>;
+        on_custom_request(request: CustomRequest, context: Request) -> Answer<CustomResult>;
+        get_task(request: GetTaskParams, context: Request) -> Answer<GetTaskResult>;
+        update_task(request: UpdateTaskParams, context: Request) -> Answer<()>;
+        cancel_task(request: CancelTaskParams, context: Request) -> Answer<()>;
+        list_skills(page: Option<PaginatedRequestParams>, context: Request)
+            -> Answer<ListSkillsResult>;
+        get_skill(request: GetSkillRequestParams, context: Request) -> Answer<GetSkillResult>;
+        read_resource_directory(request: ReadResourceDirectoryRequestParams, context: Request)
+            -> Answer<ReadResourceDirectoryResult>;
+        on_cancelled(notification: CancelledNotificationParam, context: Notification) -> ();
+        on_progress(notification: ProgressNotificationParam, context: Notification) -> ();
+        on_initialized(context: Notification) -> ();
+        on_roots_list_changed(context: Notification) -> ();
+        on_custom_notification(notification: CustomNotification, context: Notification) -> ();
+    }
+
+    fn negotiate_initialize(&self, request: &InitializeRequestParams) -> Answer<InitializeResult> {
+        self.inner.negotiate_initialize(request)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        self.inner.supported_protocol_versions()
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        self.inner.accepted_subscription_filter(requested)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.inner.get_tool(name)
+    }
+
+    fn get_info(&self) -> ServerConfig {
+        self.inner.get_info()
+    }
+}

@@ -1,0 +1,227 @@
+//! Files of SQLite: one thread each, which makes all steps that wait in one transaction.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{io, iter, thread};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::store::OpenError;
+
+/// How long a step waits for other processes to finish theirs.
+const BUSY: Duration = Duration::from_secs(5);
+/// How often it looks whether they have. SQLite's own waiting looks so seldom that a process which
+/// never rests would keep the others out.
+const LOOK: Duration = Duration::from_millis(1);
+/// So many steps at most are made in one transaction.
+const BATCH: usize = 256;
+
+/// What a file says in its header that it is, and what is in it.
+pub(crate) struct Schema {
+    pub(crate) application_id: i32,
+    pub(crate) version: i32,
+    pub(crate) tables: &'static str,
+}
+
+/// An open file.
+pub(crate) struct Database(Sender<Job>);
+
+/// A step inside a transaction; what it gives tells whoever waits, after the commit.
+type Job = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Box<dyn FnOnce() + Send>> + Send>;
+
+impl Database {
+    /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
+    pub(crate) fn open(path: &Path, schema: &Schema) -> Result<Self, OpenError> {
+        let db = open(path, schema)?;
+        let (jobs, waiting) = mpsc::channel();
+        thread::Builder::new()
+            .name("x402 sqlite".into())
+            .spawn(move || work(db, &waiting))
+            .map_err(|_| OpenError::Unavailable)?;
+        Ok(Self(jobs))
+    }
+
+    /// Makes a step, together with all others that wait, and waits until it is on the disk. `None`
+    /// if that failed: nothing was done, as far as is known.
+    pub(crate) async fn step<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |db| {
+            // Nobody would know of it.
+            if reply.is_closed() {
+                return Ok(Box::new(|| {}));
+            }
+            let done = step(db)?;
+            Ok(Box::new(move || {
+                reply.send(done).ok();
+            }))
+        });
+        self.0.send(job).ok()?;
+        // A transaction that failed drops everybody's `reply`.
+        answer.await.ok()
+    }
+}
+
+/// SQLite's integers are signed.
+pub(crate) fn seconds(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
+/// Makes the steps that wait, until the database is dropped.
+fn work(mut db: Connection, jobs: &Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        if let Err(error) = commit(&mut db, first, jobs) {
+            tracing::warn!(%error, "a file of SQLite failed");
+        }
+    }
+}
+
+/// Makes one step, and those that came while it waited for its turn, in one transaction: all or
+/// none.
+fn commit(db: &mut Connection, first: Job, jobs: &Receiver<Job>) -> rusqlite::Result<()> {
+    let transaction =
+        db.transaction_with_behavior(TransactionBehavior::Immediate).inspect_err(|_| {
+            // They waited as long.
+            jobs.try_iter().for_each(drop);
+        })?;
+    let replies: Vec<_> = iter::once(first)
+        .chain(jobs.try_iter())
+        .take(BATCH)
+        .map(|job| job(&transaction))
+        .collect::<Result<_, _>>()?;
+    transaction.commit()?;
+    replies.into_iter().for_each(|reply| reply());
+    Ok(())
+}
+
+fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
+    // Closing a file gives up every lock this process has on it, and so those of another of
+    // which a thread is making the same file.
+    static OPENING: Mutex<()> = Mutex::new(());
+    let _turn = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    // SQLite takes some names for more than names; none of them is absolute.
+    let path = std::path::absolute(path).map_err(|_| OpenError::Unavailable)?;
+    match create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(OpenError::Unavailable);
+        }
+        _ => {}
+    }
+    let started = Instant::now();
+    loop {
+        match connect(&path, schema) {
+            // Who switches a new file to its log, or recovers one, keeps others out at once.
+            Err(Fault::Sqlite(error)) if is_busy(&error) && started.elapsed() < BUSY => {
+                thread::sleep(LOOK);
+            }
+            Err(Fault::Sqlite(error)) => {
+                let foreign = error.sqlite_error_code() == Some(ErrorCode::NotADatabase);
+                return Err(if foreign { OpenError::Foreign } else { OpenError::Unavailable });
+            }
+            Err(Fault::Open(error)) => return Err(error),
+            Ok(db) => return Ok(db),
+        }
+    }
+}
+
+/// Makes the file if it is not there. SQLite gives the rights of the file to those it puts beside
+/// it.
+fn create(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+enum Fault {
+    Sqlite(rusqlite::Error),
+    Open(OpenError),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(path, flags)?;
+    let tries = (BUSY.as_millis() / LOOK.as_millis()) as i32;
+    const { assert!(BUSY.as_millis() / LOOK.as_millis() < 1 << 20) }
+    db.busy_handler(Some(move |tried| {
+        thread::sleep(LOOK);
+        tried < tries
+    }))?;
+    // In one transaction, as somebody may be filling the file.
+    let transaction = db.transaction()?;
+    is_new(&transaction, schema)?;
+    drop(transaction);
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::Open(OpenError::Unavailable));
+    }
+    // The second is for macOS, where the first alone does not reach the disk. The third lets the
+    // log grow to 40 MB before it is written back, which makes every step cheaper.
+    db.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA wal_autocheckpoint = 10000;",
+    )?;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if is_new(&transaction, schema)? {
+        transaction.execute_batch(schema.tables)?;
+        transaction.pragma_update(None, "application_id", schema.application_id)?;
+        transaction.pragma_update(None, "user_version", schema.version)?;
+    }
+    transaction.commit()?;
+    Ok(db)
+}
+
+/// Whether the file is empty; if not, it must be ours.
+fn is_new(db: &Connection, schema: &Schema) -> Result<bool, Fault> {
+    let number = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let application = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    if application == i64::from(schema.application_id) {
+        return match version.cmp(&i64::from(schema.version)) {
+            std::cmp::Ordering::Equal => Ok(false),
+            std::cmp::Ordering::Greater => Err(Fault::Open(OpenError::Newer)),
+            std::cmp::Ordering::Less => Err(Fault::Open(OpenError::Foreign)),
+        };
+    }
+    let things = number("SELECT count(*) FROM sqlite_schema")?;
+    if (application, version, things) == (0, 0, 0) {
+        Ok(true)
+    } else {
+        Err(Fault::Open(OpenError::Foreign))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_reaches_the_disk() {
+        let path = std::env::temp_dir().join(format!("x402-commit-{}.db", std::process::id()));
+        let schema = Schema { application_id: 1, version: 1, tables: "" };
+        let db = open(&path, &schema).unwrap();
+        let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(pragma("synchronous"), 2);
+        assert_eq!(pragma("fullfsync"), 1);
+        let mode = db.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+        assert_eq!(mode.unwrap(), "wal");
+        drop(db);
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,332 @@
+//! Transfers that the buyer sends itself, and presents.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use x402_core::buyer::Wallet;
+use x402_core::crypto::{AsyncSigner, Recover, Secp256k1, SignError};
+use x402_core::json::JsonStr;
+use x402_core::{EncodeError, Reason, wire};
+use x402_evm::{Address, TransferProofUnsigned, assets};
+
+use super::{SignFailure, Signs, TransferFailure};
+use crate::crypto::Recovery;
+use crate::ledger::{Chain, EvmChain, Sealed, Transfer};
+use crate::message::{Json, PaymentRequirements};
+
+/// Bytes of a proof's payload without its reference.
+const PAYLOAD_BYTES: usize = 320;
+
+/// A key on one EVM chain that pays by transfers it sends itself, and proves: the offers of
+/// [`TransferProof`](x402_evm::TransferProof), which names what is weak about them, and no others.
+/// Pair it with an [`EvmWallet`](super::EvmWallet) for those; the buyer prefers them where it has the
+/// choice.
+///
+/// **The transfer is the payment, and it comes first.** [`Signs::sign_for`] sends it, and waits until
+/// it is as deep as [`EvmChain::confirmations`] wants, at most for [`EvmChain::confirm_time`]. Then:
+///
+/// - [`SignFailure::Sent`]: the money may have moved, and nobody has been shown it. It is kept, and
+///   used for the next payment of as much, in the same token, to the same payee, whatever is bought
+///   by it: none of the kind is sent before. Budgets count it for both. Of one that is never made,
+///   because something else took its nonce, say, no node tells for certain:
+///   [`TransferWallet::forget`] is for those.
+/// - Every other failure: no tokens moved, nor will they. A transfer that fails on chain costs gas.
+/// - A payment that was given out is the buyer's to present. One that is refused in a way that lets
+///   it be presented again must be, rather than another signed: that would be another transfer.
+///
+/// All this is in memory. For the case that the process dies have each transaction written down
+/// before it is sent ([`with_record`](Self::with_record)), and take up afterwards what was not
+/// presented ([`resume`](Self::resume)). Without that a transfer is lost to its buyer; its hash is in
+/// the log.
+///
+/// The account must be this wallet's alone: of two transactions that others and it choose one nonce
+/// for, one is never made. It needs the chain's own coin for gas. It does not raise the fee of a
+/// transaction that waits, since another one would have another hash: within the caps of
+/// [`EvmChain`] it offers twice the base fee from the start.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use x402_std::buyer::Buyer;
+/// use x402_std::core::crypto::secp256k1::LocalKey;
+/// use x402_std::ledger::EvmChain;
+/// use x402_std::rpc::Nodes;
+/// use x402_std::wallet::{EvmWallet, TransferWallet};
+///
+/// let key = || LocalKey::from_bytes(&[7; 32]).ok_or("not a key");
+/// let mut sei = EvmChain::new(1328, Nodes::new(["https://evm-rpc-testnet.sei-apis.com"])?);
+/// sei.max_fee_per_gas = 200_000_000_000;
+/// sei.max_priority_fee_per_gas = 50_000_000_000;
+/// let wallet = (EvmWallet::new(key()?), TransferWallet::new(sei, key()?));
+/// let buyer = Buyer::new(wallet);
+/// # Ok(())
+/// # }
+/// ```
+pub struct TransferWallet<K> {
+    chain: Chain<K>,
+    address: Address,
+    record: Option<Box<Record>>,
+    unpresented: Mutex<Vec<Unpresented>>,
+}
+
+type Record = dyn Fn(&str) -> io::Result<()> + Send + Sync;
+
+/// A transfer that may have been sent, for which no payment was given out.
+struct Unpresented {
+    transfer: Transfer,
+    hash: B256,
+    /// Somebody waits for it.
+    held: bool,
+}
+
+/// Not a transfer that the account of a wallet signed for its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOwn;
+
+impl fmt::Display for NotOwn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a transfer of this account on this chain")
+    }
+}
+
+impl std::error::Error for NotOwn {}
+
+/// Shows neither key nor transactions.
+impl<K> fmt::Debug for TransferWallet<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransferWallet")
+            .field("chain", &self.chain.settings)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K> TransferWallet<K> {
+    /// The account that pays.
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Has every transaction written down before it is sent, as the text nodes take: `0x` and
+    /// hexadecimal digits. If that fails, it is not sent. The text moves money: whoever has it can
+    /// send it. It must be on disk when `record` returns.
+    pub fn with_record(
+        mut self,
+        record: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.record = Some(Box::new(record));
+        self
+    }
+
+    /// Transactions that may have been sent, and for which no payment was given out.
+    pub fn unpresented(&self) -> Vec<[u8; 32]> {
+        self.all().iter().map(|known| known.hash.0).collect()
+    }
+
+    /// Gives a transfer up: whether it was one of the [`unpresented`](Self::unpresented). What was
+    /// paid by it is lost, if it was or will be made.
+    pub fn forget(&self, tx_hash: &[u8; 32]) -> bool {
+        let mut all = self.all();
+        let before = all.len();
+        all.retain(|known| known.hash.0 != *tx_hash);
+        all.len() != before
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Unpresented>> {
+        // No code panics while it holds the lock.
+        self.unpresented.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One like it that nobody waits for.
+    fn take(&self, transfer: &Transfer) -> Option<Held<'_>> {
+        let mut all = self.all();
+        let known = all.iter_mut().find(|known| !known.held && known.transfer == *transfer)?;
+        known.held = true;
+        Some(Held { all: &self.unpresented, hash: known.hash })
+    }
+
+    fn keep(&self, transfer: Transfer, hash: B256) -> Held<'_> {
+        self.all().push(Unpresented { transfer, hash, held: true });
+        Held { all: &self.unpresented, hash }
+    }
+}
+
+/// The right to wait for a transfer, given back when dropped: whoever waits may be stopped.
+struct Held<'w> {
+    all: &'w Mutex<Vec<Unpresented>>,
+    hash: B256,
+}
+
+impl Held<'_> {
+    /// It is presented now, or was never made.
+    fn done(self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| known.hash != self.hash);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter_mut().filter(|known| known.hash == self.hash).for_each(|known| known.held = false);
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1>> TransferWallet<K> {
+    /// Pays on this chain. Of the settings those count that say how transactions are sent and when
+    /// they are final.
+    pub fn new(mut chain: EvmChain, key: K) -> Self {
+        chain.replace_after = Duration::MAX;
+        let address = Address(key.public());
+        let chain = Chain::new(chain, vec![key]);
+        Self { chain, address, record: None, unpresented: Mutex::default() }
+    }
+
+    /// Takes up a transfer that was [written down](Self::with_record) and may not have been
+    /// presented. It is sent if it was not. If it was presented already, the payment it is used for
+    /// next is refused, and no more.
+    ///
+    /// # Errors
+    /// [`NotOwn`].
+    pub async fn resume(&self, recorded: &str) -> Result<(), NotOwn> {
+        let raw = recorded.trim().strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
+        let resumed = self.chain.resume(&raw.ok_or(NotOwn)?).await;
+        let (transfer, Sealed { hash, .. }) = resumed.ok_or(NotOwn)?;
+        let mut all = self.all();
+        if !all.iter().any(|known| known.hash == hash) {
+            all.push(Unpresented { transfer, hash, held: false });
+        }
+        Ok(())
+    }
+
+    /// The payload that proves a transfer for an offer.
+    async fn proof(&self, unsigned: &TransferProofUnsigned<'_>) -> Result<Json, SignError> {
+        let key = self.chain.key().ok_or(SignError::Unavailable)?;
+        let signature = key.sign(unsigned.digest()).await?;
+        if Recovery.recover(unsigned.digest(), &signature) != Some(self.address.0) {
+            return Err(SignError::Invalid);
+        }
+        let mut buffer = vec![0; PAYLOAD_BYTES];
+        let payload = match unsigned.payload(&signature, &mut buffer) {
+            Err(EncodeError::BufferTooSmall { needed }) => {
+                buffer.resize(usize::try_from(needed.get()).unwrap_or_default(), 0);
+                unsigned.payload(&signature, &mut buffer)
+            }
+            written => written,
+        };
+        payload.map(Into::into).map_err(|_| SignError::Invalid)
+    }
+}
+
+fn address(text: JsonStr<'_>) -> Option<Address> {
+    text.as_str().and_then(Address::parse)
+}
+
+/// What a transfer for an offer would be.
+fn transfer_for(offer: &wire::PaymentRequirements<'_>, from: Address) -> Result<Transfer, Reason> {
+    let address = |text| address(text).ok_or(Reason::InvalidPaymentRequirements);
+    let (asset, pay_to) = (address(offer.asset)?, address(offer.pay_to)?);
+    if pay_to == from {
+        return Err(Reason::InvalidExactEvmRecipientMismatch);
+    }
+    // Whether it can be proven does not depend on its hash.
+    TransferProofUnsigned::new(offer, "", from, [0; 32])?;
+    Ok(Transfer { from, pay_to, asset, amount: offer.amount })
+}
+
+impl<K: Send + Sync> Wallet for TransferWallet<K> {
+    fn pays(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
+        offer.network.eip155() == Some(self.chain.settings.chain_id)
+            && transfer_for(offer, self.address).is_ok()
+    }
+
+    fn decimals(&self, offer: &wire::PaymentRequirements<'_>) -> Option<u8> {
+        let asset = assets::find(offer.network.eip155()?, address(offer.asset)?)?;
+        Some(asset.decimals)
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1> + Send> Signs for TransferWallet<K> {
+    /// For offers of version 1, which name what is bought. Those of version 2 do not.
+    async fn sign(
+        &self,
+        offer: &PaymentRequirements,
+        now: u64,
+        random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        let resource = offer.v1.as_ref().map(|v1| v1.resource.as_str());
+        let resource = resource.ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
+        self.sign_for(resource, offer, now, random).await
+    }
+
+    async fn sign_for(
+        &self,
+        resource: &str,
+        offer: &PaymentRequirements,
+        _now: u64,
+        _random: [u8; 32],
+    ) -> Result<Json, SignFailure> {
+        let view = offer.view();
+        if view.network.eip155() != Some(self.chain.settings.chain_id) {
+            return Err(SignFailure::Offer(Reason::InvalidNetwork));
+        }
+        let resource = offer.v1.as_ref().map_or(resource, |v1| &v1.resource);
+        let transfer = transfer_for(&view, self.address).map_err(SignFailure::Offer)?;
+        let unsigned = |hash: B256| {
+            TransferProofUnsigned::new(&view, resource, self.address, hash.0)
+                .map_err(SignFailure::Offer)
+        };
+        // The proof is signed before anything is sent: what can fail fails while it costs nothing.
+        let (held, proof) = match self.take(&transfer) {
+            Some(held) => {
+                let proof = self.proof(&unsigned(held.hash)?).await;
+                let proof = proof.map_err(|_| SignFailure::Sent(held.hash.0))?;
+                (held, proof)
+            }
+            None => {
+                let prepared = self.chain.prepare_transfer(&transfer).await;
+                let prepared = prepared.map_err(|reason| SignFailure::Transfer(reason.into()))?;
+                let Sealed { hash, raw } = prepared.sealed.clone();
+                let proof = self.proof(&unsigned(hash)?).await.map_err(SignFailure::Sign)?;
+                self.write_down(&raw).map_err(|error| {
+                    tracing::error!(%error, "transfer not written down, and not sent");
+                    SignFailure::Transfer(TransferFailure::Record)
+                })?;
+                let held = self.keep(transfer, hash);
+                self.chain.send(prepared).await;
+                (held, proof)
+            }
+        };
+        match self.chain.made(&transfer, held.hash).await {
+            Ok(()) => {
+                held.done();
+                Ok(proof)
+            }
+            Err(reason @ Reason::InvalidExactEvmTransactionFailed) => {
+                held.done();
+                Err(SignFailure::Transfer(TransferFailure::Failed(reason)))
+            }
+            Err(_) => Err(SignFailure::Sent(held.hash.0)),
+        }
+    }
+}
+
+impl<K> TransferWallet<K> {
+    fn write_down(&self, raw: &Arc<[u8]>) -> io::Result<()> {
+        let Some(record) = &self.record else { return Ok(()) };
+        record(&format!("0x{}", hex::encode(raw)))
+    }
+}
+
+/// Of a transfer that was not sent.
+impl From<Reason> for TransferFailure {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::UnexpectedSettleError => Self::Node,
+            Reason::Busy => Self::Gas,
+            reason => Self::Failed(reason),
+        }
+    }
+}

@@ -1,0 +1,679 @@
+//! A buyer never spends more than it may: whoever asks at the same time, and whatever is killed.
+#![allow(missing_docs)]
+#![cfg(unix)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use common::{NETWORK, SELLER, usdc, wallet};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use x402_core::buyer::Decline;
+use x402_core::{Amount, Money, ParseError, Reason, Version};
+use x402_std::budget::{
+    Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, SqliteBudget, State, Step, usage,
+};
+use x402_std::buyer::{Ask, BuyError, Buyer, Order, Policy, Progress};
+use x402_std::message::{PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse};
+use x402_std::seller::exact;
+use x402_std::store::OpenError;
+use x402_std::transport::{Answer, PaymentText, Subject, Transport};
+
+const NOW: u64 = 1_800_000_000;
+const DAY: u64 = 86_400;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("x402-budget-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn budget(&self) -> SqliteBudget {
+        SqliteBudget::open(self.file()).unwrap()
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("budget.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn limits(texts: &[&str]) -> Vec<Limit> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn offer(units: u64) -> PaymentRequirements {
+    let offer = exact(NETWORK, SELLER, "$0.01").unwrap();
+    PaymentRequirements { amount: units.into(), ..offer }
+}
+
+fn purchase(id: &str, at: u64, host: &str, units: u64) -> Purchase {
+    Purchase {
+        id: id.into(),
+        at,
+        host: host.into(),
+        what: format!("GET https://{host}/"),
+        digest: [7; 32],
+        offer: offer(units),
+        decimals: 6,
+        payment: None,
+        state: State::Reserved,
+    }
+}
+
+fn payment() -> PaymentText {
+    PaymentText { version: Version::V2, json: r#"{"a":"secret"}"#.into() }
+}
+
+fn receipt() -> Box<SettleResponse> {
+    Box::new(SettleResponse {
+        success: true,
+        transaction: "0x12".into(),
+        network: NETWORK.into(),
+        ..SettleResponse::default()
+    })
+}
+
+fn ids(purchases: &[Purchase]) -> Vec<&str> {
+    purchases.iter().map(|purchase| purchase.id.as_str()).collect()
+}
+
+/// What any budget must do.
+async fn keeps_its_word(budget: impl Budget) {
+    let limits = limits(&["$0.000100 per payment", "$0.000200 per day", "$0.000150 each host"]);
+    let reserve = |purchase| budget.reserve(purchase, &limits);
+    let over = |limit| Err(BudgetError::Exceeded(limit));
+
+    assert_eq!(reserve(purchase("a", NOW, "h", 101)).await, over(0));
+    assert_eq!(budget.find("a").await, Ok(None));
+    assert_eq!(reserve(purchase("a", NOW, "h", 100)).await, Ok(Reserved::New));
+    assert_eq!(reserve(purchase("b", NOW, "H", 51)).await, over(2));
+    assert_eq!(reserve(purchase("b", NOW, "H", 50)).await, Ok(Reserved::New));
+    assert_eq!(reserve(purchase("c", NOW, "i", 51)).await, over(1));
+    assert_eq!(reserve(purchase("c", NOW, "i", 50)).await, Ok(Reserved::New));
+    assert_eq!(reserve(purchase("d", NOW, "i", 1)).await, over(1));
+
+    // What was reserved and not signed is given back; under one id there is one purchase.
+    let known = Box::new(purchase("c", NOW, "i", 50));
+    assert_eq!(reserve(purchase("c", NOW, "x", 1)).await, Ok(Reserved::Known(known)));
+    budget.write("c", Step::Released).await.unwrap();
+    assert_eq!(budget.find("c").await, Ok(None));
+    assert_eq!(reserve(purchase("c", NOW, "i", 50)).await, Ok(Reserved::New));
+
+    // What was signed is not, whatever is said.
+    budget.write("c", Step::Signed(payment())).await.unwrap();
+    budget.write("c", Step::Released).await.unwrap();
+    let found = budget.find("c").await.unwrap().unwrap();
+    assert_eq!((&found.state, &found.payment), (&State::Signed, &Some(payment())));
+    for (step, state, kept) in [
+        (Step::Refused(None), State::Refused(None), true),
+        (
+            Step::Refused(Some(Reason::InsufficientFunds)),
+            State::Refused(Some(Reason::InsufficientFunds)),
+            true,
+        ),
+        (Step::Paid(receipt()), State::Paid(receipt()), false),
+        (Step::Refused(None), State::Paid(receipt()), false),
+        (Step::Released, State::Paid(receipt()), false),
+    ] {
+        budget.write("c", step).await.unwrap();
+        let found = budget.find("c").await.unwrap().unwrap();
+        assert_eq!((found.state, found.payment.is_some()), (state, kept));
+        assert_eq!(reserve(purchase("d", NOW, "i", 1)).await, over(1));
+    }
+    let signed = Step::Signed(payment());
+    for gone in ["c", "nobody"] {
+        assert_eq!(budget.write(gone, signed.clone()).await, Err(BudgetError::Unavailable));
+    }
+
+    // A day later there is room for a day, and for ever is for ever.
+    assert_eq!(reserve(purchase("d", NOW + DAY - 1, "i", 1)).await, over(1));
+    assert_eq!(reserve(purchase("d", NOW + DAY, "h", 1)).await, over(2));
+    assert_eq!(reserve(purchase("d", NOW + DAY, "i", 100)).await, Ok(Reserved::New));
+    assert_eq!(reserve(purchase("e", NOW + 3 * DAY, "i", 1)).await, over(2));
+    assert_eq!(reserve(purchase("e", NOW + 3 * DAY, "j", 100)).await, Ok(Reserved::New));
+    assert_eq!(ids(&budget.history(3).await.unwrap()), ["e", "d", "c"]);
+    assert_eq!(ids(&budget.history(9).await.unwrap()), ["e", "d", "c", "b", "a"]);
+
+    let spends = budget.spends().await.unwrap();
+    let used = usage(&limits, &spends, NOW + 3 * DAY);
+    let used: Vec<_> = used
+        .iter()
+        .map(|it| format!("{}: {:?} {} {}", it.limit, it.of, it.spent, it.left))
+        .collect();
+    let zeros = "0".repeat(12);
+    let line = |text: &str| text.replace('#', &zeros);
+    assert_eq!(
+        used,
+        [
+            line("$0.000100 per payment: None 0 100#"),
+            line("$0.000200 per day: None 100# 100#"),
+            line(r#"$0.000150 each host: Some("h") 150# 0"#),
+            line(r#"$0.000150 each host: Some("i") 150# 0"#),
+            line(r#"$0.000150 each host: Some("j") 100# 50#"#),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn every_budget_keeps_its_word() {
+    keeps_its_word(MemoryBudget::new()).await;
+    let folder = Folder::new();
+    keeps_its_word(Arc::new(folder.budget())).await;
+    // Somebody else reads the same in it.
+    assert_eq!(ids(&folder.budget().history(2).await.unwrap()), ["e", "d"]);
+    assert_eq!(fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// More purchases than are told apart, over some days: not a unit is lost.
+async fn adds_up(budget: impl Budget) {
+    let limits = limits(&[
+        "3000 of base-sepolia/0x036CbD53842c5426634e7929541eC2318f3dCF7e host a",
+        "$0.000900 per day",
+    ]);
+    let mut at = NOW;
+    for number in 0..3000 {
+        at += 300; // 288 a day
+        let made = budget.reserve(purchase(&number.to_string(), at, "A", 1), &limits).await;
+        assert_eq!(made, Ok(Reserved::New), "{number}");
+    }
+    let next = |units| budget.reserve(purchase("next", at, "b", units), &limits);
+    assert_eq!(
+        budget.reserve(purchase("more", at, "a", 1), &limits).await,
+        Err(BudgetError::Exceeded(0))
+    );
+    // 288 of the last day, not the one of exactly a day ago.
+    assert_eq!(next(900 - 288 + 1).await, Err(BudgetError::Exceeded(1)));
+    assert_eq!(next(900 - 288).await, Ok(Reserved::New));
+    let sum = budget
+        .spends()
+        .await
+        .unwrap()
+        .iter()
+        .try_fold(Amount::ZERO, |sum, spent| sum.checked_add(spent.spend.amount));
+    assert_eq!(sum, Some(Amount::from(3000 + 612)));
+}
+
+#[tokio::test]
+async fn what_is_added_up_counts_to_the_unit() {
+    adds_up(MemoryBudget::new()).await;
+    adds_up(Folder::new().budget()).await;
+}
+
+#[test]
+fn other_files_are_left_alone() {
+    let folder = Folder::new();
+    fs::write(folder.file(), "something else, and long enough to be looked at").unwrap();
+    assert!(matches!(SqliteBudget::open(folder.file()), Err(OpenError::Foreign)));
+    let claims = folder.0.join("claims.db");
+    x402_std::store::SqliteStore::open(&claims).unwrap();
+    assert!(matches!(SqliteBudget::open(&claims), Err(OpenError::Foreign)));
+}
+
+// ---- at the same time
+
+const CHILD: &str = "X402_BUDGET_CHILD";
+
+/// This test, as another process that reserves one unit after another and says which.
+fn spawn_child(path: &Path, test: &str, order: &str) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, format!("{order} {}", path.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Whether this is the child; if so it reserves in 100 tasks what the order's limit has room for.
+fn child() -> bool {
+    let Ok(order) = env::var(CHILD) else { return false };
+    let (name, rest) = order.split_once(' ').unwrap();
+    let (most, path) = rest.split_once(' ').unwrap();
+    let limits = limits(&[&format!("{most} of {NETWORK}/{}", usdc())]);
+    let budget = Arc::new(SqliteBudget::open(path).unwrap());
+    Runtime::new().unwrap().block_on(async {
+        let mut tasks = JoinSet::new();
+        for task in 0..100 {
+            let (budget, limits, name) = (budget.clone(), limits.clone(), name.to_owned());
+            tasks.spawn(async move {
+                for number in 0.. {
+                    let id = format!("{name}-{task}-{number}");
+                    match budget.reserve(purchase(&id, NOW, "h", 1), &limits).await {
+                        Ok(_) => {}
+                        Err(BudgetError::Exceeded(0)) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                    budget.write(&id, Step::Signed(payment())).await.unwrap();
+                    let line = format!("signed {id} .\n");
+                    let mut out = std::io::stdout().lock();
+                    out.write_all(line.as_bytes()).unwrap();
+                    out.flush().unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+    });
+    true
+}
+
+fn signed(lines: impl Iterator<Item = std::io::Result<Vec<u8>>>) -> Vec<String> {
+    let whole = |line: std::io::Result<Vec<u8>>| {
+        let line = String::from_utf8_lossy(&line.unwrap()).into_owned();
+        // The last line may have been cut off.
+        // And before the first is the test's name.
+        Some(line.split_once("signed ")?.1.strip_suffix(" .")?.to_owned())
+    };
+    lines.filter_map(whole).collect()
+}
+
+#[test]
+fn two_processes_with_two_hundred_tasks_spend_all_and_not_a_unit_more() {
+    if child() {
+        return;
+    }
+    const MOST: usize = 1_000;
+    let folder = Folder::new();
+    let name = "two_processes_with_two_hundred_tasks_spend_all_and_not_a_unit_more";
+    let children: Vec<_> = ["x", "y"]
+        .map(|child| spawn_child(&folder.file(), name, &format!("{child} {MOST}")))
+        .into_iter()
+        .map(|mut child| {
+            thread::spawn(move || {
+                let made = signed(BufReader::new(child.stdout.take().unwrap()).split(b'\n'));
+                assert!(child.wait().unwrap().success());
+                made
+            })
+        })
+        .collect();
+    let made: Vec<_> = children.into_iter().map(|child| child.join().unwrap()).collect();
+    assert_eq!(made.iter().map(Vec::len).sum::<usize>(), MOST);
+    assert!(made.iter().all(|made| !made.is_empty()), "one did it all");
+    let history = Runtime::new().unwrap().block_on(folder.budget().history(usize::MAX)).unwrap();
+    assert_eq!(history.len(), MOST);
+}
+
+fn dice(sides: u64) -> u64 {
+    let mut bytes = [0; 8];
+    fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
+    u64::from_be_bytes(bytes) % sides
+}
+
+#[test]
+fn what_a_killed_process_signed_counts() {
+    if child() {
+        return;
+    }
+    let folder = Folder::new();
+    let name = "what_a_killed_process_signed_counts";
+    let mut all = BTreeSet::new();
+    for round in 0..6 {
+        let mut child = spawn_child(&folder.file(), name, &format!("r{round} 1000000"));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).split(b'\n');
+        for _ in 0..1 + dice(200) {
+            all.extend(signed(lines.next().into_iter()));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        all.extend(signed(lines));
+        let history = Runtime::new().unwrap().block_on(folder.budget().history(usize::MAX));
+        let history = history.unwrap();
+        let counted: BTreeSet<_> = history
+            .iter()
+            .filter(|it| it.state == State::Signed && it.payment == Some(payment()))
+            .map(|it| it.id.clone())
+            .collect();
+        assert!(all.is_subset(&counted), "round {round}");
+        // And its room is gone.
+        let taken = history.len();
+        let just = limits(&[&format!("{taken} of {NETWORK}/{}", usdc())]);
+        let next = folder.budget();
+        let refused =
+            Runtime::new().unwrap().block_on(next.reserve(purchase("next", NOW, "h", 1), &just));
+        assert_eq!(refused, Err(BudgetError::Exceeded(0)));
+    }
+    assert!(all.len() > 6);
+}
+
+// ---- buying
+
+/// A seller that answers what it is told to, and keeps the payments it is sent.
+#[derive(Default)]
+struct Shop {
+    offers: Mutex<Vec<PaymentRequirements>>,
+    /// How the next payments are answered; with a receipt when there is nothing left.
+    answers: Mutex<Vec<Paid>>,
+    payments: Mutex<Vec<String>>,
+    asked: AtomicUsize,
+}
+
+#[derive(Clone, Copy)]
+enum Paid {
+    Lost,
+    NoReceipt,
+    Refused(&'static str),
+    /// Another challenge, as if nothing had been paid.
+    AskedAgain,
+}
+
+impl Shop {
+    fn new(offers: impl IntoIterator<Item = PaymentRequirements>) -> Self {
+        Self { offers: Mutex::new(offers.into_iter().collect()), ..Self::default() }
+    }
+
+    fn then(&self, answers: impl IntoIterator<Item = Paid>) {
+        *self.answers.lock().unwrap() = answers.into_iter().collect();
+    }
+
+    fn challenge(&self, error: Option<&str>) -> Option<Result<PaymentRequired, ParseError>> {
+        Some(Ok(PaymentRequired {
+            x402_version: Version::V2,
+            error: error.map(Into::into),
+            resource: None,
+            accepts: self.offers.lock().unwrap().clone(),
+            extensions: None,
+            other: None,
+        }))
+    }
+
+    fn payments(&self) -> Vec<String> {
+        self.payments.lock().unwrap().clone()
+    }
+}
+
+impl Transport for Shop {
+    type Request = String;
+    type Response = ();
+    type Error = &'static str;
+
+    fn subject(&self, request: &String) -> Subject {
+        let mut digest = [0; 32];
+        digest[..request.len()].copy_from_slice(request.as_bytes());
+        Subject { host: "shop.test".into(), what: request.clone(), digest }
+    }
+
+    async fn exchange(
+        &self,
+        _: &String,
+        payment: Option<&PaymentText>,
+    ) -> Result<Answer<()>, &'static str> {
+        tokio::task::yield_now().await;
+        let Some(payment) = payment else {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let challenge = self.challenge(None);
+            return Ok(Answer { response: (), challenge, receipt: None });
+        };
+        self.payments.lock().unwrap().push(payment.json.clone());
+        let mut answers = self.answers.lock().unwrap();
+        let answer = (!answers.is_empty()).then(|| answers.remove(0));
+        drop(answers);
+        let (challenge, receipt) = match answer {
+            None => (None, Some(*receipt())),
+            Some(Paid::Lost) => return Err("lost"),
+            Some(Paid::NoReceipt) => (None, None),
+            Some(Paid::Refused(reason)) => (self.challenge(Some(reason)), None),
+            Some(Paid::AskedAgain) => (self.challenge(None), None),
+        };
+        Ok(Answer { response: (), challenge, receipt })
+    }
+}
+
+type TestBuyer = Buyer<x402_std::wallet::EvmWallet<x402_core::crypto::secp256k1::LocalKey>, u64>;
+
+fn buyer(policy: Policy) -> TestBuyer {
+    Buyer::with(wallet(), policy, NOW)
+}
+
+fn limited(texts: &[&str]) -> Policy {
+    Policy { limits: limits(texts), ..Policy::default() }
+}
+
+fn asked() -> String {
+    "GET /".into()
+}
+
+#[tokio::test]
+async fn an_id_is_paid_for_once() {
+    let shop = Shop::new([offer(10)]);
+    let buyer = buyer(limited(&["$0.000020"]));
+    let order = Order { id: Some("one"), ..Order::default() };
+    shop.then([Paid::Lost, Paid::NoReceipt, Paid::Refused("insufficient_funds"), Paid::AskedAgain]);
+    let lost = buyer.order(&shop, &asked(), &order).await;
+    assert!(matches!(lost, Err(BuyError::Unclear { id, .. }) if id == "one"));
+    let other = buyer.order(&shop, &"GET /else".into(), &order).await;
+    assert!(matches!(other, Err(BuyError::AnotherPurchase)));
+    // Whatever becomes of it, it is the same payment.
+    let unclear = buyer.order(&shop, &asked(), &order).await.unwrap();
+    assert_eq!((unclear.id.as_deref(), unclear.paid), (Some("one"), Some(offer(10))));
+    for _ in 0..2 {
+        let refused = buyer.order(&shop, &asked(), &order).await;
+        assert!(matches!(refused, Err(BuyError::Refused { .. })));
+    }
+    assert!(buyer.order(&shop, &asked(), &order).await.unwrap().receipt.is_some());
+    let again = buyer.order(&shop, &asked(), &order).await;
+    assert!(matches!(again, Err(BuyError::AlreadyBought(it)) if it == receipt()));
+    let payments = shop.payments();
+    assert_eq!((payments.len(), shop.asked.load(Ordering::Relaxed)), (5, 1));
+    assert!(payments.iter().all(|payment| *payment == payments[0]));
+    // It counted once; a purchase of another id is another payment.
+    let other = Order { id: Some("two"), ..Order::default() };
+    buyer.order(&shop, &asked(), &other).await.unwrap();
+    assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
+    assert_ne!(shop.payments().last(), Some(&payments[0]));
+    let shown = format!("{:?} {:?}", buyer.budget(), buyer.budget().history(9).await);
+    assert!(!shown.contains("signature"), "{shown}");
+}
+
+#[tokio::test]
+async fn of_one_id_at_the_same_time_one_is_signed() {
+    let shop = Arc::new(Shop::new([offer(10)]));
+    let buyer = Arc::new(buyer(Policy::default()));
+    let mut tasks = JoinSet::new();
+    for _ in 0..20 {
+        let (shop, buyer) = (shop.clone(), buyer.clone());
+        tasks.spawn(async move {
+            let order = Order { id: Some("one"), ..Order::default() };
+            match buyer.order(&*shop, &asked(), &order).await {
+                Ok(_) | Err(BuyError::AlreadyBought(_) | BuyError::Unfinished) => {}
+                Err(other) => panic!("{other}"),
+            }
+        });
+    }
+    tasks.join_all().await;
+    let payments: BTreeSet<_> = shop.payments().into_iter().collect();
+    assert_eq!(payments.len(), 1);
+    assert_eq!(buyer.budget().history(9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_payment_outlives_the_process_that_signed_it() {
+    let folder = Folder::new();
+    let shop = Shop::new([offer(10)]);
+    shop.then([Paid::Lost]);
+    let order = Order { id: Some("one"), ..Order::default() };
+    let first = buyer(limited(&["$0.000010"])).with_budget(folder.budget());
+    assert!(matches!(first.order(&shop, &asked(), &order).await, Err(BuyError::Unclear { .. })));
+    drop(first);
+    let second = buyer(limited(&["$0.000010"])).with_budget(folder.budget());
+    assert!(matches!(second.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
+    second.order(&shop, &asked(), &order).await.unwrap();
+    let payments = shop.payments();
+    assert_eq!((payments.len(), &payments[0]), (2, &payments[1]));
+    let left = second.usage().await.unwrap();
+    assert_eq!((left[0].left, left[0].decimals), (Amount::ZERO, 18));
+    // Once there is a receipt the payment is nobody's business.
+    let bytes = fs::read(folder.file()).unwrap();
+    drop(second);
+    let found = folder.budget().find("one").await.unwrap().unwrap();
+    assert_eq!((found.payment, found.state), (None, State::Paid(receipt())));
+    assert!(!bytes.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_signed_is_given_back_and_what_died_before_counts() {
+    // No EVM key signs for Solana: the wallet says it pays, and fails.
+    struct Fails;
+    impl x402_core::buyer::Wallet for Fails {
+        fn pays(&self, _: &x402_core::wire::PaymentRequirements<'_>) -> bool {
+            true
+        }
+        fn decimals(&self, _: &x402_core::wire::PaymentRequirements<'_>) -> Option<u8> {
+            Some(6)
+        }
+    }
+    impl x402_std::wallet::Signs for Fails {
+        async fn sign(
+            &self,
+            _: &PaymentRequirements,
+            _: u64,
+            _: [u8; 32],
+        ) -> Result<x402_std::message::Json, x402_std::wallet::SignFailure> {
+            Err(x402_std::wallet::SignFailure::Offer(Reason::InvalidNetwork))
+        }
+    }
+    let shop = Shop::new([offer(10)]);
+    let buyer = Buyer::with(Fails, limited(&["$0.000010"]), NOW);
+    for _ in 0..3 {
+        assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::NotSigned(_))));
+    }
+    assert!(buyer.budget().history(9).await.unwrap().is_empty());
+    // Reserved by somebody who is not there any more.
+    let mut dead = purchase("dead", NOW, "shop.test", 10);
+    dead.digest = shop.subject(&asked()).digest;
+    buyer.budget().reserve(dead, &[]).await.unwrap();
+    let order = Order { id: Some("dead"), ..Order::default() };
+    assert!(matches!(buyer.order(&shop, &asked(), &order).await, Err(BuyError::Unfinished)));
+    assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
+    assert!(shop.payments().is_empty());
+}
+
+#[tokio::test]
+async fn the_next_offer_is_taken_when_the_first_is_used_up() {
+    let sei =
+        PaymentRequirements { amount: 10.into(), ..exact("eip155:1328", SELLER, "$0.01").unwrap() };
+    let shop = Shop::new([offer(10), sei.clone()]);
+    let base = format!("10 of {NETWORK}/{}", usdc());
+    let buyer = buyer(limited(&[&base, "$0.000025"]));
+    assert_eq!(buyer.buy(&shop, &asked()).await.unwrap().paid, Some(offer(10)));
+    assert_eq!(buyer.buy(&shop, &asked()).await.unwrap().paid, Some(sei));
+    match buyer.buy(&shop, &asked()).await {
+        Err(BuyError::OverBudget(limit)) => assert_eq!(limit.to_string(), base),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_quoted_is_paid_and_no_more() {
+    let changed = |change: &dyn Fn(&mut PaymentRequirements)| {
+        let mut offer = offer(10);
+        change(&mut offer);
+        offer
+    };
+    let cases = [
+        (offer(10), true),
+        (offer(9), true),
+        (offer(11), false),
+        (changed(&|it| it.pay_to = it.pay_to.to_lowercase()), true),
+        (changed(&|it| it.pay_to = "0x00000000000000000000000000000000000000AA".into()), false),
+        (changed(&|it| it.max_timeout_seconds = 60), true),
+        (PaymentRequirements { amount: 10.into(), ..exact("sei", SELLER, "$1").unwrap() }, false),
+    ];
+    for (now, taken) in cases {
+        let shop = Shop::new([now.clone()]);
+        let order = Order { quoted: Some(&offer(10)), ..Order::default() };
+        let bought = buyer(Policy::default()).order(&shop, &asked(), &order).await;
+        match bought {
+            Ok(_) if taken => {}
+            Err(BuyError::NotAsQuoted) if !taken => assert!(shop.payments().is_empty()),
+            other => panic!("{now:?}: {other:?}"),
+        }
+    }
+    let most = |text| Order { max: Some(Money::parse(text).unwrap()), ..Order::default() };
+    let shop = Shop::new([offer(10)]);
+    let buyer = buyer(Policy::default());
+    let over = buyer.order(&shop, &asked(), &most("$0.000009")).await;
+    assert!(matches!(over, Err(BuyError::Declined(Decline::OverLimit))));
+    buyer.order(&shop, &asked(), &most("$0.000010")).await.unwrap();
+}
+
+#[tokio::test]
+async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
+    let shop = Shop::new([offer(10)]);
+    let policy =
+        |above: &str| Policy { ask_above: Some(Money::parse(above).unwrap()), ..Policy::default() };
+    let asks = AtomicU64::new(0);
+    for (above, answer, asked_for, bought) in [
+        ("$0.000010", None, 0, true),
+        ("$0.000009", None, 0, false),
+        ("$0.000009", Some(false), 10, false),
+        ("$0.000009", Some(true), 10, true),
+        ("$0", Some(true), 10, true),
+    ] {
+        asks.store(0, Ordering::Relaxed);
+        let approve = |ask: Ask| {
+            assert_eq!((ask.host.as_str(), ask.decimals), ("shop.test", 6));
+            asks.store(ask.offer.amount.as_u64().unwrap(), Ordering::Relaxed);
+            let answer = answer.unwrap();
+            Box::pin(async move { answer }) as std::pin::Pin<Box<dyn Future<Output = bool> + Send>>
+        };
+        let order = Order { approve: answer.is_some().then_some(&approve), ..Order::default() };
+        let outcome = buyer(policy(above)).order(&shop, &asked(), &order).await;
+        match outcome {
+            Ok(_) if bought => {}
+            Err(BuyError::NotApproved) if !bought => {}
+            other => panic!("{above}: {other:?}"),
+        }
+        assert_eq!(asks.load(Ordering::Relaxed), asked_for);
+    }
+    shop.then([Paid::Refused("settlement_pending")]);
+    let heard = Mutex::new(Vec::new());
+    let hear = |progress: Progress<'_>| {
+        heard.lock().unwrap().push(match progress {
+            Progress::Chosen(offer) => format!("{}", offer.amount),
+            Progress::Presented => "presented".into(),
+            Progress::Pending(time) => format!("pending {time:?}"),
+        });
+    };
+    let order = Order { progress: Some(&hear), ..Order::default() };
+    buyer(Policy::default()).order(&shop, &asked(), &order).await.unwrap();
+    let pending = format!("pending {:?}", Duration::from_secs(1));
+    assert_eq!(*heard.lock().unwrap(), ["10", "presented", &pending, "presented"]);
+}
+
+#[tokio::test]
+async fn hosts_that_are_not_listed_are_not_paid() {
+    let shop = Shop::new([offer(10)]);
+    for (hosts, paid) in [
+        (vec!["SHOP.test"], true),
+        (vec!["shop.test:80", "shop", "other.test"], false),
+        (vec![], false),
+    ] {
+        let hosts = Some(hosts.into_iter().map(String::from).collect());
+        match buyer(Policy { hosts, ..Policy::default() }).buy(&shop, &asked()).await {
+            Ok(_) if paid => {}
+            Err(BuyError::Declined(Decline::Host)) if !paid => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(shop.payments().len(), 1);
+    let payment = PaymentPayload::from_json(shop.payments()[0].as_bytes()).unwrap();
+    assert_eq!(payment.network().to_string(), NETWORK);
+}
