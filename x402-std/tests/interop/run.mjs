@@ -26,6 +26,7 @@ const { logOf, stopChildren, stopLeftovers } = await import('./lib/processes.mjs
 const { stopCommands } = await import('./lib/clients.mjs');
 const { servicesFor } = await import('./lib/services.mjs');
 const { casesFor } = await import('./cases.mjs');
+const { mcpCases } = await import('./cases-mcp.mjs');
 
 if (what === '--stop') {
   await stopLeftovers();
@@ -42,7 +43,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   });
 }
 
-const cases = casesFor(binary).filter(({ name }) => name.includes(text));
+const cases = [...casesFor(binary), ...mcpCases(binary)].filter(({ name }) => name.includes(text));
 const services = await servicesFor(binary);
 
 /** Runs one case; returns whether it passed. */

@@ -22,10 +22,9 @@ export async function payWithPython(url, { evm = 'client', svm = 'client' } = {}
 
 /** Pays with the command under test; `options` are added to its arguments. */
 export async function payWithOurs(binary, url, { options = [], ...settings } = {}) {
-  const { code, stdout, stderr } = await command(binary, ['pay', url, ...options], await ourEnv(settings));
-  // Notes may stand before the receipt.
-  const receipt = parse(stderr.slice(Math.max(0, stderr.search(/^\{/m))));
-  return { served: code === 0, code, text: `${stdout}\n${stderr}`, body: parse(stdout), receipt };
+  const { code, stdout, stderr } = await command(binary, ['pay', '--json', url, ...options], await ourEnv(settings));
+  const { body, receipt } = parse(stdout) ?? {};
+  return { served: code === 0, code, text: `${stdout}\n${stderr}`, body, receipt: receipt ?? undefined };
 }
 
 /** Pays with the buyer's firmware on an emulated board, which has the keys of `client`. */
