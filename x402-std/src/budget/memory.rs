@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use x402_core::budget::{self, Exceeded, Per};
+use x402_core::budget::{self, Per};
 
 use super::{Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step};
 
@@ -47,10 +47,7 @@ impl Kept {
         let views: Vec<_> = limits.iter().map(Limit::view).collect();
         let before = self.before.iter().map(|spent| spent.spend);
         let spends = before.chain(self.purchases.iter().map(Purchase::spend));
-        budget::admit(&views, spends, &purchase.spend()).map_err(|exceeded| match exceeded {
-            Exceeded::Limit(index) => BudgetError::Exceeded(index),
-            Exceeded::Full => BudgetError::Unavailable,
-        })?;
+        budget::admit(&views, spends, &purchase.spend())?;
         self.add_up(limits, purchase.at);
         self.purchases.push_back(purchase);
         Ok(Reserved::New)

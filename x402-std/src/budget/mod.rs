@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use x402_core::Reason;
 pub use x402_core::budget::Per;
-use x402_core::budget::{Key, Spend};
+use x402_core::budget::{Exceeded, Key, Spend};
 
 use crate::message::{NetworkId, PaymentRequirements, SettleResponse};
 use crate::transport::PaymentText;
@@ -175,6 +175,15 @@ impl fmt::Display for BudgetError {
 }
 
 impl std::error::Error for BudgetError {}
+
+impl From<Exceeded> for BudgetError {
+    fn from(exceeded: Exceeded) -> Self {
+        match exceeded {
+            Exceeded::Limit(index) => Self::Exceeded(index),
+            Exceeded::Full => Self::Unavailable,
+        }
+    }
+}
 
 /// Remembers what was bought, and reserves what fits.
 pub trait Budget: Send + Sync {

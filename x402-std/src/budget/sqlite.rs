@@ -153,10 +153,7 @@ fn reserve(
         let views: Vec<_> = limits.iter().map(Limit::view).collect();
         let spent = spent.iter().map(|spent| spent.spend);
         if let Err(exceeded) = admit(&views, spent, &purchase.spend()) {
-            return Ok(Err(match exceeded {
-                x402_core::budget::Exceeded::Limit(index) => BudgetError::Exceeded(index),
-                x402_core::budget::Exceeded::Full => BudgetError::Unavailable,
-            }));
+            return Ok(Err(exceeded.into()));
         }
     }
     let Ok(offer) = purchase.offer.to_json() else { return Ok(Err(BudgetError::Unavailable)) };

@@ -3,12 +3,9 @@
 use std::env;
 use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 
 use clap::Args;
 use reqwest::Url;
-use rmcp::ServiceExt;
-use rmcp::transport::io::stdio_pipes;
 use x402_std::budget::{Limit, Per, SqliteBudget};
 use x402_std::buyer::{Asset, Buyer, Policy};
 use x402_std::client::Client;
@@ -21,7 +18,7 @@ use x402_std::{evm, svm};
 use crate::key::KeySource;
 use crate::listen::Stop;
 use crate::log::{self, Format};
-use crate::{Exit, Failure, Outcome};
+use crate::{Failure, Outcome};
 
 mod asked;
 mod market;
@@ -33,6 +30,7 @@ mod told;
 mod tools;
 mod words;
 
+use super::over_stdio;
 use market::{Market, Markets};
 use shop::Shop;
 
@@ -92,7 +90,9 @@ impl Agent {
         let client = Client::new(buyer).map_err(Failure::refused)?;
         let markets = Markets::new(self.markets).map_err(Failure::refused)?;
         log::start(Format::Text, None);
-        serve(Shop::new(client, markets)).await
+        let shop = Shop::new(client, markets);
+        let stop = Stop::new().map_err(Failure::refused)?;
+        over_stdio(shop.clone(), stop, || shop.finish()).await
     }
 
     fn policy(&self) -> Result<Policy, Failure> {
@@ -117,36 +117,6 @@ impl Agent {
             assets: self.assets.clone(),
             payees: some(self.payees.clone()),
         })
-    }
-}
-
-/// Serves until the client hangs up or the process is asked to stop, and then finishes what was begun.
-async fn serve(shop: Shop) -> Outcome {
-    let mut stop = Stop::new().map_err(Failure::refused)?;
-    let server = tokio::select! {
-        server = shop.clone().serve(stdio_pipes()) => {
-            server.map_err(|_| Failure::refused("the client does not speak MCP"))?
-        }
-        () = stop.asked() => return Ok(Exit::Yes),
-    };
-    let end = server.cancellation_token();
-    let mut ended = pin!(server.waiting());
-    tokio::select! {
-        _ = &mut ended => {}
-        () = stop.asked() => {
-            finished(&shop, &mut stop).await?;
-            end.cancel();
-            ended.await.ok();
-        }
-    }
-    finished(&shop, &mut stop).await
-}
-
-/// Waits for payments that are on their way; another signal ends that. They count in any case.
-async fn finished(shop: &Shop, stop: &mut Stop) -> Outcome {
-    tokio::select! {
-        () = shop.finish() => Ok(Exit::Yes),
-        () = stop.asked() => Err(Failure::refused("stopped before all was finished")),
     }
 }
 

@@ -15,9 +15,7 @@ use rmcp::service::{RequestContext, RunningService};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use rmcp::transport::{
-    StreamableHttpClientTransport, StreamableHttpService, TokioChildProcess, io::stdio_pipes,
-};
+use rmcp::transport::{StreamableHttpClientTransport, StreamableHttpService, TokioChildProcess};
 use rmcp::{ErrorData, Peer, RoleClient, RoleServer, ServerHandler, ServiceError, ServiceExt};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
@@ -26,6 +24,7 @@ use x402_std::mcp::Paid;
 use x402_std::seller::{Seller, Terms};
 use x402_std::store::ClaimStore;
 
+use super::over_stdio;
 use crate::listen::{Listen, Stop};
 use crate::log::{self, Format};
 use crate::serve::{Selling, Shop};
@@ -150,7 +149,10 @@ impl Shop for &Gateway {
         let served = {
             let served: Pin<Box<dyn Future<Output = Outcome> + Send>> = match self.listen {
                 Some(address) => Box::pin(over_http(paid, address, &self.hosts, stop)),
-                None => Box::pin(over_stdio(paid, stop)),
+                None => {
+                    let last = paid.clone();
+                    Box::pin(async move { over_stdio(paid, stop, || last.finish()).await })
+                }
             };
             tokio::select! {
                 served = served => Some(served),
@@ -163,39 +165,6 @@ impl Shop for &Gateway {
         end.cancel();
         ended.await.ok();
         served
-    }
-}
-
-/// Serves this process's client, until it hangs up or the process is asked to stop.
-async fn over_stdio<F, S>(paid: Paid<Proxy, F, S>, mut stop: Stop) -> Outcome
-where
-    F: facilitator::Facilitator + 'static,
-    S: ClaimStore + 'static,
-{
-    let server = tokio::select! {
-        server = paid.clone().serve(stdio_pipes()) => {
-            server.map_err(|_| Failure::refused("the client does not speak MCP"))?
-        }
-        () = stop.asked() => return Ok(Exit::Yes),
-    };
-    let end = server.cancellation_token();
-    let mut ended = pin!(server.waiting());
-    tokio::select! {
-        _ = &mut ended => {}
-        () = stop.asked() => {
-            finished(&paid, &mut stop).await?;
-            end.cancel();
-            ended.await.ok();
-        }
-    }
-    finished(&paid, &mut stop).await
-}
-
-/// Waits for payments that are worked on; another signal ends that.
-async fn finished<F, S>(paid: &Paid<Proxy, F, S>, stop: &mut Stop) -> Outcome {
-    tokio::select! {
-        () = paid.finish() => Ok(Exit::Yes),
-        () = stop.asked() => Err(Failure::refused("stopped before all was finished")),
     }
 }
 

@@ -3,10 +3,16 @@
 pub(crate) mod agent;
 mod gateway;
 
+use std::pin::pin;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id};
 
-use crate::Outcome;
+use rmcp::transport::io::stdio_pipes;
+use rmcp::{ServerHandler, ServiceExt};
+
+use crate::listen::Stop;
+use crate::{Exit, Failure, Outcome};
 use agent::Agent;
 use gateway::Gateway;
 
@@ -83,6 +89,40 @@ impl FromArgMatches for Mcp {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+/// Serves this process's client until it hangs up or the process is asked to stop, and then finishes
+/// what was begun.
+async fn over_stdio<H: ServerHandler, F: Future<Output = ()>>(
+    server: H,
+    mut stop: Stop,
+    finish: impl Fn() -> F,
+) -> Outcome {
+    let server = tokio::select! {
+        server = server.serve(stdio_pipes()) => {
+            server.map_err(|_| Failure::refused("the client does not speak MCP"))?
+        }
+        () = stop.asked() => return Ok(Exit::Yes),
+    };
+    let end = server.cancellation_token();
+    let mut ended = pin!(server.waiting());
+    tokio::select! {
+        _ = &mut ended => {}
+        () = stop.asked() => {
+            finished(finish(), &mut stop).await?;
+            end.cancel();
+            ended.await.ok();
+        }
+    }
+    finished(finish(), &mut stop).await
+}
+
+/// Waits for payments that are on their way; another signal ends that.
+async fn finished(finish: impl Future<Output = ()>, stop: &mut Stop) -> Outcome {
+    tokio::select! {
+        () = finish => Ok(Exit::Yes),
+        () = stop.asked() => Err(Failure::refused("stopped before all was finished")),
     }
 }
 
