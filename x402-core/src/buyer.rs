@@ -261,10 +261,13 @@ impl Policy<'_> {
         if !self.payees.is_none_or(pays) {
             return Err(Decline::Payee);
         }
-        let spend = spend(offer, host, decimals, 0).ok_or(Decline::Unpayable)?;
-        let fits = || admit(self.limits, core::iter::empty(), &spend).is_ok();
-        if !self.max.covers(offer.amount, decimals) || !fits() {
+        if !self.max.covers(offer.amount, decimals) {
             return Err(Decline::OverLimit);
+        }
+        if !self.limits.is_empty() {
+            let spend = spend(offer, host, decimals, 0).ok_or(Decline::Unpayable)?;
+            let fits = admit(self.limits, core::iter::empty(), &spend);
+            fits.map_err(|_| Decline::OverLimit)?;
         }
         Ok((flow, decimals))
     }
@@ -292,7 +295,7 @@ pub fn same_address(mine: &str, theirs: Option<&str>) -> bool {
 
 impl<'a> Choice<'a> {
     /// The payment as limits see it, at `at` (see [`Spend::at`]). `None` if an address of the offer is
-    /// no plain text, which no choice is.
+    /// no plain text, which wallets of this library do not pay.
     pub fn spend(&self, host: &str, at: u64) -> Option<Spend> {
         spend(&self.offer, host, self.decimals, at)
     }

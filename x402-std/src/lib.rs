@@ -35,6 +35,6 @@ pub use x402_evm as evm;
 pub use x402_svm as svm;
 
 /// Compiles the workspace's README.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
