@@ -442,6 +442,10 @@ async fn main() -> Result<()> {
     for link in &LINKS {
         println!("{} for {}", link.endpoint(), link.price);
     }
+    let url = format!("http://{}", listener.local_addr()?);
+    println!("To buy, with a key that everybody knows:");
+    println!("    X402_EVM_KEY={EVM_TEST_KEY} x402 pay {url}{}", LINKS[0].endpoint());
+    println!("or, as an agent: run `x402 mcp --discover 1ly:{url}` with that key");
     axum::serve(listener, router).await?;
     Ok(())
 }

@@ -6,12 +6,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use x402_core::budget::admit;
 use x402_core::buyer::{self, Decline, Flow, Wallet};
 use x402_core::crypto::SignError;
 use x402_core::{Money, ParseError, Reason, Retry};
 
 use crate::budget::{
-    Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, usage,
+    Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, spend_of,
+    usage,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::message::{NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json};
@@ -323,7 +325,9 @@ impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
             Self::NotSigned(failure) => failure.fmt(f),
             Self::Refused { reason: Some(reason), .. } => write!(f, "payment refused: {reason}"),
             Self::Refused { reason: None, .. } => f.write_str("payment refused"),
-            Self::Unclear { error, .. } => write!(f, "payment sent, no answer: {error}"),
+            Self::Unclear { error, .. } => {
+                write!(f, "payment sent, and what became of it is not certain: {error}")
+            }
         }
     }
 }
@@ -388,6 +392,26 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
     /// [`Decline`].
     pub fn choose(&self, required: &PaymentRequired, host: &str) -> Result<Choice, Decline> {
         self.policy.choose(required, host, &self.wallet)
+    }
+
+    /// The limit that a choice would not fit now, if there is one. Nothing is reserved.
+    ///
+    /// # Errors
+    /// [`BudgetError::Unavailable`].
+    pub async fn over_budget(
+        &self,
+        host: &str,
+        choice: &Choice,
+    ) -> Result<Option<Box<Limit>>, BudgetError> {
+        let limits: Vec<_> = self.policy.limits.iter().map(Limit::view).collect();
+        let spends = self.budget.spends().await?;
+        let spends = spends.iter().map(|spent| spent.spend);
+        let next = spend_of(host, &choice.offer, choice.decimals, self.clock.now());
+        match admit(&limits, spends, &next).map_err(BudgetError::from) {
+            Ok(()) => Ok(None),
+            Err(BudgetError::Exceeded(limit)) => self.over(limit).map(Some),
+            Err(error) => Err(error),
+        }
     }
 
     /// Signs a payment for the offer at `index`. The policy is not asked: see [`Buyer::choose`].
@@ -471,21 +495,27 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
                 objection = objection.or(Some(other));
                 continue;
             }
-            if choice.asks && !approved(order, &subject, &choice).await {
-                return Err(BuyError::NotApproved);
-            }
             let purchase = self.purchase(order, &subject, &choice)?;
             let id = purchase.id.clone();
+            if choice.asks {
+                // Nobody is asked for what cannot be paid.
+                let over = self.over_budget(&subject.host, &choice).await;
+                if let Some(over) = over.map_err(BuyError::Budget)? {
+                    objection = objection.or(Some(BuyError::OverBudget(over)));
+                    continue;
+                }
+                if !approved(order, &subject, &choice).await {
+                    return Err(BuyError::NotApproved);
+                }
+            }
             match self.budget.reserve(purchase, &self.policy.limits).await {
                 Ok(Reserved::New) => {}
                 Ok(Reserved::Known(known)) => {
                     return self.again(transport, request, order, &subject, *known).await;
                 }
                 Err(BudgetError::Exceeded(limit)) => {
-                    let limit = self.policy.limits.get(limit).cloned().map(Box::new);
-                    let over = limit
-                        .map_or(BuyError::Budget(BudgetError::Unavailable), BuyError::OverBudget);
-                    objection = objection.or(Some(over));
+                    let over = self.over(limit).map_err(BuyError::Budget)?;
+                    objection = objection.or(Some(BuyError::OverBudget(over)));
                     continue;
                 }
                 Err(error) => return Err(BuyError::Budget(error)),
@@ -566,6 +596,11 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         if let Err(error) = self.budget.write(id, step).await {
             tracing::warn!(%error, "what became of a purchase is not written down");
         }
+    }
+
+    fn over(&self, limit: usize) -> Result<Box<Limit>, BudgetError> {
+        let limit = self.policy.limits.get(limit).ok_or(BudgetError::Unavailable)?;
+        Ok(Box::new(limit.clone()))
     }
 
     fn purchase<R, E>(

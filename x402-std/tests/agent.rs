@@ -472,6 +472,10 @@ async fn what_cannot_be_used_is_said_before_anything_is_served() {
         (without_key(&[]), 2, "no key"),
         (command(&home, &["--limit", "5 per day"]), 2, "not a limit"),
         (command(&home, &["--limit", "$5 per week"]), 2, "not a limit"),
+        (command(&home, &["--limit", "1 of foo/bar"]), 2, "not a limit"),
+        (command(&home, &["--limit", "1 of eip155:84532/USDC"]), 2, "not a limit"),
+        (command(&home, &["--limit", "$1 per day payee nobody"]), 2, "not a limit"),
+        (command(&home, &["--limit", "$1 per day host http://a.test"]), 2, "not a limit"),
         (command(&home, &["--max", "lots"]), 2, "--max"),
         (command(&home, &["--ask-above", "-1"]), 2, "error"),
         (command(&home, &["--host", "https://a.test"]), 2, "--host"),
@@ -525,8 +529,15 @@ async fn a_quote_pays_nothing_and_a_purchase_is_paid_once() {
     assert_eq!(shop.paid(), 10_000);
 
     // The same again is not paid again, and something else by the same name is nothing.
-    let again = agent.fails("x402_call", buy, "already_bought", "never").await;
-    assert_eq!(again["receipt"], *receipt);
+    let mut again = agent.call("x402_call", buy.clone()).await;
+    assert_eq!(again["again"].take(), json!(true));
+    again.as_object_mut().unwrap().remove("again");
+    assert_eq!(again, bought);
+    let part =
+        [&buy, &json!({ "maxBytes": 7, "offset": 3 })].map(|it| it.as_object().unwrap().clone());
+    let part: serde_json::Map<_, _> = part.into_iter().flatten().collect();
+    let part = agent.call("x402_call", part.into()).await;
+    assert_eq!((part["body"].as_str().unwrap().len(), &part["nextOffset"]), (7, &json!(10)));
     let other = json!({ "url": weather, "body": "another", "id": "first" });
     agent.fails("x402_call", other, "another_purchase", "another_id").await;
     assert_eq!((shop.paid(), shop.seen.payments().len()), (10_000, 1));
@@ -689,6 +700,9 @@ async fn what_is_over_a_limit_is_not_signed() {
     assert_eq!(in_units.call("x402_call", weather.clone()).await["left"][0]["left"], "5000 units");
     let over = in_units.fails("x402_call", weather.clone(), "over_budget", "later").await;
     assert_eq!(over["limit"], limit);
+    // And what a day comes to is limited in any case.
+    let budget = in_units.call("x402_budget", json!({})).await;
+    assert_eq!(budget["limits"][1]["limit"], "$5 per day");
     in_units.end(&[&shop.seen]).await;
     // Another process knows it.
     let agent = Agent::start(&home, &limits).await;
@@ -1003,6 +1017,37 @@ async fn a_payment_that_is_said_back_is_left_out() {
 }
 
 #[tokio::test]
+async fn receipts_of_other_payments_are_said_to_be() {
+    let home = Home::new("lies");
+    let (url, seen) = seller(|sent| async move {
+        if sent.payment.is_none() {
+            return challenge([offer("$0.01")]);
+        }
+        let mut receipt = SettleResponse {
+            success: true,
+            transaction: "0x12".into(),
+            network: NETWORK.into(),
+            ..SettleResponse::default()
+        };
+        match sent.path.as_str() {
+            "/network" => receipt.network = "eip155:1".into(),
+            "/payer" => receipt.payer = Some(SELLER.into()),
+            _ => {}
+        }
+        let header = receipt.to_header().unwrap();
+        Response::builder().header("payment-response", header).body(Body::from("x")).unwrap()
+    })
+    .await;
+    let agent = Agent::start(&home, &[]).await;
+    for (path, lies) in [("/honest", false), ("/network", true), ("/payer", true)] {
+        let told = agent.call("x402_call", json!({ "url": format!("{url}{path}") })).await;
+        let noted = told["notes"].to_string().contains("proves nothing");
+        assert_eq!(noted, lies, "{told}");
+    }
+    agent.end(&[&seen]).await;
+}
+
+#[tokio::test]
 async fn answers_of_any_kind_are_told_and_long_ones_cut() {
     let home = Home::new("answers");
     let (url, _) = seller(|sent| async move {
@@ -1023,7 +1068,15 @@ async fn answers_of_any_kind_are_told_and_long_ones_cut() {
     let binary = get("/binary").await;
     assert_eq!((&binary["body"], &binary["bodyType"]), (&json!("AJ+Slg=="), &json!("base64")));
     let long = get("/long").await;
+    assert_eq!((long["body"].as_str().unwrap().len(), &long["truncated"]), (1 << 16, &json!(true)));
+    assert_eq!(long["nextOffset"], 1 << 16);
+    let get = |path: &str| {
+        let arguments = json!({ "url": format!("{url}{path}"), "maxBytes": 1 << 20 });
+        agent.call("x402_call", arguments)
+    };
+    let long = get("/long").await;
     assert_eq!((long["body"].as_str().unwrap().len(), &long["truncated"]), (1 << 20, &json!(true)));
+    assert_eq!(long["nextOffset"], Value::Null, "no more is kept");
     let deep = get("/deep").await;
     assert_eq!(
         (&deep["bodyType"], deep["body"].as_str().unwrap().len()),
@@ -1142,6 +1195,10 @@ async fn killed_in_the_middle_of_a_payment_it_still_counts_and_is_the_same_again
     assert_eq!(payments.len(), 2);
     assert_eq!(payments[0], payments[1], "the same bytes");
     assert_eq!(agent.left().await, "$0.005");
+    assert_eq!(agent.call("x402_call", buy.clone()).await["again"], true);
+    agent.end(&[&seen]).await;
+    // Another process knows that it was bought, and no more.
+    let agent = Agent::start(&home, &limit).await;
     agent.fails("x402_call", buy, "already_bought", "never").await;
     assert_eq!(seen.payments().len(), 2);
     agent.end(&[&seen]).await;

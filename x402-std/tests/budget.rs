@@ -643,6 +643,15 @@ async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
         }
         assert_eq!(asks.load(Ordering::Relaxed), asked_for);
     }
+    // Nobody is asked for what cannot be paid.
+    let approve =
+        |_: Ask| -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> { panic!("asked") };
+    let order = Order { approve: Some(&approve), ..Order::default() };
+    let poor = Policy { limits: limits(&["$0.000015 per day"]), ..policy("$0.000009") };
+    let poor = buyer(poor);
+    poor.budget().reserve(purchase("before", NOW, "h", 6), &[]).await.unwrap();
+    let over = poor.order(&shop, &asked(), &order).await;
+    assert!(matches!(over, Err(BuyError::OverBudget(_))));
     shop.then([Paid::Refused("settlement_pending")]);
     let heard = Mutex::new(Vec::new());
     let hear = |progress: Progress<'_>| {

@@ -1466,6 +1466,11 @@ fn pays_within_a_budget_in_a_file() {
     // The same is not paid twice, and there is nothing left for another.
     let again = pay(&["--id", "one"]).ends(1).says("bought and paid before");
     assert_eq!(again.receipt()["transaction"], one.receipt()["transaction"]);
+    assert_eq!(
+        (&again.json()["code"], &again.json()["id"]),
+        (&json!("already_bought"), &json!("one"))
+    );
+    pay(&["--id", ""]).ends(2);
     let over = pay(&["--id", "two"]).ends(1);
     let over = over.says("declined: over the budget of $0.019999 per day");
     assert_eq!(over.json()["receipt"], Value::Null);

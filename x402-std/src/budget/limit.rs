@@ -2,14 +2,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use x402_core::budget::{self, Key, MONEY_DECIMALS, Per, Spend};
-use x402_core::{Amount, Money};
+use x402_core::{Amount, Money, Network};
 
 use super::Spent;
 use crate::message::NetworkId;
 
 /// At most so much, in some time, for somebody.
 ///
-/// It is written as it is said:
+/// It is written as it is said, with addresses and hosts as offers and URLs have them: what could
+/// never be paid is no limit.
 ///
 /// ```
 /// use x402_std::budget::Limit;
@@ -74,8 +75,9 @@ pub struct LimitError;
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "not a limit (such as '$5 per day', '$1 per day each host', '$0.10 per payment', \
-             '2500000 of NETWORK/TOKEN per day payee ADDRESS')",
+            "not a limit: $AMOUNT or UNITS of NETWORK/TOKEN; then 'per payment', 'per day' or \
+             nothing, which is for ever; then 'each host', 'host NAME[:PORT]', 'each payee', 'payee \
+             ADDRESS' or nothing, which is all",
         )
     }
 }
@@ -119,7 +121,10 @@ impl FromStr for Limit {
             let amount = Amount::parse(most).map_err(|_| LimitError)?;
             let (network, asset) =
                 words.next().and_then(|it| it.split_once('/')).ok_or(LimitError)?;
-            let network = network.parse().map_err(|_| LimitError)?;
+            let network: NetworkId = network.parse().map_err(|_| LimitError)?;
+            if !is_token(network.view(), asset) {
+                return Err(LimitError);
+            }
             Most::Units { amount, network, asset: asset.into() }
         } else {
             // Digits alone may have been meant as units.
@@ -138,14 +143,28 @@ impl FromStr for Limit {
             (None, _) => Scope::All,
             (Some("each"), Some("host")) => Scope::EachHost,
             (Some("each"), Some("payee")) => Scope::EachPayee,
-            (Some("host"), Some(host)) => Scope::Host(host.to_ascii_lowercase()),
-            (Some("payee"), Some(payee)) => Scope::Payee(payee.into()),
+            // A URL would never be the host that is asked.
+            (Some("host"), Some(host)) if !host.contains(['/', '@', '?', '#']) => {
+                Scope::Host(host.to_ascii_lowercase())
+            }
+            (Some("payee"), Some(payee)) if is_address(payee) => Scope::Payee(payee.into()),
             _ => return Err(LimitError),
         };
         if words.next().is_some() {
             return Err(LimitError);
         }
         Ok(Self { most, per, scope })
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    x402_evm::Address::parse(text).is_some() || x402_svm::Address::parse(text).is_some()
+}
+
+fn is_token(network: Network<'_>, asset: &str) -> bool {
+    match network.solana() {
+        Some(_) => x402_svm::Address::parse(asset).is_some(),
+        None => network.eip155().is_some() && x402_evm::Address::parse(asset).is_some(),
     }
 }
 

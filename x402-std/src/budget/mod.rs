@@ -75,15 +75,14 @@ pub enum State {
 impl Purchase {
     /// The purchase as limits see it.
     pub fn spend(&self) -> Spend {
-        Spent::spend(
-            self.at,
-            &self.host,
-            &self.offer.pay_to,
-            (&self.offer.network, &self.offer.asset),
-            self.decimals,
-            self.offer.amount,
-        )
+        spend_of(&self.host, &self.offer, self.decimals, self.at)
     }
+}
+
+/// A payment of an offer as limits see it.
+pub(crate) fn spend_of(host: &str, offer: &PaymentRequirements, decimals: u8, at: u64) -> Spend {
+    let token = (&offer.network, offer.asset.as_str());
+    Spent::spend(at, host, &offer.pay_to, token, decimals, offer.amount)
 }
 
 /// What is reserved or spent, by name.

@@ -70,16 +70,17 @@ impl KeySource {
 
     fn evm_key(&self) -> Result<Option<secp256k1::LocalKey>, Failure> {
         let text = match &self.key_file {
-            Some(path) => Some(contents(path, NOT_EVM)?),
+            Some(path) => Some(contents(path, NOT_EVM).map_err(|it| it.about("--key-file"))?),
             None => variable(EVM_KEY)?,
         };
         let Some(text) = text else { return Ok(None) };
-        evm(&text).ok_or_else(|| Failure::unusable(NOT_EVM)).map(Some)
+        let from = if self.key_file.is_some() { "--key-file" } else { EVM_KEY };
+        evm(&text).ok_or_else(|| Failure::unusable(NOT_EVM).about(from)).map(Some)
     }
 
     fn svm_key(&self) -> Result<Option<ed25519::LocalKey>, Failure> {
         let text = match &self.svm_key_file {
-            Some(path) => contents(path, NOT_SVM)?,
+            Some(path) => contents(path, NOT_SVM).map_err(|it| it.about("--svm-key-file"))?,
             None => match variable(SVM_KEY)? {
                 None => return Ok(None),
                 Some(key) if base58::decode::<64>(key.trim()).is_some() => key,

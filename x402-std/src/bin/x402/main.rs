@@ -80,6 +80,11 @@ impl Failure {
         Self { exit: Exit::Unusable, text: text.to_string() }
     }
 
+    /// With what it is about, an option or a variable.
+    fn about(self, what: &str) -> Self {
+        Self { text: format!("{what}: {}", self.text), ..self }
+    }
+
     /// A text that cannot be read: the reason code, and what is wrong at which byte.
     fn parse(error: ParseError, at: Option<usize>) -> Self {
         let at = at.map_or_else(String::new, |at| format!(" at byte {at}"));

@@ -53,7 +53,8 @@ pub(crate) struct Pay {
     #[arg(long)]
     dry_run: bool,
     /// Prints one JSON object instead of the body: status, contentType, body (as JSON or text; else
-    /// bodyBase64), paid (the offer), receipt, id; if nothing was bought, error, receipt and id
+    /// bodyBase64), paid (the offer), receipt, id; if nothing was bought, error, code, receipt
+    /// and id
     #[arg(long)]
     json: bool,
     /// What all purchases in --budget may come to: '$5 per day', '$1 per day each host' and so on, see
@@ -66,7 +67,8 @@ pub(crate) struct Pay {
     budget: Option<PathBuf>,
     /// Id of this purchase: under one id, what --budget keeps is paid once, however often this is
     /// run [default: a new one]
-    #[arg(long, value_name = "ID", requires = "budget")]
+    #[arg(long, value_name = "ID", requires = "budget",
+          value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: Option<String>,
     #[command(flatten)]
     key: KeySource,
@@ -137,6 +139,7 @@ impl Pay {
 
     /// Says why nothing was bought. The payment itself is not shown: whoever has it can present it.
     fn explain(&self, error: Error) -> Outcome {
+        let code = code(&error);
         let (failure, receipt, id) = match error {
             BuyError::Transport(error) => (no_answer(&error), None, None),
             BuyError::Unclear { error, id, .. } => {
@@ -151,15 +154,16 @@ impl Pay {
                 (Failure::refused(text), receipt, Some(id))
             }
             BuyError::AlreadyBought(receipt) => {
-                (Failure::refused("bought and paid before"), Some(receipt), None)
+                (Failure::refused("bought and paid before"), Some(receipt), self.id.clone())
             }
-            BuyError::NotSigned(failure) => (sign::not_signed(failure), None, None),
-            other => (Failure::refused(other), None, None),
+            BuyError::NotSigned(failure) => (sign::not_signed(failure), None, self.id.clone()),
+            other => (Failure::refused(other), None, self.id.clone()),
         };
         if self.json {
-            print(json!({ "error": failure.text, "receipt": receipt, "id": id }))?;
+            let told = json!({ "error": failure.text, "code": code, "receipt": receipt, "id": id });
+            print(told)?;
         }
-        if let (Some(id), Some(_)) = (id, &self.budget) {
+        if let ("refused" | "unclear", Some(id), Some(_)) = (code, id, &self.budget) {
             talk(format_args!("to present the same payment again: --id {id}"));
         }
         Err(failure)
@@ -198,6 +202,25 @@ impl Pay {
                 Err(Failure::refused(format_args!("declined: {decline}")))
             }
         }
+    }
+}
+
+/// For scripts.
+fn code(error: &Error) -> &'static str {
+    match error {
+        BuyError::Transport(_) => "no_answer",
+        BuyError::Challenge(_) => "bad_challenge",
+        BuyError::Declined(_) => "declined",
+        BuyError::OverBudget(_) => "over_budget",
+        BuyError::Budget(_) => "budget_unavailable",
+        BuyError::NotAsQuoted => "not_as_quoted",
+        BuyError::NotApproved => "not_approved",
+        BuyError::AnotherPurchase => "another_purchase",
+        BuyError::Unfinished => "unfinished",
+        BuyError::AlreadyBought(_) => "already_bought",
+        BuyError::NotSigned(_) => "not_signed",
+        BuyError::Refused { .. } => "refused",
+        BuyError::Unclear { .. } => "unclear",
     }
 }
 
@@ -269,9 +292,14 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
         talk(format_args!("status {}", status.as_u16()));
     }
     let mut exit = verdict(status);
-    if let Err(failure) = copy(response).await {
-        talk(failure.text);
-        exit = failure.exit;
+    match copy(response).await {
+        // On a terminal both are in one place.
+        Ok(false) if io::stdout().is_terminal() => talk(""),
+        Ok(_) => {}
+        Err(failure) => {
+            talk(failure.text);
+            exit = failure.exit;
+        }
     }
     talk(receipt_line(paid.as_ref(), receipt.as_ref()));
     Ok(exit)
@@ -346,16 +374,19 @@ fn receipt_line(paid: Option<&PaymentRequirements>, receipt: Option<&SettleRespo
     }
 }
 
-async fn copy(mut response: Response) -> Result<(), Failure> {
+/// Whether it ended with a line.
+async fn copy(mut response: Response) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
+    let mut last = b'\n';
     loop {
         let chunk = response.chunk().await.map_err(|error| no_answer(&error.into()))?;
         let Some(chunk) = chunk else {
-            return Ok(());
+            return Ok(last == b'\n');
         };
+        last = chunk.last().copied().unwrap_or(last);
         let result = out.write_all(&chunk).and_then(|()| out.flush());
         if result.is_err() {
-            return written(result);
+            return written(result).map(|()| true);
         }
     }
 }

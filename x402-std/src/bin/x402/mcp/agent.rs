@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use reqwest::Url;
-use x402_std::budget::{Limit, Per, SqliteBudget};
+use x402_std::budget::{Limit, Most, Per, Scope, SqliteBudget};
 use x402_std::buyer::{Asset, Buyer, Policy};
 use x402_std::client::Client;
 use x402_std::clock::SystemClock;
@@ -41,9 +41,10 @@ pub(crate) struct Agent {
     /// Most for one payment [default: $1]
     #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
     max: Option<Money>,
-    /// What many payments may come to: '$5 per day', '$20', '$1 per day each host', '$0.50 per day
-    /// payee ADDRESS', '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold
-    /// [default: $5 per day]
+    /// What many payments may come to: '$5 per day', '$20' (for ever), '$0.05 per payment', '$1 per day
+    /// each host', '$2 per day host api.example.com', '$1 each payee', '$0.50 per day payee ADDRESS',
+    /// '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold. Unless one of them is in money,
+    /// per day or for ever, and of all, '$5 per day' holds too
     #[arg(long = "limit", value_name = "LIMIT")]
     limits: Vec<Limit>,
     /// Above this, a person is asked before a payment is signed, through the MCP client
@@ -103,10 +104,15 @@ impl Agent {
             network(text)
                 .ok_or_else(|| Failure::unusable("--network: not an EVM or Solana network"))
         });
-        let limits = match &self.limits[..] {
-            [] => vec![Limit::money(five_dollars(), Per::Day)],
-            limits => limits.to_vec(),
+        let mut limits = self.limits.clone();
+        let is_total = |limit: &Limit| {
+            matches!(limit.most, Most::Money(_))
+                && limit.per != Per::Payment
+                && limit.scope == Scope::All
         };
+        if !limits.iter().any(is_total) {
+            limits.push(Limit::money(five_dollars(), Per::Day));
+        }
         let default = Policy::default();
         Ok(Policy {
             max: self.max.unwrap_or(default.max),

@@ -33,6 +33,9 @@ use crate::{Exit, Failure, Outcome, talk};
 /// How long the upstream may take to introduce itself: some are downloaded first.
 const START: Duration = Duration::from_secs(120);
 
+/// After this time somebody is told that it takes its time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long the last answers take to be sent, when the process is asked to stop.
 const LAST: Duration = Duration::from_millis(500);
 
@@ -42,7 +45,8 @@ const PATH: &str = "/mcp";
 #[derive(Args)]
 pub(crate) struct Gateway {
     /// MCP server whose tools are sold: its URL (streamable HTTP), or the command that runs it
-    /// (stdio), in words with or without quotes; no shell is asked. Its prompts and resources are
+    /// (stdio), in words with or without quotes; no shell is asked. It has two minutes to introduce
+    /// itself. Its prompts and resources are
     /// free. What it would ask or tell its client unasked (sampling, elicitation, progress, changed
     /// lists) is not passed on
     #[arg(long, value_name = "CMD|URL")]
@@ -127,9 +131,15 @@ impl Shop for &Gateway {
     {
         log::start(Format::Text, None);
         let mut stop = Stop::new().map_err(Failure::refused)?;
+        let waiting = async {
+            sleep(PATIENCE).await;
+            talk("waiting for the upstream server to introduce itself");
+            std::future::pending::<()>().await;
+        };
         let upstream = tokio::select! {
             upstream = self.connect() => upstream?,
             () = stop.asked() => return Ok(Exit::Yes),
+            () = waiting => return Ok(Exit::Yes),
         };
         self.check_names(upstream.peer()).await;
         let mut paid = Paid::new(Proxy::new(&upstream), Arc::new(seller));

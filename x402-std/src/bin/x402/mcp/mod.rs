@@ -101,7 +101,7 @@ async fn over_stdio<H: ServerHandler, F: Future<Output = ()>>(
 ) -> Outcome {
     let server = tokio::select! {
         server = server.serve(stdio_pipes()) => {
-            server.map_err(|_| Failure::refused("the client does not speak MCP"))?
+            server.map_err(|_| Failure::refused("the client went, or does not speak MCP"))?
         }
         () = stop.asked() => return Ok(Exit::Yes),
     };

@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) body: Option<Value>,
     pub(super) max_price: Option<Value>,
     pub(super) id: Option<String>,
+    pub(super) max_bytes: Option<usize>,
+    pub(super) offset: Option<usize>,
 }
 
 #[derive(Deserialize)]

@@ -231,7 +231,7 @@ fn items(answer: &mut Value) -> Result<Vec<Value>, NoAnswer> {
 /// What a Bazaar says of a resource, wherever it says it.
 fn listed(item: &Value, market: &Market, max: Option<Money>) -> Option<Value> {
     let url = item["resource"].as_str().and_then(|url| Url::parse(url).ok());
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && is_short(url))?;
     let accepts = item["accepts"].as_array().map(Vec::as_slice).unwrap_or_default();
     let prices: Vec<_> = accepts.iter().filter_map(Listed::of).collect();
     if let Some(max) = max
@@ -306,7 +306,12 @@ fn absolute(base: &str, endpoint: &str) -> Option<String> {
     } else {
         format!("{base}/api/link/{}", endpoint.trim_start_matches('/'))
     };
-    Url::parse(&url).ok().map(Into::into)
+    Url::parse(&url).ok().filter(is_short).map(Into::into)
+}
+
+/// What is longer is nothing that a model should read.
+fn is_short(url: &Url) -> bool {
+    url.as_str().len() <= 2_000
 }
 
 #[cfg(test)]

@@ -3,26 +3,26 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// So much of each kind.
-const REMEMBERED: usize = 256;
-
 /// The newest of what is remembered by name.
-pub(super) struct Recent<T>(Mutex<VecDeque<(String, T)>>);
+pub(super) struct Recent<T> {
+    most: usize,
+    all: Mutex<VecDeque<(String, T)>>,
+}
 
 impl<T: Clone> Recent<T> {
-    pub(super) fn new() -> Self {
-        Self(Mutex::default())
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, all: Mutex::default() }
     }
 
     fn all(&self) -> MutexGuard<'_, VecDeque<(String, T)>> {
         // No code panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn put(&self, name: String, value: T) {
         let mut all = self.all();
         all.retain(|(known, _)| *known != name);
-        if all.len() >= REMEMBERED {
+        if all.len() >= self.most {
             all.pop_front();
         }
         all.push_back((name, value));

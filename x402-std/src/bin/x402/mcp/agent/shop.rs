@@ -10,15 +10,13 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use x402_std::SystemClock;
-use x402_std::budget::{Budget, Limit, Purchase, SqliteBudget, State};
-use x402_std::buyer::{Approve, Ask, Asset, Bought, BuyError, Choice, Order, Progress};
+use x402_std::budget::{Budget, SqliteBudget};
+use x402_std::buyer::{Approve, Ask, Asset, Bought, BuyError, Order, Progress};
 use x402_std::client::{self, Client};
-use x402_std::clock::Clock;
-use x402_std::core::budget::{Exceeded, admit};
 use x402_std::core::buyer::Decline;
-use x402_std::core::{Money, Retry};
-use x402_std::message::PaymentRequirements;
-use x402_std::transport::{Subject, Transport};
+use x402_std::core::{Money, Network, Retry};
+use x402_std::message::{PaymentRequirements, SettleResponse};
+use x402_std::transport::{PaymentText, Subject, Transport};
 
 use super::asked::{
     Asked, Discover, History, Nothing, Review, arguments, is_private, money, quote_of,
@@ -49,17 +47,35 @@ struct Inner {
     asked: Recent<Ask>,
     /// Who paid for a purchase at 1ly.
     payers: Recent<String>,
+    /// The last answers that were paid for, by the id of the purchase.
+    answers: Recent<Arc<Kept>>,
     calls: Arc<Semaphore>,
 }
+
+/// An answer that was paid for.
+struct Kept {
+    /// Of what was asked.
+    digest: [u8; 32],
+    told: Value,
+    body: Body,
+    payment: Option<PaymentText>,
+    payee: Option<String>,
+}
+
+/// So much is remembered of each kind.
+const REMEMBERED: usize = 256;
+/// And so many answers, of at most [`BODY_BYTES`] each.
+const ANSWERS: usize = 32;
 
 impl Shop {
     pub(super) fn new(client: Client<Wallet, SystemClock, SqliteBudget>, markets: Markets) -> Self {
         Self(Arc::new(Inner {
             client,
             markets,
-            quotes: Recent::new(),
-            asked: Recent::new(),
-            payers: Recent::new(),
+            quotes: Recent::new(REMEMBERED),
+            asked: Recent::new(REMEMBERED),
+            payers: Recent::new(REMEMBERED),
+            answers: Recent::new(ANSWERS),
             calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
         }))
     }
@@ -218,7 +234,8 @@ impl Inner {
             let other = if over_max {
                 Some(over_max_price())
             } else {
-                self.over(&subject, &choice).await?
+                let over = buyer.over_budget(&subject.host, &choice).await;
+                over.map_err(|_| no_budget())?.map(|limit| over_budget(&limit.to_string()))
             };
             let Some(other) = other else { break Ok(choice) };
             objection = objection.or(Some(other));
@@ -249,34 +266,6 @@ impl Inner {
         }
     }
 
-    /// Why a choice does not fit what is left of the limits.
-    async fn over(&self, subject: &Subject, choice: &Choice) -> Result<Option<Value>, Value> {
-        let buyer = self.client.buyer();
-        let next = Purchase {
-            id: String::new(),
-            at: SystemClock.now(),
-            host: subject.host.clone(),
-            what: String::new(),
-            digest: subject.digest,
-            offer: choice.offer.clone(),
-            decimals: choice.decimals,
-            payment: None,
-            state: State::Reserved,
-        };
-        let limits = &buyer.policy().limits;
-        let views: Vec<_> = limits.iter().map(Limit::view).collect();
-        let spent = buyer.budget().spends().await.map_err(|_| no_budget())?;
-        let spent = spent.iter().map(|spent| spent.spend);
-        Ok(match admit(&views, spent, &next.spend()) {
-            Ok(()) => None,
-            Err(Exceeded::Limit(index)) => {
-                let limit = limits.get(index).map(ToString::to_string).unwrap_or_default();
-                Some(over_budget(&limit))
-            }
-            Err(Exceeded::Full) => Some(no_budget()),
-        })
-    }
-
     async fn call(
         &self,
         asked: &Asked,
@@ -305,6 +294,12 @@ impl Inner {
     ) -> Told {
         let (request, max, id) = (asked.request()?, asked.max()?, asked.id()?);
         let subject = self.allowed(&request)?;
+        let kept = id.and_then(|id| self.answers.get(id));
+        if let Some(kept) = kept.filter(|kept| kept.digest == subject.digest) {
+            let mut told = self.tell(&kept, asked, &subject).await;
+            told["again"] = true.into();
+            return Ok(told);
+        }
         let quoted = self.quotes.get(&quote_of(&request));
         let reports = Reports::new(context);
         let hear = |progress: Progress<'_>| reports.hear(progress);
@@ -317,12 +312,12 @@ impl Inner {
             progress: Some(&hear),
         };
         match self.client.order(&request, &order).await {
-            Ok(bought) => Ok(self.deliver(bought, &subject).await),
+            Ok(bought) => Ok(self.deliver(bought, asked, &subject).await),
             Err(error) => Err(self.explain(error, &subject, person, max).await),
         }
     }
 
-    async fn deliver(&self, bought: Bought<Response>, subject: &Subject) -> Value {
+    async fn deliver(&self, bought: Bought<Response>, asked: &Asked, subject: &Subject) -> Value {
         let Bought { response, receipt, paid, payment, id } = bought;
         let status = response.status();
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
@@ -331,33 +326,31 @@ impl Inner {
         let body = Body::read(response).await;
         let (purchase_id, review_token) = body.one_ly();
         let payer = paid.as_ref().and_then(|offer| self.payer(offer));
-        if let (Some(purchase), Some(payer)) = (&purchase_id, payer) {
-            self.payers.put(purchase.clone(), payer);
+        if let (Some(purchase), Some(payer)) = (&purchase_id, &payer) {
+            self.payers.put(purchase.clone(), payer.clone());
         }
-        let mut notes = body.notes;
+        let mut notes = body.notes.clone();
         if status.is_redirection() {
             notes.push("the seller sends you elsewhere; that was not followed");
         }
-        if paid.is_some() && receipt.is_none() {
-            notes.push(
+        match (&paid, &receipt) {
+            (Some(_), None) => notes.push(
                 "a payment was sent and there is no receipt: it may have been made. If this is \
                  not what you asked for, call again with the same id",
-            );
+            ),
+            (Some(offer), Some(receipt)) if !fits(receipt, offer, payer.as_deref()) => notes.push(
+                "the receipt is for another network or another payer than this payment's: it \
+                 proves nothing",
+            ),
+            _ => {}
         }
-        let payee = paid.as_ref().map(|offer| offer.pay_to.as_str());
         let mut told = json!({
             "status": status.as_u16(),
             "headers": { "content-type": content_type, "location": location },
-            "body": body.value,
-            "bodyType": body.kind,
             "paid": paid.as_ref().map(|offer| price(offer, self.decimals(offer))),
             "receipt": receipt.as_ref().map(receipt_told),
             "id": id,
-            "left": self.left(&subject.host, payee).await,
         });
-        if body.truncated {
-            told["truncated"] = true.into();
-        }
         if !notes.is_empty() {
             told["notes"] = notes.into();
         }
@@ -367,7 +360,21 @@ impl Inner {
         if let Some(token) = review_token {
             told["reviewToken"] = token.into();
         }
-        without(payment.as_ref(), told)
+        let payee = paid.map(|offer| offer.pay_to);
+        let kept = Arc::new(Kept { digest: subject.digest, told, body, payment, payee });
+        if let (Some(id), Some(_)) = (id, receipt) {
+            self.answers.put(id, Arc::clone(&kept));
+        }
+        self.tell(&kept, asked, subject).await
+    }
+
+    /// An answer, as much of it as is asked for, and what is left now.
+    async fn tell(&self, kept: &Kept, asked: &Asked, subject: &Subject) -> Value {
+        let most = asked.max_bytes.unwrap_or(SOME_BYTES).clamp(1, BODY_BYTES);
+        let mut told = kept.told.clone();
+        kept.body.tell(&mut told, asked.offset.unwrap_or(0), most);
+        told["left"] = self.left(&subject.host, kept.payee.as_deref()).await;
+        without(kept.payment.as_ref(), told)
     }
 
     async fn explain(
@@ -546,4 +553,12 @@ impl Inner {
         }
         Err(last)
     }
+}
+
+/// Whether a receipt can be that of a payment.
+fn fits(receipt: &SettleResponse, offer: &PaymentRequirements, payer: Option<&str>) -> bool {
+    let network = Network::parse(&receipt.network);
+    let same_payer = |theirs: &str| payer.is_none_or(|payer| payer.eq_ignore_ascii_case(theirs));
+    network.is_ok_and(|network| network.is_same(offer.network.view()))
+        && receipt.payer.as_deref().is_none_or(same_payer)
 }

@@ -13,8 +13,10 @@ use x402_std::message::{SettleResponse, encode_header};
 use super::words::{price, time, words};
 use crate::with_causes;
 
-/// As much of an answer as a model is given.
-const BODY_BYTES: usize = 1 << 20;
+/// As much of an answer as is kept, and given at once if it is asked for.
+pub(super) const BODY_BYTES: usize = 1 << 20;
+/// As much as is given otherwise: hosts have room for little more.
+pub(super) const SOME_BYTES: usize = 1 << 16;
 
 /// What a tool answers: a result, or an error for the model.
 pub(super) type Told = Result<Value, Value>;
@@ -120,64 +122,81 @@ pub(super) fn location(headers: &HeaderMap) -> Option<String> {
 
 /// What was answered.
 pub(super) struct Body {
-    pub(super) value: Value,
-    pub(super) kind: &'static str,
-    pub(super) truncated: bool,
+    bytes: Vec<u8>,
+    /// Whether there was more.
+    cut: bool,
     pub(super) notes: Vec<&'static str>,
 }
 
 impl Body {
     pub(super) async fn read(mut response: Response) -> Self {
-        let (mut bytes, mut truncated, mut notes) = (Vec::new(), false, Vec::new());
+        let (mut bytes, mut cut, mut notes) = (Vec::new(), false, Vec::new());
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
                     let room = BODY_BYTES - bytes.len();
                     bytes.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
                     if chunk.len() > room {
-                        truncated = true;
-                        notes.push("the answer is longer than what is given here");
+                        cut = true;
+                        notes.push("the answer is longer than what is kept here");
                         break;
                     }
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    truncated = true;
+                    cut = true;
                     notes.push("the answer broke off");
                     break;
                 }
             }
         }
-        let json = if truncated { None } else { serde_json::from_slice(&bytes).ok() };
-        let (value, kind) = match json {
-            Some(json) => (json, "json"),
-            None => match text(bytes, truncated) {
-                Ok(text) => (text.into(), "text"),
-                Err(bytes) => (encode_header(&bytes).into(), "base64"),
-            },
-        };
-        Self { value, kind, truncated, notes }
+        Self { bytes, cut, notes }
+    }
+
+    fn json(&self) -> Option<Value> {
+        if self.cut { None } else { serde_json::from_slice(&self.bytes).ok() }
     }
 
     /// What 1ly says of a purchase.
     pub(super) fn one_ly(&self) -> (Option<String>, Option<String>) {
+        let json = self.json();
         let field = |name: &str| {
-            let text = self.value.get("_1ly")?.get(name)?.as_str()?;
+            let text = json.as_ref()?.get("_1ly")?.get(name)?.as_str()?;
             (text.len() <= 500).then(|| text.to_owned())
         };
         (field("purchaseId"), field("reviewToken"))
     }
+
+    /// Puts a part of it into what is told.
+    pub(super) fn tell(&self, told: &mut Value, offset: usize, most: usize) {
+        let rest = self.bytes.get(offset..).unwrap_or_default();
+        let part = rest.get(..most).unwrap_or(rest);
+        let whole = part.len() == self.bytes.len();
+        let (value, kind, given) = match self.json().filter(|_| whole) {
+            Some(json) => (json, "json", part.len()),
+            None => match text(part, part.len() < rest.len() || self.cut) {
+                Some(text) => (text.into(), "text", text.len()),
+                None => (encode_header(part).into(), "base64", part.len()),
+            },
+        };
+        told["body"] = value;
+        told["bodyType"] = kind.into();
+        if given < rest.len() || self.cut {
+            told["truncated"] = true.into();
+        }
+        if given < rest.len() {
+            told["nextOffset"] = (offset + given).into();
+        }
+    }
 }
 
 /// UTF-8; what is cut off may end within a character.
-fn text(bytes: Vec<u8>, truncated: bool) -> Result<String, Vec<u8>> {
-    String::from_utf8(bytes).or_else(|error| {
-        let valid = error.utf8_error();
-        let mut bytes = error.into_bytes();
-        if !truncated || valid.error_len().is_some() {
-            return Err(bytes);
+fn text(bytes: &[u8], cut: bool) -> Option<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) if cut && error.error_len().is_none() && error.valid_up_to() > 0 => {
+            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()
         }
-        bytes.truncate(valid.valid_up_to());
-        String::from_utf8(bytes).map_err(std::string::FromUtf8Error::into_bytes)
-    })
+        Err(_) => None,
+    }
 }
