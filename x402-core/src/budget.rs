@@ -489,6 +489,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes; the other tests run the same code")]
     fn a_small_table_holds_a_busy_day() {
         let limits = [money("$0.000100", Per::Day, Scope::All)];
         let mut spending = Spending::<8>::new();

@@ -48,7 +48,8 @@ pub struct Subject {
     /// What is asked for, in a line for people, with nothing secret: over HTTP the method and the
     /// URL without user, query and fragment.
     pub what: String,
-    /// A hash of all that is asked, so that the same can be told from another.
+    /// A hash of what is asked, so that the same can be told from another: over HTTP of method, URL
+    /// and body.
     pub digest: [u8; 32],
 }
 
