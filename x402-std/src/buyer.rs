@@ -444,7 +444,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             .get(index)
             .ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
         let resource = required.resource.as_ref().map_or("", |resource| resource.url.as_str());
-        let payload = self.wallet.sign_for(resource, offer, self.clock.now(), random).await?;
+        let payload = self.wallet.sign(Some(resource), offer, self.clock.now(), random).await?;
         let json =
             required.with_view(|view| to_json(&buyer::payment(view, &offer.view(), payload.raw())));
         let json = json.map_err(|_| SignFailure::Offer(Reason::InvalidNetwork))?;

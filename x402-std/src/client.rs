@@ -175,7 +175,7 @@ pub(crate) async fn read_body(mut response: Response, most: usize) -> Result<Vec
 }
 
 /// Whether what is sent to a URL stays between here and there: TLS, or this machine.
-pub(crate) fn is_private(url: &Url) -> bool {
+pub fn is_private(url: &Url) -> bool {
     let is_loopback = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -22,28 +22,17 @@ pub use transfer::{NotOwn, TransferWallet};
 /// A pair of wallets is one: the second signs what the first does not pay, and it does, and on the
 /// networks that are none of the first's. So is an `Option`, which has no network if there is none.
 pub trait Signs: Wallet + Send + Sync {
-    /// Signs a payment for an offer it [`pays`](Wallet::pays), at `now` (Unix seconds). `random`
-    /// must never have been used before. Fails with [`Reason::InvalidNetwork`], and signs nothing,
-    /// on a network that is none of its own.
+    /// Signs a payment for an offer it [`pays`](Wallet::pays), at `now` (Unix seconds). `resource` is
+    /// what is bought, if that is known: the URL of the challenge's resource, empty if it has none. Most
+    /// payments do not depend on it. `random` must never have been used before. Fails with
+    /// [`Reason::InvalidNetwork`], and signs nothing, on a network that is none of its own.
     fn sign(
         &self,
+        resource: Option<&str>,
         offer: &PaymentRequirements,
         now: u64,
         random: [u8; 32],
     ) -> impl Future<Output = Result<Json, SignFailure>> + Send;
-
-    /// As [`Signs::sign`], told what is bought: the URL of the challenge's resource, empty if it has
-    /// none. This is what buyers call; most payments do not depend on it.
-    fn sign_for(
-        &self,
-        resource: &str,
-        offer: &PaymentRequirements,
-        now: u64,
-        random: [u8; 32],
-    ) -> impl Future<Output = Result<Json, SignFailure>> + Send {
-        let _ = resource;
-        self.sign(offer, now, random)
-    }
 }
 
 /// Why there is no payment. Nothing is spent, but for [`SignFailure::Sent`].
@@ -173,6 +162,7 @@ impl<K> Wallet for EvmWallet<K> {
 impl<K: AsyncSigner<Secp256k1> + Send> Signs for EvmWallet<K> {
     async fn sign(
         &self,
+        _resource: Option<&str>,
         offer: &PaymentRequirements,
         now: u64,
         random: [u8; 32],
@@ -278,6 +268,7 @@ impl Blockhashes for [u8; 32] {
 impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes> Signs for SvmWallet<K, B> {
     async fn sign(
         &self,
+        _resource: Option<&str>,
         offer: &PaymentRequirements,
         _now: u64,
         random: [u8; 32],
@@ -315,35 +306,18 @@ impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes> Signs for SvmWallet<K, B> {
 impl<A: Signs, B: Signs> Signs for (A, B) {
     async fn sign(
         &self,
+        resource: Option<&str>,
         offer: &PaymentRequirements,
         now: u64,
         random: [u8; 32],
     ) -> Result<Json, SignFailure> {
         if second_pays(self, offer) {
-            return self.1.sign(offer, now, random).await;
+            return self.1.sign(resource, offer, now, random).await;
         }
-        match self.0.sign(offer, now, random).await {
+        match self.0.sign(resource, offer, now, random).await {
             // Said before anything is signed.
             Err(SignFailure::Offer(Reason::InvalidNetwork)) => {
-                self.1.sign(offer, now, random).await
-            }
-            signed => signed,
-        }
-    }
-
-    async fn sign_for(
-        &self,
-        resource: &str,
-        offer: &PaymentRequirements,
-        now: u64,
-        random: [u8; 32],
-    ) -> Result<Json, SignFailure> {
-        if second_pays(self, offer) {
-            return self.1.sign_for(resource, offer, now, random).await;
-        }
-        match self.0.sign_for(resource, offer, now, random).await {
-            Err(SignFailure::Offer(Reason::InvalidNetwork)) => {
-                self.1.sign_for(resource, offer, now, random).await
+                self.1.sign(resource, offer, now, random).await
             }
             signed => signed,
         }
@@ -358,25 +332,13 @@ fn second_pays(pair: &(impl Wallet, impl Wallet), offer: &PaymentRequirements) -
 impl<W: Signs> Signs for Option<W> {
     async fn sign(
         &self,
+        resource: Option<&str>,
         offer: &PaymentRequirements,
         now: u64,
         random: [u8; 32],
     ) -> Result<Json, SignFailure> {
         match self {
-            Some(wallet) => wallet.sign(offer, now, random).await,
-            None => Err(SignFailure::Offer(Reason::InvalidNetwork)),
-        }
-    }
-
-    async fn sign_for(
-        &self,
-        resource: &str,
-        offer: &PaymentRequirements,
-        now: u64,
-        random: [u8; 32],
-    ) -> Result<Json, SignFailure> {
-        match self {
-            Some(wallet) => wallet.sign_for(resource, offer, now, random).await,
+            Some(wallet) => wallet.sign(resource, offer, now, random).await,
             None => Err(SignFailure::Offer(Reason::InvalidNetwork)),
         }
     }

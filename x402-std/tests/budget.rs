@@ -542,6 +542,7 @@ async fn what_cannot_be_signed_is_given_back_and_what_died_before_counts() {
     impl x402_std::wallet::Signs for Fails {
         async fn sign(
             &self,
+            _: Option<&str>,
             _: &PaymentRequirements,
             _: u64,
             _: [u8; 32],

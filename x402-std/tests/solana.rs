@@ -427,7 +427,7 @@ async fn a_blockhash_comes_from_the_offer_or_from_a_node() {
         let rpc = SvmRpc::new(&format!("{url}{path}")).unwrap();
         assert!(!format!("{rpc:?}").contains("key"));
         let wallet = wallet().with_blockhashes(rpc);
-        let payload = wallet.sign(&offer, 0, [9; 32]).await?;
+        let payload = wallet.sign(None, &offer, 0, [9; 32]).await?;
         let mut scratch = [0; TRANSACTION_BYTES];
         let bytes = svm::read_transaction(payload.raw(), &mut scratch).unwrap();
         let message = Transaction::parse(bytes).unwrap();
@@ -446,7 +446,7 @@ async fn a_blockhash_comes_from_the_offer_or_from_a_node() {
     ] {
         assert_eq!(sign(wallet, path, bare.clone()).await, Err(SignFailure::Blockhash(error)));
     }
-    let alone = common::svm_wallet().sign(&bare, 0, [9; 32]).await;
+    let alone = common::svm_wallet().sign(None, &bare, 0, [9; 32]).await;
     let nobody = BlockhashError::NobodyToAsk;
     assert_eq!(alone.unwrap_err(), SignFailure::Blockhash(nobody));
     let gone = SvmRpc::new("http://127.0.0.1:1").unwrap().latest_blockhash().await;

@@ -379,7 +379,7 @@ async fn sign<K: AsyncSigner<Secp256k1> + Send>(
     wallet: &TransferWallet<K>,
     offer: &PaymentRequirements,
 ) -> Result<String, SignFailure> {
-    let payload = wallet.sign_for(URL, offer, now(), [1; 32]).await?;
+    let payload = wallet.sign(Some(URL), offer, now(), [1; 32]).await?;
     let payload: Value = serde_json::from_str(payload.as_str()).unwrap();
     assert_eq!(payload["from"], json!(wallet.address().to_string()));
     Ok(payload["txHash"].as_str().unwrap().into())
@@ -518,7 +518,7 @@ async fn proofs_pass_in_either_version() {
     }
     // In version 2 an offer alone does not say what is bought.
     let net = Net::new().await;
-    let failed = net.wallet().sign(&offer(), now(), [1; 32]).await.unwrap_err();
+    let failed = net.wallet().sign(None, &offer(), now(), [1; 32]).await.unwrap_err();
     assert_eq!(failed, SignFailure::Offer(Reason::InvalidPaymentRequirements));
     assert_eq!(net.told(), 0);
 }

@@ -25,7 +25,7 @@ const PAYLOAD_BYTES: usize = 320;
 /// Pair it with an [`EvmWallet`](super::EvmWallet) for those; the buyer prefers them where it has the
 /// choice.
 ///
-/// **The transfer is the payment, and it comes first.** [`Signs::sign_for`] sends it, and waits until
+/// **The transfer is the payment, and it comes first.** [`Signs::sign`] sends it, and waits until
 /// it is as deep as [`EvmChain::confirmations`] wants, at most for [`EvmChain::confirm_time`]. Then:
 ///
 /// - [`SignFailure::Sent`]: the money may have moved, and nobody has been shown it. It is kept, and
@@ -249,30 +249,20 @@ impl<K: Send + Sync> Wallet for TransferWallet<K> {
 }
 
 impl<K: AsyncSigner<Secp256k1> + Send> Signs for TransferWallet<K> {
-    /// For offers of version 1, which name what is bought. Those of version 2 do not.
     async fn sign(
         &self,
-        offer: &PaymentRequirements,
-        now: u64,
-        random: [u8; 32],
-    ) -> Result<Json, SignFailure> {
-        let resource = offer.v1.as_ref().map(|v1| v1.resource.as_str());
-        let resource = resource.ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
-        self.sign_for(resource, offer, now, random).await
-    }
-
-    async fn sign_for(
-        &self,
-        resource: &str,
+        resource: Option<&str>,
         offer: &PaymentRequirements,
         _now: u64,
         _random: [u8; 32],
     ) -> Result<Json, SignFailure> {
+        // Offers of version 1 name what is bought themselves.
+        let resource = offer.v1.as_ref().map(|v1| v1.resource.as_str()).or(resource);
+        let resource = resource.ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
         let view = offer.view();
         if view.network.eip155() != Some(self.chain.settings.chain_id) {
             return Err(SignFailure::Offer(Reason::InvalidNetwork));
         }
-        let resource = offer.v1.as_ref().map_or(resource, |v1| &v1.resource);
         let transfer = transfer_for(&view, self.address).map_err(SignFailure::Offer)?;
         let unsigned = |hash: B256| {
             TransferProofUnsigned::new(&view, resource, self.address, hash.0)

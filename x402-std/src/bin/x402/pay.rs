@@ -335,12 +335,13 @@ async fn deliver_json(bought: Bought<Response>) -> Outcome {
     }
 }
 
+/// What a body says it is.
 pub(crate) fn content_type(response: &Response) -> Option<&str> {
     response.headers().get(CONTENT_TYPE)?.to_str().ok()
 }
 
 /// A body as a member of an object: JSON as it is, else a text, else base64.
-pub(crate) fn body_value(bytes: &[u8]) -> (&'static str, Value) {
+fn body_value(bytes: &[u8]) -> (&'static str, Value) {
     if let Ok(value) = serde_json::from_slice(bytes) {
         return ("body", value);
     }

@@ -150,11 +150,3 @@ fn headers(given: Option<&BTreeMap<String, String>>) -> Result<HeaderMap, Value>
 pub(super) fn quote_of(request: &Request) -> String {
     format!("{} {}", request.method(), request.url())
 }
-
-/// Whether nobody on the way can change what is sent: TLS, or this machine.
-pub(super) fn is_private(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-    url.scheme() == "https" || loopback || host.eq_ignore_ascii_case("localhost")
-}

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use reqwest::header::CONTENT_TYPE;
 use reqwest::{Request, Response};
 use rmcp::model::*;
 use rmcp::service::RequestContext;
@@ -18,9 +17,7 @@ use x402_std::core::{Money, Network, Retry};
 use x402_std::message::{PaymentRequirements, SettleResponse};
 use x402_std::transport::{PaymentText, Subject, Transport};
 
-use super::asked::{
-    Asked, Discover, History, Nothing, Review, arguments, is_private, money, quote_of,
-};
+use super::asked::{Asked, Discover, History, Nothing, Review, arguments, money, quote_of};
 use super::market::{Markets, Query};
 use super::person::{How, Person};
 use super::progress::Reports;
@@ -29,6 +26,7 @@ use super::told::*;
 use super::tools::{COMMENT_CHARS, INSTRUCTIONS, tools};
 use super::words::{left, price, without, words};
 use crate::key::Wallet;
+use crate::pay::content_type;
 use crate::with_causes;
 
 /// Calls of tools at once; more wait.
@@ -163,7 +161,7 @@ impl Inner {
         match &self.client.buyer().policy().hosts {
             Some(hosts) if hosts.contains(&subject.host) => {}
             Some(_) => return Err(declined(Decline::Host)),
-            None if is_private(request.url()) => {}
+            None if client::is_private(request.url()) => {}
             None => {
                 return Err(no(
                     "declined_insecure",
@@ -320,8 +318,7 @@ impl Inner {
     async fn deliver(&self, bought: Bought<Response>, asked: &Asked, subject: &Subject) -> Value {
         let Bought { response, receipt, paid, payment, id } = bought;
         let status = response.status();
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-        let content_type = content_type.map(|text| words(text, 100));
+        let content_type = content_type(&response).map(|text| words(text, 100));
         let location = location(response.headers());
         let body = Body::read(response).await;
         let (purchase_id, review_token) = body.one_ly();
