@@ -1,13 +1,17 @@
 //! One payment is served once: identity keys and the state machine of a claim.
 //!
 //! ```text
-//! Claimed ──> Broadcast(transaction) ──> Settled(transaction)
+//! Claimed ──> Broadcast(transaction) ──> Settled(transaction) <──> Delivered(transaction)
 //!    │                 │
-//!    └──> released     └──> Failed(reason)        Claimed ──> Failed(reason)
+//!    └──> released     └──> Failed(reason) ──> released        Claimed ──> Failed(reason)
 //! ```
 //! A claim is made before anything is done for a payment. Until it is broadcast it may be
 //! released; from then on only the chain decides, and no full table and no restart gives the payment
 //! a second life while it can still settle.
+//!
+//! A facilitator's claim ends as settled or failed. A seller's goes one step further: it is
+//! delivered once the answer was written out. Of several processes that find it settled, the one
+//! that makes this step may make the answer once more.
 
 use core::fmt;
 
@@ -45,6 +49,10 @@ pub type Transaction = heapless::String<88>;
 /// as a buyer may take to ask again.
 const PENDING_SECONDS: u64 = 24 * 60 * 60;
 
+/// Seconds for which a payment is kept after it expired if no transaction is known of it, or its
+/// answer may have been lost.
+const GRACE_SECONDS: u64 = 10 * 60;
+
 /// How far a claimed payment has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -53,8 +61,10 @@ pub enum ClaimState {
     Claimed,
     /// It was, or may have been, sent to the chain.
     Broadcast(Transaction),
-    /// It was made.
+    /// It was made. Whether the payer has what was paid for is not known.
     Settled(Transaction),
+    /// It was made, and what was paid for was written out, or is being made for the last time.
+    Delivered(Transaction),
     /// It was sent, or refused for good, and did not move the money.
     Failed(Reason),
 }
@@ -67,17 +77,26 @@ impl ClaimState {
             | (Self::Broadcast(_), Self::Settled(_) | Self::Failed(_)) => true,
             // The id becomes known; a known one never changes.
             (Self::Broadcast(old), Self::Broadcast(new)) => old.is_empty() && !new.is_empty(),
+            // Back again if the attempt to deliver came to nothing.
+            (Self::Settled(old), Self::Delivered(new))
+            | (Self::Delivered(old), Self::Settled(new)) => old == new,
             _ => false,
         }
+    }
+
+    /// Whether a claim in this state may be given up: nothing was sent, or nothing comes of it.
+    pub const fn may_be_released(&self) -> bool {
+        matches!(self, Self::Claimed | Self::Failed(_))
     }
 
     /// Whether a claim in this state, on a payment that can be settled until `expires_at`, can be
     /// forgotten at `now` (Unix seconds) to make room.
     ///
     /// What was broadcast is kept for a day longer than it can settle, since only somebody who asks
-    /// finds out what became of it. What failed always may be forgotten: it was never served, and
-    /// every check is made again when it is presented again.
-    pub const fn is_forgettable(&self, expires_at: u64, now: u64) -> bool {
+    /// finds out what became of it; for ten minutes if no transaction is known. What settled and may
+    /// not have been delivered is kept for ten minutes longer too. What failed always may be
+    /// forgotten: it was never served, and every check is made again when it is presented again.
+    pub fn is_forgettable(&self, expires_at: u64, now: u64) -> bool {
         match self.kept_until(expires_at) {
             Some(last) => last < now,
             None => true,
@@ -86,11 +105,14 @@ impl ClaimState {
 
     /// The last second at which a claim is not [forgettable](Self::is_forgettable); `None` if it
     /// always is.
-    pub const fn kept_until(&self, expires_at: u64) -> Option<u64> {
+    pub fn kept_until(&self, expires_at: u64) -> Option<u64> {
         match self {
-            Self::Broadcast(_) => Some(expires_at.saturating_add(PENDING_SECONDS)),
+            Self::Broadcast(transaction) if !transaction.is_empty() => {
+                Some(expires_at.saturating_add(PENDING_SECONDS))
+            }
+            Self::Broadcast(_) | Self::Settled(_) => Some(expires_at.saturating_add(GRACE_SECONDS)),
             Self::Failed(_) => None,
-            Self::Claimed | Self::Settled(_) => Some(expires_at),
+            Self::Claimed | Self::Delivered(_) => Some(expires_at),
         }
     }
 }
@@ -212,16 +234,16 @@ impl<const N: usize> ClaimTable<N> {
         }
     }
 
-    /// Gives a claim up, for which nothing has been sent.
+    /// Gives a claim up, for which nothing has been sent, or which failed.
     ///
     /// # Errors
     /// [`ClaimConflict`].
     pub fn release(&mut self, key: &ClaimKey) -> Result<(), ClaimConflict> {
-        let claimed = |claim: &Claim| claim.key == *key && claim.state == ClaimState::Claimed;
-        if !self.claims.iter().any(claimed) {
+        let free = |claim: &Claim| claim.key == *key && claim.state.may_be_released();
+        if !self.claims.iter().any(free) {
             return Err(ClaimConflict);
         }
-        self.claims.retain(|claim| !claimed(claim));
+        self.claims.retain(|claim| !free(claim));
         Ok(())
     }
 
@@ -252,15 +274,17 @@ mod tests {
             ClaimState::Broadcast(tx("")),
             ClaimState::Broadcast(tx("0x1")),
             ClaimState::Settled(tx("0x1")),
+            ClaimState::Delivered(tx("0x1")),
             ClaimState::Failed(Reason::InvalidTransactionState),
         ];
         // Row: from; column: to.
         let allowed = [
-            [false, true, true, false, true],
-            [false, false, true, true, true],
-            [false, false, false, true, true],
-            [false; 5],
-            [false; 5],
+            [false, true, true, false, false, true],
+            [false, false, true, true, false, true],
+            [false, false, false, true, false, true],
+            [false, false, false, false, true, false],
+            [false, false, false, true, false, false],
+            [false; 6],
         ];
         for (from, row) in states.iter().zip(allowed) {
             for (to, allowed) in states.iter().zip(row) {
@@ -291,13 +315,24 @@ mod tests {
         assert!(broadcast.is_forgettable(100, 101 + PENDING_SECONDS));
         let stale = table.advance(&key(0), &ClaimState::Claimed, ClaimState::Settled(tx("0x1")));
         assert_eq!(stale, Err(ClaimConflict));
+        // What failed may be given up, to be claimed anew.
+        let failed = ClaimState::Failed(Reason::Busy);
+        table.advance(&key(0), &broadcast, failed).unwrap();
+        table.release(&key(0)).unwrap();
+        assert_eq!(table.state(&key(0)), None);
     }
 
     #[test]
     fn kept_as_long_as_is_forgettable_says() {
-        let states =
-            [ClaimState::Claimed, ClaimState::Broadcast(tx("")), ClaimState::Settled(tx(""))];
-        for state in states {
+        let states = [
+            (ClaimState::Claimed, 0),
+            (ClaimState::Broadcast(tx("")), GRACE_SECONDS),
+            (ClaimState::Broadcast(tx("0x1")), PENDING_SECONDS),
+            (ClaimState::Settled(tx("0x1")), GRACE_SECONDS),
+            (ClaimState::Delivered(tx("0x1")), 0),
+        ];
+        for (state, longer) in states {
+            assert_eq!(state.kept_until(1_000), Some(1_000 + longer), "{state:?}");
             for expires_at in [0, 1, 1_700_000_000, u64::MAX / 2, u64::MAX - 86_400, u64::MAX] {
                 let last = state.kept_until(expires_at).unwrap();
                 assert!(!state.is_forgettable(expires_at, last), "{state:?} {expires_at}");

@@ -1,9 +1,10 @@
 //! The seller without sockets: make the challenge, admit a payment, make the receipt.
 
+use crate::buyer::same_address;
 use crate::claim::{ClaimState, Transaction};
 use crate::error::ParseError;
 use crate::gate::{self, Scheme, Verified};
-use crate::json::RawJson;
+use crate::json::{JsonStr, RawJson};
 use crate::network::{Network, Version};
 use crate::reason::{Reason, Retry};
 use crate::wire::{
@@ -47,27 +48,41 @@ impl<'a, P> Admitted<'a, P> {
     }
 }
 
-/// What a facilitator's answer to `/settle` makes of the claim on a payment on `network`:
+/// What a facilitator's answer to `/settle` makes of the claim on the payment of an offer:
 /// [`Settled`](ClaimState::Settled), [`Failed`](ClaimState::Failed), or
 /// [`Broadcast`](ClaimState::Broadcast) still, with the transaction if the answer names one.
 ///
 /// Only the `first` request can fail for certain: after it, "refused" may be said of a payment that
-/// the first one has made. Unclear is not failed, nor is an answer of another network, or a success
-/// without a transaction.
-pub fn settled(answer: &SettleResponse<'_>, network: Network<'_>, first: bool) -> ClaimState {
-    let transaction = answer.transaction.as_str().and_then(|id| Transaction::try_from(id).ok());
-    let transaction = transaction.unwrap_or_default();
-    // Some facilitators leave the network empty.
+/// the first one has made. Unclear is not failed, nor is a success that contradicts itself: one
+/// with a reason for an error, of another network, without a transaction in the network's form, of
+/// another payer than `payer`, or of less than the offer's amount.
+pub fn settled(
+    answer: &SettleResponse<'_>,
+    offer: &PaymentRequirements<'_>,
+    payer: &str,
+    first: bool,
+) -> ClaimState {
+    let named = answer.transaction.as_str();
+    let transaction = named.filter(|id| is_transaction(id, offer.network));
+    let transaction = transaction.and_then(|id| Transaction::try_from(id).ok()).unwrap_or_default();
+    // Some facilitators leave the network empty, or the payer.
+    let empty = |text: Option<JsonStr<'_>>| text.is_none_or(|text| text.is_empty());
     let on_network = answer.network.is_empty()
         || answer
             .network
             .as_str()
-            .is_some_and(|named| Network::parse(named).is_ok_and(|named| named.is_same(network)));
-    if answer.success && !transaction.is_empty() && on_network {
+            .is_some_and(|named| Network::parse(named).is_ok_and(|it| it.is_same(offer.network)));
+    let by_payer = empty(answer.payer)
+        || answer.payer.is_some_and(|named| same_address(payer, named.as_str()));
+    let enough = answer.amount.is_none_or(|amount| amount >= offer.amount);
+    let certain = empty(answer.error_reason) && on_network && by_payer && enough;
+    if answer.success && certain && !transaction.is_empty() {
         return ClaimState::Settled(transaction);
     }
     let reason = answer.error_reason.and_then(|reason| Reason::parse(reason.as_str()?));
     let reason = reason.unwrap_or(Reason::UnexpectedSettleError);
+    // A facilitator that is busy has sent nothing; with a transaction it contradicts itself.
+    let is_busy = reason == Reason::Busy && answer.transaction.is_empty();
     let unclear = match reason {
         // May be said of a settlement that another process has just asked for.
         Reason::InvalidExactEvmNonceAlreadyUsed | Reason::DuplicateSettlement => true,
@@ -75,12 +90,26 @@ pub fn settled(answer: &SettleResponse<'_>, network: Network<'_>, first: bool) -
         Reason::TransactionFailed | Reason::InvalidExactSvmTransactionFailed => {
             transaction.is_empty()
         }
-        _ => reason.retry() == Retry::SameAgain,
+        _ => reason.retry() == Retry::SameAgain && !is_busy,
     };
     if first && !answer.success && !unclear {
         return ClaimState::Failed(reason);
     }
     ClaimState::Broadcast(transaction)
+}
+
+/// Whether a text has the form of a transaction's id: on EVM networks `0x` and 64 hexadecimal
+/// digits, on Solana a signature of 64 bytes in base58. Of other networks no form is known.
+fn is_transaction(id: &str, network: Network<'_>) -> bool {
+    if network.solana().is_some() {
+        let base58 = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
+        return (64..=88).contains(&id.len()) && id.bytes().all(base58);
+    }
+    if network.eip155().is_some() {
+        let digits = id.strip_prefix("0x").unwrap_or_default();
+        return digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    }
+    !id.is_empty()
 }
 
 impl<'a> Seller<'a> {
@@ -170,42 +199,102 @@ impl<'a> Seller<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amount::Amount;
 
     #[test]
     fn an_answer_to_settle_is_certain_or_it_is_not() {
+        const TX: &str = "0x00000000000000000000000000000000000000000000000000000000000000aB";
+        const OTHER: &str = "eip155:1329";
         let tx = |text: &str| Transaction::try_from(text).unwrap();
         let failed = ClaimState::Failed;
         let broadcast = |text| ClaimState::Broadcast(tx(text));
+        let settled_in = |text| ClaimState::Settled(tx(text));
         let used = "invalid_exact_evm_nonce_already_used";
-        // Success, reason, transaction, network; what the first answer makes of it.
-        for (success, reason, transaction, network, expected) in [
-            (true, "", "0x1", "eip155:1328", ClaimState::Settled(tx("0x1"))),
-            (true, "", "0x1", "", ClaimState::Settled(tx("0x1"))),
-            (true, "", "0x1", "eip155:1329", broadcast("0x1")),
-            (true, "", "0x1", "?", broadcast("0x1")),
-            (true, "", "", "eip155:1328", broadcast("")),
-            (false, "insufficient_funds", "", "", failed(Reason::InsufficientFunds)),
-            (false, "something new", "", "", broadcast("")),
-            (false, "settlement_pending", "0x1", "", broadcast("0x1")),
-            (false, used, "", "", broadcast("")),
-            (false, "duplicate_settlement", "", "", broadcast("")),
-            (false, "transaction_failed", "", "", broadcast("")),
-            (false, "transaction_failed", "0x1", "", failed(Reason::TransactionFailed)),
+        let amount = |units| Some(Amount::from(units));
+        let none = (None, None);
+        // Success, reason, transaction, network, payer and amount; what the first answer makes of it.
+        for (success, reason, transaction, network, (payer, amount), expected) in [
+            (true, "", TX, "eip155:1328", none, settled_in(TX)),
+            (true, "", TX, "sei-testnet", none, settled_in(TX)),
+            (true, "", TX, "", none, settled_in(TX)),
+            (true, "", TX, "", (Some(""), None), settled_in(TX)),
+            (true, "", TX, "", (Some("0xABCD"), amount(10)), settled_in(TX)),
+            (true, "", TX, "", (None, amount(11)), settled_in(TX)),
+            (true, "", TX, OTHER, none, broadcast(TX)),
+            (true, "", TX, "?", none, broadcast(TX)),
+            (true, "", "", "eip155:1328", none, broadcast("")),
+            // A success that contradicts itself is none.
+            (true, "", TX, "", (Some("0xabce"), None), broadcast(TX)),
+            (true, "", TX, "", (None, amount(9)), broadcast(TX)),
+            (true, "", TX, "", (None, amount(0)), broadcast(TX)),
+            (true, "insufficient_funds", TX, "", none, broadcast(TX)),
+            (true, "something new", TX, "", none, broadcast(TX)),
+            (true, "", "lol", "", none, broadcast("")),
+            (true, "", "pending", "", none, broadcast("")),
+            (true, "", "0x1", "", none, broadcast("")),
+            (true, "", &TX[2..], "", none, broadcast("")),
+            (true, "", SIGNATURE, "", none, broadcast("")),
+            (false, "insufficient_funds", "", "", none, failed(Reason::InsufficientFunds)),
+            (false, "something new", "", "", none, broadcast("")),
+            (false, "settlement_pending", TX, "", none, broadcast(TX)),
+            (false, "busy", "", "", none, failed(Reason::Busy)),
+            (false, "busy", TX, "", none, broadcast(TX)),
+            (false, "busy", "lol", "", none, broadcast("")),
+            (false, used, "", "", none, broadcast("")),
+            (false, "duplicate_settlement", "", "", none, broadcast("")),
+            (false, "transaction_failed", "", "", none, broadcast("")),
+            (false, "transaction_failed", TX, "", none, failed(Reason::TransactionFailed)),
         ] {
             let answer = SettleResponse {
                 success,
                 error_reason: Some(reason.into()),
                 transaction: transaction.into(),
                 network: network.into(),
+                payer: payer.map(JsonStr::from),
+                amount,
                 ..Default::default()
             };
             let own = Network::parse("eip155:1328").unwrap();
-            assert_eq!(settled(&answer, own, true), expected, "{reason} {network}");
-            let later = settled(&answer, own, false);
+            let offer = PaymentRequirements { amount: Amount::from(10), ..offer(own) };
+            let first = settled(&answer, &offer, "0xabcd", true);
+            assert_eq!(first, expected, "{reason} {transaction} {network}");
+            let later = settled(&answer, &offer, "0xabcd", false);
             match expected {
                 ClaimState::Failed(_) => assert_eq!(later, broadcast(transaction)),
                 expected => assert_eq!(later, expected),
             }
+        }
+    }
+
+    const SIGNATURE: &str =
+        "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW";
+
+    #[test]
+    fn transactions_have_the_form_of_their_network() {
+        let solana = Network::parse("solana").unwrap();
+        for (id, expected) in [
+            (SIGNATURE, true),
+            (&SIGNATURE[..63], false),
+            ("0x00000000000000000000000000000000000000000000000000000000000000ab", false),
+            ("", false),
+        ] {
+            assert_eq!(is_transaction(id, solana), expected, "{id}");
+        }
+        let other = Network::parse("cosmos:hub").unwrap();
+        assert!(is_transaction("anything", other) && !is_transaction("", other));
+    }
+
+    fn offer(network: Network<'_>) -> PaymentRequirements<'_> {
+        PaymentRequirements {
+            scheme: "exact".into(),
+            network,
+            amount: Amount::ZERO,
+            asset: "".into(),
+            pay_to: "".into(),
+            max_timeout_seconds: 60,
+            extra: None,
+            v1: None,
+            other: Default::default(),
         }
     }
 }

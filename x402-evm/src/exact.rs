@@ -19,6 +19,13 @@ pub const SETTLEMENT_SECONDS: u64 = 6;
 /// Seconds for which a payment signed here is valid at the most, by the clock it is signed by.
 pub const MAX_VALIDITY_SECONDS: u64 = 3600;
 
+/// Seconds for which a payment may be valid beyond its offer's time-out: clocks differ, and buyers
+/// may take their time between signing and paying.
+pub const VALIDITY_SLACK_SECONDS: u64 = 3600;
+
+/// Longest time-out of an offer that lengthens the validity of its payments, in seconds: a week.
+const LONGEST_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
+
 /// Seconds before now at which a v1 payment starts to be valid, as v1 clients have it.
 const V1_BACKDATE_SECONDS: u64 = 600;
 
@@ -220,7 +227,8 @@ fn expires_at(authorization: &Authorization) -> u64 {
 /// [`Scheme::check`] runs the official facilitator's checks that need no chain, in its order and
 /// with its codes. It is stricter where the official one lets through what cannot or should not
 /// be settled: an amount of zero, a signature with high `s`, numbers in another spelling, and a
-/// known token called by another name.
+/// known token called by another name. A payment must end by the offer's time-out, of at most a
+/// week, and [`VALIDITY_SLACK_SECONDS`] from now: its claim is kept that long.
 ///
 /// Not supported: smart wallets (ERC-1271, ERC-6492), which need the chain to be asked. Whoever can
 /// ask it makes the other checks by [`check_but_signature`].
@@ -375,6 +383,10 @@ fn check<'a, T>(
     if settled.is_none_or(|settled| authorization.valid_before < settled) {
         return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
     }
+    // Its claim is kept until then: the payer must not say for how long.
+    if authorization.valid_before > latest_end(requirements.max_timeout_seconds, now) {
+        return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
+    }
     if authorization.valid_after > Amount::from(now) {
         return Err(Reason::InvalidExactEvmPayloadAuthorizationValidAfter);
     }
@@ -384,6 +396,12 @@ fn check<'a, T>(
     offer.check_names()?;
     let Offer { chain_id, asset, .. } = offer;
     Ok((Eip3009Unproven { chain_id, asset, authorization }, signed))
+}
+
+/// The latest `validBefore` that is taken at `now` for an offer with this time-out.
+fn latest_end(max_timeout_seconds: u64, now: u64) -> Amount {
+    let timeout = max_timeout_seconds.min(LONGEST_TIMEOUT_SECONDS);
+    Amount::from(now.saturating_add(timeout).saturating_add(VALIDITY_SLACK_SECONDS))
 }
 
 /// The reason for another amount, which the versions spell differently.

@@ -334,7 +334,7 @@ fn claim_key_is_chain_and_transaction_alone() {
 /// No claim is forgotten while a ledger takes the transfer, whenever both are looked at.
 #[test]
 fn claims_outlive_proofs() {
-    let settled = ClaimState::Settled(Transaction::new());
+    let settled = ClaimState::Delivered(Transaction::new());
     for presented in [0, 1, NOW, NOW + 12_345, u64::MAX - 7200, u64::MAX] {
         let payment = check(&genuine(), presented).unwrap();
         // The block may be as new as the presentation, and a clock some minutes behind.

@@ -16,7 +16,7 @@ use x402_evm::{
 };
 
 /// Within the validity of every authorization in `negative/` that is not about time.
-const NEGATIVE_NOW: u64 = 1_795_300_000;
+const NEGATIVE_NOW: u64 = 4_102_441_170;
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../x402-core/tests/vectors")
@@ -316,6 +316,40 @@ fn whose_signature_the_chain_judges_passes_every_other_check() {
     let nonce = format!("0x{}", "ab".repeat(32));
     let changed = change(&format!("{inner}/nonce"), &nonce).unwrap();
     assert_ne!(changed.claim_key(), proven.claim_key());
+}
+
+/// The payer does not say for how long a claim is kept.
+#[test]
+fn validity_is_bounded_by_the_offer() {
+    let case = json(&vectors().join("negative/evm-exact-eip3009/control-valid.json"));
+    let mut request: Value = match &case["request"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        other => other.clone(),
+    };
+    let now = NEGATIVE_NOW;
+    let (hour, week) = (3600, 7 * 24 * 3600);
+    let refused = Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
+    let mut check = |timeout: u64, valid_before: String| {
+        request["paymentRequirements"]["maxTimeoutSeconds"] = timeout.into();
+        request["paymentPayload"]["payload"]["authorization"]["validBefore"] = valid_before.into();
+        unproven(request.to_string().as_bytes(), now).map(|_| ())
+    };
+    for (timeout, valid_before, expected) in [
+        (300, (now + 300).to_string(), Ok(())),
+        (300, (now + 300 + hour).to_string(), Ok(())),
+        (300, (now + 301 + hour).to_string(), refused),
+        (300, (now + 2 * 24 * hour).to_string(), refused),
+        (week, (now + week + hour).to_string(), Ok(())),
+        (week + 1, (now + week + 1 + hour).to_string(), refused),
+        (u64::MAX, (now + week + hour).to_string(), Ok(())),
+        (u64::MAX, (now + 1 + week + hour).to_string(), refused),
+        (300, u64::MAX.to_string(), refused),
+        (u64::MAX, u64::MAX.to_string(), refused),
+        (300, "18446744073709551616".into(), refused),
+        (300, x402_core::Amount::MAX.to_string(), refused),
+    ] {
+        assert_eq!(check(timeout, valid_before.clone()), expected, "{timeout} {valid_before}");
+    }
 }
 
 #[test]
