@@ -62,8 +62,9 @@ pub fn settled(
     payer: &str,
     first: bool,
 ) -> ClaimState {
-    let named = answer.transaction.as_str();
-    let transaction = named.filter(|id| is_transaction(id, offer.network));
+    // What is said of a payment that is pending is kept as it is.
+    let fits = |id: &&str| !answer.success || is_transaction(id, offer.network);
+    let transaction = answer.transaction.as_str().filter(fits);
     let transaction = transaction.and_then(|id| Transaction::try_from(id).ok()).unwrap_or_default();
     // Some facilitators leave the network empty, or the payer.
     let empty = |text: Option<JsonStr<'_>>| text.is_none_or(|text| text.is_empty());
@@ -239,7 +240,8 @@ mod tests {
             (false, "settlement_pending", TX, "", none, broadcast(TX)),
             (false, "busy", "", "", none, failed(Reason::Busy)),
             (false, "busy", TX, "", none, broadcast(TX)),
-            (false, "busy", "lol", "", none, broadcast("")),
+            (false, "busy", "lol", "", none, broadcast("lol")),
+            (false, "settlement_pending", "0xabc", "", none, broadcast("0xabc")),
             (false, used, "", "", none, broadcast("")),
             (false, "duplicate_settlement", "", "", none, broadcast("")),
             (false, "transaction_failed", "", "", none, broadcast("")),

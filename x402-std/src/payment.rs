@@ -398,6 +398,10 @@ pub(crate) fn check_late<T>(
             let payload = Eip3009Payload::read(payment.payload)?;
             let valid_before = payload.authorization.valid_before.as_u64().ok_or(reason)?;
             let then = valid_before.checked_sub(SETTLEMENT_SECONDS).ok_or(reason)?;
+            // It ends too late, not too early.
+            if then >= now {
+                return Err(reason);
+            }
             Ok((check(then)?, Some(reason)))
         }
         checked => Ok((checked?, None)),

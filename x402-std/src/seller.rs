@@ -39,10 +39,11 @@ use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::Verified;
 use x402_core::{Money, Network, ParseError, Payment as _, Reason, Version, seller, wire};
-use x402_evm::{ExactEvmWallet, TransferProof};
+use x402_evm::{ExactEvmWallet, SETTLEMENT_SECONDS, TransferProof};
 use x402_svm::ExactSvmWallet;
 
 use crate::clock::{Clock, SystemClock};
+use crate::facilitator::in_flight::{InFlight, One};
 use crate::facilitator::{Facilitator, FacilitatorError};
 use crate::message::{
     Json, PaymentRequirements, ResourceInfo, SettleResponse, SupportedResponse, VerifyRequest,
@@ -53,8 +54,27 @@ use crate::store::{ClaimStore, MemoryStore, StoreError};
 #[cfg(feature = "verifiers")]
 use crate::verifiers::Verifiers;
 
+#[cfg(any(feature = "server", feature = "mcp"))]
+mod answers;
+#[cfg(feature = "tokio")]
+mod keeper;
+mod record;
+#[cfg(any(feature = "server", feature = "mcp"))]
+pub(crate) mod work;
+
+use record::Kept;
+#[cfg(any(feature = "server", feature = "mcp"))]
+pub use work::ConnectionEnd;
+
 /// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
 pub const MAX_TIMEOUT_SECONDS: u64 = 300;
+
+/// Payments of one payer that are worked on at once, unless set otherwise.
+pub const PAYER_AT_ONCE: usize = 64;
+
+/// Seconds in which an answer that was paid for must be written out. One that was not, in a process
+/// that may be dead, is made once more after that.
+pub const DELIVERY_SECONDS: u64 = 15;
 
 /// Longest extensions of a facilitator's answer that are passed on in a receipt, in bytes.
 const EXTENSIONS_BYTES: usize = 4096;
@@ -312,8 +332,25 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     store: S,
     clock: C,
     secret: Secret,
+    payers: InFlight<String>,
     /// Payments that are being settled here now: of one payment, one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
+}
+
+/// A hash of all that a request asks for: of HTTP its method, URL and body. Only the same request
+/// gets what a payment has bought a second time, if its answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestDigest(pub [u8; 32]);
+
+impl RequestDigest {
+    /// The digest of a request's parts, in their order.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut all = b"x402 paid request".to_vec();
+        for part in parts {
+            all.extend_from_slice(&keccak256(&[part]));
+        }
+        Self(keccak256(&[&all]))
+    }
 }
 
 /// By which a facilitator knows who asks; `None` where there is no randomness.
@@ -377,6 +414,18 @@ impl<F, S, C> Seller<F, S, C> {
     pub fn with_verifiers(mut self, verifiers: Arc<Verifiers>) -> Self {
         self.checking.verifiers = Some(verifiers);
         self
+    }
+
+    /// How many payments of one payer are worked on at once; more are [`Reason::Busy`].
+    /// [`PAYER_AT_ONCE`] unless set. A payment costs its payer nothing until it is settled.
+    pub fn with_payer_limit(mut self, at_once: usize) -> Self {
+        self.payers = InFlight::new(at_once);
+        self
+    }
+
+    /// The claim store.
+    pub fn store(&self) -> &S {
+        &self.store
     }
 
     /// Ties payments to the resources they are for.
@@ -452,15 +501,47 @@ pub struct Admission {
     key: ClaimKey,
     version: Version,
     flow: Flow,
-    resource: Resource,
     state: ClaimState,
+    digest: Option<RequestDigest>,
+    /// Counted among the payer's until it is done.
+    _one: One<String>,
 }
 
 impl Admission {
     /// When to settle: with [`Flow::Upfront`] before anything is done for the payment. It is so,
-    /// whatever the offer says, for a payment that may have been sent already.
+    /// whatever the offer says, for a payment that may have been sent already, and for one that was
+    /// settled and whose answer was lost.
     pub const fn flow(&self) -> Flow {
         self.flow
+    }
+
+    /// Whether it was settled before, and its answer was lost: [`Seller::settle`] gives the receipt
+    /// again, once.
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.state, ClaimState::Settled(_))
+    }
+
+    /// The transaction it was settled in before.
+    #[cfg(any(feature = "server", feature = "mcp"))]
+    fn settled_in(&self) -> Option<String> {
+        match &self.state {
+            ClaimState::Settled(transaction) => Some(transaction.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Its claim.
+    pub const fn claim_key(&self) -> ClaimKey {
+        self.key
+    }
+
+    /// The last second at which work for it can still be paid for: after it, the payment cannot be
+    /// settled in time, or the offer's time is over. `now` is when work begins.
+    pub fn work_until(&self, now: u64) -> u64 {
+        let offered = now.saturating_add(self.requirements().max_timeout_seconds);
+        let valid = self.payment().expires_at().saturating_sub(SETTLEMENT_SECONDS);
+        // A payment that is settled already has no end of its own.
+        if self.state == ClaimState::Claimed { offered.min(valid) } else { offered }
     }
 
     /// The version the payment is made in, which the receipt must be given in.
@@ -488,13 +569,15 @@ pub struct Refusal {
     pub status: u16,
     /// What was wrong with a payment that could not be read.
     pub malformed: Option<ParseError>,
+    /// The claim of a payment that was settled before.
+    pub settled: Option<ClaimKey>,
     /// The receipt of a settlement that failed or is not certain.
     pub receipt: Option<Box<SettleResponse>>,
 }
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self { reason, status: reason.status(), malformed: None, receipt: None }
+        Self { reason, status: reason.status(), malformed: None, settled: None, receipt: None }
     }
 }
 
@@ -538,8 +621,8 @@ where
     pub fn with(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
         let (schemes, checking, binding) = Default::default();
-        let secret = Secret::random();
-        Self { schemes, checking, binding, facilitator, store, clock, secret, settling }
+        let (secret, payers) = (Secret::random(), InFlight::new(PAYER_AT_ONCE));
+        Self { schemes, checking, binding, facilitator, store, clock, secret, payers, settling }
     }
 
     /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
@@ -555,6 +638,22 @@ where
         terms: &Terms,
         version: Version,
         payment: &[u8],
+    ) -> Result<Admission, Refusal> {
+        self.admit_for(terms, version, payment, None).await
+    }
+
+    /// As [`admit`](Self::admit), for a request that is told from others. If the payment was settled
+    /// for the same request, and its answer was never [delivered](Self::delivered), it is admitted
+    /// once more.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the claim is given back then.
+    pub async fn admit_for(
+        &self,
+        terms: &Terms,
+        version: Version,
+        payment: &[u8],
+        digest: Option<RequestDigest>,
     ) -> Result<Admission, Refusal> {
         let now = self.clock.now();
         let gate = |schemes: &Checks<'_>, seller: seller::Seller<'_>| {
@@ -578,9 +677,17 @@ where
         } else {
             Resource::ANY
         };
+        let _one = self.payers.enter(verified.payment().payer()).ok_or(Reason::Busy)?;
         let state = ClaimState::Claimed;
-        let mut admission = Admission { request, verified, key, version, flow, resource, state };
-        let refusal = match self.store.present(key, resource, expires_at, now).await? {
+        let mut admission =
+            Admission { request, verified, key, version, flow, state, digest, _one };
+        let mut presented = self.store.present(key, resource, expires_at, now).await?;
+        // Whoever was asked to settle it was busy, and nothing was sent: it is as new.
+        if presented == Presented::Known(ClaimState::Failed(Reason::Busy)) {
+            self.store.release(key).await?;
+            presented = self.store.present(key, resource, expires_at, now).await?;
+        }
+        let refusal = match presented {
             Presented::New => match late {
                 Some(reason) => reason.into(),
                 // Also for `upfront`: nobody without the money gets as far as a settlement.
@@ -594,11 +701,18 @@ where
                 (admission.flow, admission.state) = (Flow::Upfront, state);
                 return Ok(admission);
             }
+            // Too late to be sent, and nothing was.
+            Presented::Known(ClaimState::Claimed) if late.is_some() => {
+                return Err(late.unwrap_or(Reason::SettlementPending).into());
+            }
             Presented::Known(ClaimState::Claimed) => {
                 return Err(admission.pending(&Transaction::new()));
             }
             Presented::Known(ClaimState::Settled(transaction)) => {
-                return Err(admission.refused(Reason::DuplicateSettlement, &transaction));
+                return self.settled_before(admission, transaction, now).await;
+            }
+            Presented::Known(ClaimState::Delivered(transaction)) => {
+                return Err(admission.duplicate(&transaction));
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
             Presented::Elsewhere => return Err(Reason::DuplicateSettlement.into()),
@@ -607,10 +721,62 @@ where
         Err(refusal)
     }
 
+    /// What becomes of a payment that was settled before, and is not known to be delivered.
+    async fn settled_before(
+        &self,
+        mut admission: Admission,
+        transaction: Transaction,
+        now: u64,
+    ) -> Result<Admission, Refusal> {
+        let found = self.store.find(admission.key).await?;
+        let kept = found.and_then(|found| Kept::read(&found.record?.bytes));
+        let same = |kept: &Kept| admission.digest.is_some() && kept.digest == admission.digest;
+        let Some(kept) = kept.filter(same) else {
+            return Err(admission.duplicate(&transaction));
+        };
+        // Somebody may be writing it out still, unless that was in an earlier life of this process.
+        let earlier_life = || self.store.alone_since().is_some_and(|then| kept.settled_at < then);
+        if now < kept.settled_at.saturating_add(DELIVERY_SECONDS) && !earlier_life() {
+            let refusal = admission.pending(&transaction);
+            return Err(Refusal { settled: Some(admission.key), ..refusal });
+        }
+        (admission.flow, admission.state) = (Flow::Upfront, ClaimState::Settled(transaction));
+        Ok(admission)
+    }
+
+    /// Notes that the answer to a settled payment was written out. `false` if it is not in that
+    /// state any more: somebody else has noted so.
+    pub async fn delivered(&self, key: ClaimKey, transaction: &str) -> bool {
+        let Ok(transaction) = Transaction::try_from(transaction) else { return false };
+        let from = ClaimState::Settled(transaction.clone());
+        match self.store.advance(key, &from, ClaimState::Delivered(transaction)).await {
+            Ok(()) => true,
+            Err(StoreError::Conflict) => false,
+            Err(error) => {
+                tracing::warn!(%error, "a delivery is not noted: its answer may be made once more");
+                false
+            }
+        }
+    }
+
+    /// Takes back that an answer was written out: the attempt came to nothing.
+    pub async fn undelivered(&self, key: ClaimKey, transaction: &str) {
+        let Ok(transaction) = Transaction::try_from(transaction) else { return };
+        let from = ClaimState::Delivered(transaction.clone());
+        let noted = self.store.advance(key, &from, ClaimState::Settled(transaction)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "an answer that was paid for is lost");
+        }
+    }
+
     async fn ask_verify(&self, admission: &Admission) -> Result<(), Refusal> {
         let answer = self.facilitator.verify(&admission.request).await?;
-        if answer.is_valid {
+        let named = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        if answer.is_valid && !named(&answer.invalid_reason) {
             return Ok(());
+        }
+        if answer.is_valid {
+            tracing::warn!("the facilitator calls a payment valid, and gives a reason against it");
         }
         let reason = answer.invalid_reason.as_deref().and_then(Reason::parse);
         Err(reason.unwrap_or(Reason::UnexpectedVerifyError).into())
@@ -625,27 +791,49 @@ where
         }
     }
 
-    /// Settles the payment, and gives the receipt.
+    /// Settles the payment, and gives the receipt. Whoever writes the answer out notes so by
+    /// [`delivered`](Self::delivered).
     ///
     /// # Errors
     /// [`Refusal`] with a receipt: the resource must not be served.
     pub async fn settle(&self, admission: Admission) -> Result<SettleResponse, Refusal> {
         let key = admission.key;
+        if let ClaimState::Settled(transaction) = &admission.state {
+            // Of several who find the answer lost, one makes it once more.
+            if self.delivered(key, transaction).await {
+                let answer = SettleResponse::default();
+                return Ok(admission.receipt(true, None, transaction, &answer));
+            }
+            return Err(admission.duplicate(transaction));
+        }
+        let settled = self.settle_claim(&Claim::of(&admission), admission.state.clone()).await;
+        settled.map_err(|refusal| refusal.into_refusal(&admission)).map(|(transaction, answer)| {
+            admission.receipt(true, None, &transaction, &answer)
+        })
+    }
+
+    /// Has a claimed payment settled, or asks what became of one that was sent before.
+    async fn settle_claim(
+        &self,
+        claim: &Claim<'_>,
+        mut state: ClaimState,
+    ) -> Result<(Transaction, SettleResponse), Unsettled> {
+        let key = claim.key;
         let Some(_turn) = Turn::take(&self.settling, key) else {
-            return Err(admission.pending(&Transaction::new()));
+            return Err(Unsettled::pending(Transaction::new()));
         };
-        let mut state = admission.state.clone();
         // As long as nothing can have been sent before, a refusal means that nothing was.
         let mut first = state == ClaimState::Claimed;
         if first {
             let sending = ClaimState::Broadcast(Transaction::new());
-            self.store.advance(key, &state, sending.clone()).await?;
+            let record = Kept::pending(claim.request, claim.digest);
+            self.store.advance_with(key, &state, sending.clone(), record).await?;
             state = sending;
         }
         let mut status = Reason::SettlementPending.status();
         // What is pending is asked about once more.
         for _ in 0..2 {
-            let asked = self.facilitator.settle_for(&admission.request, self.secret.caller(key));
+            let asked = self.facilitator.settle_for(claim.request, self.secret.caller(key));
             let answer = match asked.await {
                 Ok(settlement) => settlement.answer,
                 Err(error) => {
@@ -654,25 +842,41 @@ where
                     break;
                 }
             };
-            let network = admission.request.payment_requirements.network.view();
-            let outcome = answer.with_view(|answer| seller::settled(answer, network, first));
+            let offer = claim.request.payment_requirements.view();
+            let mut outcome =
+                answer.with_view(|answer| seller::settled(answer, &offer, &claim.payer, first));
+            if answer.success && !matches!(outcome, ClaimState::Settled(_)) {
+                tracing::warn!("the facilitator's success contradicts itself: payment pending");
+            }
+            if let ClaimState::Settled(transaction) = &outcome
+                && !self.is_own(claim, transaction).await?
+            {
+                tracing::warn!(%transaction, "the facilitator names a transaction for two payments");
+                outcome = ClaimState::Broadcast(Transaction::new());
+            }
             match &outcome {
                 ClaimState::Settled(transaction) => {
-                    return match self.record_settled(&admission, state, transaction).await {
-                        Ok(()) => Ok(admission.receipt(true, None, transaction, &answer)),
+                    return match self.record_settled(claim, state, transaction).await {
+                        Ok(()) => Ok((transaction.clone(), answer)),
                         // Served by another who shares the store.
                         Err(StoreError::Conflict) => {
-                            Err(admission.refused(Reason::DuplicateSettlement, transaction))
+                            Err(Unsettled::of(Reason::DuplicateSettlement, transaction.clone()))
                         }
-                        Err(_) => Err(Refusal { status: 503, ..admission.pending(transaction) }),
+                        Err(_) => {
+                            Err(Unsettled { status: 503, ..Unsettled::pending(transaction.clone()) })
+                        }
                     };
                 }
                 ClaimState::Failed(reason) => {
                     self.store.advance(key, &state, outcome.clone()).await.ok();
+                    // Nothing was sent: it may be presented again as if it were new.
+                    if *reason == Reason::Busy {
+                        self.store.release(key).await.ok();
+                    }
                     let transaction = Transaction::try_from(answer.transaction.as_str());
-                    return Err(admission.refused(*reason, &transaction.unwrap_or_default()));
+                    return Err(Unsettled::of(*reason, transaction.unwrap_or_default()));
                 }
-                ClaimState::Claimed | ClaimState::Broadcast(_) => {}
+                _ => {}
             }
             first = false;
             if state.may_become(&outcome)
@@ -684,10 +888,29 @@ where
                 break;
             }
         }
-        let ClaimState::Broadcast(transaction) = &state else {
-            return Err(admission.pending(&Transaction::new()));
+        let ClaimState::Broadcast(transaction) = state else {
+            return Err(Unsettled::pending(Transaction::new()));
         };
-        Err(Refusal { status, ..admission.pending(transaction) })
+        Err(Unsettled { status, ..Unsettled::pending(transaction) })
+    }
+
+    /// Whether a transaction settles this payment and no other that is known here.
+    async fn is_own(&self, claim: &Claim<'_>, transaction: &Transaction) -> Result<bool, Unsettled> {
+        let network = claim.request.payment_requirements.network.view();
+        let network = network.caip2().unwrap_or(network);
+        // Hexadecimal digits are the same in either letter case, base58's are not.
+        let id = match transaction.starts_with("0x") {
+            true => transaction.to_ascii_lowercase(),
+            false => transaction.to_string(),
+        };
+        let hash = |part: &str| keccak256(&[part.as_bytes()]);
+        let parts: [&[u8]; 3] = [b"x402 transaction", &hash(network.as_str()), &hash(&id)];
+        let (of, now) = (ClaimKey::new(keccak256(&parts)), self.clock.now());
+        let by = Resource(*claim.key.as_bytes());
+        match self.store.present(of, by, claim.expires_at, now).await? {
+            Presented::New | Presented::Known(_) => Ok(true),
+            Presented::Elsewhere => Ok(false),
+        }
     }
 }
 
@@ -699,22 +922,73 @@ where
     /// Moves the claim to settled. Another process may have noted the transaction meanwhile.
     async fn record_settled(
         &self,
-        admission: &Admission,
+        claim: &Claim<'_>,
         state: ClaimState,
         transaction: &Transaction,
     ) -> Result<(), StoreError> {
-        let (key, settled) = (admission.key, ClaimState::Settled(transaction.clone()));
-        match self.store.advance(key, &state, settled.clone()).await {
+        let (key, settled) = (claim.key, ClaimState::Settled(transaction.clone()));
+        let record = || Kept::settled(claim.digest, self.clock.now());
+        match self.store.advance_with(key, &state, settled.clone(), record()).await {
             Err(StoreError::Conflict) => {}
             done => return done,
         }
-        let (now, expires_at) = (self.clock.now(), admission.payment().expires_at());
-        match self.store.present(key, admission.resource, expires_at, now).await? {
-            Presented::Known(now @ ClaimState::Broadcast(_)) => {
-                self.store.advance(key, &now, settled).await
+        match self.store.state(key).await? {
+            Some(now @ ClaimState::Broadcast(_)) => {
+                self.store.advance_with(key, &now, settled, record()).await
             }
             _ => Err(StoreError::Conflict),
         }
+    }
+}
+
+/// What it takes to settle a claimed payment.
+struct Claim<'a> {
+    key: ClaimKey,
+    request: &'a VerifyRequest,
+    payer: String,
+    expires_at: u64,
+    digest: Option<RequestDigest>,
+}
+
+impl<'a> Claim<'a> {
+    fn of(admission: &'a Admission) -> Self {
+        Self {
+            key: admission.key,
+            request: &admission.request,
+            payer: admission.payment().payer(),
+            expires_at: admission.payment().expires_at(),
+            digest: admission.digest,
+        }
+    }
+}
+
+/// A payment that is not settled, or not to be served.
+struct Unsettled {
+    reason: Reason,
+    status: u16,
+    transaction: Transaction,
+}
+
+impl Unsettled {
+    fn of(reason: Reason, transaction: Transaction) -> Self {
+        Self { reason, status: reason.status(), transaction }
+    }
+
+    fn pending(transaction: Transaction) -> Self {
+        Self::of(Reason::SettlementPending, transaction)
+    }
+
+    fn into_refusal(self, admission: &Admission) -> Refusal {
+        let Self { reason, status, transaction } = self;
+        let key = (reason == Reason::DuplicateSettlement).then_some(admission.key);
+        Refusal { status, settled: key, ..admission.refused(reason, &transaction) }
+    }
+}
+
+impl From<StoreError> for Unsettled {
+    fn from(error: StoreError) -> Self {
+        let Refusal { reason, status, .. } = error.into();
+        Self { reason, status, transaction: Transaction::new() }
     }
 }
 
@@ -722,6 +996,12 @@ impl Admission {
     /// The answer to a payment whose settlement is not certain.
     fn pending(&self, transaction: &Transaction) -> Refusal {
         self.refused(Reason::SettlementPending, transaction)
+    }
+
+    /// The answer to a payment that was settled before.
+    fn duplicate(&self, transaction: &Transaction) -> Refusal {
+        let refusal = self.refused(Reason::DuplicateSettlement, transaction);
+        Refusal { settled: Some(self.key), ..refusal }
     }
 
     fn refused(&self, reason: Reason, transaction: &Transaction) -> Refusal {

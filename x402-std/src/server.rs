@@ -22,6 +22,7 @@
 //! unpaid: `HEAD` gets the challenge, and a CORS preflight is answered here, empty. To let browsers
 //! of other origins in, put a CORS layer outside this one.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -29,29 +30,47 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_TYPE,
     HOST, ORIGIN,
 };
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, response};
 use bytes::Bytes;
-use http_body::Body;
-use http_body_util::{BodyExt, Either, Full, Limited};
-use tokio::sync::Semaphore;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Either, LengthLimitError, Limited};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tower::{Layer, Service};
-use x402_core::buyer::Flow;
-use x402_core::{ParseError, Reason, Version, http};
+use x402_core::{ParseError, Version, http};
 
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
 use crate::message::{SettleResponse, decode_header};
-use crate::seller::{Admission, Refusal, Seller, Terms};
+use crate::seller::work::{Delivery, Entry, Held, Works};
+pub use crate::seller::ConnectionEnd;
+use crate::seller::{Refusal, RequestDigest, Seller, Terms};
 use crate::store::{ClaimStore, MemoryStore};
 
 /// Most bytes of a paid body that are withheld until settlement, unless set otherwise.
 pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
+
+/// Most bytes of a paid request's body, unless set otherwise.
+pub const REQUEST_LIMIT: usize = 2 * 1024 * 1024;
+
+/// How long a paid request's body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Bodies of paid requests that are held at the same time, in bytes.
+const REQUESTS_BYTES: usize = 256 << 20;
+
+/// What is counted of them.
+const KIB: usize = 1024;
+
+/// Bytes of a paid answer that are written at a time.
+const CHUNK: usize = 64 * KIB;
 
 /// Most payments that one layer works on at the same time; more are answered with 503.
 pub const PAYMENTS_AT_ONCE: usize = 1024;
@@ -62,7 +81,10 @@ pub struct Charge<F, S = MemoryStore, C = SystemClock>(Arc<Shared<F, S, C>>);
 struct Shared<F, S, C> {
     seller: Arc<Seller<F, S, C>>,
     price: Price,
-    permits: Arc<Semaphore>,
+    works: Works<Paid>,
+    /// For the bodies of requests, in KiB.
+    room: Arc<Semaphore>,
+    request_limit: usize,
     body_limit: usize,
     v1_body: bool,
     base_url: Option<String>,
@@ -71,9 +93,16 @@ struct Shared<F, S, C> {
     last: Mutex<Option<Arc<Quote>>>,
 }
 
+/// An answer that was paid for.
+#[derive(Clone, Debug)]
+struct Paid {
+    parts: response::Parts,
+    body: Bytes,
+}
+
 /// What is asked for a request.
 struct Quote {
-    terms: Terms,
+    terms: Arc<Terms>,
     /// The answer to whoever does not pay.
     challenge: OnceLock<Option<Challenge>>,
 }
@@ -87,7 +116,7 @@ struct Challenge {
 
 impl From<Terms> for Quote {
     fn from(terms: Terms) -> Self {
-        Self { terms, challenge: OnceLock::new() }
+        Self { terms: Arc::new(terms), challenge: OnceLock::new() }
     }
 }
 
@@ -96,7 +125,8 @@ impl<F, S, C> Clone for Shared<F, S, C> {
         Self {
             seller: Arc::clone(&self.seller),
             price: self.price.clone(),
-            permits: Arc::clone(&self.permits),
+            works: self.works.clone(),
+            room: Arc::clone(&self.room),
             base_url: self.base_url.clone(),
             // Made by other settings, perhaps.
             last: Mutex::default(),
@@ -153,11 +183,18 @@ impl<F, S, C> Charge<F, S, C> {
     }
 
     fn priced(seller: Arc<Seller<F, S, C>>, price: Price) -> Self {
-        let permits = Arc::new(Semaphore::new(PAYMENTS_AT_ONCE));
-        let (body_limit, v1_body, base_url, secret) = (BODY_LIMIT, false, None, None);
-        let last = Mutex::default();
-        let shared = Shared { seller, price, permits, body_limit, v1_body, base_url, secret, last };
-        Self(Arc::new(shared))
+        Self(Arc::new(Shared {
+            seller,
+            price,
+            works: Works::new(PAYMENTS_AT_ONCE),
+            room: Arc::new(Semaphore::new(REQUESTS_BYTES / KIB)),
+            request_limit: REQUEST_LIMIT,
+            body_limit: BODY_LIMIT,
+            v1_body: false,
+            base_url: None,
+            secret: None,
+            last: Mutex::default(),
+        }))
     }
 
     fn set(mut self, set: impl FnOnce(&mut Shared<F, S, C>)) -> Self {
@@ -169,6 +206,18 @@ impl<F, S, C> Charge<F, S, C> {
     /// not charged for. Offers with the flow `upfront` stream without a limit.
     pub fn body_limit(self, bytes: usize) -> Self {
         self.set(|shared| shared.body_limit = bytes)
+    }
+
+    /// Most bytes of a paid request's body: [`REQUEST_LIMIT`] unless set. A longer one is answered
+    /// with 413. It is read before anything is done for the payment, within 30 seconds.
+    pub fn request_limit(self, bytes: usize) -> Self {
+        self.set(|shared| shared.request_limit = bytes)
+    }
+
+    /// Waits until no payment is worked on. Buyers who hang up leave settlements behind: await this
+    /// before the process ends.
+    pub async fn finish(&self) {
+        self.0.works.drain().await;
     }
 
     /// Writes the challenge's body in version 1, for buyers that read only that; the header stays
@@ -220,8 +269,74 @@ impl<I, F, S, C> fmt::Debug for Charged<I, F, S, C> {
     }
 }
 
-/// The body of an answer: this layer's own or the handler's.
-pub type ChargedBody<B> = Either<Full<Bytes>, B>;
+/// The body of an answer: this layer's own, one that was withheld, or the handler's.
+pub type ChargedBody<B> = Either<OwnBody, B>;
+
+/// A body of this layer's own, or one that was withheld until it was paid for.
+pub struct OwnBody {
+    left: Bytes,
+    begun: bool,
+    delivery: Option<Delivery<Paid>>,
+    end: Option<ConnectionEnd>,
+}
+
+impl fmt::Debug for OwnBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnBody").field("left", &self.left.len()).finish_non_exhaustive()
+    }
+}
+
+impl From<Bytes> for OwnBody {
+    fn from(left: Bytes) -> Self {
+        Self { left, begun: false, delivery: None, end: None }
+    }
+}
+
+impl Body for OwnBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.begun = true;
+        if self.left.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.left.len().min(CHUNK);
+        let chunk = self.left.split_to(length);
+        if self.left.is_empty() {
+            self.written();
+        }
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
+    }
+}
+
+impl OwnBody {
+    fn written(&mut self) {
+        if let Some(delivery) = self.delivery.take() {
+            delivery.written(self.end.take());
+        }
+    }
+}
+
+impl Drop for OwnBody {
+    fn drop(&mut self) {
+        // One that nobody began to read was not wanted. One that was begun and not ended is lost.
+        if !self.begun {
+            self.written();
+        }
+    }
+}
 
 impl<I, F, S, C, Q, B> Service<Request<Q>> for Charged<I, F, S, C>
 where
@@ -231,7 +346,7 @@ where
     F: Facilitator + 'static,
     S: ClaimStore + 'static,
     C: Clock + 'static,
-    Q: Send + 'static,
+    Q: Body<Data = Bytes> + From<Bytes> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -266,11 +381,9 @@ where
 {
     async fn serve<Q, B>(self, request: Request<Q>) -> Result<Response<ChargedBody<B>>, I::Error>
     where
-        I: Service<Request<Q>, Response = Response<B>> + Send + 'static,
-        I::Future: Send,
-        I::Error: Send,
-        Q: Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        I: Service<Request<Q>, Response = Response<B>>,
+        Q: Body<Data = Bytes> + From<Bytes>,
+        B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         if is_preflight(request.method(), request.headers()) {
@@ -290,107 +403,188 @@ where
             Ok(None) => return Ok(self.shared.challenge(&quote)),
             Err(error) => return Ok(self.shared.refuse(&quote.terms, Version::V2, error.into())),
         };
-        // A buyer who hangs up must not leave a settlement half recorded: it runs to its end. Such
-        // tasks outlive their connections, so they are counted.
-        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
-            return Ok(self.shared.refuse(&quote.terms, version, Reason::Busy.into()));
+        // All of it before anything is done for the payment: what does not arrive costs nobody.
+        let (body, _room) = match self.shared.read(body).await {
+            Ok(read) => read,
+            Err(status) => return Ok(empty(status)),
         };
-        let request = Request::from_parts(parts, body);
-        // In a box, for it is large and tokio moves it about.
-        let paid = tokio::spawn(Box::pin(async move {
-            let _permit = permit;
-            self.serve_paid(request, &quote.terms, version, payment).await
-        }));
-        paid.await.unwrap_or_else(|_| Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)))
+        self.serve_paid(parts, body, quote, version, payment).await
     }
 
     async fn serve_paid<Q, B>(
         mut self,
-        request: Request<Q>,
-        terms: &Terms,
+        parts: Parts,
+        body: Bytes,
+        quote: Arc<Quote>,
         version: Version,
         payment: Vec<u8>,
     ) -> Result<Response<ChargedBody<B>>, I::Error>
     where
         I: Service<Request<Q>, Response = Response<B>>,
+        Q: From<Bytes>,
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let seller = &self.shared.seller;
-        let refuse = |refusal| Ok(self.shared.refuse(terms, version, refusal));
-        let admission = match seller.admit(terms, version, &payment).await {
-            Ok(admission) => admission,
+        let shared = Arc::clone(&self.shared);
+        let refuse = |refusal| Ok(shared.refuse(&quote.terms, version, refusal));
+        let end = parts.extensions.get::<ConnectionEnd>().cloned();
+        let url = shared.url(&parts);
+        let digest = RequestDigest::of(&[parts.method.as_str().as_bytes(), url.as_bytes(), &body]);
+        let terms = Arc::clone(&quote.terms);
+        let held = match shared.works.admit(&shared.seller, terms, version, payment, digest).await {
+            Ok(Entry::Work(held)) => held,
+            Ok(Entry::Again(paid, delivery)) => return Ok(paid.respond(delivery, end)),
             Err(refusal) => return refuse(refusal),
         };
-        if admission.flow() == Flow::Upfront {
-            let receipt = match seller.settle(admission).await {
-                Ok(receipt) => receipt,
+        let time = held.time_left();
+        let request = Request::from_parts(parts, Q::from(body));
+        let call = async { self.inner.call(request).await };
+        if held.is_upfront() && !held.is_settled() {
+            let (receipt, delivery) = match held.settle().await {
+                Ok(settled) => settled,
                 Err(refusal) => return refuse(refusal),
             };
-            let mut response = match survive(async { self.inner.call(request).await }).await {
+            let mut response = match survive(call).await {
                 Some(response) => response?.map(Either::Right),
                 None => empty(StatusCode::INTERNAL_SERVER_ERROR),
             };
+            // What was paid and failed may be asked for again. What is streamed is not kept.
+            if !is_error(response.status()) {
+                delivery.written(None);
+            }
             give_receipt(response.headers_mut(), version, &receipt);
             return Ok(response);
         }
-        let response = match survive(async { self.inner.call(request).await }).await {
-            Some(Ok(response)) => response,
-            failed => {
-                seller.release(admission).await;
-                return match failed {
-                    Some(Err(error)) => Err(error),
-                    _ => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
-                };
-            }
+        // What was settled before, and lost, is noted as delivered before it is made once more: so
+        // nobody else makes it too.
+        let (held, again) = match held.is_settled() {
+            true => match held.settle().await {
+                Ok(settled) => (None, Some(settled)),
+                Err(refusal) => return refuse(refusal),
+            },
+            false => (Some(held), None),
         };
-        if response.status().is_client_error() || response.status().is_server_error() {
-            seller.release(admission).await;
-            let mut response = response.map(Either::Right);
-            // Of the next request the answer may be another, or the challenge.
-            keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
-            return Ok(response);
+        let work = async {
+            let response = match survive(call).await {
+                Some(response) => response?,
+                None => return Ok(Err(empty(StatusCode::INTERNAL_SERVER_ERROR))),
+            };
+            if is_error(response.status()) {
+                let mut response = response.map(Either::Right);
+                // Of the next request the answer may be another, or the challenge.
+                keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
+                return Ok(Err(response));
+            }
+            Ok(shared.withhold(response).await)
+        };
+        let Ok(worked) = timeout(time, work).await else {
+            tracing::warn!(?time, "paid work took longer than its payment is good for: not charged");
+            return Ok(empty(StatusCode::GATEWAY_TIMEOUT));
+        };
+        let (parts, body) = match worked? {
+            Ok(withheld) => withheld,
+            Err(response) => return Ok(response),
+        };
+        let make = move |receipt: &SettleResponse| {
+            let mut parts = parts;
+            give_receipt(&mut parts.headers, version, receipt);
+            let bytes = body.len();
+            (Paid { parts, body }, bytes)
+        };
+        match (held, again) {
+            (_, Some((receipt, mut delivery))) => {
+                let (paid, bytes) = make(&receipt);
+                delivery.keep(paid.clone(), bytes);
+                Ok(paid.respond(delivery, end))
+            }
+            (Some(held), None) => match Held::settle_with(held, make).await {
+                Ok((paid, delivery)) => Ok(paid.respond(delivery, end)),
+                Err(refusal) => refuse(refusal),
+            },
+            (None, None) => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
         }
-        Ok(self.shared.settle_then_send(admission, response, terms).await)
     }
 }
 
-impl<F, S, C> Shared<F, S, C>
-where
-    F: Facilitator,
-    S: ClaimStore,
-    C: Clock,
-{
-    /// Withholds the body until the payment is settled.
-    async fn settle_then_send<B>(
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+impl Paid {
+    fn respond<B>(
+        self,
+        delivery: Delivery<Paid>,
+        end: Option<ConnectionEnd>,
+    ) -> Response<ChargedBody<B>> {
+        let Self { parts, body } = self;
+        let body = OwnBody { left: body, begun: false, delivery: Some(delivery), end };
+        Response::from_parts(parts, Either::Left(body))
+    }
+}
+
+impl<F, S, C> Shared<F, S, C> {
+    /// Reads the body of a request: within its limit, its time, and the room there is for all.
+    async fn read<Q: Body<Data = Bytes>>(
         &self,
-        admission: Admission,
+        body: Q,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), StatusCode> {
+        if body.is_end_stream() {
+            return Ok((Bytes::new(), None));
+        }
+        if body.size_hint().lower() > self.request_limit as u64 {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        let read = async {
+            let mut body = pin!(body);
+            let (mut whole, mut room) = (Vec::new(), None::<OwnedSemaphorePermit>);
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+                let Ok(data) = frame.into_data() else { continue };
+                if whole.len() + data.len() > self.request_limit {
+                    return Err(StatusCode::PAYLOAD_TOO_LARGE);
+                }
+                whole.extend_from_slice(&data);
+                let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+                let more = whole.len().div_ceil(KIB).saturating_sub(held);
+                let more = u32::try_from(more).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+                let more = Arc::clone(&self.room).try_acquire_many_owned(more);
+                let more = more.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+                match &mut room {
+                    Some(room) => room.merge(more),
+                    None => room = Some(more),
+                }
+            }
+            Ok((whole.into(), room))
+        };
+        timeout(ARRIVAL, read).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+    }
+
+    /// Reads the body of an answer, which is withheld until the payment is settled.
+    async fn withhold<B>(
+        &self,
         response: Response<B>,
-        terms: &Terms,
-    ) -> Response<ChargedBody<B>>
+    ) -> Result<(response::Parts, Bytes), Response<ChargedBody<B>>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (seller, version) = (&self.seller, admission.version());
         let (parts, body) = response.into_parts();
-        let body = match survive(Limited::new(body, self.body_limit).collect()).await {
-            Some(Ok(body)) => body.to_bytes(),
-            failed => {
-                let error = failed.and_then(Result::err);
-                tracing::error!(?error, "paid body not sent and not charged for");
-                seller.release(admission).await;
-                return empty(StatusCode::INTERNAL_SERVER_ERROR);
+        let declared = body.size_hint().lower();
+        let error = match survive(Limited::new(body, self.body_limit).collect()).await {
+            Some(Ok(body)) => return Ok((parts, body.to_bytes())),
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                let limit = self.body_limit;
+                tracing::error!(limit, declared, "paid answer is too long: see Charge::body_limit");
+                let text = format!(
+                    "The answer is longer than the {limit} bytes that this server withholds until \
+                     it is paid. Nothing was charged.\n"
+                );
+                return Err(plain(StatusCode::INTERNAL_SERVER_ERROR, text));
             }
+            failed => failed.and_then(Result::err),
         };
-        match seller.settle(admission).await {
-            Ok(receipt) => {
-                let mut response = Response::from_parts(parts, Either::Left(Full::new(body)));
-                give_receipt(response.headers_mut(), version, &receipt);
-                response
-            }
-            Err(refusal) => self.refuse(terms, version, refusal),
-        }
+        tracing::error!(?error, "paid body not sent and not charged for");
+        Err(empty(StatusCode::INTERNAL_SERVER_ERROR))
     }
 }
 
@@ -500,7 +694,7 @@ fn ask<B>(challenge: Option<Challenge>, status: StatusCode) -> Response<ChargedB
     let Some(Challenge { header, body }) = challenge else {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    let mut response = Response::new(Either::Left(Full::new(body)));
+    let mut response = Response::new(Either::Left(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -590,9 +784,22 @@ fn expose(headers: &mut HeaderMap) {
     headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, names);
 }
 
+/// No fault is kept by caches: of the next request the answer may be another.
 fn empty<B>(status: StatusCode) -> Response<ChargedBody<B>> {
-    let mut response = Response::new(Either::Left(Full::default()));
+    let mut response = Response::new(Either::Left(Bytes::new().into()));
     *response.status_mut() = status;
+    if is_error(status) {
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_CHALLENGE));
+    }
+    response
+}
+
+fn plain<B>(status: StatusCode, text: String) -> Response<ChargedBody<B>> {
+    let mut response = empty(status);
+    *response.body_mut() = Either::Left(Bytes::from(text).into());
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
     response
 }
 

@@ -1,7 +1,7 @@
 //! Files of SQLite: one thread each, which makes all steps that wait in one transaction.
 
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub(crate) struct Schema {
     pub(crate) application_id: i32,
     pub(crate) version: i32,
     pub(crate) tables: &'static str,
+    /// What makes a file of the version before one of this version; empty if none can be taken on.
+    pub(crate) upgrade: &'static str,
 }
 
 /// An open file.
@@ -37,10 +39,11 @@ impl Database {
     /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
     pub(crate) fn open(path: &Path, schema: &Schema) -> Result<Self, OpenError> {
         let db = open(path, schema)?;
+        let place = Place::new(path)?;
         let (jobs, waiting) = mpsc::channel();
         thread::Builder::new()
             .name("x402 sqlite".into())
-            .spawn(move || work(db, &waiting))
+            .spawn(move || work(db, place, &waiting))
             .map_err(|_| OpenError::Unavailable)?;
         Ok(Self(jobs))
     }
@@ -73,9 +76,63 @@ pub(crate) fn seconds(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
+/// Where the open file was, and which file it was. SQLite goes on with one that was deleted or
+/// replaced, and everything written from then on is lost when it is closed.
+struct Place {
+    path: PathBuf,
+    file: Option<(u64, u64)>,
+    looked: Instant,
+    is_there: bool,
+}
+
+/// How often it is looked at whether the file is still where it was.
+const PLACE: Duration = Duration::from_secs(1);
+
+impl Place {
+    fn new(path: &Path) -> Result<Self, OpenError> {
+        let path = std::path::absolute(path).map_err(|_| OpenError::Unavailable)?;
+        let file = identity(&path);
+        Ok(Self { path, file, looked: Instant::now(), is_there: true })
+    }
+
+    /// Whether the file is still the one that was opened.
+    fn is_there(&mut self) -> bool {
+        if self.looked.elapsed() < PLACE {
+            return self.is_there;
+        }
+        self.looked = Instant::now();
+        let is_there = identity(&self.path) == self.file;
+        if self.is_there && !is_there {
+            tracing::error!(
+                "a file of SQLite was deleted or replaced while in use: put it back, or restart"
+            );
+        }
+        self.is_there = is_there;
+        is_there
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Elsewhere an open file cannot be deleted.
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<(u64, u64)> {
+    None
+}
+
 /// Makes the steps that wait, until the database is dropped.
-fn work(mut db: Connection, jobs: &Receiver<Job>) {
+fn work(mut db: Connection, mut place: Place, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
+        if !place.is_there() {
+            // They are told that nothing was done.
+            drop(first);
+            jobs.try_iter().for_each(drop);
+            continue;
+        }
         if let Err(error) = commit(&mut db, first, jobs) {
             tracing::warn!(%error, "a file of SQLite failed");
         }
@@ -166,7 +223,7 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
     }))?;
     // In one transaction, as somebody may be filling the file.
     let transaction = db.transaction()?;
-    is_new(&transaction, schema)?;
+    age(&transaction, schema)?;
     drop(transaction);
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
@@ -178,8 +235,13 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA wal_autocheckpoint = 10000;",
     )?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if is_new(&transaction, schema)? {
-        transaction.execute_batch(schema.tables)?;
+    let missing = match age(&transaction, schema)? {
+        Age::New => schema.tables,
+        Age::Before => schema.upgrade,
+        Age::Current => "",
+    };
+    if !missing.is_empty() {
+        transaction.execute_batch(missing)?;
         transaction.pragma_update(None, "application_id", schema.application_id)?;
         transaction.pragma_update(None, "user_version", schema.version)?;
     }
@@ -187,21 +249,35 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
     Ok(db)
 }
 
-/// Whether the file is empty; if not, it must be ours.
-fn is_new(db: &Connection, schema: &Schema) -> Result<bool, Fault> {
+/// What a file is to a schema.
+enum Age {
+    /// It is empty.
+    New,
+    /// It is one of the version before, which can be taken on.
+    Before,
+    Current,
+}
+
+/// What the file is; if it is not empty, it must be ours.
+fn age(db: &Connection, schema: &Schema) -> Result<Age, Fault> {
     let number = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     if application == i64::from(schema.application_id) {
         return match version.cmp(&i64::from(schema.version)) {
-            std::cmp::Ordering::Equal => Ok(false),
+            std::cmp::Ordering::Equal => Ok(Age::Current),
+            std::cmp::Ordering::Less
+                if version + 1 == i64::from(schema.version) && !schema.upgrade.is_empty() =>
+            {
+                Ok(Age::Before)
+            }
             std::cmp::Ordering::Greater => Err(Fault::Open(OpenError::Newer)),
             std::cmp::Ordering::Less => Err(Fault::Open(OpenError::Foreign)),
         };
     }
     let things = number("SELECT count(*) FROM sqlite_schema")?;
     if (application, version, things) == (0, 0, 0) {
-        Ok(true)
+        Ok(Age::New)
     } else {
         Err(Fault::Open(OpenError::Foreign))
     }
@@ -214,7 +290,7 @@ mod tests {
     #[test]
     fn a_commit_reaches_the_disk() {
         let path = std::env::temp_dir().join(format!("x402-commit-{}.db", std::process::id()));
-        let schema = Schema { application_id: 1, version: 1, tables: "" };
+        let schema = Schema { application_id: 1, version: 1, tables: "SELECT 1;", upgrade: "" };
         let db = open(&path, &schema).unwrap();
         let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("synchronous"), 2);

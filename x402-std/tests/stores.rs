@@ -25,11 +25,16 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use x402_core::Reason;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
-use x402_std::store::{ClaimStore, MemoryStore, OpenError, RedisStore, SqliteStore, StoreError};
+use x402_std::store::{
+    ClaimStore, MemoryStore, OpenError, Pending, Record, RedisStore, Role, SqliteStore, StoreError,
+    Usage,
+};
 
-use ClaimState::{Broadcast, Claimed, Failed, Settled};
+use ClaimState::{Broadcast, Claimed, Delivered, Failed, Settled};
 
 const DAY: u64 = 86_400;
+/// How long what may not have been delivered is kept.
+const GRACE: u64 = 600;
 const NOW: u64 = 1_700_000_000;
 const HERE: Resource = Resource([1; 32]);
 const THERE: Resource = Resource([2; 32]);
@@ -267,15 +272,20 @@ suite! {
         forgotten_at_the_second_and_not_before
         full_of_claims_that_live
         one_of_many_wins
-        two_handles_one_truth;
+        two_handles_one_truth
+        a_record_is_beside_its_claim
+        what_is_pending_is_handed_out_to_one;
     durable:
         nothing_is_lost_when_closed
         a_lease_ends_at_its_second
         of_two_holders_one_goes_on;
 }
 
-fn states() -> [ClaimState; 6] {
-    [Claimed, Broadcast(tx("")), Broadcast(tx("0x1")), Settled(tx("")), Settled(tx("0x1")), REFUSED]
+fn states() -> [ClaimState; 7] {
+    let (settled, delivered) = (Settled(tx("0x1")), Delivered(tx("0x1")));
+    let sent = [Broadcast(tx("")), Broadcast(tx("0x1"))];
+    let [unknown, known] = sent;
+    [Claimed, unknown, known, Settled(tx("")), settled, delivered, REFUSED]
 }
 
 /// Presents a payment for [`HERE`] and takes its claim to a state.
@@ -283,10 +293,13 @@ async fn bring(store: &impl ClaimStore, key: ClaimKey, state: &ClaimState, ends:
     assert_eq!(store.present(key, HERE, ends, now).await, Ok(Presented::New));
     if let Broadcast(_) | Failed(_) = state {
         store.advance(key, &Claimed, state.clone()).await.unwrap();
-    } else if let Settled(_) = state {
+    } else if let Settled(id) | Delivered(id) = state {
         let sent = Broadcast(tx(""));
         store.advance(key, &Claimed, sent.clone()).await.unwrap();
-        store.advance(key, &sent, state.clone()).await.unwrap();
+        store.advance(key, &sent, Settled(id.clone())).await.unwrap();
+        if let Delivered(_) = state {
+            store.advance(key, &Settled(id.clone()), state.clone()).await.unwrap();
+        }
     }
     assert_eq!(store.state(key).await, Ok(Some(state.clone())));
 }
@@ -295,12 +308,13 @@ async fn every_step_of_the_machine(place: impl Place) {
     let store = place.open(MANY, None).await;
     // Row: from; column: to.
     let allowed = [
-        [false, true, true, false, false, true],
-        [false, false, true, true, true, true],
-        [false, false, false, true, true, true],
-        [false; 6],
-        [false; 6],
-        [false; 6],
+        [false, true, true, false, false, false, true],
+        [false, false, true, true, true, false, true],
+        [false, false, false, true, true, false, true],
+        [false; 7],
+        [false, false, false, false, false, true, false],
+        [false, false, false, false, true, false, false],
+        [false; 7],
     ];
     let mut keys = (0..).map(key);
     for (from, row) in states().iter().zip(allowed) {
@@ -324,7 +338,7 @@ async fn every_step_of_the_machine(place: impl Place) {
             let again = store.present(key, HERE, NOW + 60, NOW + 1).await;
             assert_eq!(again, Ok(Presented::Known(state.clone())));
 
-            if *state == Claimed {
+            if state.may_be_released() {
                 assert_eq!(store.release(key).await, Ok(()));
                 assert_eq!(store.state(key).await, Ok(None));
                 assert_eq!(store.present(key, THERE, 9, 9).await, Ok(Presented::New));
@@ -342,12 +356,12 @@ async fn every_state_reads_back(place: impl Place) {
         ["", "0x1", &"5".repeat(88), "a claimed", "claimed", "b:c", "\"';\\\r\n\0", "USD₮0"];
     let states = Reason::ALL.iter().copied().map(Failed);
     let states = states.chain(texts.iter().map(|text| Broadcast(tx(text))));
+    let states = states.chain(texts.iter().map(|text| Delivered(tx(text))));
     let states: Vec<_> = states.chain(texts.iter().map(|text| Settled(tx(text)))).collect();
     for (number, state) in states.into_iter().enumerate() {
         bring(&store, key(number), &state, NOW + 60, NOW).await;
-        if state != Claimed {
-            assert_eq!(store.release(key(number)).await, Err(StoreError::Conflict), "{state:?}");
-        }
+        let released = store.release(key(number)).await;
+        assert_eq!(released.is_ok(), state.may_be_released(), "{state:?}");
     }
 }
 
@@ -379,8 +393,13 @@ async fn forgotten_at_the_second_and_not_before<P: Place>(place: P) {
         (Claimed, 0, 1, true),
         (Claimed, NOW, NOW, false),
         (Claimed, NOW, NOW + 1, true),
-        (settled(), 100, 100, false),
-        (settled(), 100, 101, true),
+        (settled(), 100, 101, false),
+        (settled(), 100, 100 + GRACE, false),
+        (settled(), 100, 101 + GRACE, true),
+        (Delivered(tx("0x1")), 100, 100, false),
+        (Delivered(tx("0x1")), 100, 101, true),
+        (Broadcast(tx("")), 100, 100 + GRACE, false),
+        (Broadcast(tx("")), 100, 101 + GRACE, true),
         (sent(), 100, 101, false),
         (sent(), 100, 100 + DAY, false),
         (sent(), 100, 101 + DAY, true),
@@ -397,8 +416,8 @@ async fn forgotten_at_the_second_and_not_before<P: Place>(place: P) {
         (Claimed, SIGNED, SIGNED, false),
         (Claimed, SIGNED, SIGNED + 1, true),
         (sent(), SIGNED, MAX, true),
-        (settled(), MAX - 1, MAX - 1, false),
-        (settled(), MAX - 1, MAX, true),
+        (settled(), MAX - 1 - GRACE, MAX - 1, false),
+        (settled(), MAX - 1 - GRACE, MAX, true),
         (Claimed, MAX, 0, false),
         (Claimed, MAX, MAX, false),
         (settled(), MAX, MAX, false),
@@ -511,6 +530,85 @@ async fn two_handles_one_truth(place: impl Place) {
     assert_eq!(one.state(key(1)).await, Ok(Some(sent.clone())));
     one.advance(key(1), &sent, Settled(tx("0x1"))).await.unwrap();
     assert_eq!(two.state(key(1)).await, Ok(Some(Settled(tx("0x1")))));
+}
+
+fn record(role: Role, bytes: &[u8]) -> Option<Record> {
+    Some(Record { role, bytes: bytes.into() })
+}
+
+async fn a_record_is_beside_its_claim(place: impl Place) {
+    let store = place.open(MANY, None).await;
+    let found = async |number| store.find(key(number)).await.unwrap().map(|found| found.record);
+    assert_eq!(found(1).await, None);
+    bring(&store, key(1), &Claimed, NOW + 60, NOW).await;
+    assert_eq!(found(1).await, Some(None));
+    let (sent, known) = (Broadcast(tx("")), Broadcast(tx("0x1")));
+    let any = b"\0 any \xff bytes";
+    let first = record(Role::Seller, any);
+    store.advance_with(key(1), &Claimed, sent.clone(), first.clone()).await.unwrap();
+    assert_eq!(found(1).await, Some(first.clone()));
+    // It stays until there is another, in whichever state.
+    store.advance(key(1), &sent, known.clone()).await.unwrap();
+    assert_eq!(found(1).await, Some(first.clone()));
+    // A step that is not made leaves it alone.
+    let other = record(Role::Seller, b"other");
+    let step = store.advance_with(key(1), &Claimed, sent.clone(), other.clone()).await;
+    assert_eq!(step, Err(StoreError::Conflict));
+    assert_eq!(found(1).await, Some(first));
+    store.advance_with(key(1), &known, Settled(tx("0x1")), other.clone()).await.unwrap();
+    store.advance(key(1), &Settled(tx("0x1")), Delivered(tx("0x1"))).await.unwrap();
+    assert_eq!(found(1).await, Some(other));
+    // One that failed needs none, and one that is given up leaves none behind.
+    bring(&store, key(2), &Claimed, NOW + 60, NOW).await;
+    let kept = record(Role::Facilitator, b"kept");
+    store.advance_with(key(2), &Claimed, sent.clone(), kept).await.unwrap();
+    store.advance(key(2), &sent, REFUSED).await.unwrap();
+    assert_eq!(found(2).await, Some(None));
+    store.release(key(2)).await.unwrap();
+    bring(&store, key(2), &sent, NOW + 60, NOW).await;
+    assert_eq!(found(2).await, Some(None));
+    // The claims are counted, where there is a limit.
+    if let Some(Usage { used, capacity }) = store.usage().await.unwrap() {
+        assert_eq!((used, capacity), (2, MANY as u64));
+    }
+}
+
+async fn what_is_pending_is_handed_out_to_one(place: impl Place) {
+    let stores = [Arc::new(place.open(MANY, None).await), Arc::new(place.open(MANY, None).await)];
+    let [store, _] = &stores;
+    let sent = Broadcast(tx("0x1"));
+    let hold = Duration::from_secs(3600);
+    for number in 0..4 {
+        bring(&**store, key(number), &Claimed, NOW + 60, NOW).await;
+        let role = if number == 3 { Role::Facilitator } else { Role::Seller };
+        let kept = record(role, format!("of {number}").as_bytes());
+        store.advance_with(key(number), &Claimed, sent.clone(), kept).await.unwrap();
+    }
+    // Without a record nobody could go on with it; and this one is certain.
+    bring(&**store, key(4), &sent, NOW + 60, NOW).await;
+    store.advance(key(2), &sent, Settled(tx("0x1"))).await.unwrap();
+    // They are left to who broadcast them at first.
+    assert_eq!(store.pending(Role::Seller, hold, 9).await, Ok(vec![]));
+    tokio::time::sleep(x402_std::store::PENDING_AFTER + Duration::from_secs(2)).await;
+    let mut handed: Vec<Pending> = Vec::new();
+    let all = at_once(stores.each_ref(), |_, store| async move {
+        store.pending(Role::Seller, hold, 1).await.unwrap()
+    });
+    handed.extend(all.await.into_iter().flatten());
+    handed.sort_by_key(|pending| pending.key);
+    let pending = |number: usize| Pending {
+        key: key(number),
+        state: sent.clone(),
+        record: format!("of {number}").into_bytes(),
+    };
+    assert_eq!(handed, [pending(0), pending(1)]);
+    let other = store.pending(Role::Facilitator, Duration::ZERO, 9).await.unwrap();
+    assert_eq!(other, [pending(3)]);
+    // It comes again once the time is over, and no more when it is certain.
+    let again = store.pending(Role::Facilitator, Duration::ZERO, 9).await.unwrap();
+    assert_eq!(again, [pending(3)]);
+    store.advance(key(3), &sent, REFUSED).await.unwrap();
+    assert_eq!(store.pending(Role::Facilitator, hold, 9).await, Ok(vec![]));
 }
 
 async fn nothing_is_lost_when_closed(place: impl Place) {
@@ -629,7 +727,7 @@ enum Time {
     /// Around the second at which something changes for a payment.
     Near {
         payment: usize,
-        day: bool,
+        longer: u64,
         lease: bool,
         offset: u64,
     },
@@ -646,8 +744,9 @@ fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
     let time = prop_oneof![
         (0..200u64).prop_map(Time::Any),
         any::<u64>().prop_map(Time::Any),
-        (payment(), any::<bool>(), any::<bool>(), 0..3u64)
-            .prop_map(|(payment, day, lease, offset)| Time::Near { payment, day, lease, offset }),
+        (payment(), prop_oneof![Just(0), Just(GRACE), Just(DAY)], any::<bool>(), 0..3u64).prop_map(
+            |(payment, longer, lease, offset)| Time::Near { payment, longer, lease, offset }
+        ),
     ];
     let from = prop_oneof![4 => Just(None), 1 => state().prop_map(Some)];
     let step = prop_oneof![
@@ -699,8 +798,11 @@ impl Model {
             self.claims.retain(|_, claim| {
                 let until = match claim.state {
                     Failed(_) => return false,
-                    Claimed | Settled(_) => u128::from(claim.ends),
-                    Broadcast(_) => u128::from(claim.ends) + u128::from(DAY),
+                    Claimed | Delivered(_) => u128::from(claim.ends),
+                    Broadcast(ref id) if !id.is_empty() => {
+                        u128::from(claim.ends) + u128::from(DAY)
+                    }
+                    Broadcast(_) | Settled(_) => u128::from(claim.ends) + u128::from(GRACE),
                 };
                 until.min(last.into()) >= now.min(last).into()
             });
@@ -722,6 +824,7 @@ impl Model {
         let allowed = match (from, to) {
             (Claimed, Broadcast(_) | Failed(_)) | (Broadcast(_), Settled(_) | Failed(_)) => true,
             (Broadcast(old), Broadcast(new)) => old.is_empty() && !new.is_empty(),
+            (Settled(old), Delivered(new)) | (Delivered(old), Settled(new)) => old == new,
             _ => false,
         };
         match self.claims.get_mut(&payment) {
@@ -735,7 +838,7 @@ impl Model {
 
     fn release(&mut self, payment: usize) -> Result<(), StoreError> {
         match self.claims.get(&payment) {
-            Some(Claim { state: Claimed, .. }) => {
+            Some(Claim { state: Claimed | Failed(_), .. }) => {
                 self.claims.remove(&payment);
                 Ok(())
             }
@@ -760,10 +863,10 @@ async fn as_the_model<P: Place>(place: &P, lease: Option<u64>, steps: Vec<(bool,
             Step::Present { payment, resource, now } => {
                 let now = match now {
                     Time::Any(now) => now,
-                    Time::Near { payment, day, lease, offset } => {
+                    Time::Near { payment, longer, lease, offset } => {
                         let made = model.claims.get(&payment).map_or(0, |claim| claim.made);
                         let second = if lease { made } else { ENDS[payment] };
-                        let after = if lease { LEASE } else { u64::from(day) * DAY };
+                        let after = if lease { LEASE } else { longer };
                         second.saturating_add(after).saturating_add(offset).saturating_sub(1)
                     }
                 };
@@ -1027,7 +1130,7 @@ fn sqlite_opens_its_own_files_only() {
         path
     };
     let newer = ours("newer");
-    sql("newer", "PRAGMA user_version = 2; PRAGMA journal_mode = DELETE;");
+    sql("newer", "PRAGMA user_version = 3; PRAGMA journal_mode = DELETE;");
     let older = ours("older");
     sql("older", "PRAGMA user_version = 0; PRAGMA journal_mode = DELETE;");
     for (path, expected) in [
@@ -1050,13 +1153,86 @@ fn sqlite_opens_its_own_files_only() {
     assert!(SqliteStore::open(text("empty", b"")).is_ok());
 }
 
+/// A file of the version before is taken on as it is.
+#[tokio::test]
+async fn sqlite_takes_files_of_the_version_before() {
+    let folder = Folder::new();
+    let path = folder.path("claims.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE claims (
+            key BLOB NOT NULL PRIMARY KEY, resource BLOB NOT NULL, claimed_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL, kept_until INTEGER NOT NULL, state TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX claims_kept_until ON claims (kept_until);
+        CREATE TABLE claim_count (claims INTEGER NOT NULL) STRICT;
+        INSERT INTO claim_count VALUES (0);
+        CREATE TRIGGER claim_made AFTER INSERT ON claims
+            BEGIN UPDATE claim_count SET claims = claims + 1; END;
+        CREATE TRIGGER claim_gone AFTER DELETE ON claims
+            BEGIN UPDATE claim_count SET claims = claims - 1; END;
+        PRAGMA application_id = 0x78343032;
+        PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    db.execute(
+        "INSERT INTO claims VALUES (?1, ?2, ?3, ?3, ?3, 'broadcast:0x1')",
+        (key(1).as_bytes(), HERE.0, NOW as i64),
+    )
+    .unwrap();
+    drop(db);
+    for _ in 0..2 {
+        let store = SqliteStore::open(&path).unwrap();
+        let known = store.present(key(1), HERE, NOW, NOW).await;
+        assert_eq!(known, Ok(Presented::Known(Broadcast(tx("0x1")))));
+        assert_eq!(store.usage().await.unwrap().map(|usage| usage.used), Some(1));
+    }
+    let store = SqliteStore::open(&path).unwrap();
+    let kept = record(Role::Seller, b"kept");
+    store.advance_with(key(1), &Broadcast(tx("0x1")), Settled(tx("0x1")), kept).await.unwrap();
+}
+
+/// SQLite goes on with a file that is not there any more; nobody would find what is written to it.
+#[tokio::test]
+async fn sqlite_files_that_are_gone_take_nothing() {
+    for replaced in [false, true] {
+        let folder = Folder::new();
+        let path = folder.path("claims.db");
+        let store = SqliteStore::open(&path).unwrap();
+        assert_eq!(store.present(key(1), HERE, NOW, NOW).await, Ok(Presented::New));
+        let aside = folder.path("aside.db");
+        fs::rename(&path, &aside).unwrap();
+        if replaced {
+            fs::copy(&aside, &path).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let unavailable = Err(StoreError::Unavailable);
+        assert_eq!(store.present(key(2), HERE, NOW, NOW).await, unavailable, "{replaced}");
+        fs::rename(&aside, &path).unwrap();
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        assert_eq!(store.present(key(2), HERE, NOW, NOW).await, Ok(Presented::New));
+    }
+}
+
+#[tokio::test]
+async fn sqlite_says_since_when_it_is_used_alone() {
+    let folder = Folder::new();
+    let path = folder.path("claims.db");
+    let first = SqliteStore::open(&path).unwrap();
+    assert!(first.alone_since().is_some());
+    let second = SqliteStore::open(&path).unwrap();
+    assert_eq!((first.alone_since(), second.alone_since()), (None, None));
+    drop(first);
+    assert!(second.alone_since().is_some());
+}
+
 #[tokio::test]
 async fn sqlite_files_are_their_owners() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.path("claims.db")).unwrap();
     assert_eq!(store.present(key(1), HERE, NOW, NOW).await, Ok(Presented::New));
     let files: Vec<_> = fs::read_dir(&folder.0).unwrap().map(Result::unwrap).collect();
-    assert_eq!(files.len(), 3, "the file, its log, the log's index");
+    assert_eq!(files.len(), 4, "the file, its log, the log's index, who uses it");
     for file in files {
         let mode = file.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{:?}", file.file_name());
@@ -1285,18 +1461,19 @@ fn seconds_left(server: &Server, number: usize) -> i64 {
 async fn redis_forgets_long_after_it_may() {
     let Some(server) = Server::start(&[]) else { return };
     let store = connect(&server).await.with_lease(Duration::from_secs(60));
-    let day = DAY as i64;
+    let (day, grace) = (DAY as i64, GRACE as i64);
     // State, seconds to its payment's end, seconds until it expires.
     let table = [
         (Claimed, 600, 600 + 2 * day),
-        (Broadcast(tx("")), 600, 600 + 2 * day),
+        (Broadcast(tx("")), 600, 600 + day + grace),
         (Broadcast(tx("0x1")), 600, 600 + 2 * day),
-        (Settled(tx("0x1")), 600, 600 + day),
+        (Settled(tx("0x1")), 600, 600 + day + grace),
+        (Delivered(tx("0x1")), 600, 600 + day),
         (REFUSED, 600, 600 + day),
         (Claimed, 0, 2 * day),
-        (Settled(tx("0x1")), 0, day),
+        (Settled(tx("0x1")), 0, day + grace),
         (Broadcast(tx("0x1")), 1_000_000_000, 1_000_000_000 + 2 * day),
-        (Settled(tx("0x1")), 1_000_000_000, 1_000_000_000 + day),
+        (Settled(tx("0x1")), 1_000_000_000, 1_000_000_000 + day + grace),
         (Broadcast(tx("0x1")), 1_000_000_001, -1),
         (Settled(tx("0x1")), 1_000_000_001, -1),
         (REFUSED, u64::MAX - NOW, -1),

@@ -50,6 +50,7 @@ CREATE TABLE before (
     PRIMARY KEY (host, pay_to, network, asset, decimals)
 ) STRICT, WITHOUT ROWID;
 ",
+    upgrade: "",
 };
 
 /// Of a purchase.

@@ -4,25 +4,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How much is being done at once for each of many.
 #[derive(Clone, Debug)]
-pub(super) struct InFlight<K> {
+pub(crate) struct InFlight<K> {
     limit: usize,
     counts: Arc<Mutex<HashMap<K, usize>>>,
 }
 
 /// One of them being done; dropped when it is.
-pub(super) struct One<K: Hash + Eq> {
+#[derive(Debug)]
+pub(crate) struct One<K: Hash + Eq> {
     counts: Arc<Mutex<HashMap<K, usize>>>,
     key: K,
 }
 
 impl<K: Hash + Eq + Clone> InFlight<K> {
     /// At most `limit` for each.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { limit, counts: Arc::default() }
     }
 
     /// One more, unless there are too many.
-    pub(super) fn enter(&self, key: K) -> Option<One<K>> {
+    pub(crate) fn enter(&self, key: K) -> Option<One<K>> {
         let mut counts = locked(&self.counts);
         let count = counts.get(&key).copied().unwrap_or(0);
         if count >= self.limit {
@@ -30,6 +31,13 @@ impl<K: Hash + Eq + Clone> InFlight<K> {
         }
         counts.insert(key.clone(), count + 1);
         Some(One { counts: Arc::clone(&self.counts), key })
+    }
+}
+
+impl<K: Hash + Eq> InFlight<K> {
+    /// Whether something is being done for it.
+    pub(crate) fn is_busy(&self, key: &K) -> bool {
+        locked(&self.counts).contains_key(key)
     }
 }
 

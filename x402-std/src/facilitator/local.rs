@@ -7,6 +7,7 @@ use x402_core::gate::{self, Verified};
 use x402_core::{Payment as _, Reason, wire};
 
 use super::in_flight::{InFlight, One};
+use super::keeper::kept;
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Ledger, Outcome};
@@ -35,6 +36,8 @@ pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
     store: S,
     clock: C,
     payers: InFlight<Payer>,
+    /// Settlements that are worked on here now.
+    pub(super) working: InFlight<ClaimKey>,
 }
 
 impl<L: Ledger> LocalFacilitator<L> {
@@ -49,7 +52,8 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     pub fn with(ledger: L, store: S, clock: C) -> Self {
         let (schemes, checking) = Default::default();
         let payers = InFlight::new(PAYER_AT_ONCE);
-        let facilitator = Self { schemes, checking, ledger, store, clock, payers };
+        let working = InFlight::new(usize::MAX);
+        let facilitator = Self { schemes, checking, ledger, store, clock, payers, working };
         facilitator.with_svm_rules(SvmRules::default())
     }
 
@@ -85,6 +89,11 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     pub fn ledger(&self) -> &L {
         &self.ledger
     }
+
+    /// The claim store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
 }
 
 impl<L, S, C> LocalFacilitator<L, S, C>
@@ -94,8 +103,28 @@ where
     C: Clock,
 {
     async fn check(&self, verified: &Verified<Payment>, now: u64) -> Result<(), Reason> {
+        self.takes(verified.payment())?;
         let _one = self.enter(verified.payment())?;
         self.ledger.check(verified, now).await
+    }
+
+    /// Runs the gate for now; a payment that has expired is let through, with the reason for which
+    /// it is too late to be sent.
+    pub(super) async fn gate(
+        &self,
+        request: &VerifyRequest,
+        now: u64,
+    ) -> Result<(Verified<Payment>, Option<Reason>), Reason> {
+        let request = request.view();
+        let payment = &request.payment_payload;
+        let gate =
+            |schemes: &Checks<'_>| check_late(payment, now, |now| verify(schemes, &request, now));
+        self.checking.run(&self.schemes, gate).await
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     /// One more of a payer's payments, unless there are too many.
@@ -103,22 +132,41 @@ where
         self.payers.enter(Payer::of(payment)).ok_or(Reason::Busy)
     }
 
+    /// Nothing but its claim keeps a transfer that the payer sent from being used again: it takes a
+    /// store that does not forget it.
+    fn takes(&self, payment: &Payment) -> Result<(), Reason> {
+        match payment {
+            Payment::TransferProof(_) if !self.store.is_durable() => {
+                tracing::warn!("a transfer is refused: the claim store forgets it at a restart");
+                Err(Reason::UnsupportedPayloadType)
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn settle_once(
         &self,
         key: ClaimKey,
+        request: &VerifyRequest,
         verified: &Verified<Payment>,
         late: Option<Reason>,
         caller: Resource,
         now: u64,
     ) -> Result<Transaction, Failure> {
         let payment = verified.payment();
+        self.takes(payment)?;
         let _one = self.enter(payment)?;
+        let _working = self.working.enter(key);
         // Whoever does not prove it has no part in it, and holds nobody up.
         self.ledger.prove(verified).await?;
         match self.store.present(key, caller, payment.expires_at(), now).await? {
             Presented::New => {}
             Presented::Known(ClaimState::Settled(transaction)) if caller != Resource::ANY => {
                 return Ok(transaction);
+            }
+            // Nobody works on it any more, and nothing was sent: it is too late for that.
+            Presented::Known(ClaimState::Claimed) if late.is_some() => {
+                return Err(late.unwrap_or(Reason::SettlementPending).into());
             }
             Presented::Known(ClaimState::Broadcast(transaction)) => {
                 return self.resume(key, verified, transaction, caller).await;
@@ -141,9 +189,11 @@ where
                 return Err(reason.into());
             }
         };
-        // From here on the money may move: the claim says so before anything is sent.
+        // From here on the money may move: the claim says so before anything is sent, and what it
+        // takes to go on is written down beside it.
         let sending = ClaimState::Broadcast(transaction.clone());
-        match self.store.advance(key, &ClaimState::Claimed, sending).await {
+        let record = kept(request, &self.ledger.raw(&unsent));
+        match self.store.advance_with(key, &ClaimState::Claimed, sending, record).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => return Err(self.told(key).await),
             // Whether it says so or not, nothing was sent.
@@ -155,7 +205,7 @@ where
 
     /// Asks what became of what was sent. Of several who ask, one is told that it settled; and
     /// whoever asks for somebody in particular, as they are one.
-    async fn resume(
+    pub(super) async fn resume(
         &self,
         key: ClaimKey,
         verified: &Verified<Payment>,
@@ -228,8 +278,8 @@ pub fn settlement_id(payment: &Payment) -> ClaimKey {
 }
 
 /// A settlement that is not to be served, with its transaction if there is one.
-struct Failure {
-    reason: Reason,
+pub(super) struct Failure {
+    pub(super) reason: Reason,
     transaction: Transaction,
 }
 
@@ -245,7 +295,7 @@ impl From<ClaimState> for Failure {
             // Somebody is at it: whether it will be sent is not certain yet.
             ClaimState::Claimed => Self::pending(Transaction::new()),
             ClaimState::Broadcast(transaction) => Self::pending(transaction),
-            ClaimState::Settled(transaction) => {
+            ClaimState::Settled(transaction) | ClaimState::Delivered(transaction) => {
                 Self { reason: Reason::DuplicateSettlement, transaction }
             }
             ClaimState::Failed(reason) => reason.into(),
@@ -304,15 +354,12 @@ where
         request: &VerifyRequest,
         caller: Resource,
     ) -> Result<Settlement, FacilitatorError> {
-        let request = request.view();
-        let payment = &request.payment_payload;
+        let payment = &request.view().payment_payload;
         let now = self.clock.now();
-        let gate =
-            |schemes: &Checks<'_>| check_late(payment, now, |now| verify(schemes, &request, now));
-        let (id, payer, outcome) = match self.checking.run(&self.schemes, gate).await {
+        let (id, payer, outcome) = match self.gate(request, now).await {
             Ok((verified, late)) => {
                 let (id, payer) = (settlement_id(verified.payment()), verified.payment().payer());
-                let outcome = self.settle_once(id, &verified, late, caller, now).await;
+                let outcome = self.settle_once(id, request, &verified, late, caller, now).await;
                 (Some(id), Some(payer), outcome)
             }
             Err(reason) => (None, payer(payment), Err(reason.into())),

@@ -9,7 +9,8 @@ use x402_core::{ParseError, Reason};
 
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
-mod in_flight;
+pub(crate) mod in_flight;
+mod keeper;
 mod local;
 #[cfg(feature = "client")]
 mod remote;

@@ -241,7 +241,9 @@ async fn settlement<F: Facilitator + 'static>(
         Ok(None) => return StatusCode::NOT_FOUND.into_response(),
         Ok(Some(ClaimState::Claimed)) => ("claimed", None, None),
         Ok(Some(ClaimState::Broadcast(transaction))) => ("broadcast", Some(transaction), None),
-        Ok(Some(ClaimState::Settled(transaction))) => ("settled", Some(transaction), None),
+        Ok(Some(ClaimState::Settled(transaction) | ClaimState::Delivered(transaction))) => {
+            ("settled", Some(transaction), None)
+        }
         Ok(Some(ClaimState::Failed(reason))) => ("failed", None, Some(reason.as_str())),
         Err(error) => return (status(error.reason()), error.to_string()).into_response(),
     };

@@ -82,6 +82,31 @@ pub trait Ledger: Send + Sync {
     /// answers, or does not, it may have sent it on.
     fn send(&self, unsent: Self::Unsent) -> impl Future<Output = ()> + Send;
 
+    /// The signed transaction as bytes, to be written down before it is sent. Whoever has them can
+    /// send it. Empty where there is nothing to take up again.
+    fn raw(&self, unsent: &Self::Unsent) -> Vec<u8> {
+        let _ = unsent;
+        Vec::new()
+    }
+
+    /// Takes up a payment whose transaction was written down, by an earlier life of this process or
+    /// by another one: sends again, or in its place, what the nodes may not have. A payment is moved
+    /// once, however often it is sent.
+    fn recover(
+        &self,
+        payment: &Verified<Payment>,
+        transaction: &Transaction,
+        raw: &[u8],
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (payment, transaction, raw);
+        ready(())
+    }
+
+    /// Looks after what was sent and is not mined yet, once. It is called now and then.
+    fn tend(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+
     /// Waits until it is certain what became of a payment that was sent, within the ledger's own
     /// time limit. Sends nothing that was not sent before.
     fn confirm(

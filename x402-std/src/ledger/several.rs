@@ -50,6 +50,22 @@ impl<K: AsyncSigner<Ed25519> + Send + Sync> Ledger for Vec<SvmLedger<K>> {
         }
     }
 
+    fn raw(&self, (place, unsent): &Self::Unsent) -> Vec<u8> {
+        self.get(*place).map(|ledger| ledger.raw(unsent)).unwrap_or_default()
+    }
+
+    async fn recover(&self, payment: &Verified<Payment>, transaction: &Transaction, raw: &[u8]) {
+        if let Some((_, ledger)) = find(self, payment) {
+            ledger.recover(payment, transaction, raw).await;
+        }
+    }
+
+    async fn tend(&self) {
+        for ledger in self {
+            ledger.tend().await;
+        }
+    }
+
     async fn confirm(&self, payment: &Verified<Payment>, transaction: &Transaction) -> Outcome {
         match find(self, payment) {
             Some((_, ledger)) => ledger.confirm(payment, transaction).await,
@@ -132,6 +148,25 @@ impl<E: Ledger, S: Ledger> Ledger for (E, S) {
             Either::Evm(unsent) => self.0.send(unsent).await,
             Either::Svm(unsent) => self.1.send(unsent).await,
         }
+    }
+
+    fn raw(&self, unsent: &Self::Unsent) -> Vec<u8> {
+        match unsent {
+            Either::Evm(unsent) => self.0.raw(unsent),
+            Either::Svm(unsent) => self.1.raw(unsent),
+        }
+    }
+
+    async fn recover(&self, payment: &Verified<Payment>, transaction: &Transaction, raw: &[u8]) {
+        match payment.payment() {
+            Payment::Svm(_) => self.1.recover(payment, transaction, raw).await,
+            _ => self.0.recover(payment, transaction, raw).await,
+        }
+    }
+
+    async fn tend(&self) {
+        self.0.tend().await;
+        self.1.tend().await;
     }
 
     async fn confirm(&self, payment: &Verified<Payment>, transaction: &Transaction) -> Outcome {

@@ -10,15 +10,15 @@ use rmcp::model::*;
 use rmcp::service::{MaybeSendFuture, NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use x402_core::buyer::Flow;
-use x402_core::{Reason, Version};
+use tokio::time::timeout;
+use x402_core::Version;
 
 use super::{PAYMENT, PAYMENT_RESPONSE};
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
 use crate::message::SettleResponse;
-use crate::seller::{Admission, Refusal, Seller, Terms};
+use crate::seller::work::{Entry, Works};
+use crate::seller::{Refusal, RequestDigest, Seller, Terms};
 use crate::store::{ClaimStore, MemoryStore};
 
 /// Most payments that one server works on at the same time; more are refused as `busy`.
@@ -40,7 +40,7 @@ pub struct Paid<H, F, S = MemoryStore, C = SystemClock> {
     inner: H,
     seller: Arc<Seller<F, S, C>>,
     prices: Arc<Prices>,
-    permits: Arc<Semaphore>,
+    works: Works<CallToolResponse>,
 }
 
 type Compute = dyn Fn(&CallToolRequestParams) -> Result<Option<Terms>, ErrorData> + Send + Sync;
@@ -60,7 +60,7 @@ impl<H: Clone, F, S, C> Clone for Paid<H, F, S, C> {
             inner: self.inner.clone(),
             seller: Arc::clone(&self.seller),
             prices: Arc::clone(&self.prices),
-            permits: Arc::clone(&self.permits),
+            works: self.works.clone(),
         }
     }
 }
@@ -74,8 +74,8 @@ impl<H, F, S, C> fmt::Debug for Paid<H, F, S, C> {
 impl<H, F, S, C> Paid<H, F, S, C> {
     /// A server whose tools are free until they are given prices.
     pub fn new(inner: H, seller: Arc<Seller<F, S, C>>) -> Self {
-        let permits = Arc::new(Semaphore::new(PAYMENTS_AT_ONCE));
-        Self { inner, seller, prices: Arc::default(), permits }
+        let works = Works::new(PAYMENTS_AT_ONCE);
+        Self { inner, seller, prices: Arc::default(), works }
     }
 
     /// Gives a tool a price. Unless the terms name another resource, it is `mcp://tool/NAME`.
@@ -124,9 +124,7 @@ impl<H, F, S, C> Paid<H, F, S, C> {
     /// Waits until no payment is worked on. Clients that hang up leave work behind: await this before
     /// the process ends.
     pub async fn finish(&self) {
-        let all = u32::try_from(PAYMENTS_AT_ONCE).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        self.permits.acquire_many(all).await.ok();
+        self.works.drain().await;
     }
 
     fn set(mut self, set: impl FnOnce(&mut Prices)) -> Self {
@@ -196,26 +194,44 @@ where
             Some(1) => Version::V1,
             _ => Version::V2,
         };
-        let mut held = match self.admit(&terms, version, &payment).await? {
-            Ok(held) => held,
+        let arguments = request.arguments.as_ref().map(|given| Value::Object(given.clone()));
+        let arguments = arguments.unwrap_or_default().to_string();
+        let digest = RequestDigest::of(&[b"mcp", request.name.as_bytes(), arguments.as_bytes()]);
+        let (terms, payment) = (Arc::new(terms), payment.to_string().into_bytes());
+        let of = Arc::clone(&terms);
+        let held = match self.works.admit(&self.seller, of, version, payment, digest).await {
+            Ok(Entry::Work(held)) => held,
+            Ok(Entry::Again(response, delivery)) => {
+                delivery.written(None);
+                return Ok(response);
+            }
             Err(refusal) => return refuse(&terms, version, &refusal),
         };
-        if held.flow() == Some(Flow::Upfront) {
-            return match held.settle().await? {
-                Ok(receipt) => {
-                    let mut response = self.inner.call_tool(request, context).await?;
-                    give_receipt(&mut response, &receipt);
-                    Ok(response)
-                }
-                Err(refusal) => refuse(&terms, version, &refusal),
+        let time = held.time_left();
+        if held.is_upfront() {
+            let (receipt, mut delivery) = match held.settle().await {
+                Ok(settled) => settled,
+                Err(refusal) => return refuse(&terms, version, &refusal),
             };
+            let mut response = self.inner.call_tool(request, context).await?;
+            give_receipt(&mut response, &receipt);
+            // What was paid and failed may be asked for again.
+            if is_success(&response) {
+                delivery.keep(response.clone(), size_of(&response));
+                delivery.written(None);
+            }
+            return Ok(response);
         }
         // Here and in no task of its own: what the tool asks its client belongs to this call.
         let cancelled = context.ct.clone();
-        let called = cancelled.run_until_cancelled(self.inner.call_tool(request, context)).await;
-        let mut response = match called {
-            Some(response) if !cancelled.is_cancelled() => response?,
-            _ => return Err(ErrorData::internal_error("cancelled", None)),
+        let call = cancelled.run_until_cancelled(self.inner.call_tool(request, context));
+        let response = match timeout(time, call).await {
+            Ok(Some(response)) if !cancelled.is_cancelled() => response?,
+            Ok(_) => return Err(ErrorData::internal_error("cancelled", None)),
+            Err(_) => {
+                let text = "the tool took longer than its payment is good for; nothing was charged";
+                return Err(ErrorData::internal_error(text, None));
+            }
         };
         match &response {
             CallToolResponse::Complete(result) if result.is_error != Some(true) => {}
@@ -227,80 +243,34 @@ where
                 return Err(broken());
             }
         }
-        match held.settle().await? {
-            Ok(receipt) => {
-                give_receipt(&mut response, &receipt);
+        let make = |receipt: &SettleResponse| {
+            let mut response = response;
+            give_receipt(&mut response, receipt);
+            let bytes = size_of(&response);
+            (response, bytes)
+        };
+        match held.settle_with(make).await {
+            Ok((response, delivery)) => {
+                delivery.written(None);
                 Ok(response)
             }
             Err(refusal) => refuse(&terms, version, &refusal),
         }
     }
-
-    /// Checks and claims a payment, to the end also if the caller goes.
-    async fn admit(
-        &self,
-        terms: &Terms,
-        version: Version,
-        payment: &Value,
-    ) -> Result<Result<Held<F, S, C>, Refusal>, ErrorData> {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Ok(Err(Reason::Busy.into()));
-        };
-        let (terms, payment) = (terms.clone(), payment.to_string());
-        let seller = Arc::clone(&self.seller);
-        to_the_end(async move {
-            let admission = seller.admit(&terms, version, payment.as_bytes()).await?;
-            Ok(Held { seller, claim: Some((admission, permit)) })
-        })
-        .await
-    }
 }
 
-/// A payment that was admitted. One that is dropped is given back: the tool failed or panicked, or the
-/// caller went.
-struct Held<F: Facilitator + 'static, S: ClaimStore + 'static, C: Clock + 'static> {
-    seller: Arc<Seller<F, S, C>>,
-    claim: Option<(Admission, OwnedSemaphorePermit)>,
+fn is_success(response: &CallToolResponse) -> bool {
+    !matches!(response, CallToolResponse::Complete(result) if result.is_error == Some(true))
 }
 
-impl<F: Facilitator + 'static, S: ClaimStore + 'static, C: Clock + 'static> Held<F, S, C> {
-    fn flow(&self) -> Option<Flow> {
-        self.claim.as_ref().map(|(admission, _)| admission.flow())
-    }
-
-    /// Settles, to the end also if the caller goes.
-    async fn settle(&mut self) -> Result<Result<SettleResponse, Refusal>, ErrorData> {
-        let (admission, permit) = self.claim.take().ok_or_else(broken)?;
-        let seller = Arc::clone(&self.seller);
-        to_the_end(async move {
-            let settled = seller.settle(admission).await;
-            drop(permit);
-            settled
-        })
-        .await
-    }
-}
-
-impl<F: Facilitator + 'static, S: ClaimStore + 'static, C: Clock + 'static> Drop for Held<F, S, C> {
-    fn drop(&mut self) {
-        if let Some((admission, permit)) = self.claim.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let seller = Arc::clone(&self.seller);
-            runtime.spawn(async move {
-                seller.release(admission).await;
-                drop(permit);
-            });
+/// About how many bytes an answer takes.
+fn size_of(response: &CallToolResponse) -> usize {
+    match response {
+        CallToolResponse::Complete(result) => {
+            serde_json::to_string(result).map_or(0, |json| 2 * json.len())
         }
+        _ => 0,
     }
-}
-
-/// Runs a future to its end, whether anybody waits for it or not.
-async fn to_the_end<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> Result<T, ErrorData> {
-    // In a box, for it is large and tokio moves it about.
-    tokio::spawn(Box::pin(future)).await.map_err(|_| broken())
 }
 
 fn broken() -> ErrorData {

@@ -47,6 +47,7 @@ pub(super) fn encode(state: &ClaimState) -> String {
         ClaimState::Claimed => CLAIMED.into(),
         ClaimState::Broadcast(transaction) => format!("broadcast:{transaction}"),
         ClaimState::Settled(transaction) => format!("settled:{transaction}"),
+        ClaimState::Delivered(transaction) => format!("delivered:{transaction}"),
         ClaimState::Failed(reason) => format!("failed:{reason}"),
     }
 }
@@ -60,6 +61,7 @@ pub(super) fn decode(text: &str) -> Option<ClaimState> {
     match name {
         "broadcast" => Transaction::try_from(rest).ok().map(ClaimState::Broadcast),
         "settled" => Transaction::try_from(rest).ok().map(ClaimState::Settled),
+        "delivered" => Transaction::try_from(rest).ok().map(ClaimState::Delivered),
         "failed" => {
             let reason = Reason::parse(rest).filter(|reason| reason.as_str() == rest)?;
             Some(ClaimState::Failed(reason))
@@ -81,8 +83,9 @@ mod tests {
         let failed = Reason::ALL.iter().copied().map(ClaimState::Failed);
         let sent = transactions().into_iter().map(ClaimState::Broadcast);
         let settled = transactions().into_iter().map(ClaimState::Settled);
+        let delivered = transactions().into_iter().map(ClaimState::Delivered);
         let states: Vec<_> = [ClaimState::Claimed].into_iter().chain(failed).chain(sent).collect();
-        for state in states.into_iter().chain(settled) {
+        for state in states.into_iter().chain(settled).chain(delivered) {
             assert_eq!(decode(&encode(&state)), Some(state));
         }
     }
@@ -97,6 +100,7 @@ mod tests {
             "claimed ",
             "broadcast",
             "settled",
+            "delivered",
             "failed",
             "failed:",
             "failed:no_such_code",

@@ -31,9 +31,18 @@
 //! costs is work done twice: give one that is longer than it takes from a payment's arrival to its
 //! broadcast, the paid handler's time included if it runs before the settlement.
 
+//!
+//! # What is beside a claim
+//! A claim that moves can be given a [`Record`]: what it takes to go on with it where it is found. A
+//! facilitator puts the request and its signed transaction there, a seller the request and what it
+//! was made for. Claims that were broadcast and are not certain are handed out by
+//! [`pending`](ClaimStore::pending), each to one keeper at a time, so that somebody finishes them.
+//! Records hold payments: keep the store as secret as those.
+
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
@@ -53,6 +62,10 @@ pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
+/// How long a claim that was broadcast is left to the process that broadcast it before
+/// [`ClaimStore::pending`] hands it out.
+pub const PENDING_AFTER: Duration = Duration::from_secs(10);
+
 /// Keeps claims. Every step is a compare-and-swap: of two who try, one succeeds.
 ///
 /// A store forgets a claim only to make room, and only if [`ClaimState::is_forgettable`] says so; a
@@ -68,7 +81,8 @@ pub trait ClaimStore: Send + Sync {
         now: u64,
     ) -> impl Future<Output = Result<Presented, StoreError>> + Send;
 
-    /// Moves a claim from one state to the next; see [`ClaimState::may_become`].
+    /// Moves a claim from one state to the next; see [`ClaimState::may_become`]. What is beside it
+    /// stays, but not beside a claim that failed.
     fn advance(
         &self,
         key: ClaimKey,
@@ -76,7 +90,7 @@ pub trait ClaimStore: Send + Sync {
         to: ClaimState,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives a claim up, for which nothing has been sent.
+    /// Gives a claim up, for which nothing has been sent, or which failed.
     fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The state of a claim, if it is known.
@@ -84,6 +98,143 @@ pub trait ClaimStore: Send + Sync {
         &self,
         key: ClaimKey,
     ) -> impl Future<Output = Result<Option<ClaimState>, StoreError>> + Send;
+
+    /// As [`advance`](Self::advance), and puts a record beside the claim in the same step. A store
+    /// that keeps no records leaves pending payments to those who present them again, and cannot
+    /// give a lost answer once more after a restart.
+    fn advance_with(
+        &self,
+        key: ClaimKey,
+        from: &ClaimState,
+        to: ClaimState,
+        record: Option<Record>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = record;
+        self.advance(key, from, to)
+    }
+
+    /// A claim and what is beside it, if it is known.
+    fn find(&self, key: ClaimKey) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
+        let state = self.state(key);
+        async move { Ok(state.await?.map(|state| Found { state, record: None })) }
+    }
+
+    /// At most `most` claims of one role that were broadcast, that are not certain, and that have a
+    /// record. None of them was handed out within `hold` before, to anybody who shares the store,
+    /// nor broadcast within [`PENDING_AFTER`]. Those that waited longest come first.
+    fn pending(
+        &self,
+        role: Role,
+        hold: Duration,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<Pending>, StoreError>> + Send {
+        let _ = (role, hold, most);
+        ready(Ok(Vec::new()))
+    }
+
+    /// How full the store is; `None` if it has no limit.
+    fn usage(&self) -> impl Future<Output = Result<Option<Usage>, StoreError>> + Send {
+        ready(Ok(None))
+    }
+
+    /// Whether claims outlive the process. Where nothing else keeps a payment from being used
+    /// twice, as with transfers that buyers send themselves, it takes a store that does.
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    /// Since when (Unix seconds) this process uses the store, if it is certain that no other process
+    /// uses it now.
+    fn alone_since(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Share of a store that is used, above which its keeper warns.
+#[cfg(feature = "tokio")]
+const NEARLY_FULL: f64 = 0.8;
+
+/// Warns in the log if a store is nearly full.
+#[cfg(feature = "tokio")]
+pub(crate) async fn warn_if_full(store: &impl ClaimStore) {
+    if let Ok(Some(usage)) = store.usage().await
+        && usage.share() >= NEARLY_FULL
+    {
+        let Usage { used, capacity } = usage;
+        tracing::warn!(used, capacity, "the claim store is nearly full: give it more room");
+    }
+}
+
+/// Whose claim it is: the seller's, to serve a payment, or the facilitator's, to settle it. Both may
+/// share a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The seller's.
+    Seller,
+    /// The facilitator's.
+    Facilitator,
+}
+
+impl Role {
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seller => "seller",
+            Self::Facilitator => "facilitator",
+        }
+    }
+}
+
+/// What is kept beside a claim. Its bytes are for whoever wrote them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Whose it is.
+    pub role: Role,
+    /// What it takes to go on with the claim.
+    pub bytes: Vec<u8>,
+}
+
+/// Does not show the bytes: there is a payment in them.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// A claim that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How far it has come.
+    pub state: ClaimState,
+    /// What is beside it.
+    pub record: Option<Record>,
+}
+
+/// A claim that somebody must finish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Whose claim it is.
+    pub key: ClaimKey,
+    /// [`ClaimState::Broadcast`], when it was handed out.
+    pub state: ClaimState,
+    /// The bytes of its record.
+    pub record: Vec<u8>,
+}
+
+/// How full a store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Claims that are kept; in Redis, bytes of memory.
+    pub used: u64,
+    /// Most that can be kept, in the same unit.
+    pub capacity: u64,
+}
+
+impl Usage {
+    /// The part that is used: 1.0 is full.
+    pub fn share(self) -> f64 {
+        self.used as f64 / (self.capacity.max(1)) as f64
+    }
 }
 
 impl<S: ClaimStore> ClaimStore for Arc<S> {
@@ -95,6 +246,16 @@ impl<S: ClaimStore> ClaimStore for Arc<S> {
         now: u64,
     ) -> impl Future<Output = Result<Presented, StoreError>> + Send {
         (**self).present(key, resource, expires_at, now)
+    }
+
+    fn advance_with(
+        &self,
+        key: ClaimKey,
+        from: &ClaimState,
+        to: ClaimState,
+        record: Option<Record>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).advance_with(key, from, to, record)
     }
 
     fn advance(
@@ -115,6 +276,31 @@ impl<S: ClaimStore> ClaimStore for Arc<S> {
         key: ClaimKey,
     ) -> impl Future<Output = Result<Option<ClaimState>, StoreError>> + Send {
         (**self).state(key)
+    }
+
+    fn find(&self, key: ClaimKey) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
+        (**self).find(key)
+    }
+
+    fn pending(
+        &self,
+        role: Role,
+        hold: Duration,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<Pending>, StoreError>> + Send {
+        (**self).pending(role, hold, most)
+    }
+
+    fn usage(&self) -> impl Future<Output = Result<Option<Usage>, StoreError>> + Send {
+        (**self).usage()
+    }
+
+    fn is_durable(&self) -> bool {
+        (**self).is_durable()
+    }
+
+    fn alone_since(&self) -> Option<u64> {
+        (**self).alone_since()
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 
 use super::durable::{OpenError, decode, encode};
-use super::{ClaimStore, StoreError};
+use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
 
 /// For a step, connecting included.
 const STEP: Duration = Duration::from_secs(5);
@@ -26,7 +26,11 @@ const LONG: u64 = 1_000_000_000;
 /// time, in 20 digits so that text compares as numbers do; the second is Redis's time from which the
 /// claim may be gone if it is settled or failed, empty for never; the resource is in hexadecimal.
 ///
-/// Each script makes one step, and touches one key.
+/// A record is another string, `<role> <bytes>`, which expires with its claim. Claims that are pending
+/// and have one are members of a sorted set for each role, scored by when the next may look after
+/// them, by Redis's clock. A claim is named there by its 64 hexadecimal digits.
+///
+/// Each script makes one step.
 ///
 /// Arguments: now, resource, the time before which an abandoned claim was made (empty for no lease),
 /// seconds until the claim may be gone if it settles (empty for never), seconds that it is kept
@@ -54,8 +58,10 @@ return false",
     )
 });
 
-/// Arguments: the state to leave, the state to enter, seconds that this one is kept for after a
-/// settled one, seconds that a claim which moves is kept for in any case.
+/// Keys: the claim, its record, and what is pending for sellers and for facilitators. Arguments: the
+/// state to leave, the state to enter, seconds that this one is kept for beyond the payment's end,
+/// seconds that a claim which moves is kept for in any case, the claim's name, `broadcast`, `failed`
+/// or nothing, the record (empty to leave it), seconds until a claim that is broadcast is due.
 ///
 /// The expiry goes first: it needs no memory, and after it Redis lets the rest of a script have some
 /// even if it is full. Work that was begun can be ended.
@@ -64,22 +70,54 @@ static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
         r"local claim = redis.call('GET', KEYS[1]) or ''
 local head, gone, state = string.match(claim, '^(%d+ (%d*) %x+ )(.*)$')
 if state ~= ARGV[1] then return 0 end
+local now = redis.call('TIME')[1]
+local at
 if gone == '' then
     redis.call('PERSIST', KEYS[1])
 else
-    local at = math.max(gone + ARGV[3], redis.call('TIME')[1] + ARGV[4])
-    redis.call('EXPIREAT', KEYS[1], string.format('%.0f', at))
+    at = string.format('%.0f', math.max(gone + ARGV[3], now + ARGV[4]))
+    redis.call('EXPIREAT', KEYS[1], at)
 end
 redis.call('SET', KEYS[1], head .. ARGV[2], 'KEEPTTL')
+if ARGV[6] == 'failed' then
+    redis.call('DEL', KEYS[2])
+elseif ARGV[7] ~= '' then
+    redis.call('SET', KEYS[2], ARGV[7])
+end
+if at then redis.call('EXPIREAT', KEYS[2], at) end
+local role = ARGV[6] == 'broadcast' and redis.call('GETRANGE', KEYS[2], 0, 0)
+if role == 's' then
+    redis.call('ZADD', KEYS[3], 'NX', now + ARGV[8], ARGV[5])
+elseif role == 'f' then
+    redis.call('ZADD', KEYS[4], 'NX', now + ARGV[8], ARGV[5])
+else
+    redis.call('ZREM', KEYS[3], ARGV[5])
+    redis.call('ZREM', KEYS[4], ARGV[5])
+end
 return 1",
     )
 });
 
+/// Keys: the claim and its record. Argument: the state it is in.
 static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local claim = redis.call('GET', KEYS[1]) or ''
-if not string.match(claim, '^%d+ %d* %x+ claimed$') then return 0 end
+if string.match(claim, '^%d+ %d* %x+ (.*)$') ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[2])
 return redis.call('DEL', KEYS[1])",
+    )
+});
+
+/// Key: what is pending for a role. Arguments: most of them, seconds until each is due again. Answers
+/// with their names.
+static PENDING: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local now = redis.call('TIME')[1]
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+for _, name in ipairs(due) do
+    redis.call('ZADD', KEYS[1], now + ARGV[2], name)
+end
+return due",
     )
 });
 
@@ -88,9 +126,9 @@ return redis.call('DEL', KEYS[1])",
 /// Needs Redis 6.0, or what speaks as it does, and a runtime of tokio's with its time enabled. A
 /// step is one script on one key, and so a compare-and-swap; it takes 5 seconds at most, and is
 /// [`StoreError::Unavailable`] then. A connection that failed is made anew by the next step.
-/// The user it connects as needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`, `GET`, `SET`, `EXPIREAT`,
-/// `PERSIST`, `DEL` and, to wait for replicas, `WAIT`. `rediss` URLs take the feature
-/// `tls`.
+/// The user it connects as needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`, `GET`, `GETRANGE`, `MGET`,
+/// `SET`, `EXPIREAT`, `PERSIST`, `DEL`, `ZADD`, `ZREM`, `ZRANGEBYSCORE` and, to wait for replicas,
+/// `WAIT`. `rediss` URLs take the feature `tls`.
 ///
 /// # What Redis must promise
 /// - **It does not evict.** `maxmemory-policy` is `noeviction`, or `maxmemory` is 0; each connection
@@ -139,9 +177,8 @@ impl RedisStore {
     /// Connects to the server at `url`: `redis://[[user]:password@]host[:port][/database]`, or
     /// `unix:///path`. The URL is kept secret.
     ///
-    /// Every key is `prefix` and 64 hexadecimal digits, so applications that share a server can do
-    /// so side by side, and those that share claims have one prefix. Without braces in it, a cluster
-    /// behind a proxy spreads the claims evenly.
+    /// Every key begins with `prefix`, so applications that share a server can do so side by side,
+    /// and those that share claims have one prefix.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -175,6 +212,14 @@ impl RedisStore {
 
     fn key(&self, key: ClaimKey) -> String {
         format!("{}{}", self.prefix, hex::encode(key.as_bytes()))
+    }
+
+    fn record(&self, key: ClaimKey) -> String {
+        format!("{}record:{}", self.prefix, hex::encode(key.as_bytes()))
+    }
+
+    fn pending_of(&self, role: Role) -> String {
+        format!("{}pending:{}", self.prefix, role.as_str())
     }
 
     /// Does something over the connection, which is made anew if it failed before.
@@ -281,7 +326,7 @@ impl ClaimStore for RedisStore {
                     .arg(&resource)
                     .arg(abandoned.map_or(String::new(), |before| format!("{before:020}")))
                     .arg(gone.map_or(String::new(), |seconds| seconds.to_string()))
-                    .arg(kept_longer(&ClaimState::Broadcast(Transaction::new()))),
+                    .arg(kept_longest()),
             )
             .await?;
         let Some(claim) = claim else { return Ok(Presented::New) };
@@ -295,34 +340,141 @@ impl ClaimStore for RedisStore {
         from: &ClaimState,
         to: ClaimState,
     ) -> Result<(), StoreError> {
+        self.advance_with(key, from, to, None).await
+    }
+
+    async fn state(&self, key: ClaimKey) -> Result<Option<ClaimState>, StoreError> {
+        Ok(self.find(key).await?.map(|found| found.state))
+    }
+
+    async fn advance_with(
+        &self,
+        key: ClaimKey,
+        from: &ClaimState,
+        to: ClaimState,
+        record: Option<Record>,
+    ) -> Result<(), StoreError> {
         if !from.may_become(&to) {
             return Err(StoreError::Conflict);
         }
+        let kind = match to {
+            ClaimState::Broadcast(_) => "broadcast",
+            ClaimState::Failed(_) => "failed",
+            _ => "",
+        };
+        let record = record.map_or_else(Vec::new, |record| {
+            [record.role.as_str().as_bytes(), b" ", &record.bytes].concat()
+        });
         let moved: u8 = self
             .step(
                 ADVANCE
                     .key(self.key(key))
+                    .key(self.record(key))
+                    .key(self.pending_of(Role::Seller))
+                    .key(self.pending_of(Role::Facilitator))
                     .arg(encode(from))
                     .arg(encode(&to))
                     .arg(kept_longer(&to))
-                    .arg(MARGIN),
+                    .arg(MARGIN)
+                    .arg(hex::encode(key.as_bytes()))
+                    .arg(kind)
+                    .arg(record)
+                    .arg(PENDING_AFTER.as_secs()),
             )
             .await?;
         if moved == 1 { Ok(()) } else { Err(StoreError::Conflict) }
     }
 
     async fn release(&self, key: ClaimKey) -> Result<(), StoreError> {
-        let released: u8 = self.step(&RELEASE.key(self.key(key))).await?;
-        if released == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+        let mut state = ClaimState::Claimed;
+        loop {
+            let mut release = RELEASE.key(self.key(key));
+            release.key(self.record(key)).arg(encode(&state));
+            if self.step::<u8>(&release).await? == 1 {
+                return Ok(());
+            }
+            // Mostly it is claimed; what failed may be given up too.
+            match self.state(key).await {
+                Ok(Some(now)) if now != state && now.may_be_released() => state = now,
+                _ => return Err(StoreError::Conflict),
+            }
+        }
     }
 
-    async fn state(&self, key: ClaimKey) -> Result<Option<ClaimState>, StoreError> {
-        let mut get = redis::cmd("GET");
-        get.arg(self.key(key));
-        let claim: Option<String> =
+    async fn find(&self, key: ClaimKey) -> Result<Option<Found>, StoreError> {
+        let mut get = redis::cmd("MGET");
+        get.arg(self.key(key)).arg(self.record(key));
+        let (claim, record): (Option<String>, Option<Vec<u8>>) =
             self.ask(async |mut connection| get.query_async(&mut connection).await).await?;
-        claim.map(|claim| Ok(read(&claim)?.1)).transpose()
+        let Some(claim) = claim else { return Ok(None) };
+        let (_, state) = read(&claim)?;
+        Ok(Some(Found { state, record: record.and_then(read_record) }))
     }
+
+    async fn pending(
+        &self,
+        role: Role,
+        hold: Duration,
+        most: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let set = self.pending_of(role);
+        let names: Vec<String> =
+            self.step(PENDING.key(&set).arg(most).arg(hold.as_secs())).await?;
+        let mut pending = Vec::new();
+        for name in names {
+            let mut key = [0; 32];
+            let named = hex::decode_to_slice(&name, &mut key).ok().map(|()| ClaimKey::new(key));
+            let found = match named {
+                Some(key) => self.find(key).await?.map(|found| (key, found)),
+                None => None,
+            };
+            match found {
+                Some((key, Found { state: state @ ClaimState::Broadcast(_), record: Some(it) })) => {
+                    pending.push(Pending { key, state, record: it.bytes });
+                }
+                // It moved on, or has expired.
+                _ => {
+                    let mut gone = redis::cmd("ZREM");
+                    gone.arg(&set).arg(&name);
+                    self.ask(async |mut it| gone.query_async::<u8>(&mut it).await).await?;
+                }
+            }
+        }
+        Ok(pending)
+    }
+
+    async fn usage(&self) -> Result<Option<Usage>, StoreError> {
+        let mut info = redis::cmd("INFO");
+        info.arg("memory");
+        let info: String =
+            self.ask(async |mut connection| info.query_async(&mut connection).await).await?;
+        let number = |name| info_value(&info, name)?.parse().ok();
+        let usage = number("used_memory").zip(number("maxmemory"));
+        let usage = usage.map(|(used, capacity)| Usage { used, capacity });
+        Ok(usage.filter(|usage| usage.capacity > 0))
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+/// The role and the bytes of a record.
+fn read_record(record: Vec<u8>) -> Option<Record> {
+    [Role::Seller, Role::Facilitator].into_iter().find_map(|role| {
+        let bytes = record.strip_prefix(role.as_str().as_bytes())?.strip_prefix(b" ")?;
+        Some(Record { role, bytes: bytes.into() })
+    })
+}
+
+/// A value of what `INFO` answers.
+fn info_value<'i>(info: &'i str, name: &str) -> Option<&'i str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// The same of whichever state keeps it longest.
+fn kept_longest() -> u64 {
+    kept_longer(&ClaimState::Broadcast(Transaction::try_from("known").unwrap_or_default()))
 }
 
 /// How many seconds longer than to its payment's end a claim is kept.
@@ -356,13 +508,17 @@ async fn open(client: &Client) -> Result<MultiplexedConnection, OpenError> {
     let mut connection =
         client.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)?;
     let info: String = redis::cmd("INFO").query_async(&mut connection).await.map_err(failed)?;
-    let value = |name| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let value = |name| info_value(&info, name);
     match value("role") {
         Some("master") => {}
-        Some(_) => return Err(OpenError::Replica),
+        Some(_) => {
+            tracing::warn!("this Redis is a replica: claims are kept by the primary");
+            return Err(OpenError::Replica);
+        }
         None => return Err(OpenError::Unavailable),
     }
     if value("maxmemory") != Some("0") && value("maxmemory_policy") != Some("noeviction") {
+        tracing::warn!("this Redis may evict claims: set maxmemory-policy to noeviction");
         return Err(OpenError::Evicts);
     }
     if value("aof_enabled") != Some("1") {

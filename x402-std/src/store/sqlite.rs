@@ -1,19 +1,24 @@
 use std::fmt;
+use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
 use super::durable::{CLAIMED, OpenError, decode, encode};
-use super::{ClaimStore, StoreError};
+use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
+use crate::clock::{Clock, SystemClock};
 use crate::sqlite::{Database, Schema, seconds};
 
 /// Times are Unix seconds. `kept_until` is the last second at which the claim may not be forgotten,
 /// -1 if it always may be. Claims are counted as they come and go: counting all takes long.
+/// `role` and `record` are there where something is kept beside the claim; `due`, by SQLite's own
+/// clock, is when the next may look after one that is pending.
 const SCHEMA: Schema = Schema {
     application_id: 0x7834_3032, // x402
-    version: 1,
+    version: 2,
     tables: "
 CREATE TABLE claims (
     key BLOB NOT NULL PRIMARY KEY,
@@ -21,9 +26,13 @@ CREATE TABLE claims (
     claimed_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     kept_until INTEGER NOT NULL,
-    state TEXT NOT NULL
+    state TEXT NOT NULL,
+    role TEXT,
+    record BLOB,
+    due INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX claims_kept_until ON claims (kept_until);
+CREATE INDEX claims_due ON claims (role, due) WHERE due IS NOT NULL;
 CREATE TABLE claim_count (claims INTEGER NOT NULL) STRICT;
 INSERT INTO claim_count VALUES (0);
 CREATE TRIGGER claim_made AFTER INSERT ON claims
@@ -31,12 +40,19 @@ CREATE TRIGGER claim_made AFTER INSERT ON claims
 CREATE TRIGGER claim_gone AFTER DELETE ON claims
     BEGIN UPDATE claim_count SET claims = claims - 1; END;
 ",
+    upgrade: "
+ALTER TABLE claims ADD COLUMN role TEXT;
+ALTER TABLE claims ADD COLUMN record BLOB;
+ALTER TABLE claims ADD COLUMN due INTEGER;
+CREATE INDEX claims_due ON claims (role, due) WHERE due IS NOT NULL;
+",
 };
 
 /// So many claims at most are forgotten for one that is new: nobody waits for the rest.
 const FORGET: usize = 1_000;
 
-/// Claims in a file, for the processes of one host (feature `sqlite`).
+/// Claims in a file, for the processes of one host (feature `sqlite`). A file `.lock` beside it
+/// shows each process whether others use it.
 ///
 /// A step is acknowledged when it is on the disk: neither a killed process nor a power cut takes it
 /// back, as far as the disk does what it says. Steps that wait at the same time share one
@@ -56,6 +72,35 @@ pub struct SqliteStore {
     capacity: u64,
     lease: Option<Duration>,
     database: Database,
+    users: Users,
+}
+
+/// The processes that use one file: each has a lock beside it that others can share.
+struct Users {
+    lock: Option<Mutex<File>>,
+    since: u64,
+}
+
+impl Users {
+    fn new(path: &Path) -> Self {
+        let mut beside = path.to_path_buf().into_os_string();
+        beside.push(".lock");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(beside).and_then(|file| file.lock_shared().map(|()| file));
+        let lock = lock.inspect_err(|error| tracing::warn!(%error, "no lock beside the claims"));
+        Self { lock: lock.ok().map(Mutex::new), since: SystemClock.now() }
+    }
+
+    fn alone_since(&self) -> Option<u64> {
+        // No code panics while it holds the lock.
+        let lock = self.lock.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = lock.try_lock().is_ok();
+        lock.lock_shared().ok()?;
+        alone.then_some(self.since)
+    }
 }
 
 impl SqliteStore {
@@ -66,7 +111,8 @@ impl SqliteStore {
     /// [`OpenError::Unavailable`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let database = Database::open(path.as_ref(), &SCHEMA)?;
-        Ok(Self { capacity: 1_000_000, lease: None, database })
+        let users = Users::new(path.as_ref());
+        Ok(Self { capacity: 1_000_000, lease: None, database, users })
     }
 
     /// With room for so many claims; a million otherwise, about 300 MB when full.
@@ -118,43 +164,152 @@ impl ClaimStore for SqliteStore {
         from: &ClaimState,
         to: ClaimState,
     ) -> Result<(), StoreError> {
+        self.advance_with(key, from, to, None).await
+    }
+
+    async fn state(&self, key: ClaimKey) -> Result<Option<ClaimState>, StoreError> {
+        Ok(self.find(key).await?.map(|found| found.state))
+    }
+
+    async fn advance_with(
+        &self,
+        key: ClaimKey,
+        from: &ClaimState,
+        to: ClaimState,
+        record: Option<Record>,
+    ) -> Result<(), StoreError> {
         if !from.may_become(&to) {
             return Err(StoreError::Conflict);
         }
         let from = encode(from);
-        self.step(move |db| {
-            let expires_at: Option<i64> = db
-                .prepare_cached("SELECT expires_at FROM claims WHERE key = ?1 AND state = ?2")?
-                .query_row(params![key.as_bytes(), from], |row| row.get(0))
-                .optional()?;
-            let Some(expires_at) = expires_at else { return Ok(Err(StoreError::Conflict)) };
-            db.prepare_cached("UPDATE claims SET state = ?2, kept_until = ?3 WHERE key = ?1")?
-                .execute(params![key.as_bytes(), encode(&to), kept(&to, expires_at)])?;
-            Ok(Ok(()))
-        })
-        .await
+        self.step(move |db| advance(db, key, &from, &to, record.as_ref())).await
     }
 
     async fn release(&self, key: ClaimKey) -> Result<(), StoreError> {
-        self.step(move |db| {
-            let released = db
-                .prepare_cached("DELETE FROM claims WHERE key = ?1 AND state = ?2")?
-                .execute(params![key.as_bytes(), CLAIMED])?;
-            Ok(if released == 1 { Ok(()) } else { Err(StoreError::Conflict) })
-        })
-        .await
-    }
-
-    async fn state(&self, key: ClaimKey) -> Result<Option<ClaimState>, StoreError> {
         self.step(move |db| {
             let state: Option<String> = db
                 .prepare_cached("SELECT state FROM claims WHERE key = ?1")?
                 .query_row([key.as_bytes()], |row| row.get(0))
                 .optional()?;
-            Ok(state.map(|text| read(&text)).transpose())
+            let state = state.and_then(|state| decode(&state));
+            if !state.is_some_and(|state| state.may_be_released()) {
+                return Ok(Err(StoreError::Conflict));
+            }
+            db.prepare_cached("DELETE FROM claims WHERE key = ?1")?.execute([key.as_bytes()])?;
+            Ok(Ok(()))
         })
         .await
     }
+
+    async fn find(&self, key: ClaimKey) -> Result<Option<Found>, StoreError> {
+        self.step(move |db| {
+            let found = db
+                .prepare_cached("SELECT state, role, record FROM claims WHERE key = ?1")?
+                .query_row([key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            Ok(found.map(|(state, role, bytes)| found_in(state, role, bytes)).transpose())
+        })
+        .await
+    }
+
+    async fn pending(
+        &self,
+        role: Role,
+        hold: Duration,
+        most: usize,
+    ) -> Result<Vec<Pending>, StoreError> {
+        self.step(move |db| pending(db, role, hold, most).map(Ok)).await
+    }
+
+    async fn usage(&self) -> Result<Option<Usage>, StoreError> {
+        let capacity = self.capacity;
+        self.step(move |db| {
+            let used = u64::try_from(count(db)?).unwrap_or(0);
+            Ok(Ok(Some(Usage { used, capacity })))
+        })
+        .await
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn alone_since(&self) -> Option<u64> {
+        self.users.alone_since()
+    }
+}
+
+fn found_in(
+    state: String,
+    role: Option<String>,
+    bytes: Option<Vec<u8>>,
+) -> Result<Found, StoreError> {
+    let state = read(&state)?;
+    let role = match role.as_deref() {
+        Some("seller") => Some(Role::Seller),
+        Some("facilitator") => Some(Role::Facilitator),
+        _ => None,
+    };
+    Ok(Found { state, record: role.zip(bytes).map(|(role, bytes)| Record { role, bytes }) })
+}
+
+fn advance(
+    db: &Connection,
+    key: ClaimKey,
+    from: &str,
+    to: &ClaimState,
+    record: Option<&Record>,
+) -> rusqlite::Result<Result<(), StoreError>> {
+    let expires_at: Option<i64> = db
+        .prepare_cached("SELECT expires_at FROM claims WHERE key = ?1 AND state = ?2")?
+        .query_row(params![key.as_bytes(), from], |row| row.get(0))
+        .optional()?;
+    let Some(expires_at) = expires_at else { return Ok(Err(StoreError::Conflict)) };
+    db.prepare_cached(
+        "UPDATE claims SET state = ?2, kept_until = ?3,
+            role = CASE WHEN ?6 THEN NULL ELSE COALESCE(?4, role) END,
+            record = CASE WHEN ?6 THEN NULL ELSE COALESCE(?5, record) END,
+            due = CASE WHEN ?7 THEN COALESCE(due, unixepoch() + ?8) END
+         WHERE key = ?1",
+    )?
+    .execute(params![
+        key.as_bytes(),
+        encode(to),
+        kept(to, expires_at),
+        record.map(|record| record.role.as_str()),
+        record.map(|record| &record.bytes),
+        matches!(to, ClaimState::Failed(_)),
+        matches!(to, ClaimState::Broadcast(_)),
+        seconds(PENDING_AFTER.as_secs()),
+    ])?;
+    Ok(Ok(()))
+}
+
+fn pending(
+    db: &Connection,
+    role: Role,
+    hold: Duration,
+    most: usize,
+) -> rusqlite::Result<Vec<Pending>> {
+    let rows: Vec<([u8; 32], String, Vec<u8>)> = db
+        .prepare_cached(
+            "SELECT key, state, record FROM claims
+             WHERE role = ?1 AND due <= unixepoch() AND record IS NOT NULL
+             ORDER BY due LIMIT ?2",
+        )?
+        .query_map(params![role.as_str(), seconds(most as u64)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut pending = Vec::new();
+    for (key, state, record) in rows {
+        db.prepare_cached("UPDATE claims SET due = unixepoch() + ?2 WHERE key = ?1")?
+            .execute(params![key, seconds(hold.as_secs())])?;
+        if let Some(state) = decode(&state) {
+            pending.push(Pending { key: ClaimKey::new(key), state, record });
+        }
+    }
+    Ok(pending)
 }
 
 fn present(
@@ -193,7 +348,11 @@ fn present(
             return Ok(Err(StoreError::Full));
         }
     }
-    db.prepare_cached("INSERT INTO claims VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+    db.prepare_cached(
+        "INSERT INTO claims (key, resource, claimed_at, expires_at, kept_until, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
         key,
         resource.0,
         now,

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,10 +15,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
+use x402_std::seller::ConnectionEnd;
 
 use crate::{Exit, Failure, Outcome, talk};
 
@@ -64,11 +68,15 @@ impl Listen {
                 continue;
             };
             let router = router.clone();
-            // Requests know who sent them.
+            let end = ConnectionEnd::default();
+            let known = end.clone();
+            // Requests know who sent them, and how their connection ends.
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
+                request.extensions_mut().insert(known.clone());
                 router.clone().oneshot(request)
             });
+            let stream = Watched { stream, end: end.clone() };
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
@@ -76,7 +84,10 @@ impl Listen {
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 // That a connection broke off is nobody's fault here.
-                connection.await.ok();
+                match connection.await {
+                    Ok(()) => end.closed(),
+                    Err(_) => end.broke(),
+                }
                 drop(place);
             });
         }
@@ -92,6 +103,67 @@ impl Listen {
             () = stop.asked() => return Err(Failure::refused("stopped before all was finished")),
         }
         Ok(Exit::Yes)
+    }
+}
+
+/// A connection that notes when it breaks: a peer that goes without having read all it was sent has
+/// it reset.
+struct Watched {
+    stream: TcpStream,
+    end: ConnectionEnd,
+}
+
+impl Watched {
+    fn note<T>(&self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(_)) = &poll {
+            self.end.broke();
+        }
+        poll
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.note(poll)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(poll)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.note(poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_flush(context);
+        self.note(poll)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.note(poll)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::fs::{self, OpenOptions};
-use std::future::{Future, ready};
+use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,9 @@ use crate::{Failure, Outcome, talk};
 
 /// How long a facilitator may take to say what it supports.
 const SUPPORTED: Duration = Duration::from_secs(10);
+
+/// After this time, the claim of a server that died over it is given to who presents its payment.
+const LEASE: Duration = Duration::from_secs(120);
 
 /// Charges for every request, and answers the paid ones itself or from another server.
 ///
@@ -70,9 +73,9 @@ pub(crate) struct Selling {
     /// ($1); may be repeated
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
-    /// File to keep claims in (SQLite), so that what was paid while this server died is served when
-    /// the payment is presented again. A secret, by which the facilitator knows this server, is kept
-    /// beside it in FILE.secret
+    /// File to keep claims in (SQLite). What was paid while this server died is served when the
+    /// same payment is presented again with the same request; the work is done once more for it. A
+    /// secret, by which the facilitator knows this server, is kept beside it in FILE.secret
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
 }
@@ -153,7 +156,8 @@ impl Selling {
             return checked(Seller::new(facilitator), terms, shop).await;
         };
         let store = SqliteStore::open(path)
-            .map_err(|error| Failure::refused(format_args!("--claims: {error}")))?;
+            .map_err(|error| Failure::refused(format_args!("--claims: {error}")))?
+            .with_lease(LEASE);
         let mut beside = path.clone().into_os_string();
         beside.push(".secret");
         let secret = secret(Path::new(&beside))
@@ -186,13 +190,33 @@ impl Shop for &Serve {
         let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
         let offers = Terms::new(terms.into_iter().flat_map(|terms| terms.accepts));
-        let mut charge = Charge::new(Arc::new(seller), offers);
+        let seller = Arc::new(seller);
+        let mut charge = Charge::new(Arc::clone(&seller), offers);
         if self.x402_version == 1 {
             charge = charge.v1_body();
         }
         log::start(Format::Text, None);
-        Listen::new(self.listen).serve(router.layer(charge), ready(())).await
+        let last = charge.clone();
+        let served = Listen::new(self.listen).serve(router.layer(charge), async move {
+            last.finish().await;
+        });
+        kept(seller, served).await
     }
+}
+
+/// Serves, and finishes what is pending meanwhile.
+pub(crate) async fn kept<F, S>(
+    seller: Arc<Seller<F, S>>,
+    served: impl Future<Output = Outcome>,
+) -> Outcome
+where
+    F: facilitator::Facilitator + 'static,
+    S: ClaimStore + 'static,
+{
+    let keeping = tokio::spawn(seller.keep());
+    let outcome = served.await;
+    keeping.abort();
+    outcome
 }
 
 /// The secret in a file, which is made if there is none.

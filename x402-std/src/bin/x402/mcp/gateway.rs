@@ -27,7 +27,7 @@ use x402_std::store::ClaimStore;
 use super::over_stdio;
 use crate::listen::{Listen, Stop};
 use crate::log::{self, Format};
-use crate::serve::{Selling, Shop};
+use crate::serve::{Selling, Shop, kept};
 use crate::{Exit, Failure, Outcome, talk};
 
 /// How long the upstream may take to introduce itself: some are downloaded first.
@@ -142,7 +142,8 @@ impl Shop for &Gateway {
             () = waiting => return Ok(Exit::Yes),
         };
         self.check_names(upstream.peer()).await;
-        let mut paid = Paid::new(Proxy::new(&upstream), Arc::new(seller));
+        let seller = Arc::new(seller);
+        let mut paid = Paid::new(Proxy::new(&upstream), Arc::clone(&seller));
         let mut terms = terms.into_iter();
         if let Some(price) = terms.next() {
             paid = paid.price_others(price);
@@ -165,7 +166,7 @@ impl Shop for &Gateway {
                 }
             };
             tokio::select! {
-                served = served => Some(served),
+                served = kept(seller, served) => Some(served),
                 _ = &mut ended => None,
             }
         };

@@ -1,0 +1,68 @@
+//! What a seller keeps beside its claims.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::RequestDigest;
+use crate::message::VerifyRequest;
+use crate::store::{Record, Role};
+
+/// What is kept beside a claim: while its payment is pending, all that it takes to ask the
+/// facilitator again; once it is settled, for which request and since when.
+pub(super) struct Kept {
+    pub(super) digest: Option<RequestDigest>,
+    /// In Unix seconds; zero while it is pending.
+    pub(super) settled_at: u64,
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code))]
+    pub(super) request: Option<VerifyRequest>,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    digest: Option<String>,
+    #[serde(default)]
+    at: u64,
+    request: Option<Box<RawValue>>,
+}
+
+impl Kept {
+    /// `None` for a request that cannot be written, which was never read.
+    pub(super) fn pending(
+        request: &VerifyRequest,
+        digest: Option<RequestDigest>,
+    ) -> Option<Record> {
+        let request = request.to_json().ok()?;
+        let digest = json_of(digest);
+        Some(record(format!(r#"{{"digest":{digest},"request":{request}}}"#)))
+    }
+
+    pub(super) fn settled(digest: Option<RequestDigest>, now: u64) -> Option<Record> {
+        let digest = json_of(digest);
+        Some(record(format!(r#"{{"digest":{digest},"at":{now}}}"#)))
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let Written { digest, at, request } = serde_json::from_slice(bytes).ok()?;
+        let digest = match digest {
+            None => None,
+            Some(digits) => {
+                let mut digest = [0; 32];
+                hex::decode_to_slice(digits, &mut digest).ok()?;
+                Some(RequestDigest(digest))
+            }
+        };
+        let request = match request {
+            None => None,
+            Some(json) => Some(VerifyRequest::from_json(json.get().as_bytes()).ok()?),
+        };
+        Some(Self { digest, settled_at: at, request })
+    }
+}
+
+fn json_of(digest: Option<RequestDigest>) -> String {
+    digest.map_or("null".into(), |digest| format!("\"{}\"", hex::encode(digest.0)))
+}
+
+fn record(json: String) -> Record {
+    Record { role: Role::Seller, bytes: json.into_bytes() }
+}

@@ -1,0 +1,329 @@
+//! Paid work, whatever the carrier: admitted, done, settled, and given once.
+//!
+//! Work is done in the carrier's own future and ends with it; its payment is given back then. A
+//! settlement that has begun runs to its end, whoever hangs up, and its answer is kept for a while.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use x402_core::buyer::Flow;
+use x402_core::claim::ClaimKey;
+use x402_core::{Reason, Version};
+
+pub use super::answers::ConnectionEnd;
+use super::answers::{Answers, Known};
+use super::{Admission, Refusal, RequestDigest, Seller, Terms};
+use crate::clock::Clock;
+use crate::facilitator::Facilitator;
+use crate::message::SettleResponse;
+use crate::store::ClaimStore;
+
+/// Payments that are worked on at the same time, and answers that may have been lost. Clones are
+/// one.
+#[derive(Debug)]
+pub(crate) struct Works<A> {
+    permits: Arc<Semaphore>,
+    most: u32,
+    /// One for each note that is being written.
+    notes: Arc<Semaphore>,
+    answers: Arc<Answers<A>>,
+}
+
+/// Notes at once: more than there are ever.
+const NOTES: u32 = 1 << 20;
+
+impl<A> Clone for Works<A> {
+    fn clone(&self) -> Self {
+        let (permits, notes) = (Arc::clone(&self.permits), Arc::clone(&self.notes));
+        Self { permits, most: self.most, notes, answers: Arc::clone(&self.answers) }
+    }
+}
+
+/// What comes of a payment that was presented.
+pub(crate) enum Entry<A: Answer> {
+    /// It is to be worked for.
+    Work(Held<A>),
+    /// Its answer was made before, and lost.
+    Again(A, Delivery<A>),
+}
+
+/// What a carrier gives for a payment.
+pub(crate) trait Answer: Clone + Send + Sync + 'static {}
+
+impl<A: Clone + Send + Sync + 'static> Answer for A {}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A seller, whatever its parts are.
+pub(crate) trait AnySeller: Send + Sync {
+    fn now(&self) -> u64;
+    fn settle(self: Arc<Self>, admission: Admission) -> Boxed<Result<SettleResponse, Refusal>>;
+    fn release(self: Arc<Self>, admission: Admission) -> Boxed<()>;
+    fn delivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()>;
+    fn undelivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()>;
+}
+
+impl<F, S, C> AnySeller for Seller<F, S, C>
+where
+    F: Facilitator + 'static,
+    S: ClaimStore + 'static,
+    C: Clock + 'static,
+{
+    fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    fn settle(self: Arc<Self>, admission: Admission) -> Boxed<Result<SettleResponse, Refusal>> {
+        Box::pin(async move { Seller::settle(&self, admission).await })
+    }
+
+    fn release(self: Arc<Self>, admission: Admission) -> Boxed<()> {
+        Box::pin(async move { Seller::release(&self, admission).await })
+    }
+
+    fn delivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()> {
+        Box::pin(async move { _ = Seller::delivered(&self, key, &transaction).await })
+    }
+
+    fn undelivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()> {
+        Box::pin(async move { Seller::undelivered(&self, key, &transaction).await })
+    }
+}
+
+impl<A: Answer> Works<A> {
+    pub(crate) fn new(at_once: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(at_once));
+        let most = u32::try_from(at_once).unwrap_or(u32::MAX);
+        let notes = Arc::new(Semaphore::new(NOTES as usize));
+        Self { permits, most, notes, answers: Arc::default() }
+    }
+
+    /// Waits until no payment is worked on, and no note about one is still to be written.
+    pub(crate) async fn drain(&self) {
+        // The semaphores are never closed.
+        self.permits.acquire_many(self.most).await.ok();
+        self.notes.acquire_many(NOTES).await.ok();
+    }
+
+    /// Checks and claims a payment, to the end also if the caller goes.
+    ///
+    /// # Errors
+    /// [`Refusal`]; [`Reason::Busy`] if too many are worked on.
+    pub(crate) async fn admit<F, S, C>(
+        &self,
+        seller: &Arc<Seller<F, S, C>>,
+        terms: Arc<Terms>,
+        version: Version,
+        payment: Vec<u8>,
+        digest: RequestDigest,
+    ) -> Result<Entry<A>, Refusal>
+    where
+        F: Facilitator + 'static,
+        S: ClaimStore + 'static,
+        C: Clock + 'static,
+    {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Reason::Busy)?;
+        let (seller, shared) = (Arc::clone(seller), self.clone());
+        to_the_end(async move {
+            let digest = Some(digest);
+            let admitted = seller.admit_for(&terms, version, &payment, digest).await;
+            let settled = match &admitted {
+                Ok(admission) => admission.settled_in().map(|id| (admission.claim_key(), id)),
+                Err(refusal) => refusal.settled.map(|key| {
+                    let receipt = refusal.receipt.as_ref();
+                    (key, receipt.map(|it| it.transaction.clone()).unwrap_or_default())
+                }),
+            };
+            let context = Context { seller, shared, digest };
+            if let Some((key, transaction)) = settled {
+                match context.shared.answers.take(key, digest) {
+                    Known::Lost(answer) => {
+                        let claim = Some((key, transaction));
+                        let delivery = Delivery { context, claim, kept: true, noted: false };
+                        return Ok(Entry::Again(answer, delivery));
+                    }
+                    // It is being written out, or was.
+                    Known::Elsewhere => {
+                        let duplicate = || Reason::DuplicateSettlement.into();
+                        return Err(admitted.err().unwrap_or_else(duplicate));
+                    }
+                    Known::Unknown => {}
+                }
+            }
+            Ok(Entry::Work(Held { work: Some((admitted?, permit)), context }))
+        })
+        .await
+    }
+}
+
+/// For whom a payment is worked on, and for what.
+struct Context<A> {
+    seller: Arc<dyn AnySeller>,
+    shared: Works<A>,
+    digest: Option<RequestDigest>,
+}
+
+impl<A> Clone for Context<A> {
+    fn clone(&self) -> Self {
+        let (seller, shared) = (Arc::clone(&self.seller), self.shared.clone());
+        Self { seller, shared, digest: self.digest }
+    }
+}
+
+impl<A: Answer> Context<A> {
+    /// Writes a note, whoever waits for it. Where there is no runtime any more, the claim stays as it
+    /// is.
+    fn note(&self, note: impl FnOnce(Arc<dyn AnySeller>) -> Boxed<()>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let counted = Arc::clone(&self.shared.notes).try_acquire_owned();
+        let note = note(Arc::clone(&self.seller));
+        runtime.spawn(async move {
+            note.await;
+            drop(counted);
+        });
+    }
+}
+
+/// A payment that is being worked for. One that is dropped is given back: the work failed or
+/// panicked, or the caller went.
+pub(crate) struct Held<A: Answer> {
+    context: Context<A>,
+    work: Option<(Admission, OwnedSemaphorePermit)>,
+}
+
+impl<A: Answer> Held<A> {
+    /// Whether it must be settled before anything is done for it.
+    pub(crate) fn is_upfront(&self) -> bool {
+        self.work.as_ref().is_some_and(|(admission, _)| admission.flow() == Flow::Upfront)
+    }
+
+    /// Whether it was settled before, and its answer was lost.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.work.as_ref().is_some_and(|(admission, _)| admission.is_settled())
+    }
+
+    /// How long the work for it may take.
+    pub(crate) fn time_left(&self) -> Duration {
+        let now = self.context.seller.now();
+        let until = self.work.as_ref().map_or(now, |(admission, _)| admission.work_until(now));
+        Duration::from_secs(until.saturating_sub(now).max(1))
+    }
+
+    /// Settles, to the end also if the caller goes.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn settle(mut self) -> Result<(SettleResponse, Delivery<A>), Refusal> {
+        let (context, work) = (self.context.clone(), self.work.take());
+        to_the_end(settle(context, work)).await
+    }
+
+    /// Settles, to the end also if the caller goes, and keeps what is given for it: the answer, and
+    /// its length in bytes.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn settle_with(
+        mut self,
+        answer: impl FnOnce(&SettleResponse) -> (A, usize) + Send + 'static,
+    ) -> Result<(A, Delivery<A>), Refusal> {
+        let (context, work) = (self.context.clone(), self.work.take());
+        to_the_end(async move {
+            let (receipt, mut delivery) = settle(context, work).await?;
+            let (answer, bytes) = answer(&receipt);
+            delivery.keep(answer.clone(), bytes);
+            Ok((answer, delivery))
+        })
+        .await
+    }
+}
+
+async fn settle<A: Answer>(
+    context: Context<A>,
+    work: Option<(Admission, OwnedSemaphorePermit)>,
+) -> Result<(SettleResponse, Delivery<A>), Refusal> {
+    let (admission, _permit) = work.ok_or(Reason::UnexpectedSettleError)?;
+    let (key, noted) = (admission.claim_key(), admission.is_settled());
+    context.shared.answers.begin(key, context.digest);
+    match Arc::clone(&context.seller).settle(admission).await {
+        Ok(receipt) => {
+            let claim = Some((key, receipt.transaction.clone()));
+            Ok((receipt, Delivery { context, claim, kept: false, noted }))
+        }
+        Err(refusal) => {
+            context.shared.answers.forget(key);
+            Err(refusal)
+        }
+    }
+}
+
+impl<A: Answer> Drop for Held<A> {
+    fn drop(&mut self) {
+        if let Some((admission, permit)) = self.work.take() {
+            self.context.note(|seller| {
+                Box::pin(async move {
+                    seller.release(admission).await;
+                    drop(permit);
+                })
+            });
+        }
+    }
+}
+
+/// A settled payment, while its answer is on its way. One that is dropped was not written out: the
+/// same request gets the answer again, or has it made once more.
+pub(crate) struct Delivery<A: Answer> {
+    context: Context<A>,
+    /// Its claim and its transaction; none once it was written out.
+    claim: Option<(ClaimKey, String)>,
+    /// Whether its answer is kept here.
+    kept: bool,
+    /// Whether the claim says already that it was delivered.
+    noted: bool,
+}
+
+impl<A: Answer> Delivery<A> {
+    /// Keeps the answer in case that it is lost.
+    pub(crate) fn keep(&mut self, answer: A, bytes: usize) {
+        if let Some((key, _)) = &self.claim {
+            self.context.shared.answers.keep(*key, self.context.digest, answer, bytes);
+            self.kept = true;
+        }
+    }
+
+    /// The answer was written out, over a connection whose end is known later, perhaps.
+    pub(crate) fn written(mut self, end: Option<ConnectionEnd>) {
+        let Some((key, transaction)) = self.claim.take() else { return };
+        self.context.shared.answers.written(key, end);
+        if !self.noted {
+            self.context.note(|seller| seller.delivered(key, transaction));
+        }
+    }
+}
+
+impl<A: Answer> Drop for Delivery<A> {
+    fn drop(&mut self) {
+        let Some((key, transaction)) = self.claim.take() else { return };
+        if self.kept {
+            self.context.shared.answers.lost(key);
+            return;
+        }
+        self.context.shared.answers.forget(key);
+        if self.noted {
+            self.context.note(|seller| seller.undelivered(key, transaction));
+        }
+    }
+}
+
+/// Runs a future to its end, whether anybody waits for it or not.
+async fn to_the_end<T: Send + 'static>(
+    future: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    // In a box, for it is large and tokio moves it about.
+    let done = tokio::spawn(Box::pin(future)).await;
+    done.unwrap_or_else(|_| Err(Reason::UnexpectedSettleError.into()))
+}
