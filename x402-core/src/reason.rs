@@ -174,7 +174,7 @@ reasons! {
     InvalidExactSvmUnsupportedScheme = "invalid_exact_svm_unsupported_scheme", 402, Never;
     InvalidExactSvmVerificationFailed = "invalid_exact_svm_verification_failed", 402, Never;
     NetworkMismatch = "network_mismatch", 402, Never;
-    PostSettlementTransferNotConfirmed = "post_settlement_transfer_not_confirmed", 402, SignAnew;
+    PostSettlementTransferNotConfirmed = "post_settlement_transfer_not_confirmed", 402, Never;
     TransactionFailed = "transaction_failed", 402, SignAnew;
     TransactionSimulationFailed = "transaction_simulation_failed", 402, SignAnew;
     VerificationFailed = "verification_failed", 402, Never;

@@ -190,13 +190,13 @@ impl Nodes {
     }
 
     /// How many nodes there are.
-    #[cfg(feature = "svm-ledger")]
+    #[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
     pub(crate) fn count(&self) -> usize {
         self.nodes.len()
     }
 
     /// Those of the nodes at whose place, in the order they were given in, there is `true`.
-    #[cfg(feature = "svm-ledger")]
+    #[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
     pub(crate) fn only(&self, which: &[bool]) -> Self {
         let kept = self.nodes.iter().zip(which).filter(|(_, kept)| **kept);
         Self { nodes: kept.map(|(node, _)| Arc::clone(node)).collect(), ..self.clone() }
@@ -346,6 +346,116 @@ impl Nodes {
 impl fmt::Debug for Nodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Nodes({})", self.nodes.len())
+    }
+}
+
+/// How long a node that has not shown its network is left alone before it is asked again.
+#[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
+const SHOW_AGAIN: Duration = Duration::from_secs(30);
+
+/// Nodes each of which is used only once it has shown that it is of the right network: what another
+/// one says would be of other money.
+#[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
+pub(crate) struct OwnNodes {
+    nodes: Nodes,
+    method: &'static str,
+    is_right: Box<dyn Fn(&RawValue) -> bool + Send + Sync>,
+    shown: Mutex<Shown>,
+}
+
+#[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
+struct Shown {
+    right: Vec<bool>,
+    asked: Option<Instant>,
+    /// Those that were of another network when they were first asked, and are still: they are given
+    /// by mistake.
+    wrong_at_first: Vec<bool>,
+}
+
+#[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
+impl OwnNodes {
+    /// Nodes whose answer to `method`, without parameters, shows whether they are right.
+    pub(crate) fn new(
+        nodes: Nodes,
+        method: &'static str,
+        is_right: impl Fn(&RawValue) -> bool + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let (right, wrong_at_first) = (vec![false; nodes.count()], vec![false; nodes.count()]);
+        let shown = Shown { right, asked: None, wrong_at_first };
+        Arc::new(Self { nodes, method, is_right: Box::new(is_right), shown: Mutex::new(shown) })
+    }
+
+    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+        // No code panics while it holds the lock.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are in all.
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.count()
+    }
+
+    /// How many have shown that they are right.
+    pub(crate) fn right(&self) -> usize {
+        self.shown().right.iter().filter(|right| **right).count()
+    }
+
+    /// Whether one of those that were there at first was of another network.
+    #[cfg(feature = "evm-ledger")]
+    pub(crate) fn wrong_at_first(&self) -> bool {
+        self.shown().wrong_at_first.contains(&true)
+    }
+
+    /// Those that have shown that they are right; there may be none. The others are asked again now
+    /// and then.
+    pub(crate) async fn get(self: &Arc<Self>) -> Nodes {
+        let (some, due) = {
+            let mut shown = self.shown();
+            let mistake = shown.wrong_at_first.contains(&true);
+            let some = shown.right.contains(&true) && !mistake;
+            let all = shown.right.iter().all(|right| *right);
+            let due = !all && shown.asked.is_none_or(|asked| asked.elapsed() > SHOW_AGAIN);
+            if due && some {
+                shown.asked = Some(Instant::now());
+            }
+            (some, due)
+        };
+        if !some {
+            // Nothing can be done without; whoever comes meanwhile asks too.
+            self.ask().await;
+        } else if due {
+            let own = Arc::clone(self);
+            tokio::spawn(async move { own.ask().await });
+        }
+        self.nodes.only(&self.shown().right)
+    }
+
+    /// Asks those that have not shown it yet. `false` if one is of another network.
+    pub(crate) async fn ask(&self) -> bool {
+        let missing: Vec<bool> = self.shown().right.iter().map(|right| !right).collect();
+        let asked = self.nodes.only(&missing);
+        let no_params: [(); 0] = [];
+        let answers = asked.ask_each(asked.count(), self.method, &no_params).await;
+        let mut shown = self.shown();
+        let at_first = shown.asked.is_none() && !shown.right.contains(&true);
+        shown.asked = Some(Instant::now());
+        let mut none_wrong = true;
+        let missing = missing.iter().enumerate().filter(|(_, missing)| **missing);
+        for ((place, _), answer) in missing.zip(answers) {
+            let Ok(answer) = answer else { continue };
+            let is_right = (self.is_right)(&answer);
+            if !is_right {
+                tracing::warn!(node = place, "node is of another network, and is not used");
+                none_wrong = false;
+            }
+            if let Some(right) = shown.right.get_mut(place) {
+                *right = is_right;
+            }
+            if let Some(wrong) = shown.wrong_at_first.get_mut(place) {
+                *wrong = !is_right && (at_first || *wrong);
+            }
+        }
+        none_wrong
     }
 }
 

@@ -2,6 +2,9 @@
 #![cfg(feature = "evm-ledger")]
 #![allow(unreachable_pub)] // what `sol!` makes
 
+#[path = "common/durable.rs"]
+mod durable;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use durable::Durable;
 use x402_core::crypto::secp256k1::{K256, LocalKey};
 use x402_core::crypto::{Recover, RecoverableSignature, Signer};
 use x402_core::gate::{self, Verified};
@@ -717,6 +721,9 @@ impl Net {
         chain.poll_interval = Duration::from_millis(20);
         chain.resend_after = Duration::from_millis(60);
         chain.replace_after = Duration::from_millis(200);
+        // Tests of their own have it otherwise.
+        chain.failed_after = 0;
+        chain.smart_wallets = true;
         chain
     }
 
@@ -2001,7 +2008,7 @@ async fn one_transaction_pays_once() {
     });
     let evm = EvmRules { transfer_proofs: true, ..EvmRules::default() };
     let with = LocalFacilitator::with;
-    let facilitator = with(proof_ledger(&net), MemoryStore::default(), NOW).with_evm_rules(evm);
+    let facilitator = with(proof_ledger(&net), Durable::default(), NOW).with_evm_rules(evm);
     let settle = async |request: VerifyRequest| {
         let answer = facilitator.settle(&request).await.unwrap();
         answer.error_reason.unwrap_or_else(|| answer.transaction.clone())

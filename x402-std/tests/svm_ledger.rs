@@ -471,7 +471,19 @@ fn cases() -> Vec<Case> {
         Case { name: "lost twice, and sent again", set: |chain| chain.loses = 2, ..CASE },
         Case { name: "always lost, still alive", set: LOST, wanted: Pending, ..CASE },
         // Errors.
-        Case { name: "fails", set: |chain| chain.err = json!("x"), wanted: FAILED, ..CASE },
+        Case {
+            name: "fails",
+            set: |chain| (chain.err, chain.step) = (json!("x"), 20),
+            wanted: FAILED,
+            ..CASE
+        },
+        // Whoever is told "failed" pays again: no fork must take that back.
+        Case {
+            name: "fails, and that is not finalized",
+            set: |chain| chain.err = json!("x"),
+            wanted: Pending,
+            ..CASE
+        },
         Case {
             name: "fails, and that was a fork",
             set: |chain| chain.err = json!("x"),
@@ -745,7 +757,7 @@ fn cases() -> Vec<Case> {
         Case { name: "after a restart", restart: true, ..CASE },
         Case {
             name: "after a restart, failed",
-            set: |chain| chain.err = json!("x"),
+            set: |chain| (chain.err, chain.step) = (json!("x"), 20),
             restart: true,
             wanted: FAILED,
             ..CASE

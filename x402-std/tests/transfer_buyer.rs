@@ -2,6 +2,8 @@
 //! example, which sells to them.
 #![cfg(feature = "evm-ledger")]
 
+#[path = "common/durable.rs"]
+mod durable;
 #[path = "../examples/sei_weather.rs"]
 #[allow(dead_code, unreachable_pub)] // an example has a main
 mod sei_weather;
@@ -27,6 +29,8 @@ use x402_core::crypto::{
 };
 use x402_core::{Amount, Reason, Version};
 use x402_evm::{TRANSFER_METHOD, assets};
+use durable::Durable;
+use x402_std::SystemClock;
 use x402_std::buyer::{BuyError, Buyer};
 use x402_std::client::{Client, HttpTransport};
 use x402_std::facilitator::LocalFacilitator;
@@ -341,11 +345,12 @@ impl Net {
     }
 
     /// A facilitator that takes transfers.
-    fn facilitator(&self) -> LocalFacilitator<EvmLedger> {
+    fn facilitator(&self) -> LocalFacilitator<EvmLedger, Durable> {
         let mut chain = self.chain();
         chain.max_proof_age = Duration::from_secs(600);
         let ledger = EvmLedger::new().with_chain(chain, vec![key(9)]);
-        LocalFacilitator::new(ledger).with_evm_rules(rules())
+        let claims = Durable::default();
+        LocalFacilitator::with(ledger, claims, SystemClock).with_evm_rules(rules())
     }
 
     async fn shop(&self) -> Served {

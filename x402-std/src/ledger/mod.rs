@@ -19,7 +19,7 @@ mod svm;
 #[cfg(feature = "evm-ledger")]
 pub(crate) use evm::{Chain, Sealed, Transfer};
 #[cfg(feature = "evm-ledger")]
-pub use evm::{EvmChain, EvmLedger, EvmUnsent, NotReady};
+pub use evm::{EvmChain, EvmLedger, EvmUnsent, GasLost, NotReady};
 pub use several::Either;
 pub use simulated::SimulatedLedger;
 #[cfg(feature = "svm-ledger")]

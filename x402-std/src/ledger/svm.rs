@@ -17,15 +17,16 @@ use x402_svm::{Address, SvmPayment, base58};
 
 use super::{Ledger, Outcome};
 use crate::base64;
+use crate::clock::{Clock as _, SystemClock};
 use crate::message::{Json, NetworkId, SupportedKind};
 use crate::payment::{Payment, SvmTransfer};
-use crate::rpc::{Nodes, RpcError};
+use crate::rpc::{Nodes, OwnNodes, RpcError};
 
 /// Characters of the CAIP-2 reference of a Solana network: the start of its genesis hash.
 const REFERENCE_CHARS: usize = 32;
 
-/// How long a node that has not shown its genesis hash is left alone before it is asked again.
-const GENESIS_AGAIN: Duration = Duration::from_secs(30);
+/// A network whose newest block is older than this, in seconds, stands still.
+const STILL_SECONDS: u64 = 60;
 
 /// How often an effect is looked at again that another payment may have blurred.
 const SIMULATIONS: usize = 3;
@@ -62,7 +63,7 @@ const TOKEN_ACCOUNT_STATE: usize = 108;
 ///   byte for byte, the message that passed the gate; and the account to be credited has the amount
 ///   more. Nodes that keep no token balances are believed without the last: the message moves the
 ///   amount and nothing else, all of it or nothing, which its success says.
-/// - *Failed*: it is there at that commitment with an error; or its blockhash is dead in the
+/// - *Failed*: it is there, finalized, with an error; or its blockhash is dead in the
 ///   finalized chain and, asked after that, it is nowhere. A blockhash is dead, and not too new to
 ///   be known there, if it was seen alive at an earlier slot than the finalized one, or if the
 ///   finalized chain has moved on by a blockhash's life since it was first asked about.
@@ -171,6 +172,20 @@ pub enum SvmNotReady {
     WrongNetwork(NetworkId),
     /// Too few of this network's nodes answer.
     Unreachable(NetworkId),
+    /// The fee payer has fewer lamports than it must keep.
+    NoLamports {
+        /// The network.
+        network: NetworkId,
+        /// The fee payer.
+        fee_payer: Address,
+    },
+    /// The network makes no blocks, or its nodes do not see them.
+    StandsStill {
+        /// The network.
+        network: NetworkId,
+        /// The age of the newest block, in seconds.
+        seconds: u64,
+    },
 }
 
 impl fmt::Display for SvmNotReady {
@@ -179,6 +194,12 @@ impl fmt::Display for SvmNotReady {
             Self::NoNetwork => f.write_str("no network"),
             Self::WrongNetwork(id) => write!(f, "a node for {id} is one of another network"),
             Self::Unreachable(id) => write!(f, "too few nodes of {id} answer"),
+            Self::NoLamports { network, fee_payer } => {
+                write!(f, "{fee_payer} is short of lamports on {network}: send it SOL")
+            }
+            Self::StandsStill { network, seconds } => {
+                write!(f, "the newest block of {network} is {seconds} seconds old")
+            }
         }
     }
 }
@@ -201,76 +222,33 @@ impl fmt::Debug for SvmUnsent {
 /// One network and its nodes.
 struct SvmNetwork {
     id: NetworkId,
-    nodes: Nodes,
-    genesis: Mutex<Genesis>,
-}
-
-/// Which nodes have shown the right genesis hash.
-struct Genesis {
-    shown: Vec<bool>,
-    asked: Option<Instant>,
+    nodes: Arc<OwnNodes>,
 }
 
 impl SvmNetwork {
-    fn genesis(&self) -> MutexGuard<'_, Genesis> {
-        // No code panics while it holds the lock.
-        self.genesis.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(id: NetworkId, nodes: Nodes) -> Self {
+        let reference = id.view().solana().unwrap_or_default().to_owned();
+        let nodes = OwnNodes::new(nodes, "getGenesisHash", move |answer| {
+            let hash = read::<String>(answer).unwrap_or_default();
+            base58::decode::<32>(&hash).is_some() && hash.starts_with(&reference)
+        });
+        Self { id, nodes }
     }
 
     /// The nodes that have shown the right genesis hash; `None` if there is none yet.
-    async fn nodes(self: &Arc<Self>) -> Option<Nodes> {
-        let (some, due) = {
-            let mut genesis = self.genesis();
-            let (some, all) =
-                (genesis.shown.contains(&true), genesis.shown.iter().all(|shown| *shown));
-            let due = !all && genesis.asked.is_none_or(|asked| asked.elapsed() > GENESIS_AGAIN);
-            if due && some {
-                genesis.asked = Some(Instant::now());
-            }
-            (some, due)
-        };
-        if !some {
-            // Nothing can be done without; whoever comes meanwhile asks too.
-            self.ask_genesis().await.ok();
-        } else if due {
-            let network = Arc::clone(self);
-            tokio::spawn(async move { network.ask_genesis().await });
-        }
-        let nodes = self.nodes.only(&self.genesis().shown);
+    async fn nodes(&self) -> Option<Nodes> {
+        let nodes = self.nodes.get().await;
         (nodes.count() > 0).then_some(nodes)
-    }
-
-    /// Asks the nodes that have not shown theirs for the genesis hash.
-    async fn ask_genesis(&self) -> Result<(), SvmNotReady> {
-        let missing: Vec<bool> = self.genesis().shown.iter().map(|shown| !shown).collect();
-        let asked = self.nodes.only(&missing);
-        let answers = asked.ask_each(asked.count(), "getGenesisHash", &json!([])).await;
-        let reference = self.id.view().solana().unwrap_or_default();
-        let mut genesis = self.genesis();
-        genesis.asked = Some(Instant::now());
-        let mut wrong = false;
-        let missing = missing.iter().enumerate().filter(|(_, missing)| **missing);
-        for ((place, _), answer) in missing.zip(answers) {
-            let Some(hash) = answer.ok().and_then(|answer| read::<String>(&answer)) else {
-                continue;
-            };
-            let right = base58::decode::<32>(&hash).is_some() && hash.starts_with(reference);
-            if right && let Some(shown) = genesis.shown.get_mut(place) {
-                *shown = true;
-            } else {
-                tracing::warn!(network = %self.id, node = place, "node is one of another network");
-                wrong = true;
-            }
-        }
-        if wrong { Err(SvmNotReady::WrongNetwork(self.id.clone())) } else { Ok(()) }
     }
 }
 
 /// What is remembered of a payment that was sent, or asked about.
 struct Watched {
     since: Instant,
-    /// What this process sent, in base64.
+    /// What is sent while it is waited for, in base64.
     transaction: Option<Arc<str>>,
+    /// Whether this process signed it, so that it is no older than `since`.
+    is_fresh: bool,
     /// A finalized chain that has come this far knows the payment's blockhash if it is alive.
     known_from: Option<u64>,
 }
@@ -309,8 +287,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         let long = |reference: &&str| reference.len() == REFERENCE_CHARS;
         view.solana().filter(long).ok_or(NotSolana)?;
         let id = NetworkId::from(view.caip2().ok_or(NotSolana)?);
-        let genesis = Genesis { shown: vec![false; nodes.count()], asked: None };
-        let network = SvmNetwork { id, nodes, genesis: Mutex::new(genesis) };
+        let network = SvmNetwork::new(id, nodes);
         self.networks.retain(|other| other.id != network.id);
         self.networks.push(Arc::new(network));
         Ok(self)
@@ -336,11 +313,49 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
             return Err(SvmNotReady::NoNetwork);
         }
         for network in &self.networks {
-            network.ask_genesis().await?;
-            let shown = network.genesis().shown.iter().filter(|shown| **shown).count();
-            if shown < self.witnesses(network) {
+            if !network.nodes.ask().await {
+                return Err(SvmNotReady::WrongNetwork(network.id.clone()));
+            }
+            if network.nodes.right() < self.witnesses(network) {
                 return Err(SvmNotReady::Unreachable(network.id.clone()));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether payments can be settled now: all that [`ready`](Self::ready) says, that blocks are
+    /// made, and that the first fee payer has enough lamports.
+    ///
+    /// # Errors
+    /// [`SvmNotReady`].
+    pub async fn readiness(&self) -> Result<(), SvmNotReady> {
+        self.ready().await?;
+        for network in &self.networks {
+            self.solvent(network).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether blocks are made, and the first fee payer has enough lamports. Nodes that do not know
+    /// a block's time are believed that it is new.
+    async fn solvent(&self, network: &SvmNetwork) -> Result<(), SvmNotReady> {
+        let id = || network.id.clone();
+        let nodes = network.nodes().await.ok_or_else(|| SvmNotReady::Unreachable(id()))?;
+        let newest = json!([{ "commitment": "confirmed" }]);
+        if let Ok(slot) = ask::<u64>(&nodes, "getSlot", &newest).await
+            && let Ok(time) = ask::<u64>(&nodes, "getBlockTime", &json!([slot])).await
+        {
+            let seconds = SystemClock.now().saturating_sub(time);
+            if seconds > STILL_SECONDS {
+                return Err(SvmNotReady::StandsStill { network: id(), seconds });
+            }
+        }
+        let Some(fee_payer) = self.fee_payer() else { return Ok(()) };
+        let params = json!([fee_payer.to_string(), { "commitment": "confirmed" }]);
+        if let Ok(balance) = ask::<InContext<u64>>(&nodes, "getBalance", &params).await
+            && balance.value < self.settings.least_lamports
+        {
+            return Err(SvmNotReady::NoLamports { network: id(), fee_payer });
         }
         Ok(())
     }
@@ -488,7 +503,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
             return None;
         }
         *tended = Some(Instant::now());
-        let sent = self.sent(asked);
+        let (sent, is_fresh) = self.sent(asked);
         // The first time it has just been sent.
         if let Some(transaction) = sent.clone().filter(|_| !first) {
             let nodes = witnesses.nodes.clone();
@@ -500,12 +515,12 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
                 Some(alive) => alive.latest,
                 None => unknown_at?.saturating_add(BLOCKHASH_SLOTS),
             };
-            self.remember(asked.key, sent, Some(slot));
+            self.remember(asked.key, sent, is_fresh, Some(slot));
             // What is final is not as far yet.
             return None;
         };
         unknown_at?;
-        if self.is_gone(witnesses, asked, known_from, sent.is_some()).await? {
+        if self.is_gone(witnesses, asked, known_from, is_fresh).await? {
             return Some(Outcome::Failed(Reason::InvalidExactSvmTransactionFailed));
         }
         None
@@ -534,22 +549,28 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         }
     }
 
-    /// What this process has sent, lately.
-    fn sent(&self, asked: &Asked<'_>) -> Option<Arc<str>> {
+    /// What is sent while it is waited for, and whether this process signed it lately.
+    fn sent(&self, asked: &Asked<'_>) -> (Option<Arc<str>>, bool) {
         let watched = self.watched();
-        let watched = watched.get(&asked.key).filter(|one| one.since.elapsed() < REMEMBERED)?;
-        watched.transaction.clone()
+        let watched = watched.get(&asked.key).filter(|one| one.since.elapsed() < REMEMBERED);
+        watched.map_or((None, false), |it| (it.transaction.clone(), it.is_fresh))
     }
 
     fn known_from(&self, asked: &Asked<'_>) -> Option<u64> {
         self.watched().get(&asked.key)?.known_from
     }
 
-    fn remember(&self, key: ClaimKey, transaction: Option<Arc<str>>, known_from: Option<u64>) {
+    fn remember(
+        &self,
+        key: ClaimKey,
+        transaction: Option<Arc<str>>,
+        is_fresh: bool,
+        known_from: Option<u64>,
+    ) {
         let mut watched = self.watched();
         watched.retain(|_, watched| watched.since.elapsed() < REMEMBERED);
         let since = watched.get(&key).map_or_else(Instant::now, |before| before.since);
-        watched.insert(key, Watched { since, transaction, known_from });
+        watched.insert(key, Watched { since, transaction, is_fresh, known_from });
     }
 }
 
@@ -620,7 +641,31 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
 
     async fn send(&self, unsent: SvmUnsent) {
         let SvmUnsent { network, key, transaction } = unsent;
-        self.remember(key, Some(Arc::clone(&transaction)), None);
+        self.remember(key, Some(Arc::clone(&transaction)), true, None);
+        if let Some(nodes) = network.nodes().await {
+            send(&nodes, &transaction).await;
+        }
+    }
+
+    fn raw(&self, unsent: &SvmUnsent) -> Vec<u8> {
+        unsent.transaction.as_bytes().to_vec()
+    }
+
+    /// Remembers what was signed, so that it is sent while it is waited for.
+    async fn recover(&self, payment: &Verified<Payment>, _: &Transaction, raw: &[u8]) {
+        let Ok((transfer, network)) = self.find(payment) else { return };
+        let Ok(transaction) = std::str::from_utf8(raw) else { return };
+        let key = transfer.payment().claim_key();
+        let known_from = {
+            let watched = self.watched();
+            let known = watched.get(&key);
+            if transaction.is_empty() || known.is_some_and(|known| known.transaction.is_some()) {
+                return;
+            }
+            known.and_then(|known| known.known_from)
+        };
+        let transaction: Arc<str> = transaction.into();
+        self.remember(key, Some(Arc::clone(&transaction)), false, known_from);
         if let Some(nodes) = network.nodes().await {
             send(&nodes, &transaction).await;
         }
@@ -771,10 +816,17 @@ impl Witnesses {
             self.ask("getSignatureStatuses", &params).await?;
         let read = |InContext { context, value: [status] }: &InContext<[_; 1]>| match status {
             None => Status::Unknown { slot: context.slot },
-            Some(SignatureStatus { err, confirmation_status: Some(reached) })
+            // "Failed" must never be taken back: whoever is told so pays again.
+            Some(SignatureStatus { err: Some(_), confirmation_status: Some(reached) }) => {
+                match Commitment::Finalized.is_reached(reached) {
+                    true => Status::Reached { failed: true },
+                    false => Status::Seen,
+                }
+            }
+            Some(SignatureStatus { err: None, confirmation_status: Some(reached) })
                 if commitment.is_reached(reached) =>
             {
-                Status::Reached { failed: err.is_some() }
+                Status::Reached { failed: false }
             }
             Some(_) => Status::Seen,
         };

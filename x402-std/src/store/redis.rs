@@ -126,7 +126,7 @@ return due",
 /// Needs Redis 6.0, or what speaks as it does, and a runtime of tokio's with its time enabled. A
 /// step is one script on one key, and so a compare-and-swap; it takes 5 seconds at most, and is
 /// [`StoreError::Unavailable`] then. A connection that failed is made anew by the next step.
-/// The user it connects as needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`, `GET`, `GETRANGE`, `MGET`,
+/// The user it connects as needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`, `GET`, `GETRANGE`,
 /// `SET`, `EXPIREAT`, `PERSIST`, `DEL`, `ZADD`, `ZREM`, `ZRANGEBYSCORE` and, to wait for replicas,
 /// `WAIT`. `rediss` URLs take the feature `tls`.
 ///
@@ -402,8 +402,9 @@ impl ClaimStore for RedisStore {
     }
 
     async fn find(&self, key: ClaimKey) -> Result<Option<Found>, StoreError> {
-        let mut get = redis::cmd("MGET");
-        get.arg(self.key(key)).arg(self.record(key));
+        // Not `MGET`, which takes what is no string for nothing.
+        let mut get = redis::pipe();
+        get.get(self.key(key)).get(self.record(key));
         let (claim, record): (Option<String>, Option<Vec<u8>>) =
             self.ask(async |mut connection| get.query_async(&mut connection).await).await?;
         let Some(claim) = claim else { return Ok(None) };

@@ -1,22 +1,26 @@
 //! One chain: what its nodes are asked, and what follows from their answers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy_sol_types::SolCall;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::{OnceCell, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use x402_core::budget::MONEY_DECIMALS;
 use x402_core::claim::Transaction;
 use x402_core::crypto::{AsyncSigner, Recover, RecoverableSignature, Secp256k1};
 use x402_core::{Amount, Reason};
 use x402_evm::{assets, eip712};
 
-use super::sender::{AT_ONCE, Draft, Fees, Sealed, Sender};
+use super::guard::{Guard, Hold, Reserved};
+use super::sender::{Draft, Fees, Sealed, Sender};
 use super::token::{
     self, Authorized, Call, DOMAIN_SEPARATORCall, Log, Movement, Proof, authorizationStateCall,
     balanceOfCall, evm, nameCall, versionCall,
@@ -24,7 +28,7 @@ use super::token::{
 use super::{EvmChain, NotReady};
 use crate::crypto::Recovery;
 use crate::ledger::Outcome;
-use crate::rpc::RpcError;
+use crate::rpc::{Nodes, OwnNodes, RpcError};
 
 /// Longest wait for an account that can send.
 const TURN: Duration = Duration::from_secs(10);
@@ -32,15 +36,42 @@ const TURN: Duration = Duration::from_secs(10);
 /// How often a transaction is signed anew because its nonce is taken.
 const NONCES: usize = 3;
 
+/// Gas of a transfer of the chain's own coin.
+const PLAIN_TRANSFER_GAS: u64 = 21_000;
+
+/// Wei in one of the chain's own coin.
+const COIN: u128 = 1_000_000_000_000_000_000;
+
 /// Most transactions looked at that claim to have used one authorization. There can be one; only a
 /// node or a token that lies names more.
 const USERS: usize = 4;
 
+/// How long it is believed which block is the newest, and how much time blocks take.
+const HEAD: Duration = Duration::from_secs(2);
+const PACE: Duration = Duration::from_secs(60);
+
+/// So many blocks show how much time one takes.
+const PACE_BLOCKS: u64 = 10;
+
+/// Blocks for which a payment must be valid when it is sent.
+const BLOCKS_LEFT: u64 = 2;
+
 pub(crate) struct Chain<K> {
     pub(crate) settings: EvmChain,
+    own: Arc<OwnNodes>,
     pub(super) senders: Vec<Sender<K>>,
     turn: AtomicUsize,
-    genuine: OnceCell<()>,
+    pub(super) guard: Arc<Guard>,
+    pace: Mutex<Option<Pace>>,
+}
+
+/// The newest block's time, and seconds that a block takes, as far as they were asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) time: u64,
+    pub(super) seconds: u64,
+    looked: Instant,
+    measured: Instant,
 }
 
 /// What a node did not answer a call with.
@@ -58,6 +89,8 @@ pub(super) struct Receipt {
     pub(super) block_hash: B256,
     pub(super) block_number: U64,
     pub(super) status: U64,
+    gas_used: Option<U64>,
+    effective_gas_price: Option<U256>,
     pub(super) from: Option<Address>,
     pub(super) to: Option<Address>,
     pub(super) logs: Vec<Log>,
@@ -93,8 +126,9 @@ pub(crate) struct Prepared {
     next: OwnedMutexGuard<u64>,
     draft: Draft,
     pub(crate) sealed: Sealed,
-    /// The payment that the transaction settles; `None` for a transfer of the sender's own.
-    payment: Option<Authorized>,
+    /// The payment that the transaction settles, and its money; `None` for a transfer of the
+    /// sender's own.
+    payment: Option<(Authorized, Reserved)>,
 }
 
 fn read<T: DeserializeOwned>(answer: &RawValue) -> Option<T> {
@@ -173,7 +207,12 @@ impl Refusal {
 impl<K> Chain<K> {
     pub(crate) fn new(settings: EvmChain, keys: Vec<K>) -> Self {
         let senders = keys.into_iter().map(Sender::new).collect();
-        Self { settings, senders, turn: AtomicUsize::new(0), genuine: OnceCell::new() }
+        let chain_id = settings.chain_id;
+        let is_right = move |answer: &RawValue| number(answer) == Some(chain_id);
+        let own = OwnNodes::new(settings.nodes.clone(), "eth_chainId", is_right);
+        let guard = Arc::new(Guard::new(settings.code_at_once));
+        let (turn, pace) = Default::default();
+        Self { settings, own, senders, turn, guard, pace }
     }
 
     /// Asks until one node answers with something that can be read.
@@ -183,7 +222,7 @@ impl<K> Chain<K> {
         params: &impl Serialize,
         read: impl FnOnce(&RawValue) -> Option<T>,
     ) -> Option<T> {
-        let answer = self.settings.nodes.ask(method, params).await;
+        let answer = self.own.get().await.ask(method, params).await;
         let answer = answer.inspect_err(|error| self.warn(method, error)).ok()?;
         read(&answer)
     }
@@ -203,7 +242,7 @@ impl<K> Chain<K> {
         if witnesses <= 1 {
             return self.ask(method, params, read).await;
         }
-        let answers = self.settings.nodes.ask_each(witnesses, method, params).await;
+        let answers = self.own.get().await.ask_each(witnesses, method, params).await;
         if answers.len() < witnesses {
             return None;
         }
@@ -212,24 +251,34 @@ impl<K> Chain<K> {
         answers.all(|other| other.as_ref() == Some(&first)).then_some(first)
     }
 
-    /// Finds out, once, that the nodes are of this chain: what others say would be of other money.
+    /// Whether there are enough nodes that have shown that they are of this chain. Each is asked
+    /// before it is used, whenever it first answers.
     pub(super) async fn genuine(&self) -> Result<(), NotReady> {
         let chain_id = self.settings.chain_id;
-        let ask = || async {
-            let no_params: [(); 0] = [];
-            let answers = self.settings.nodes.ask_each(usize::MAX, "eth_chainId", &no_params).await;
-            let ids: Vec<_> =
-                answers.iter().flatten().filter_map(|answer| number(answer)).collect();
-            if ids.iter().any(|id| *id != chain_id) {
-                tracing::error!(chain_id, "a node is of another chain");
-                return Err(NotReady::WrongChain { chain_id });
-            }
-            if ids.len() < self.settings.witnesses.max(1) {
-                return Err(NotReady::Unreachable { chain_id });
-            }
-            Ok(())
-        };
-        self.genuine.get_or_try_init(ask).await.copied()
+        let nodes = self.own.get().await;
+        // A mistake in what was given, not a fault that may pass.
+        if self.own.wrong_at_first() {
+            return Err(NotReady::WrongChain { chain_id });
+        }
+        if nodes.count() < self.settings.witnesses.max(1) {
+            return Err(NotReady::Unreachable { chain_id });
+        }
+        Ok(())
+    }
+
+    /// The same, at once: also that no node is of another chain.
+    pub(super) async fn all_genuine(&self) -> Result<(), NotReady> {
+        let chain_id = self.settings.chain_id;
+        if !self.own.ask().await {
+            tracing::error!(chain_id, "a node is of another chain");
+            return Err(NotReady::WrongChain { chain_id });
+        }
+        self.genuine().await
+    }
+
+    fn known_pace(&self) -> MutexGuard<'_, Option<Pace>> {
+        // No code panics while it holds the lock.
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What an account has of the chain's own coin, in wei.
@@ -242,14 +291,18 @@ impl<K> Chain<K> {
         self.ask("eth_getTransactionCount", &json!([evm(account), block]), number).await
     }
 
-    async fn has_code(&self, account: x402_evm::Address) -> Option<bool> {
-        let read = |answer: &RawValue| read::<Bytes>(answer).map(|code| !code.is_empty());
+    /// The hash of the code at an address, if there is some: with EIP-7702 that of whom it
+    /// delegates to.
+    async fn code(&self, account: x402_evm::Address) -> Option<Option<B256>> {
+        let read = |answer: &RawValue| {
+            read::<Bytes>(answer).map(|code| (!code.is_empty()).then(|| keccak256(&code)))
+        };
         self.ask("eth_getCode", &json!([evm(account), "latest"]), read).await
     }
 
     /// Calls a contract without a transaction. A node that cannot read its own answer is at fault.
     async fn call(&self, params: &impl Serialize) -> Result<Bytes, CallError> {
-        let answer = self.settings.nodes.ask("eth_call", params).await.map_err(refusal)?;
+        let answer = self.own.get().await.ask("eth_call", params).await.map_err(refusal)?;
         read(&answer).ok_or(CallError::Fault)
     }
 
@@ -273,11 +326,70 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         self.senders.iter().map(|sender| x402_evm::Address(sender.key.public()))
     }
 
-    /// A call as one of the senders would make it.
-    fn as_sender(&self, call: &Call) -> serde_json::Value {
+    /// A call as one of the senders would make it. With fees it is simulated as it will be run: code
+    /// can tell by them whether somebody pays for it.
+    fn as_sender(&self, call: &Call, fees: Option<Fees>) -> serde_json::Value {
         let from = self.addresses().next().map(evm).unwrap_or_default();
         let gas = U64::from(self.settings.gas_limit);
-        json!({ "from": from, "to": call.to, "data": call.data, "gas": gas })
+        let mut call = json!({ "from": from, "to": call.to, "data": call.data, "gas": gas });
+        match fees {
+            Some(Fees { per_gas, .. }) if self.settings.legacy => {
+                call["gasPrice"] = json!(U256::from(per_gas));
+            }
+            Some(Fees { per_gas, priority }) => {
+                call["maxFeePerGas"] = json!(U256::from(per_gas));
+                call["maxPriorityFeePerGas"] = json!(U256::from(priority));
+            }
+            None => {}
+        }
+        call
+    }
+
+    /// The newest block's time and how long blocks take; `None` if nodes do not say.
+    pub(super) async fn pace(&self) -> Option<Pace> {
+        let known = *self.known_pace();
+        if let Some(pace) = known.filter(|pace| pace.looked.elapsed() < HEAD) {
+            return Some(pace);
+        }
+        let head = self.head().await?;
+        let time = self.block(head).await?.timestamp.to::<u64>();
+        let now = Instant::now();
+        let pace = match known.filter(|pace| pace.measured.elapsed() < PACE) {
+            Some(known) => Pace { time, looked: now, ..known },
+            None => {
+                let back = head.min(PACE_BLOCKS);
+                let then = self.block(head - back).await?.timestamp.to::<u64>();
+                let seconds = time.saturating_sub(then).div_ceil(back.max(1));
+                Pace { time, seconds, looked: now, measured: now }
+            }
+        };
+        *self.known_pace() = Some(pace);
+        Some(pace)
+    }
+
+    /// Whether a payment is valid for long enough to be mined.
+    fn is_in_time(payment: &Authorized, pace: &Pace) -> bool {
+        let least = pace.seconds.saturating_mul(BLOCKS_LEFT);
+        payment.authorization.valid_before > Amount::from(pace.time.saturating_add(least))
+    }
+
+    /// Refuses what must not cost gas: payers with code unless they are taken, and who made
+    /// transactions fail.
+    fn admit(&self, payment: &Authorized, code: Option<B256>) -> Result<(), Reason> {
+        if code.is_some() && !self.settings.smart_wallets {
+            return Err(Reason::InvalidExactEvmSignature);
+        }
+        let payer = payment.authorization.from;
+        match self.guard.holds(payer, code, self.settings.max_gas_lost) {
+            None => Ok(()),
+            Some(hold) => Err(self.held(payer, hold)),
+        }
+    }
+
+    fn held(&self, payer: x402_evm::Address, hold: Hold) -> Reason {
+        let chain_id = self.settings.chain_id;
+        tracing::warn!(chain_id, %payer, ?hold, "no transaction is sent for this payer now");
+        Reason::Busy
     }
 
     /// Checks a payment against the newest block: in the official facilitator's order, and with its
@@ -288,16 +400,19 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let Authorized { token, authorization, .. } = payment;
         let from = authorization.from;
         self.genuine().await.map_err(|_| FAULT)?;
-        let (is_contract, has_code, used, balance) = tokio::join!(
-            self.has_code(*token),
-            self.has_code(from),
+        let (contract, code, used, balance, pace) = tokio::join!(
+            self.code(*token),
+            self.code(from),
             self.view(*token, used(payment)),
             self.view(*token, balanceOfCall { account: evm(from) }),
+            self.pace(),
         );
-        let (is_contract, has_code) = is_contract.zip(has_code).ok_or(FAULT)?;
-        if !is_contract {
+        let ((contract, code), pace) = contract.zip(code).zip(pace).ok_or(FAULT)?;
+        if contract.is_none() {
             return Err(Reason::AssetNotDeployedContract);
         }
+        self.admit(payment, code)?;
+        let has_code = code.is_some();
         let proof = Proof::new(payment, has_code, &self.settings.factories)?;
         let good = self.is_good(payment, &proof).await?;
         if !good && has_code {
@@ -306,7 +421,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         // Not if nothing is made at the payer's address: whatever a token says to the signature then,
         // the factory's call would be for nothing.
         let call = Call::transfer(payment, proof);
-        let went_through = good && self.simulate(call).await?.is_some();
+        let fees = if has_code { Some(self.fees().await?) } else { None };
+        let went_through = good && self.simulate(call, fees).await?.is_some();
         match used.map_err(|_| FAULT)? {
             None => return Err(Reason::InvalidExactEvmEip3009NotSupported),
             Some(true) => return Err(Reason::InvalidExactEvmNonceAlreadyUsed),
@@ -316,10 +432,22 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             self.check_names(payment).await?;
         }
         let value = U256::from_be_bytes(authorization.value.to_be_bytes());
-        if balance.map_err(|_| FAULT)?.is_some_and(|balance| balance < value) {
+        let balance = balance.map_err(|_| FAULT)?;
+        if balance.is_some_and(|balance| balance < value) {
             return Err(Reason::InvalidExactEvmInsufficientBalance);
         }
-        if went_through { Ok(()) } else { Err(Reason::InvalidExactEvmTransactionSimulationFailed) }
+        if !went_through {
+            return Err(Reason::InvalidExactEvmTransactionSimulationFailed);
+        }
+        // Not by the clock here: the token goes by the block's time.
+        if !Self::is_in_time(payment, &pace) {
+            return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
+        }
+        let others = self.guard.in_flight(payment, pace.time);
+        if balance.is_some_and(|balance| balance < others.saturating_add(value)) {
+            return Err(self.held(from, Hold::Balance));
+        }
+        Ok(())
     }
 
     /// Proves a signature that no key of the payer's made.
@@ -329,8 +457,9 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     pub(super) async fn prove(&self, payment: &Authorized) -> Result<(), Reason> {
         const FAULT: Reason = Reason::UnexpectedVerifyError;
         self.genuine().await.map_err(|_| FAULT)?;
-        let has_code = self.has_code(payment.authorization.from).await.ok_or(FAULT)?;
-        let proof = Proof::new(payment, has_code, &self.settings.factories)?;
+        let code = self.code(payment.authorization.from).await.ok_or(FAULT)?;
+        self.admit(payment, code)?;
+        let proof = Proof::new(payment, code.is_some(), &self.settings.factories)?;
         if self.is_good(payment, &proof).await? {
             Ok(())
         } else {
@@ -339,8 +468,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     }
 
     /// What a call would answer; `None` if it is not taken.
-    async fn simulate(&self, call: Call) -> Result<Option<Bytes>, Reason> {
-        match self.call(&json!([self.as_sender(&call), "latest"])).await {
+    async fn simulate(&self, call: Call, fees: Option<Fees>) -> Result<Option<Bytes>, Reason> {
+        match self.call(&json!([self.as_sender(&call, fees), "latest"])).await {
             Ok(answer) => Ok(call.answer(answer)),
             Err(CallError::Reverted(_)) => Ok(None),
             Err(CallError::Fault) => Err(Reason::UnexpectedVerifyError),
@@ -365,7 +494,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let digest = eip712::transfer_digest(&separator, &payment.authorization);
         let call = Call::judgement(evm(payment.authorization.from), digest, proof);
         let Some(call) = call else { return Ok(true) };
-        let answer = self.simulate(call).await?;
+        let fees = Some(self.fees().await?);
+        let answer = self.simulate(call, fees).await?;
         Ok(answer.is_some_and(|answer| token::is_valid_signature(&answer)))
     }
 
@@ -420,9 +550,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         const FAULT: Reason = Reason::UnexpectedSettleError;
         let EvmChain { chain_id, max_fee_per_gas: cap, max_priority_fee_per_gas, .. } =
             self.settings;
-        let no_params: [(); 0] = [];
         if self.settings.legacy {
-            let price = self.ask("eth_gasPrice", &no_params, wei).await.ok_or(FAULT)?;
+            let price = self.least("eth_gasPrice").await.ok_or(FAULT)?;
             if price > cap {
                 tracing::warn!(chain_id, price, cap, "gas costs more than allowed");
                 return Err(Reason::Busy);
@@ -436,7 +565,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let history = json!(["0x1", "latest", []]);
         let (base, priority) = tokio::join!(
             self.ask("eth_feeHistory", &history, base),
-            self.ask("eth_maxPriorityFeePerGas", &no_params, wei),
+            self.least("eth_maxPriorityFeePerGas"),
         );
         let (base, priority) = base.zip(priority).ok_or(FAULT)?;
         // A block's base fee is at most an eighth above that of the one before.
@@ -449,10 +578,39 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Ok(Fees { per_gas, priority })
     }
 
+    /// The least that the nodes name, in wei: no single one of them sets everybody's price. If it is
+    /// too little, the transaction waits, and is replaced.
+    async fn least(&self, method: &str) -> Option<u128> {
+        let no_params: [(); 0] = [];
+        let answers = self.own.get().await.ask_each(usize::MAX, method, &no_params).await;
+        let least = answers.iter().flatten().filter_map(|answer| wei(answer)).min();
+        if least.is_none() {
+            // In case that it passes.
+            return self.ask(method, &no_params, wei).await;
+        }
+        least
+    }
+
+    /// Whether gas costs no more than the payment is worth, where the coin's price is known.
+    fn is_worth(&self, payment: &Authorized, gas: u64, fees: Fees) -> bool {
+        let Some(price) = self.settings.coin_price else { return true };
+        let token = assets::find(self.settings.chain_id, payment.token);
+        let Some(token) = token else { return true };
+        // In millionths of a cent; 18 decimals of the coin.
+        let coin = price.to_units(MONEY_DECIMALS).ok().map(|units| U256::from_be_bytes(units.to_be_bytes()));
+        let cost = U256::from(gas).saturating_mul(U256::from(fees.likely()));
+        let cost = coin.map(|coin| cost.saturating_mul(coin) / U256::from(COIN));
+        let worth = U256::from_be_bytes(payment.authorization.value.to_be_bytes());
+        let scale = |decimals: u8| U256::from(10u64).pow(U256::from(decimals));
+        let worth = worth.saturating_mul(scale(MONEY_DECIMALS)) / scale(token.decimals);
+        cost.is_some_and(|cost| cost <= worth)
+    }
+
     /// The gas a call takes, with a quarter more for what changes until it is mined.
-    async fn gas(&self, call: &Call) -> Result<u64, Reason> {
+    async fn gas(&self, call: &Call, fees: Option<Fees>) -> Result<u64, Reason> {
         let cap = self.settings.gas_limit;
-        let answer = self.settings.nodes.ask("eth_estimateGas", &[self.as_sender(call)]).await;
+        let asked = [self.as_sender(call, fees)];
+        let answer = self.own.get().await.ask("eth_estimateGas", &asked).await;
         let gas = match answer.map_err(refusal) {
             Ok(answer) => number(&answer).ok_or(Reason::UnexpectedSettleError)?,
             Err(CallError::Reverted(text)) => {
@@ -489,40 +647,78 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     pub(super) async fn prepare(&self, payment: &Authorized) -> Result<Prepared, Reason> {
         const FAULT: Reason = Reason::UnexpectedSettleError;
         self.genuine().await.map_err(|_| FAULT)?;
-        let has_code = self.has_code(payment.authorization.from).await.ok_or(FAULT)?;
-        let call =
-            Call::transfer(payment, Proof::new(payment, has_code, &self.settings.factories)?);
-        self.prepare_call(call, Some(payment)).await
+        let (account, payer) = (evm(payment.authorization.from), payment.authorization.from);
+        let (code, pace, fees) = tokio::join!(self.code(payer), self.pace(), self.fees());
+        let ((code, pace), fees) = (code.zip(pace).ok_or(FAULT)?, fees?);
+        self.admit(payment, code)?;
+        if !Self::is_in_time(payment, &pace) {
+            *self.known_pace() = None;
+            let pace = self.pace().await.ok_or(FAULT)?;
+            if !Self::is_in_time(payment, &pace) {
+                return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
+            }
+        }
+        let proof = Proof::new(payment, code.is_some(), &self.settings.factories)?;
+        let call = Call::transfer(payment, proof);
+        let (balance, gas_limit) = tokio::join!(
+            self.view(payment.token, balanceOfCall { account }),
+            self.gas(&call, Some(fees)),
+        );
+        let gas_limit = gas_limit?;
+        if !self.is_worth(payment, gas_limit, fees) {
+            let chain_id = self.settings.chain_id;
+            tracing::warn!(chain_id, gas_limit, "gas costs more than the payment is worth");
+            return Err(Reason::Busy);
+        }
+        let balance = balance.map_err(|_| FAULT)?.unwrap_or(U256::MAX);
+        let reserved = self.guard.reserve(payment, balance, code.is_some(), pace.time);
+        let reserved = reserved.map_err(|hold| self.held(payer, hold))?;
+        self.sign(call, gas_limit, fees, Some((payment.clone(), reserved))).await
     }
 
-    /// Signs the transaction of a call. Whatever takes long comes before a nonce is chosen.
-    pub(super) async fn prepare_call(
+    /// Signs the transaction of a call.
+    pub(super) async fn prepare_call(&self, call: Call) -> Result<Prepared, Reason> {
+        let (gas_limit, fees) = tokio::join!(self.gas(&call, None), self.fees());
+        self.sign(call, gas_limit?, fees?, None).await
+    }
+
+    /// Chooses an account and its nonce, and signs. Payments wait for a place among those of the
+    /// account that are not mined.
+    async fn sign(
         &self,
         call: Call,
-        payment: Option<&Authorized>,
+        gas_limit: u64,
+        fees: Fees,
+        payment: Option<(Authorized, Reserved)>,
     ) -> Result<Prepared, Reason> {
         const FAULT: Reason = Reason::UnexpectedSettleError;
         let chain_id = self.settings.chain_id;
-        let (gas_limit, fees) = tokio::join!(self.gas(&call), self.fees());
-        let (gas_limit, fees) = (gas_limit?, fees?);
-        let (place, sender, next) = self.turn().await.ok_or(Reason::Busy)?;
-        let account = x402_evm::Address(sender.key.public());
-        let (mined, known, balance) = tokio::join!(
-            self.count(account, "latest"),
-            self.count(account, "pending"),
-            self.balance(account)
-        );
-        let (Some(mined), Some(known), Some(balance)) = (mined, known, balance) else {
-            return Err(FAULT);
-        };
-        let unmined = sender.unmined(mined);
-        if unmined >= AT_ONCE {
-            tracing::warn!(chain_id, sender = %account, unmined, "too many transactions wait");
+        let queued = Instant::now();
+        let (place, sender, next, known, balance, unmined) = loop {
+            let (place, sender, next) = self.turn().await.ok_or(Reason::Busy)?;
+            let account = x402_evm::Address(sender.key.public());
+            let (mined, known, balance) = tokio::join!(
+                self.count(account, "latest"),
+                self.count(account, "pending"),
+                self.balance(account)
+            );
+            let (Some(mined), Some(known), Some(balance)) = (mined, known, balance) else {
+                return Err(FAULT);
+            };
+            let unmined = sender.unmined(mined);
+            if unmined < self.settings.at_once.max(1) {
+                break (place, sender, next, known, balance, unmined);
+            }
             // In case that nobody waits for them any more.
             drop(next);
             timeout(TURN, self.push()).await.ok();
-            return Err(Reason::Busy);
-        }
+            if queued.elapsed() >= self.settings.confirm_time / 2 {
+                tracing::warn!(chain_id, sender = %account, unmined, "too many transactions wait");
+                return Err(Reason::Busy);
+            }
+            sleep(self.settings.poll_interval).await;
+        };
+        let account = x402_evm::Address(sender.key.public());
         // What waits is paid from it too, and what some chains charge for data comes on top.
         let shares = u128::try_from(unmined).unwrap_or(u128::MAX).saturating_add(2);
         let cost = fees.per_gas.saturating_mul(gas_limit.into()).saturating_mul(shares);
@@ -536,17 +732,24 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             tracing::warn!(chain_id, sender = %account, %error, "transaction not signed");
             FAULT
         })?;
-        Ok(Prepared { sender: place, next, draft, sealed, payment: payment.cloned() })
+        Ok(Prepared { sender: place, next, draft, sealed, payment })
     }
 
     /// Sends a transaction to every node. If its nonce turns out to be taken, another one is signed
     /// and sent: of both, the authorization lets one move money. Which one that was, its log tells.
     /// A transfer of the sender's own has no such guard, and is sent as it is.
+    ///
+    /// Others choose their nonces meanwhile: a node that takes long holds up nobody else.
     pub(crate) async fn send(&self, prepared: Prepared) {
         let Prepared { sender: place, mut next, mut draft, mut sealed, payment } = prepared;
         let Some(sender) = self.senders.get(place) else { return };
+        let payment = payment.map(|(payment, reserved)| {
+            reserved.sent();
+            payment
+        });
         for _ in 0..NONCES {
             sender.note(&mut next, &draft, &sealed);
+            drop(next);
             let transaction = id(sealed.hash);
             let chain_id = self.settings.chain_id;
             let Err(error) = self.tell(&sealed).await else {
@@ -564,22 +767,114 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             let Some(payment) = &payment else { return };
             let account = x402_evm::Address(sender.key.public());
             // Not if it was this very transaction that took the nonce.
-            let known = json!([sealed.hash]);
-            let (known, used, count) = tokio::join!(
-                self.ask("eth_getTransactionByHash", &known, |known| Some(known.get() != "null")),
+            let (known, used) = tokio::join!(
+                self.is_known(sealed.hash),
                 self.view(payment.token, used(payment)),
-                self.count(account, "pending"),
             );
-            let (Some(false), Ok(Some(false)), Some(count)) = (known, used, count) else { return };
-            draft.nonce = count.max(draft.nonce.saturating_add(1));
+            let (Some(false), Ok(Some(false))) = (known, used) else { return };
+            let Ok(locked) = timeout(TURN, sender.next.clone().lock_owned()).await else { return };
+            next = locked;
+            let Some(count) = self.count(account, "pending").await else { return };
+            draft.nonce = count.max(*next).max(draft.nonce.saturating_add(1));
             let Ok(anew) = draft.seal(&sender.key).await else { return };
             sealed = anew;
         }
     }
 
+    /// Whether nodes know of a transaction.
+    async fn is_known(&self, hash: B256) -> Option<bool> {
+        let known = |known: &RawValue| Some(known.get() != "null");
+        self.ask("eth_getTransactionByHash", &json!([hash]), known).await
+    }
+
+    /// Takes up a payment whose transaction was written down. What the nodes have is left to them;
+    /// what they do not have is sent again, and if its nonce is taken, in another transaction.
+    pub(super) async fn recover(&self, payment: &Authorized, hash: Option<B256>, raw: &[u8]) {
+        let read = Sealed::read(raw).filter(|(_, draft, sealed)| {
+            draft.chain_id == self.settings.chain_id && hash.is_none_or(|it| it == sealed.hash)
+        });
+        let Some((from, draft, sealed)) = read else { return };
+        if self.genuine().await.is_err() {
+            return;
+        }
+        let own = self.senders.iter().find(|sender| sender.key.public() == from.0);
+        let (Some(receipt), Some(known)) =
+            tokio::join!(self.receipt(Some(sealed.hash)), self.is_known(sealed.hash))
+        else {
+            return;
+        };
+        if receipt.is_some() {
+            return;
+        }
+        let Some(mined) = self.count(from, "latest").await else { return };
+        let free = draft.nonce >= mined;
+        match own {
+            // It is looked after like those that were sent from here.
+            Some(sender) if free => {
+                if !sender.take_up(&draft, &sealed).await {
+                    self.send_anew(payment).await;
+                }
+            }
+            _ if known => {}
+            _ if free => _ = self.tell(&sealed).await,
+            _ => self.send_anew(payment).await,
+        }
+    }
+
+    /// Sends a payment in another transaction, unless it was used. Of both one moves its money.
+    async fn send_anew(&self, payment: &Authorized) {
+        match self.view(payment.token, used(payment)).await {
+            Ok(Some(false)) => {}
+            _ => return,
+        }
+        match self.prepare(payment).await {
+            Ok(prepared) => {
+                let (chain_id, transaction) = (self.settings.chain_id, id(prepared.sealed.hash));
+                tracing::info!(chain_id, %transaction, "payment sent anew");
+                self.send(prepared).await;
+            }
+            Err(reason) => {
+                let chain_id = self.settings.chain_id;
+                tracing::warn!(chain_id, %reason, "payment not sent anew");
+            }
+        }
+    }
+
     async fn tell(&self, sealed: &Sealed) -> Result<Box<RawValue>, RpcError> {
-        let raw = format!("0x{}", hex::encode(&sealed.raw));
-        self.settings.nodes.tell("eth_sendRawTransaction", &[raw]).await
+        tell(&self.own.get().await, sealed).await
+    }
+
+    /// Frees accounts that are stuck behind a transaction which nobody here knows of: one of an
+    /// earlier life, that offers too little. A transfer of nothing to oneself takes its place.
+    pub(super) async fn unwedge(&self) {
+        let EvmChain { chain_id, replace_after, legacy, .. } = self.settings;
+        if replace_after == Duration::MAX || self.genuine().await.is_err() {
+            return;
+        }
+        for sender in &self.senders {
+            let account = x402_evm::Address(sender.key.public());
+            let (mined, known) =
+                tokio::join!(self.count(account, "latest"), self.count(account, "pending"));
+            let (Some(mined), Some(known)) = (mined, known) else { continue };
+            let Some(times) = sender.wedged(mined, known, replace_after) else { continue };
+            let Ok(fees) = self.fees().await else { continue };
+            // More each time: how much the other one offers is not known.
+            let mut fees = (0..times).fold(fees, |fees, _| fees.to_replace());
+            fees.per_gas = fees.per_gas.min(self.settings.max_fee_per_gas);
+            fees.priority = fees.priority.min(self.settings.max_priority_fee_per_gas);
+            let call = Call::to(evm(account), Vec::new());
+            let gas_limit = PLAIN_TRANSFER_GAS;
+            let draft = Draft { chain_id, legacy, nonce: mined, gas_limit, fees, call };
+            let Ok(sealed) = draft.seal(&sender.key).await else { continue };
+            let transaction = id(sealed.hash);
+            let told = self.tell(&sealed).await;
+            let taken = told.is_ok();
+            tracing::warn!(chain_id, sender = %account, nonce = mined, %transaction, taken,
+                "an unknown transaction holds up the account: it is replaced by nothing");
+            if taken {
+                sender.take_up(&draft, &sealed).await;
+            }
+        }
     }
 
     /// Tells the nodes again what waits to be mined, and has the first of it pay more if it has
@@ -592,10 +887,13 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             }
             let account = x402_evm::Address(sender.key.public());
             let Some(mined) = self.count(account, "latest").await else { continue };
+            let mut telling = JoinSet::new();
             for sealed in sender.due(mined, resend_after) {
+                let nodes = self.own.get().await;
                 // What comes of it shows when it is mined.
-                self.tell(&sealed).await.ok();
+                telling.spawn(async move { tell(&nodes, &sealed).await.ok() });
             }
+            telling.join_all().await;
             let Some((mut draft, old)) = sender.stuck(replace_after) else { continue };
             let Ok(now) = self.fees().await else { continue };
             draft.fees = draft.fees.to_replace().at_least(now);
@@ -642,6 +940,9 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             () = pushed => Outcome::Pending,
             () = sleep(confirm_time) => Outcome::Pending,
         };
+        if outcome != Outcome::Pending {
+            self.guard.landed(payment);
+        }
         match &outcome {
             Outcome::Settled(moved) => {
                 tracing::info!(chain_id, %transaction, %moved, "payment settled");
@@ -658,14 +959,20 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     /// or not alike.
     async fn look(&self, payment: &Authorized, hash: Option<B256>) -> Option<Look> {
         let depth = self.settings.confirmations.max(1);
+        let head = self.head().await?;
         // Seen from the newest block as 1.
-        let Some(deep) = self.head().await?.checked_sub(depth - 1) else {
+        let Some(deep) = head.checked_sub(depth - 1) else {
             return Some(Look::Open);
         };
+        // "Failed" must never be taken back: whoever is told so pays again.
+        let deeper = deep.checked_sub(self.settings.failed_after);
         // What is said if it turns out that the money never moves.
         let mut reason = Reason::InvalidExactEvmPayloadAuthorizationValidBefore;
         let mut spoilt = false;
         if let Some(receipt) = self.receipt(hash).await? {
+            // The payer's balance tells from now on.
+            self.guard.landed(payment);
+            self.note(payment, &receipt).await;
             if !self.is_deep(&receipt, deep).await? {
                 return Some(Look::Open);
             }
@@ -682,8 +989,14 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
         if !self.is_spent(payment, deep).await? {
             // Blocks only get later: what is too late for this one is too late for all after it.
-            let time = Amount::from(self.block(deep).await?.timestamp.to::<u64>());
-            return Some(if payment.authorization.valid_before <= time {
+            let expired = match deeper {
+                Some(deeper) => {
+                    let time = Amount::from(self.block(deeper).await?.timestamp.to::<u64>());
+                    payment.authorization.valid_before <= time
+                }
+                None => false,
+            };
+            return Some(if expired {
                 Look::Final(Outcome::Failed(reason))
             } else if spoilt {
                 Look::Spoilt
@@ -708,17 +1021,41 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
                     tracing::warn!(chain_id, %transaction, "payment settled by a stranger");
                     return Some(Look::Spoilt);
                 }
-                Movement::Spent if hash == Some(user) => {
-                    return Some(Look::Final(Outcome::Failed(reason)));
-                }
                 Movement::Spent => {
-                    let reason = Reason::InvalidExactEvmNonceAlreadyUsed;
-                    return Some(Look::Final(Outcome::Failed(reason)));
+                    let sure = deeper.is_some_and(|deeper| receipt.block_number.to::<u64>() <= deeper);
+                    let reason = match hash == Some(user) {
+                        true => reason,
+                        false => Reason::InvalidExactEvmNonceAlreadyUsed,
+                    };
+                    return Some(match sure {
+                        true => Look::Final(Outcome::Failed(reason)),
+                        false => Look::Open,
+                    });
                 }
                 Movement::Unclear => {}
             }
         }
         Some(Look::Open)
+    }
+
+    /// Remembers what came of a transaction of this chain's own: gas that was lost, and by whom.
+    async fn note(&self, payment: &Authorized, receipt: &Receipt) {
+        if !self.is_own(receipt) {
+            return;
+        }
+        let payer = payment.authorization.from;
+        let failed = receipt.status.to::<u64>() != 1;
+        if !failed && payment.by_key && !self.settings.smart_wallets {
+            return;
+        }
+        let Some(code) = self.code(payer).await else { return };
+        if failed {
+            let gas = receipt.gas_used.map_or(0, |gas| gas.to());
+            let price = receipt.effective_gas_price.map_or(0, |price| price.saturating_to());
+            self.guard.failed(receipt.transaction_hash, payer, code, gas, price);
+        } else {
+            self.guard.succeeded(payer, code);
+        }
     }
 
     /// Whether one of this chain's accounts sent a transaction.
@@ -733,7 +1070,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if witnesses <= 1 {
             return self.ask("eth_blockNumber", &no_params, number).await;
         }
-        let answers = self.settings.nodes.ask_each(witnesses, "eth_blockNumber", &no_params).await;
+        let answers = self.own.get().await.ask_each(witnesses, "eth_blockNumber", &no_params).await;
         if answers.len() < witnesses {
             return None;
         }
@@ -791,6 +1128,11 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         };
         self.agreed("eth_getLogs", &filter, hashes).await
     }
+}
+
+async fn tell(nodes: &Nodes, sealed: &Sealed) -> Result<Box<RawValue>, RpcError> {
+    let raw = format!("0x{}", hex::encode(&sealed.raw));
+    nodes.tell("eth_sendRawTransaction", &[raw]).await
 }
 
 fn used(payment: &Authorized) -> authorizationStateCall {

@@ -1,6 +1,7 @@
 //! EVM chains, over the RPC of their nodes.
 
 mod chain;
+mod guard;
 mod sender;
 mod token;
 mod transfer;
@@ -8,19 +9,21 @@ mod transfer;
 use std::fmt;
 use std::time::Duration;
 
-use x402_core::Reason;
 use x402_core::claim::Transaction;
+use x402_core::{Money, Reason};
 use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
 use x402_core::gate::Verified;
 use x402_evm::{Address, TransferProofPayment};
 
 use super::{Ledger, Outcome};
+use crate::clock::{Clock as _, SystemClock};
 use crate::message::{NetworkId, SupportedKind};
 use crate::payment::Payment;
 use crate::rpc::Nodes;
 pub(crate) use chain::Chain;
 use chain::Prepared;
+pub use guard::GasLost;
 pub(crate) use sender::Sealed;
 use token::Authorized;
 pub(crate) use token::Transfer;
@@ -31,7 +34,8 @@ pub(crate) use token::Transfer;
 pub struct EvmChain {
     /// The chain's id. Nothing is checked, signed or confirmed through a node of another chain.
     pub chain_id: u64,
-    /// The chain's nodes. They are asked which chain they are of once, before anything else.
+    /// The chain's nodes. Each is asked which chain it is of when it first answers, and for nothing
+    /// else before.
     pub nodes: Nodes,
     /// Blocks that make a verdict final, the one it is in included. 1: it is in a block. More guard
     /// against blocks that are given up for others. At most as many as nodes keep the state of
@@ -49,6 +53,26 @@ pub struct EvmChain {
     /// Most gas a transaction may take: 300 000. A token's own transfer takes about 90 000; a smart
     /// account can take all of it and still fail, at the sender's expense, however it was simulated.
     pub gas_limit: u64,
+    /// What one of the chain's own coin is worth. If it is known, a payment in a known stablecoin for
+    /// which gas would cost more than it is worth is [`Busy`](Reason::Busy). Not known.
+    pub coin_price: Option<Money>,
+    /// Whether payments are taken of accounts that have code: smart wallets, and keys that delegate
+    /// to a contract (EIP-7702). No. Such code can say yes when it is asked and fail when it is paid
+    /// for: see [`code_at_once`](Self::code_at_once) and [`max_gas_lost`](Self::max_gas_lost).
+    pub smart_wallets: bool,
+    /// Payments of accounts with code that are sent at the same time: 2.
+    pub code_at_once: usize,
+    /// Most gas that transactions for accounts with code may lose within an hour: 1 500 000. Above
+    /// it, all such accounts are [`Busy`](Reason::Busy) for a while; keys go on.
+    pub max_gas_lost: u64,
+    /// Transactions of one account that may wait to be mined at the same time: 16. Nodes keep 16 to
+    /// 64. Payments above it wait for half of [`confirm_time`](Self::confirm_time), and are
+    /// [`Busy`](Reason::Busy) then.
+    pub at_once: usize,
+    /// Blocks that must follow those of [`confirmations`](Self::confirmations) before a payment is
+    /// *failed*: 5. A payer who is told so pays again, so no reorganisation must bring the first
+    /// payment back.
+    pub failed_after: u64,
     /// Whether the chain has no EIP-1559, and takes transactions with one gas price only.
     pub legacy: bool,
     /// Longest wait for a verdict: 60 seconds.
@@ -91,6 +115,12 @@ impl EvmChain {
             max_fee_per_gas: 100_000_000_000,
             max_priority_fee_per_gas: 3_000_000_000,
             gas_limit: 300_000,
+            coin_price: None,
+            smart_wallets: false,
+            code_at_once: 2,
+            max_gas_lost: 1_500_000,
+            at_once: 16,
+            failed_after: 5,
             legacy: false,
             confirm_time: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
@@ -113,13 +143,21 @@ impl EvmChain {
 /// reverted: the payer's authorization is public by then, and anybody may submit it while it is
 /// valid.
 ///
-/// Each account sends in the order of its nonces, and has at most 16 transactions waiting. What it
-/// sent is kept in memory until it is mined, told to the nodes again, and replaced if it pays too
-/// little. After a restart the nodes' own count of waiting transactions is where it goes on. An
+/// Each account sends in the order of its nonces, and has at most
+/// [`at_once`](EvmChain::at_once) transactions waiting. What it sent is kept in memory until it is
+/// mined, told to the nodes again, and replaced if it pays too little. After a restart the nodes' own
+/// count of waiting transactions is where it goes on; transactions that were written down beside
+/// their claims are taken up again, and one that nobody knows of is replaced by nothing. An
 /// account must be one process's alone: of two that choose the same nonce, one's payment may stay
 /// pending until it expires.
 ///
-/// A payer that has a contract at its address (a smart account, EIP-7702) has it judge the
+/// Nothing is sent for a payment that the payer's balance does not cover together with all others
+/// on their way from here, nor for one that is not valid for two more blocks, nor for a payer whose
+/// last transaction failed a short while ago. Processes do not know of each other's payments on
+/// their way.
+///
+/// A payer that has a contract at its address (a smart account, EIP-7702) is refused unless
+/// [`smart_wallets`](EvmChain::smart_wallets) are taken. Then it has it judge the
 /// signature (ERC-1271), alone, and is settled by the token's `transferWithAuthorization` that
 /// takes the signature as bytes.
 ///
@@ -170,12 +208,24 @@ pub enum NotReady {
         /// The chain's id.
         chain_id: u64,
     },
-    /// An account has nothing to pay for gas with.
+    /// An account cannot pay for the gas of one transaction.
     NoGas {
         /// The chain's id.
         chain_id: u64,
         /// The account.
         sender: Address,
+    },
+    /// Gas costs more than is allowed.
+    FeesTooHigh {
+        /// The chain's id.
+        chain_id: u64,
+    },
+    /// The chain makes no blocks, or its nodes do not see them.
+    StandsStill {
+        /// The chain's id.
+        chain_id: u64,
+        /// The age of the newest block, in seconds.
+        seconds: u64,
     },
 }
 
@@ -193,7 +243,13 @@ impl fmt::Display for NotReady {
                 write!(f, "what gas costs on chain {chain_id} is not known")
             }
             Self::NoGas { chain_id, sender } => {
-                write!(f, "{sender} has nothing to pay for gas with on chain {chain_id}")
+                write!(f, "{sender} cannot pay for gas on chain {chain_id}: send it coins")
+            }
+            Self::FeesTooHigh { chain_id } => {
+                write!(f, "gas on chain {chain_id} costs more than is allowed")
+            }
+            Self::StandsStill { chain_id, seconds } => {
+                write!(f, "the newest block of chain {chain_id} is {seconds} seconds old")
             }
         }
     }
@@ -247,28 +303,65 @@ impl<K> EvmLedger<K> {
 }
 
 impl<K: AsyncSigner<Secp256k1>> EvmLedger<K> {
-    /// Whether every chain's nodes are there and of that chain, and its accounts can pay for gas.
+    /// Whether every chain can be settled on.
     ///
     /// # Errors
-    /// [`NotReady`], for the first that fails. It may pass; [`NotReady::WrongChain`] and
+    /// [`NotReady`], for the first that cannot. It may pass; [`NotReady::WrongChain`] and
     /// [`NotReady::NoSender`] do not.
     pub async fn ready(&self) -> Result<(), NotReady> {
         for chain in &self.chains {
-            let chain_id = chain.settings.chain_id;
-            chain.genuine().await?;
-            if chain.senders.is_empty() {
-                return Err(NotReady::NoSender { chain_id });
-            }
-            // That it costs too much may pass any moment.
-            if !matches!(chain.fees().await, Ok(_) | Err(Reason::Busy)) {
-                return Err(NotReady::NoFees { chain_id });
-            }
-            for sender in chain.addresses() {
-                match chain.balance(sender).await {
-                    None => return Err(NotReady::Unreachable { chain_id }),
-                    Some(0) => return Err(NotReady::NoGas { chain_id, sender }),
-                    Some(_) => {}
+            chain.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether each chain can be settled on, by its id: its nodes are there and of that chain, it
+    /// makes blocks, gas is not above the caps, and its accounts can pay for the gas of a
+    /// transaction.
+    pub async fn readiness(&self) -> Vec<(u64, Result<(), NotReady>)> {
+        let mut all = Vec::new();
+        for chain in &self.chains {
+            all.push((chain.settings.chain_id, chain.ready().await));
+        }
+        all
+    }
+
+    /// Gas that was lost to transactions that failed, by chain id, since the process began.
+    pub fn gas_lost(&self) -> Vec<(u64, GasLost)> {
+        self.chains.iter().map(|chain| (chain.settings.chain_id, chain.guard.lost())).collect()
+    }
+}
+
+/// A chain whose newest block is older than this, in seconds, or than this many blocks take, stands
+/// still.
+const STILL_SECONDS: u64 = 60;
+const STILL_BLOCKS: u64 = 10;
+
+impl<K: AsyncSigner<Secp256k1>> Chain<K> {
+    async fn ready(&self) -> Result<(), NotReady> {
+        let chain_id = self.settings.chain_id;
+        self.all_genuine().await?;
+        if self.senders.is_empty() {
+            return Err(NotReady::NoSender { chain_id });
+        }
+        let pace = self.pace().await.ok_or(NotReady::Unreachable { chain_id })?;
+        let seconds = SystemClock.now().saturating_sub(pace.time);
+        if seconds > STILL_SECONDS.max(pace.seconds.saturating_mul(STILL_BLOCKS)) {
+            return Err(NotReady::StandsStill { chain_id, seconds });
+        }
+        let fees = match self.fees().await {
+            Ok(fees) => fees,
+            Err(Reason::Busy) => return Err(NotReady::FeesTooHigh { chain_id }),
+            Err(_) => return Err(NotReady::NoFees { chain_id }),
+        };
+        let least = fees.per_gas.saturating_mul(self.settings.gas_limit.into());
+        for sender in self.addresses() {
+            match self.balance(sender).await {
+                None => return Err(NotReady::Unreachable { chain_id }),
+                Some(balance) if balance < least => {
+                    return Err(NotReady::NoGas { chain_id, sender });
                 }
+                Some(_) => {}
             }
         }
         Ok(())
@@ -363,6 +456,23 @@ impl<K: AsyncSigner<Secp256k1> + Send> Ledger for EvmLedger<K> {
     async fn send(&self, unsent: EvmUnsent) {
         if let Some((chain, prepared)) = self.chain(unsent.chain_id).zip(unsent.prepared) {
             chain.send(prepared).await;
+        }
+    }
+
+    fn raw(&self, unsent: &EvmUnsent) -> Vec<u8> {
+        unsent.prepared.as_ref().map(|prepared| prepared.sealed.raw.to_vec()).unwrap_or_default()
+    }
+
+    async fn recover(&self, payment: &Verified<Payment>, transaction: &Transaction, raw: &[u8]) {
+        if let Ok((chain, payment)) = self.find(payment) {
+            chain.recover(&payment, transaction.parse().ok(), raw).await;
+        }
+    }
+
+    async fn tend(&self) {
+        for chain in &self.chains {
+            chain.push().await;
+            chain.unwedge().await;
         }
     }
 

@@ -15,9 +15,6 @@ use x402_core::crypto::{AsyncSigner, Recover, RecoverableSignature, Secp256k1, S
 use super::token::Call;
 use crate::crypto::Recovery;
 
-/// Transactions of one account that may wait to be mined at once. Nodes keep 16 to 64.
-pub(super) const AT_ONCE: usize = 16;
-
 /// How long a transaction is kept for after it was mined, in case that its block is given up. One
 /// that the nodes have not heard of for so long loses its nonce to another.
 const KEPT: Duration = Duration::from_secs(600);
@@ -32,6 +29,11 @@ pub(super) struct Fees {
 }
 
 impl Fees {
+    /// What is likely to be paid for a unit: half of the offer is for a base fee that rises.
+    pub(super) fn likely(self) -> u128 {
+        (self.per_gas.saturating_sub(self.priority) / 2).saturating_add(self.priority)
+    }
+
     /// Enough to take the place of a transaction that pays these: nodes want a tenth more.
     pub(super) fn to_replace(self) -> Self {
         let more = |fee: u128| fee.saturating_add(fee / 8).saturating_add(1);
@@ -158,6 +160,9 @@ struct Waiting {
     sent: BTreeMap<u64, Sent>,
     /// How many transactions of the account are mined, as far as is known.
     mined: u64,
+    /// The nonce at which the nodes have a transaction that is not known here, since when, and how
+    /// often it was tried to take its place.
+    wedge: Option<(u64, Instant, u32)>,
 }
 
 pub(super) struct Sent {
@@ -169,6 +174,14 @@ pub(super) struct Sent {
     priced: Instant,
     /// When nodes were last told of it.
     told: Instant,
+    /// Nodes must be told at once.
+    overdue: bool,
+}
+
+impl Sent {
+    fn is_due(&self, interval: Duration) -> bool {
+        self.overdue || self.told.elapsed() >= interval
+    }
 }
 
 impl<K> Sender<K> {
@@ -188,8 +201,45 @@ impl<K> Sender<K> {
         let now = Instant::now();
         let (draft, sealed) = (draft.clone(), sealed.clone());
         let (nonce, sent) =
-            (draft.nonce, Sent { draft, sealed, first: now, priced: now, told: now });
+            (draft.nonce, Sent { draft, sealed, first: now, priced: now, told: now, overdue: false });
         self.waiting().sent.insert(nonce, sent);
+    }
+
+    /// Takes up a transaction that was signed before, unless another one has its nonce. Nodes are
+    /// told of it soon.
+    pub(super) async fn take_up(&self, draft: &Draft, sealed: &Sealed) -> bool {
+        let mut next = self.next.clone().lock_owned().await;
+        if let Some(known) = self.waiting().sent.get(&draft.nonce) {
+            return known.sealed.hash == sealed.hash;
+        }
+        self.note(&mut next, draft, sealed);
+        if let Some(sent) = self.waiting().sent.get_mut(&draft.nonce) {
+            sent.overdue = true;
+        }
+        true
+    }
+
+    /// Whether the nodes count more transactions than are mined and know one, at the first nonce, that
+    /// is not known here; how often it was tried before to take its place. Once in `every`.
+    pub(super) fn wedged(&self, mined: u64, known: u64, every: Duration) -> Option<u32> {
+        let mut waiting = self.waiting();
+        if known <= mined || waiting.sent.contains_key(&mined) {
+            waiting.wedge = None;
+            return None;
+        }
+        match waiting.wedge {
+            Some((nonce, since, times)) if nonce == mined => {
+                if since.elapsed() < every {
+                    return None;
+                }
+                waiting.wedge = Some((mined, Instant::now(), times.saturating_add(1)));
+                Some(times)
+            }
+            _ => {
+                waiting.wedge = Some((mined, Instant::now(), 0));
+                None
+            }
+        }
     }
 
     /// How many transactions wait, now that `mined` are mined.
@@ -212,7 +262,7 @@ impl<K> Sender<K> {
 
     /// Whether something waits that nodes were not told of for `interval`.
     pub(super) fn is_due(&self, interval: Duration) -> bool {
-        self.waiting().sent.values().any(|sent| sent.told.elapsed() >= interval)
+        self.waiting().sent.values().any(|sent| sent.is_due(interval))
     }
 
     /// What nodes are to be told again, now that `mined` transactions are mined. It counts as told.
@@ -220,9 +270,9 @@ impl<K> Sender<K> {
         self.unmined(mined);
         let mut waiting = self.waiting();
         let due =
-            waiting.sent.range_mut(mined..).filter(|(_, sent)| sent.told.elapsed() >= interval);
+            waiting.sent.range_mut(mined..).filter(|(_, sent)| sent.is_due(interval));
         due.map(|(_, sent)| {
-            sent.told = Instant::now();
+            (sent.told, sent.overdue) = (Instant::now(), false);
             sent.sealed.clone()
         })
         .collect()

@@ -114,7 +114,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     /// cannot be sent now, and the reason for which it would not be made.
     pub(crate) async fn prepare_transfer(&self, transfer: &Transfer) -> Result<Prepared, Reason> {
         self.genuine().await.map_err(|_| Reason::UnexpectedSettleError)?;
-        self.prepare_call(Call::own(transfer), None).await
+        self.prepare_call(Call::own(transfer)).await
     }
 
     /// Takes a transfer on that was signed earlier, by the bytes that nodes take: it counts as sent,

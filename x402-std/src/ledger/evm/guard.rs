@@ -1,0 +1,387 @@
+//! What keeps payers from spending a sender's gas for nothing: money that is on its way already,
+//! payers whose transactions failed, and the gas that was lost by it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{B256, U256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use x402_core::Amount;
+use x402_evm::Address;
+
+use super::token::Authorized;
+
+/// First and longest time for which no transaction is sent for a payer whose last one failed.
+const REST: Duration = Duration::from_secs(30);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// The same for payers with code, and for all that have the same code.
+const CODE_REST: Duration = Duration::from_secs(3600);
+const LONGEST_CODE_REST: Duration = Duration::from_secs(24 * 3600);
+const SHARED_CODE_REST: Duration = Duration::from_secs(600);
+
+/// Code rests after so many failures, unless so many times more payments by it went well.
+const CODE_FAILURES: u32 = 2;
+const SUCCESSES_EACH: u32 = 8;
+
+/// Lost gas is added up for this long.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// So many payers, codes and failed transactions are remembered.
+const REMEMBERED: usize = 4096;
+
+/// On one chain.
+pub(super) struct Guard {
+    flights: Mutex<HashMap<(Address, Address), Vec<Flight>>>,
+    trouble: Mutex<Trouble>,
+    /// For payers with code.
+    places: Arc<Semaphore>,
+    lost: Lost,
+}
+
+/// Gas that was paid for transactions that failed, since the process began.
+#[derive(Debug, Default)]
+struct Lost {
+    transactions: AtomicU64,
+    gas: AtomicU64,
+    gwei: AtomicU64,
+}
+
+/// Gas that was paid for transactions that failed, since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GasLost {
+    /// How many failed.
+    pub transactions: u64,
+    /// Units of gas that they used.
+    pub gas: u64,
+    /// What that cost, in gwei.
+    pub gwei: u64,
+}
+
+/// A payment on its way.
+struct Flight {
+    nonce: [u8; 32],
+    value: Amount,
+    /// When the token takes it no more, in Unix seconds.
+    ends: Amount,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Default)]
+struct Trouble {
+    payers: HashMap<Address, Resting>,
+    codes: HashMap<B256, Code>,
+    failed: VecDeque<B256>,
+    /// Gas lost to payers with code, and when.
+    by_code: VecDeque<(Instant, u64)>,
+}
+
+#[derive(Clone, Copy)]
+struct Resting {
+    failures: u32,
+    until: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Code {
+    failures: u32,
+    successes: u32,
+    until: Instant,
+}
+
+/// Why no transaction is sent for a payer now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Other payments of theirs are on their way, and the balance does not cover all.
+    Balance,
+    /// A transaction for them failed a short while ago.
+    Payer,
+    /// Transactions for payers with the same code failed.
+    Code,
+    /// Payers with code have cost too much gas within an hour.
+    GasLost,
+    /// Too many payers with code are being worked for.
+    Places,
+}
+
+/// The right to send a payment; given back when dropped, unless it was sent.
+pub(super) struct Reserved {
+    guard: Arc<Guard>,
+    of: (Address, Address),
+    nonce: [u8; 32],
+    sent: bool,
+}
+
+impl Reserved {
+    pub(super) fn sent(mut self) {
+        self.sent = true;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.sent {
+            self.guard.land(self.of, &self.nonce);
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds the lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(longest)
+}
+
+impl Guard {
+    pub(super) fn new(code_at_once: usize) -> Self {
+        let places = Arc::new(Semaphore::new(code_at_once));
+        let (flights, trouble, lost) = Default::default();
+        Self { flights, trouble, places, lost }
+    }
+
+    /// Whether a payer rests, or its code does.
+    pub(super) fn holds(
+        &self,
+        payer: Address,
+        code: Option<B256>,
+        max_gas_lost: u64,
+    ) -> Option<Hold> {
+        let mut trouble = locked(&self.trouble);
+        let now = Instant::now();
+        if trouble.payers.get(&payer).is_some_and(|resting| resting.until > now) {
+            return Some(Hold::Payer);
+        }
+        let code = code?;
+        if trouble.codes.get(&code).is_some_and(|code| code.until > now) {
+            return Some(Hold::Code);
+        }
+        while trouble.by_code.front().is_some_and(|(at, _)| now.duration_since(*at) > HOUR) {
+            trouble.by_code.pop_front();
+        }
+        let lost: u64 = trouble.by_code.iter().map(|(_, gas)| gas).sum();
+        (lost >= max_gas_lost).then_some(Hold::GasLost)
+    }
+
+    /// What a payer's other payments in the same token come to that are on their way.
+    pub(super) fn in_flight(&self, payment: &Authorized, chain_time: u64) -> U256 {
+        let mut flights = locked(&self.flights);
+        let Some(all) = flights.get_mut(&of(payment)) else { return U256::ZERO };
+        all.retain(|flight| flight.ends > Amount::from(chain_time));
+        let others = all.iter().filter(|flight| flight.nonce != payment.authorization.nonce);
+        others.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)))
+    }
+
+    /// Reserves a payment's money, if the payer's balance covers it with all that is on its way.
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        payment: &Authorized,
+        balance: U256,
+        has_code: bool,
+        chain_time: u64,
+    ) -> Result<Reserved, Hold> {
+        let place = match has_code {
+            true => Some(Arc::clone(&self.places).try_acquire_owned().map_err(|_| Hold::Places)?),
+            false => None,
+        };
+        let others = self.in_flight(payment, chain_time);
+        let authorization = &payment.authorization;
+        let (nonce, value) = (authorization.nonce, authorization.value);
+        let mut flights = locked(&self.flights);
+        let all = flights.entry(of(payment)).or_default();
+        // Again, as somebody may have been faster.
+        let sum = all.iter().filter(|flight| flight.nonce != nonce);
+        let sum = sum.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)));
+        if balance < sum.max(others).saturating_add(word(value)) {
+            return Err(Hold::Balance);
+        }
+        all.retain(|flight| flight.nonce != nonce);
+        all.push(Flight { nonce, value, ends: authorization.valid_before, _place: place });
+        drop(flights);
+        Ok(Reserved { guard: Arc::clone(self), of: of(payment), nonce, sent: false })
+    }
+
+    /// A payment is in a block, or comes to nothing: the payer's balance tells from now on.
+    pub(super) fn landed(&self, payment: &Authorized) {
+        self.land(of(payment), &payment.authorization.nonce);
+    }
+
+    fn land(&self, of: (Address, Address), nonce: &[u8; 32]) {
+        let mut flights = locked(&self.flights);
+        if let Some(all) = flights.get_mut(&of) {
+            all.retain(|flight| flight.nonce != *nonce);
+            if all.is_empty() {
+                flights.remove(&of);
+            }
+        }
+    }
+
+    /// Notes that a transaction for a payer failed, once for each.
+    pub(super) fn failed(
+        &self,
+        transaction: B256,
+        payer: Address,
+        code: Option<B256>,
+        gas: u64,
+        gas_price: u128,
+    ) {
+        let mut trouble = locked(&self.trouble);
+        if trouble.failed.contains(&transaction) {
+            return;
+        }
+        trouble.failed.push_back(transaction);
+        if trouble.failed.len() > REMEMBERED {
+            trouble.failed.pop_front();
+        }
+        let now = Instant::now();
+        let cost = u128::from(gas).saturating_mul(gas_price) / 1_000_000_000;
+        self.lost.transactions.fetch_add(1, Ordering::Relaxed);
+        self.lost.gas.fetch_add(gas, Ordering::Relaxed);
+        self.lost.gwei.fetch_add(u64::try_from(cost).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let failures = trouble.payers.get(&payer).map_or(0, |resting| resting.failures);
+        let (first, longest) = match code {
+            Some(_) => (CODE_REST, LONGEST_CODE_REST),
+            None => (REST, LONGEST_REST),
+        };
+        let until = now + doubled(first, failures, longest);
+        forget_some(&mut trouble.payers, |resting| resting.until);
+        trouble.payers.insert(payer, Resting { failures: failures + 1, until });
+        let Some(code) = code else { return };
+        trouble.by_code.push_back((now, gas));
+        forget_some(&mut trouble.codes, |code| code.until);
+        let code = trouble.codes.entry(code).or_insert(Code { failures: 0, successes: 0, until: now });
+        code.failures = code.failures.saturating_add(1);
+        let worth = code.successes >= code.failures.saturating_mul(SUCCESSES_EACH);
+        if let Some(times) = code.failures.checked_sub(CODE_FAILURES)
+            && !worth
+        {
+            code.until = now + doubled(SHARED_CODE_REST, times, LONGEST_CODE_REST);
+        }
+    }
+
+    /// Notes that a payment by a payer with code went well.
+    pub(super) fn succeeded(&self, payer: Address, code: Option<B256>) {
+        let mut trouble = locked(&self.trouble);
+        trouble.payers.remove(&payer);
+        if let Some(code) = code.and_then(|code| trouble.codes.get_mut(&code)) {
+            code.successes = code.successes.saturating_add(1);
+        }
+    }
+
+    pub(super) fn lost(&self) -> GasLost {
+        GasLost {
+            transactions: self.lost.transactions.load(Ordering::Relaxed),
+            gas: self.lost.gas.load(Ordering::Relaxed),
+            gwei: self.lost.gwei.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn of(payment: &Authorized) -> (Address, Address) {
+    (payment.token, payment.authorization.from)
+}
+
+fn word(amount: Amount) -> U256 {
+    U256::from_be_bytes(amount.to_be_bytes())
+}
+
+/// Makes room for one more: those whose time is over go, and else the one that is over first.
+fn forget_some<K: Clone + Eq + std::hash::Hash, V>(
+    all: &mut HashMap<K, V>,
+    until: impl Fn(&V) -> Instant,
+) {
+    if all.len() < REMEMBERED {
+        return;
+    }
+    let now = Instant::now();
+    all.retain(|_, one| until(one) > now);
+    if all.len() >= REMEMBERED
+        && let Some(first) = all.iter().min_by_key(|(_, one)| until(one)).map(|(key, _)| key.clone())
+    {
+        all.remove(&first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::Bytes;
+    use x402_evm::Authorization;
+
+    const PAYER: Address = Address([1; 20]);
+
+    fn payment(nonce: u8, value: u64) -> Authorized {
+        let authorization = Authorization {
+            from: PAYER,
+            to: Address([2; 20]),
+            value: Amount::from(value),
+            valid_after: Amount::from(0),
+            valid_before: Amount::from(100),
+            nonce: [nonce; 32],
+        };
+        Authorized { token: Address([3; 20]), authorization, signature: Bytes::new(), by_key: true }
+    }
+
+    #[test]
+    fn one_balance_is_sent_once() {
+        let guard = Arc::new(Guard::new(1));
+        let balance = U256::from(10);
+        let reserve = |nonce, value, time| {
+            guard.reserve(&payment(nonce, value), balance, false, time)
+        };
+        let first = reserve(1, 6, 0).unwrap();
+        assert_eq!(reserve(2, 5, 0).err(), Some(Hold::Balance));
+        let second = reserve(2, 4, 0).unwrap();
+        assert_eq!(guard.in_flight(&payment(3, 1), 0), balance);
+        // The same payment again counts once.
+        drop(reserve(2, 4, 0).unwrap());
+        drop(second);
+        first.sent();
+        assert_eq!(guard.in_flight(&payment(3, 1), 0), U256::from(6));
+        // What the token takes no more is not on its way.
+        assert_eq!(guard.in_flight(&payment(3, 1), 100), U256::ZERO);
+        reserve(4, 10, 100).unwrap().sent();
+        guard.landed(&payment(4, 10));
+        assert!(locked(&guard.flights).is_empty());
+        let code = guard.reserve(&payment(5, 1), balance, true, 0).unwrap();
+        let other = guard.reserve(&payment(6, 1), balance, true, 0);
+        assert_eq!(other.err(), Some(Hold::Places));
+        drop(code);
+        assert!(guard.reserve(&payment(6, 1), balance, true, 0).is_ok());
+    }
+
+    #[test]
+    fn who_made_transactions_fail_rests() {
+        let guard = Guard::new(1);
+        let (code, other) = (Some(B256::repeat_byte(1)), Some(B256::repeat_byte(2)));
+        let payer = |n| Address([n; 20]);
+        guard.failed(B256::repeat_byte(1), payer(1), None, 50_000, 2_000_000_000);
+        // Seen twice, lost once.
+        guard.failed(B256::repeat_byte(1), payer(1), None, 50_000, 2_000_000_000);
+        let lost = GasLost { transactions: 1, gas: 50_000, gwei: 100_000 };
+        assert_eq!(guard.lost(), lost);
+        assert_eq!(guard.holds(payer(1), None, 1_000_000), Some(Hold::Payer));
+        assert_eq!(guard.holds(payer(2), None, 1_000_000), None);
+        // One failure of an account with code is its own, two are its code's.
+        guard.failed(B256::repeat_byte(2), payer(3), code, 240_000, 1);
+        assert_eq!(guard.holds(payer(4), code, 1_000_000), None);
+        guard.failed(B256::repeat_byte(3), payer(4), code, 240_000, 1);
+        assert_eq!(guard.holds(payer(5), code, 1_000_000), Some(Hold::Code));
+        assert_eq!(guard.holds(payer(5), other, 1_000_000), None);
+        assert_eq!(guard.holds(payer(5), other, 480_000), Some(Hold::GasLost));
+        assert_eq!(guard.holds(payer(5), None, 0), None);
+        // Code that mostly goes well does not rest for a few failures.
+        for n in 0..40 {
+            guard.failed(B256::with_last_byte(n), payer(6), other, 0, 1);
+            for _ in 0..SUCCESSES_EACH {
+                guard.succeeded(payer(6), other);
+            }
+        }
+        assert_eq!(guard.holds(payer(7), other, 1_000_000), None);
+        assert_eq!(guard.holds(payer(6), other, 1_000_000), None);
+    }
+}
