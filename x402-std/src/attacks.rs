@@ -143,6 +143,33 @@
 //! - `x402-std/tests/cli.rs::fronts_another_server`
 //! - `x402-std/src/bin/x402/upstream.rs::stays_inside_the_base`
 //!
+//! # Ways round a proxy
+//!
+//! `x402 serve --upstream http://host/api` sells what is below `/api`. `..%2f`, `..;/` and
+//! `%252e%252e` are harmless to who reads a path once, and lead out of it where a server decodes
+//! first. `CONNECT` asks for a tunnel, and `X-Forwarded-For` says who the buyer would like to be.
+//!
+//! **Here.** A path is decoded until nothing changes. It is refused with 400 if a segment is nothing
+//! but dots and blanks, if there is a control character or anything that is not UTF-8, and if it
+//! still changes after eight rounds. Segments end at `/`, `\` and `;`, and at what else servers take for
+//! these. Plain `.` and `..` are refused too, and not resolved. What was checked is what is
+//! sent. Methods other than `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` and `OPTIONS` are answered
+//! 405. Both happen before a payment is looked at. What a buyer says in `X-Forwarded-*`, `Forwarded`,
+//! `Via`, `X-Real-IP`, `X-Original-URL` and their like is dropped, however the name is spelt, and the
+//! true address, host and protocol are sent instead. An answer that is too long to be withheld until
+//! settlement is a 502 that says so, and is not charged for.
+//!
+//! **Left to you.** A server behind that is to be reached by nobody else must not be: the proxy guards
+//! its own door only. Behind a proxy of your own, the address that is sent on is that proxy's.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/cli.rs::no_path_leads_out_of_what_is_sold`
+//! - `x402-std/tests/cli.rs::tunnels_and_echoes_are_refused_before_anything_is_claimed`
+//! - `x402-std/tests/cli.rs::the_server_behind_is_told_by_the_proxy_who_asks`
+//! - `x402-std/tests/cli.rs::odd_answers_of_the_server_behind`
+//! - `x402-std/src/bin/x402/upstream/path.rs::no_spelling_of_a_way_up_stays`
+//! - `x402-std/src/bin/x402/upstream/path.rs::other_paths_stay`
+//!
 //! # Verify, then spend elsewhere
 //!
 //! A check of the balance reserves nothing. Between check and settlement the buyer moves the money

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use clap::Args;
@@ -21,7 +22,7 @@ use x402_std::svm::MEMO_BYTES;
 use crate::facilitator::{Fund, simulated};
 use crate::listen::Listen;
 use crate::log::{self, Format};
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 use crate::{Failure, Outcome, talk};
 
 /// How long a facilitator may take to say what it supports.
@@ -37,7 +38,9 @@ pub(crate) struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4021")]
     listen: SocketAddr,
-    /// Server that paid requests are passed on to
+    /// Server that paid requests are passed on to. Paths with `.` or `..` in them are refused,
+    /// however they are spelt; who asks is said in X-Forwarded-For and Forwarded, and what the
+    /// buyer sends of these is dropped
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// Version of the challenge in the body; the header's is 2. Payments are taken in both
@@ -184,6 +187,7 @@ impl Shop for &Serve {
         S: ClaimStore + 'static,
     {
         let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
+        let behind = upstream.clone();
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
         let offers = Terms::new(terms.into_iter().flat_map(|terms| terms.accepts));
         let mut charge = Charge::new(Arc::new(seller), offers);
@@ -191,7 +195,17 @@ impl Shop for &Serve {
             charge = charge.v1_body();
         }
         log::start(Format::Text, None);
-        Listen::new(self.listen).serve(router.layer(charge), ready(())).await
+        // What is not served at all is not charged for either.
+        let guard = from_fn(move |request: Request, next: Next| {
+            let refused = upstream::refused(behind.as_ref(), &request);
+            async move {
+                match refused {
+                    Some(response) => response,
+                    None => next.run(request).await,
+                }
+            }
+        });
+        Listen::new(self.listen).serve(router.layer(charge).layer(guard), ready(())).await
     }
 }
 
