@@ -1196,7 +1196,16 @@ fn two_offers_by(facilitator: &str) -> Vec<&str> {
 #[test]
 fn the_facilitator_over_http_pays_the_fee() {
     let fund = format!("{SVM_PAYER}=10000");
-    let simulated = ["facilitator", "--simulated", "--fund", &fund, "--network", "solana-devnet"];
+    let simulated = [
+        "facilitator",
+        "--simulated",
+        "--host",
+        "shop",
+        "--fund",
+        &fund,
+        "--network",
+        "solana-devnet",
+    ];
     let facilitator = Server::start(&simulated);
     let shop = Server::start(&two_offers_by(&facilitator.url));
     let supported: Value = serde_json::from_str(&facilitator.ask("GET /supported", "").2).unwrap();
@@ -1661,4 +1670,60 @@ fn odd_answers_of_the_server_behind() {
         assert_eq!(status, 502);
         assert!(head.contains("cache-control: no-store"), "{head}");
     }
+}
+
+#[test]
+fn a_token_for_the_facilitator() {
+    let (facilitator, seen) = scripted_json("200 OK", &json!({ "kinds": [] }));
+    let file = TempFile::new("token", "token-of-the-file\n");
+    let by_file = ["--facilitator", &*facilitator, "--facilitator-token-file", file.path()];
+    let by_variable = &by_file[..2];
+    let variable = [("X402_FACILITATOR_TOKEN", "token-of-the-variable")];
+    for (options, variables, expected) in [
+        (&by_file[..], &[][..], Some("token-of-the-file")),
+        (&by_file, &variable, Some("token-of-the-file")),
+        (by_variable, &variable, Some("token-of-the-variable")),
+        (by_variable, &[], None),
+    ] {
+        let args = [&offer()[..], options].concat();
+        let ran = with_env(&args, variables).ends(2).says("does not support exact");
+        assert!(!ran.stderr.contains("token-"), "{ran:?}");
+        let request = std::mem::take(&mut *seen.lock().unwrap()).concat().to_lowercase();
+        let header = request.lines().find_map(|line| line.strip_prefix("authorization: "));
+        assert_eq!(header.map(String::from), expected.map(|token| format!("bearer {token}")));
+    }
+    let empty = TempFile::new("no-token", " \n");
+    let by_empty = [&offer()[..], &by_file[..3], &[empty.path()]].concat();
+    x402(&by_empty).ends(2).says("--facilitator-token-file: not a token");
+    let missing = [&offer()[..], &by_file[..3], &["/no/such/file"]].concat();
+    x402(&missing).ends(2).says("--facilitator-token-file: cannot read the file");
+    let simulated = ["--facilitator", "simulated", "--facilitator-token-file", file.path()];
+    x402(&[&offer()[..], &simulated].concat()).ends(2).says("is for a facilitator over HTTP");
+    let broken = [("X402_FACILITATOR_TOKEN", "token of\u{e9}")];
+    let ran = with_env(&[&offer()[..], by_variable].concat(), &broken).ends(2);
+    assert!(!ran.stderr.contains("token of"), "{ran:?}");
+}
+
+#[test]
+fn a_simulated_facilitator_is_for_its_own_names() {
+    let facilitator = Server::start(&["facilitator", "--simulated", "--host", "Pay.Example"]);
+    let own = format!("Host: {}\r\n", &facilitator.url[7..]);
+    // Another `Host` follows: two of them are no name.
+    assert_eq!(facilitator.ask("GET /supported", "").0, 421);
+    assert_eq!(facilitator.ask("GET /supported", &own).0, 421);
+    for (host, headers, expected) in [
+        (&facilitator.url[7..], "", 200),
+        ("pay.example", "", 200),
+        ("localhost:1", "", 200),
+        ("evil.example", "", 421),
+        (&facilitator.url[7..], "Origin: http://evil.example\r\n", 403),
+    ] {
+        let mut stream = TcpStream::connect(&facilitator.url[7..]).unwrap();
+        let end = "Connection: close\r\n\r\n";
+        write!(stream, "GET /supported HTTP/1.1\r\nHost: {host}\r\n{headers}{end}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer[9..12].parse::<u16>().unwrap(), expected, "{host} {headers}");
+    }
+    x402(&["facilitator", "--simulated", "--host", "a:1"]).ends(2).says("--host");
 }

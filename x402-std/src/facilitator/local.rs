@@ -6,6 +6,7 @@ use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
 use x402_core::{Payment as _, Reason, wire};
 
+use super::accept::{Acceptance, NotAccepted};
 use super::in_flight::{InFlight, One};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
@@ -35,6 +36,7 @@ pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
     store: S,
     clock: C,
     payers: InFlight<Payer>,
+    acceptance: Acceptance,
 }
 
 impl<L: Ledger> LocalFacilitator<L> {
@@ -49,7 +51,8 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     pub fn with(ledger: L, store: S, clock: C) -> Self {
         let (schemes, checking) = Default::default();
         let payers = InFlight::new(PAYER_AT_ONCE);
-        let facilitator = Self { schemes, checking, ledger, store, clock, payers };
+        let acceptance = Acceptance::known();
+        let facilitator = Self { schemes, checking, ledger, store, clock, payers, acceptance };
         facilitator.with_svm_rules(SvmRules::default())
     }
 
@@ -58,6 +61,12 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     pub fn with_payer_limit(mut self, at_once: usize) -> Self {
         self.payers = InFlight::new(at_once);
         self
+    }
+
+    /// What is taken on: who may be paid, in which tokens, and how much at least. Payments to
+    /// anybody in the tokens this library knows, unless told.
+    pub fn with_acceptance(self, acceptance: Acceptance) -> Self {
+        Self { acceptance, ..self }
     }
 
     /// With rules for payments on EVM networks.
@@ -96,6 +105,15 @@ where
     async fn check(&self, verified: &Verified<Payment>, now: u64) -> Result<(), Reason> {
         let _one = self.enter(verified.payment())?;
         self.ledger.check(verified, now).await
+    }
+
+    /// Whether a payment by an offer is taken on.
+    fn accept(&self, offer: &wire::PaymentRequirements<'_>) -> Result<(), NotAccepted> {
+        self.acceptance.check(offer).map_err(|declined| {
+            let kinds = self.ledger.kinds();
+            let is_served = kinds.iter().any(|kind| kind.network.view().is_same(offer.network));
+            if is_served { declined } else { NotAccepted::Network }
+        })
     }
 
     /// One more of a payer's payments, unless there are too many.
@@ -279,16 +297,22 @@ where
         let payment = &request.payment_payload;
         let now = self.clock.now();
         let gate = |schemes: &Checks<'_>| verify(schemes, &request, now);
-        let (payer, reason) = match self.checking.run(&self.schemes, gate).await {
+        let accepted = self.accept(&request.payment_requirements);
+        let (payer, reason, declined) = match self.checking.run(&self.schemes, gate).await {
             Ok(verified) => {
-                (Some(verified.payment().payer()), self.check(&verified, now).await.err())
+                let payer = Some(verified.payment().payer());
+                match accepted {
+                    Ok(()) => (payer, self.check(&verified, now).await.err(), None),
+                    Err(declined) => (payer, Some(declined.reason()), Some(declined)),
+                }
             }
-            Err(reason) => (payer(payment), Some(reason)),
+            Err(reason) => (payer(payment), Some(reason), None),
         };
         let reason = reason.map(|reason| spelled(reason, payment.x402_version()));
         Ok(VerifyResponse {
             is_valid: reason.is_none(),
             invalid_reason: reason.map(|reason| reason.as_str().into()),
+            invalid_message: declined.map(|declined| declined.to_string()),
             payer,
             ..VerifyResponse::default()
         })
@@ -309,11 +333,17 @@ where
         let now = self.clock.now();
         let gate =
             |schemes: &Checks<'_>| check_late(payment, now, |now| verify(schemes, &request, now));
+        let accepted = self.accept(&request.payment_requirements);
         let (id, payer, outcome) = match self.checking.run(&self.schemes, gate).await {
             Ok((verified, late)) => {
                 let (id, payer) = (settlement_id(verified.payment()), verified.payment().payer());
-                let outcome = self.settle_once(id, &verified, late, caller, now).await;
-                (Some(id), Some(payer), outcome)
+                match accepted {
+                    Ok(()) => {
+                        let outcome = self.settle_once(id, &verified, late, caller, now).await;
+                        (Some(id), Some(payer), outcome)
+                    }
+                    Err(declined) => (None, Some(payer), Err(declined.reason().into())),
+                }
             }
             Err(reason) => (None, payer(payment), Err(reason.into())),
         };
@@ -326,6 +356,10 @@ where
         let answer = SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| reason.as_str().into()),
+            error_message: accepted
+                .err()
+                .filter(|_| id.is_none())
+                .map(|declined| declined.to_string()),
             payer,
             transaction: transaction.as_str().into(),
             network: payment.network().to_string(),

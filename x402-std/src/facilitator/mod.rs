@@ -9,6 +9,9 @@ use x402_core::{ParseError, Reason};
 
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
+mod accept;
+#[cfg(feature = "facilitator")]
+mod callers;
 mod in_flight;
 mod local;
 #[cfg(feature = "client")]
@@ -16,6 +19,9 @@ mod remote;
 #[cfg(feature = "facilitator")]
 mod service;
 
+pub use accept::{Acceptance, AcceptedAsset, Least, NotAccepted, Payee};
+#[cfg(feature = "facilitator")]
+pub use callers::{Callers, Hosts};
 pub use local::{LocalFacilitator, settlement_id};
 #[cfg(feature = "client")]
 pub use remote::{FacilitatorUrlError, RemoteFacilitator};

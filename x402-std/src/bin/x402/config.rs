@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::{Table, Value};
-use x402_std::core::Network;
+use x402_std::core::{Amount, Money, Network};
 use x402_std::evm;
-use x402_std::facilitator::ServiceLimits;
+use x402_std::facilitator::{
+    Acceptance, AcceptedAsset, Callers, Hosts, Least, Payee, ServiceLimits,
+};
 use x402_std::ledger::Commitment;
 use x402_std::message::NetworkId;
 
@@ -35,6 +37,10 @@ pub(super) struct Config {
     pub(super) verifiers: usize,
     pub(super) smart_wallets: bool,
     pub(super) over_payment: bool,
+    pub(super) callers: Callers,
+    /// Whether a token is required.
+    pub(super) has_token: bool,
+    pub(super) acceptance: Acceptance,
     pub(super) store: Store,
     pub(super) evm: Vec<Evm>,
     pub(super) svm: Vec<Svm>,
@@ -73,7 +79,13 @@ pub(super) struct Svm {
     pub(super) witnesses: usize,
     pub(super) confirm: Duration,
     pub(super) min_lamports: u64,
+    pub(super) max_fee_lamports: u64,
+    pub(super) max_compute_units: u32,
+    pub(super) max_compute_price: u64,
 }
+
+/// The fee of a payment on Solana without a priority fee, in lamports: two signatures.
+pub(super) const BASE_FEE: u64 = 10_000;
 
 impl Config {
     /// Reads a configuration.
@@ -99,10 +111,20 @@ impl Config {
         let shutdown = top.seconds("shutdown_seconds", 90);
         let smart_wallets = top.flag("smart_wallets", true);
         let over_payment = top.flag("over_payment", false);
+        let mut hosts = Hosts::of(listen);
+        for name in top.texts("hosts").unwrap_or_default() {
+            hosts = hosts.clone().with(&name).unwrap_or_else(|| {
+                top.wrong("hosts", "not a list of names without ports, such as pay.example.com");
+                hosts
+            });
+        }
+        let tokens = top.tokens();
         let (store, limits) = (top.table("store"), top.table("limits"));
+        let accept = top.table("accept");
         let (evm, svm) = (top.tables("evm"), top.tables("svm"));
         top.finish();
 
+        let acceptance = section("accept", accept).acceptance();
         let mut store = section("store", store);
         let kind = store.one_of("kind", &["memory", "sqlite", "redis"]);
         let capacity = |store: &mut Section<'_>, default| {
@@ -156,6 +178,18 @@ impl Config {
                 mistakes.push(format!("svm {}: network: given twice", place + 1));
             }
         }
+        let served = |network: Network<'_>| acceptance.serves(network);
+        let no_token = "network: no token of it is accepted: [accept] assets lists them";
+        for (place, chain) in evm.iter().enumerate() {
+            if !Network::parse(&format!("eip155:{}", chain.chain_id)).is_ok_and(served) {
+                mistakes.push(format!("evm {}: {no_token}", place + 1));
+            }
+        }
+        for (place, cluster) in svm.iter().enumerate() {
+            if !served(cluster.network.view()) {
+                mistakes.push(format!("svm {}: {no_token}", place + 1));
+            }
+        }
         if evm.is_empty() && svm.is_empty() && mistakes.is_empty() {
             mistakes.push("no network: there is neither [[evm]] nor [[svm]]".into());
         }
@@ -163,6 +197,8 @@ impl Config {
             return Err(mistakes);
         }
         let (log_json, store) = (log == 1, kept);
+        let callers = Callers::default().with_hosts(hosts);
+        let callers = tokens.iter().fold(callers, |callers, token| callers.with_token(token));
         Ok(Self {
             listen,
             log_json,
@@ -173,6 +209,9 @@ impl Config {
             verifiers: usize::try_from(verifiers).unwrap_or(0),
             smart_wallets,
             over_payment,
+            callers,
+            has_token: !tokens.is_empty(),
+            acceptance,
             store,
             evm,
             svm,
@@ -329,6 +368,75 @@ impl Section<'_> {
         }
     }
 
+    /// Tokens of callers, of which there may be none. In a variable or file there may be several.
+    fn tokens(&mut self) -> Vec<String> {
+        let Some(secrets) = self.secrets("token") else { return Vec::new() };
+        let split = |secret: &String| secret.split_whitespace().map(String::from).collect();
+        let tokens: Vec<Vec<String>> = secrets.iter().map(split).collect();
+        // Otherwise it would be open to everybody.
+        if tokens.is_empty() || tokens.iter().any(Vec::is_empty) {
+            self.wrong("token", "empty");
+        }
+        let tokens = tokens.concat();
+        if !tokens.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            self.wrong("token", "not a text of ASCII characters");
+        }
+        tokens
+    }
+
+    /// What is taken on.
+    fn acceptance(mut self) -> Acceptance {
+        let mut acceptance = Acceptance::known();
+        if let Some(texts) = self.texts("payees") {
+            let payees: Option<Vec<_>> = texts.iter().map(|text| Payee::parse(text)).collect();
+            match payees {
+                Some(payees) if !payees.is_empty() => acceptance = acceptance.with_payees(payees),
+                _ => self.wrong("payees", "not a list of addresses"),
+            }
+        }
+        let mut unknown_decimals = false;
+        if let Some(texts) = self.texts("assets") {
+            let (mut known, mut any, mut listed) = (false, false, Vec::new());
+            for text in &texts {
+                match (text.as_str(), AcceptedAsset::parse(text)) {
+                    ("known", _) => known = true,
+                    ("any", _) => any = true,
+                    (_, Some(asset)) => listed.push(asset),
+                    (_, None) => self.wrong(
+                        "assets",
+                        "not a list of \"known\", \"any\" and tokens, such as eip155:8453/0x...:6",
+                    ),
+                }
+            }
+            unknown_decimals = any || listed.iter().any(|asset| asset.decimals().is_none());
+            if texts.is_empty() || (any && texts.len() > 1) {
+                self.wrong("assets", "neither \"any\" alone nor a list of tokens");
+            }
+            acceptance = match any {
+                true => acceptance.with_any_asset(),
+                false => acceptance.with_assets(known, listed),
+            };
+        }
+        if let Some(text) = self.text("min_amount") {
+            let least = match text.strip_prefix('$') {
+                Some(_) => Money::parse(&text).map(Least::Money),
+                None => Amount::parse(&text).map(Least::Units),
+            };
+            match least {
+                Ok(Least::Money(_)) if unknown_decimals => self.wrong(
+                    "min_amount",
+                    "money, but not of every token the decimals are known: assets says them",
+                ),
+                Ok(least) => acceptance = acceptance.with_least(least),
+                Err(_) => {
+                    self.wrong("min_amount", "neither money, such as \"$0.001\", nor units");
+                }
+            }
+        }
+        self.finish();
+        acceptance
+    }
+
     fn keys(&mut self) -> Vec<String> {
         self.secrets("key").unwrap_or_else(|| {
             self.wrong("key", "missing: key_env or key_file says where it is");
@@ -445,8 +553,22 @@ impl Section<'_> {
         }
         let confirm = self.seconds("confirm_seconds", 60);
         let min_lamports = self.number("min_lamports", 0..=u64::MAX, 10_000_000);
+        // The buyer chooses the fee. Official clients pay one lamport above the base fee.
+        let max_fee_lamports = self.number("max_fee_lamports", BASE_FEE..=1_000_000_000, 30_000);
+        let max_compute_units = self.number("max_compute_units", 10_000..=1_400_000, 200_000);
+        let max_compute_price = self.number("max_compute_price", 0..=1_000_000_000, 5_000_000);
         self.finish();
-        let network = network.filter(|_| is_solana)?;
-        Some(Svm { network, rpc, keys, commitment, witnesses, confirm, min_lamports })
+        Some(Svm {
+            network: network.filter(|_| is_solana)?,
+            rpc,
+            keys,
+            commitment,
+            witnesses,
+            confirm,
+            min_lamports,
+            max_fee_lamports,
+            max_compute_units: u32::try_from(max_compute_units).unwrap_or(u32::MAX),
+            max_compute_price,
+        })
     }
 }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use x402_std::core::Reason;
 use x402_std::core::claim::{ClaimKey, ClaimState, Resource};
@@ -21,6 +22,7 @@ pub(crate) struct Metrics {
     answers: IntCounterVec,
     seconds: HistogramVec,
     in_flight: IntGauge,
+    ready: IntGaugeVec,
     /// Warnings and errors by what they say.
     pub(crate) warnings: IntCounterVec,
 }
@@ -37,20 +39,30 @@ impl Metrics {
             &["request"],
         )?;
         let in_flight = IntGauge::new("x402_in_flight", "Payments that are worked on")?;
+        let ready = IntGaugeVec::new(
+            Opts::new("x402_ready", "Whether payments on a network can be settled: 1 or 0"),
+            &["network"],
+        )?;
         let warnings = IntCounterVec::new(
             Opts::new("x402_warnings_total", "Warnings and errors by their text"),
             &["message"],
         )?;
-        let all: [Box<dyn Collector>; 4] = [
+        let all: [Box<dyn Collector>; 5] = [
             Box::new(answers.clone()),
             Box::new(seconds.clone()),
             Box::new(in_flight.clone()),
+            Box::new(ready.clone()),
             Box::new(warnings.clone()),
         ];
         for one in all {
             registry.register(one)?;
         }
-        Ok(Self { registry, answers, seconds, in_flight, warnings })
+        Ok(Self { registry, answers, seconds, in_flight, ready, warnings })
+    }
+
+    /// Notes whether a network is ready.
+    pub(crate) fn ready(&self, network: &str, is_ready: bool) {
+        self.ready.with_label_values(&[network]).set(is_ready.into());
     }
 
     /// All of it, in Prometheus' text format.

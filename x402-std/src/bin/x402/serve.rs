@@ -1,3 +1,4 @@
+use std::env;
 use std::fs::{self, OpenOptions};
 use std::future::{Future, ready};
 use std::io::{self, Write};
@@ -23,10 +24,16 @@ use crate::facilitator::{Fund, simulated};
 use crate::listen::Listen;
 use crate::log::{self, Format};
 use crate::upstream::{self, Upstream};
-use crate::{Failure, Outcome, talk};
+use crate::{Failure, Outcome, input, talk};
 
 /// How long a facilitator may take to say what it supports.
 const SUPPORTED: Duration = Duration::from_secs(10);
+
+/// The variable for a facilitator's bearer token.
+const FACILITATOR_TOKEN: &str = "X402_FACILITATOR_TOKEN";
+
+/// As much of a file as can be a token.
+const TOKEN_BYTES: usize = 8 * 1024;
 
 /// Charges for every request, and answers the paid ones itself or from another server.
 ///
@@ -65,6 +72,10 @@ pub(crate) struct Selling {
     /// URL of a facilitator, or "simulated" for one in this process: no chain, no money
     #[arg(long, value_name = "URL|simulated")]
     facilitator: String,
+    /// File with the bearer token that the facilitator asks for. Without it, X402_FACILITATOR_TOKEN is
+    /// sent, if it is set
+    #[arg(long, value_name = "FILE")]
+    facilitator_token_file: Option<PathBuf>,
     /// Memo that payments on Solana must have, up to 256 bytes, instead of a random one. Official
     /// clients fail above some 50 characters, and pay the same memo once within a minute
     #[arg(long, value_name = "TEXT", value_parser = memo)]
@@ -103,6 +114,11 @@ impl Selling {
             all.push(self.offers(option, price)?);
         }
         if self.facilitator == "simulated" {
+            if self.facilitator_token_file.is_some() {
+                return Err(Failure::unusable(
+                    "--facilitator-token-file is for a facilitator over HTTP",
+                ));
+            }
             let networks: Vec<_> =
                 all.iter().flatten().map(|offer| offer.network.clone()).collect();
             let facilitator = simulated(&networks, &self.fund)?;
@@ -111,8 +127,31 @@ impl Selling {
         if !self.fund.is_empty() {
             return Err(Failure::unusable("--fund is for --facilitator simulated"));
         }
-        let remote = RemoteFacilitator::new(&self.facilitator).map_err(Failure::unusable)?;
+        let mut remote = RemoteFacilitator::new(&self.facilitator).map_err(Failure::unusable)?;
+        if let Some(token) = self.facilitator_token()? {
+            remote = remote.with_bearer(token);
+        }
         self.open(all, remote, shop).await
+    }
+
+    /// What the facilitator knows this seller by.
+    fn facilitator_token(&self) -> Result<Option<String>, Failure> {
+        let (from, token) = match (&self.facilitator_token_file, env::var_os(FACILITATOR_TOKEN)) {
+            (Some(path), _) => {
+                let at = "--facilitator-token-file";
+                let bytes = input::file(path, TOKEN_BYTES).map_err(|failure| failure.about(at))?;
+                (at, String::from_utf8(bytes).unwrap_or_default())
+            }
+            (None, Some(token)) => (FACILITATOR_TOKEN, token.into_string().unwrap_or_default()),
+            (None, None) => return Ok(None),
+        };
+        let token = token.trim();
+        let is_one = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_one {
+            Ok(Some(token.into()))
+        } else {
+            Err(Failure::unusable("not a token").about(from))
+        }
     }
 
     /// An offer for each network and payee.

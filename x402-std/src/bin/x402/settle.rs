@@ -1,30 +1,31 @@
 //! A facilitator that settles on chains, as configured.
 
+mod readiness;
+
 use std::future::ready as ready_now;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use axum::http::{StatusCode, header};
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header;
 use axum::routing::get;
-use tokio::sync::Mutex;
 use x402_std::SystemClock;
-use x402_std::core::claim::ClaimKey;
 use x402_std::core::crypto::{ed25519, secp256k1};
-use x402_std::facilitator::{Facilitator, LocalFacilitator, Service};
-use x402_std::ledger::{
-    self as evm, EvmChain, EvmLedger, Ledger, SvmLedger, SvmNotReady, SvmSettings,
-};
+use x402_std::facilitator::{LocalFacilitator, Service};
+use x402_std::ledger::{EvmChain, EvmLedger, Ledger, SvmLedger, SvmSettings};
 use x402_std::payment::{EvmRules, SvmRules};
 use x402_std::rpc::Nodes;
 use x402_std::store::{ClaimStore, MemoryStore, RedisStore, SqliteStore};
+use x402_std::svm::Limits;
 use x402_std::verifiers::Verifiers;
 
-use crate::config::{Config, Evm, Store, Svm};
+use crate::config::{BASE_FEE, Config, Evm, Store, Svm};
 use crate::facilitator::mistakes;
 use crate::listen::Listen;
 use crate::log::{self, Format};
 use crate::metrics::{Counted, Metrics};
 use crate::{Exit, Failure, Outcome, key, talk};
+use readiness::Readiness;
 
 /// What every key of this service in Redis begins with.
 const PREFIX: &str = "x402:settle:";
@@ -33,12 +34,6 @@ const PREFIX: &str = "x402:settle:";
 const GWEI: u128 = 1_000_000_000;
 
 type Ledgers = (EvmLedger<secp256k1::LocalKey>, Vec<SvmLedger<ed25519::LocalKey>>);
-
-/// How long it is not found out again whether a facilitator is ready.
-const READY: Duration = Duration::from_secs(5);
-
-const NOT_READY: (StatusCode, &str) =
-    (StatusCode::SERVICE_UNAVAILABLE, "not ready; the log says why");
 
 /// Serves until it is asked to stop; with `check`, says only whether it would.
 pub(crate) async fn run(config: Config, check: bool) -> Outcome {
@@ -68,34 +63,6 @@ pub(crate) async fn run(config: Config, check: bool) -> Outcome {
             serve(&config, metrics, ledgers, store.with_lease(*lease)).await
         }
     }
-}
-
-/// Why payments cannot be settled.
-enum NotReady {
-    /// It may pass.
-    Now(String),
-    /// The configuration is to blame.
-    Ever(String),
-}
-
-/// Whether nodes and claims are there.
-async fn ready<S: ClaimStore + 'static>(
-    service: &Service<Counted<LocalFacilitator<Ledgers, S>>>,
-) -> Result<(), NotReady> {
-    let facilitator = &service.facilitator().facilitator;
-    let (evm, svm) = facilitator.ledger();
-    evm.ready().await.map_err(|error| match error {
-        evm::NotReady::WrongChain { .. } => NotReady::Ever(error.to_string()),
-        _ => NotReady::Now(error.to_string()),
-    })?;
-    for ledger in svm {
-        ledger.ready().await.map_err(|error| match error {
-            SvmNotReady::WrongNetwork(_) => NotReady::Ever(error.to_string()),
-            _ => NotReady::Now(error.to_string()),
-        })?;
-    }
-    let claim = facilitator.settlement(ClaimKey::new([0; 32])).await;
-    claim.map(drop).map_err(|_| NotReady::Now("the claim store cannot be reached".into()))
 }
 
 /// The ledgers, of which nothing is asked yet.
@@ -150,7 +117,21 @@ fn svm_settings(config: &Svm) -> SvmSettings {
         confirm_within: config.confirm,
         witnesses: config.witnesses,
         least_lamports: config.min_lamports,
+        most_fee: config.max_fee_lamports,
         ..SvmSettings::default()
+    }
+}
+
+/// What a payment on Solana may ask for. It is checked before the network is known, so the largest
+/// of several networks' counts; what it costs is held against each network's own.
+fn svm_limits(config: &Config) -> Limits {
+    let largest = |of: fn(&Svm) -> u64| config.svm.iter().map(of).max().unwrap_or(0);
+    let units = largest(|network| network.max_compute_units.into());
+    Limits {
+        compute_units: u32::try_from(units).unwrap_or(u32::MAX),
+        compute_unit_price: largest(|network| network.max_compute_price),
+        priority_fee: largest(|network| network.max_fee_lamports).saturating_sub(BASE_FEE),
+        ..Limits::default()
     }
 }
 
@@ -181,9 +162,14 @@ async fn serve<S: ClaimStore + 'static>(
     }
     let transfer_proofs = config.evm.iter().any(|chain| !chain.max_proof_age.is_zero());
     let evm = EvmRules { smart_wallets: config.smart_wallets, transfer_proofs };
-    let svm = SvmRules { over_payment: config.over_payment, ..SvmRules::default() };
+    let (over_payment, limits) = (config.over_payment, svm_limits(config));
+    let svm = SvmRules { over_payment, limits, ..SvmRules::default() };
     let mut facilitator =
         facilitator.with_payer_limit(config.per_payer).with_evm_rules(evm).with_svm_rules(svm);
+    facilitator = facilitator.with_acceptance(config.acceptance.clone());
+    if !config.listen.ip().is_loopback() && !config.has_token {
+        tracing::warn!("whoever reaches this address can have payments settled: set token_file");
+    }
     if config.verifiers > 0 {
         let verifiers = Verifiers::new(config.verifiers);
         let verifiers =
@@ -192,38 +178,22 @@ async fn serve<S: ClaimStore + 'static>(
     }
     let counted = Counted { facilitator, metrics: metrics.clone() };
     let service = Service::with_limits(counted, config.limits);
-    match ready(&service).await {
-        Ok(()) => {}
-        Err(NotReady::Ever(text)) => return Err(Failure::unusable(text)),
-        Err(NotReady::Now(text)) => tracing::warn!(text, "not ready yet"),
-    }
-    let known = Arc::new(Mutex::new(None::<(Instant, bool)>));
-    let of = service.clone();
-    let readiness = move || {
-        let (service, known) = (of.clone(), Arc::clone(&known));
-        async move {
-            // Whoever asks often does not make the nodes be asked often.
-            let mut known = known.lock().await;
-            let is_ready = match *known {
-                Some((since, is_ready)) if since.elapsed() < READY => is_ready,
-                _ => {
-                    let outcome = ready(&service).await;
-                    if let Err(NotReady::Now(text) | NotReady::Ever(text)) = &outcome {
-                        tracing::warn!(text, "not ready");
-                    }
-                    *known = Some((Instant::now(), outcome.is_ok()));
-                    outcome.is_ok()
-                }
-            };
-            if is_ready { (StatusCode::OK, "ready") } else { NOT_READY }
-        }
-    };
+    let service = service.with_callers(config.callers.clone());
+    let readiness = Arc::new(Readiness::new(config, service.clone(), metrics.clone()));
+    readiness.begin().await?;
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    let router = service
-        .router()
+    let probed = Arc::clone(&readiness);
+    let probes = Router::new()
         .route("/healthz", get(|| ready_now("alive")))
-        .route("/readyz", get(readiness))
-        .route("/metrics", get(move || ready_now((text, metrics.text()))));
+        .route("/readyz", get(async move |request: Request| probed.answer(request).await))
+        .route(
+            "/metrics",
+            get(move || {
+                tokio::spawn(readiness.refresh());
+                ready_now((text, metrics.text()))
+            }),
+        );
+    let router = service.router().merge(service.guarded(probes));
     let listen = Listen {
         address: config.listen,
         connections: config.connections,

@@ -254,21 +254,30 @@ impl<K: AsyncSigner<Secp256k1>> EvmLedger<K> {
     /// [`NotReady::NoSender`] do not.
     pub async fn ready(&self) -> Result<(), NotReady> {
         for chain in &self.chains {
-            let chain_id = chain.settings.chain_id;
-            chain.genuine().await?;
-            if chain.senders.is_empty() {
-                return Err(NotReady::NoSender { chain_id });
-            }
-            // That it costs too much may pass any moment.
-            if !matches!(chain.fees().await, Ok(_) | Err(Reason::Busy)) {
-                return Err(NotReady::NoFees { chain_id });
-            }
-            for sender in chain.addresses() {
-                match chain.balance(sender).await {
-                    None => return Err(NotReady::Unreachable { chain_id }),
-                    Some(0) => return Err(NotReady::NoGas { chain_id, sender }),
-                    Some(_) => {}
-                }
+            self.ready_on(chain.settings.chain_id).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for one chain.
+    ///
+    /// # Errors
+    /// [`NotReady`]; [`NotReady::NoSender`] for a chain that is not there.
+    pub async fn ready_on(&self, chain_id: u64) -> Result<(), NotReady> {
+        let chain = self.chain(chain_id).ok_or(NotReady::NoSender { chain_id })?;
+        chain.genuine().await?;
+        if chain.senders.is_empty() {
+            return Err(NotReady::NoSender { chain_id });
+        }
+        // That it costs too much may pass any moment.
+        if !matches!(chain.fees().await, Ok(_) | Err(Reason::Busy)) {
+            return Err(NotReady::NoFees { chain_id });
+        }
+        for sender in chain.addresses() {
+            match chain.balance(sender).await {
+                None => return Err(NotReady::Unreachable { chain_id }),
+                Some(0) => return Err(NotReady::NoGas { chain_id, sender }),
+                Some(_) => {}
             }
         }
         Ok(())
