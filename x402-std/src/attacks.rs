@@ -588,6 +588,7 @@
 //!
 //! **Shown by:**
 //! - `x402-std/tests/mcp.rs::introductions_fill_no_memory`
+//! - `x402-std/tests/mcp.rs::a_client_that_hangs_up_gives_its_call_up`
 //! - `x402-std/tests/mcp.rs::sells_the_tools_of_a_url_over_http`
 //!
 //! # One network that takes the others with it

@@ -1042,7 +1042,7 @@ mod gateway {
         assert!(!first.headers().contains_key("mcp-session-id"), "{:?}", first.headers());
         assert!(first.text().await.unwrap().contains("\"protocolVersion\":\"2025-06-18\""));
         let flood = async |requests: usize| {
-            let until = tokio::time::Instant::now() + Duration::from_secs(30);
+            let until = tokio::time::Instant::now() + Duration::from_secs(10);
             let clients = (0..CLIENTS).map(|_| {
                 let (http, mcp) = (http.clone(), mcp.clone());
                 tokio::spawn(async move {
@@ -1074,6 +1074,36 @@ mod gateway {
         let transport = StreamableHttpClientTransport::from_uri(mcp.as_str());
         let client = ClientConfig::default().serve(transport).await.unwrap();
         is_a_shop(&client, &tools).await;
+    }
+
+    /// Over HTTP too, the place and the payment of a client that went are free again.
+    #[tokio::test]
+    async fn a_client_that_hangs_up_gives_its_call_up() {
+        let tools = Tools::default();
+        let gateway = x402(&upstream(&tools).await, &PRICES);
+        let (_child, _stderr, url) = listening(gateway).await;
+        let mcp = format!("{url}/mcp");
+        let transport = StreamableHttpClientTransport::from_uri(mcp.as_str());
+        let client = ClientConfig::default().serve(transport).await.unwrap();
+        let unpaid = client.call_tool(call_with("waits", None)).await.unwrap();
+        let payment = object(&sign(&challenge(&unpaid)).await);
+        let call = json!({
+            "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+            "params": { "name": "waits", "arguments": {}, "_meta": { PAYMENT: payment.clone() } },
+        });
+        let http = reqwest::Client::new();
+        let asking = async {
+            ask(&http, &mcp, &call.to_string()).await.bytes().await.ok();
+        };
+        tokio::select! {
+            () = asking => panic!("it waits"),
+            () = tools.started.notified() => {}
+        }
+        // Its connection is closed with it.
+        drop(http);
+        let again = call_with("weather", Some(payment));
+        let served = given_back(|| client.call_tool(again.clone()), |result| Some(result)).await;
+        assert_eq!(text(&served.unwrap()), CONTENT);
     }
 
     #[tokio::test]
