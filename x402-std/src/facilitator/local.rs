@@ -334,18 +334,20 @@ where
         let gate =
             |schemes: &Checks<'_>| check_late(payment, now, |now| verify(schemes, &request, now));
         let accepted = self.accept(&request.payment_requirements);
-        let (id, payer, outcome) = match self.checking.run(&self.schemes, gate).await {
+        let (id, payer, outcome, declined) = match self.checking.run(&self.schemes, gate).await {
             Ok((verified, late)) => {
                 let (id, payer) = (settlement_id(verified.payment()), verified.payment().payer());
                 match accepted {
                     Ok(()) => {
                         let outcome = self.settle_once(id, &verified, late, caller, now).await;
-                        (Some(id), Some(payer), outcome)
+                        (Some(id), Some(payer), outcome, None)
                     }
-                    Err(declined) => (None, Some(payer), Err(declined.reason().into())),
+                    Err(declined) => {
+                        (None, Some(payer), Err(declined.reason().into()), Some(declined))
+                    }
                 }
             }
-            Err(reason) => (None, payer(payment), Err(reason.into())),
+            Err(reason) => (None, payer(payment), Err(reason.into()), None),
         };
         let (reason, transaction) = match outcome {
             Ok(transaction) => (None, transaction),
@@ -356,10 +358,7 @@ where
         let answer = SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| reason.as_str().into()),
-            error_message: accepted
-                .err()
-                .filter(|_| id.is_none())
-                .map(|declined| declined.to_string()),
+            error_message: declined.map(|declined| declined.to_string()),
             payer,
             transaction: transaction.as_str().into(),
             network: payment.network().to_string(),
