@@ -481,6 +481,7 @@
 //! - `x402-std/tests/service.rs::payments_that_are_not_taken_on`
 //! - `x402-std/tests/service.rs::requests_of_pages_are_refused`
 //! - `x402-std/tests/config.rs::callers_are_looked_at`
+//! - `x402-std/tests/config.rs::what_is_taken_on_is_configured`
 //! - `x402-std/tests/config.rs::mistakes_are_named`
 //! - `x402-std/tests/cli.rs::a_token_for_the_facilitator`
 //! - `x402-std/tests/cli.rs::a_simulated_facilitator_is_for_its_own_names`

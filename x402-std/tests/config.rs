@@ -583,3 +583,55 @@ fn a_wrong_chain_is_refused_at_the_start() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("a node given for chain 8453 is of another one"), "{said}");
 }
+
+/// What is taken on, and what a payment on Solana may cost, are as the file says: refused before a
+/// node is asked, of which there is none here.
+#[test]
+fn what_is_taken_on_is_configured() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../x402-core/tests/vectors/negative");
+    let recorded = |name: &str| {
+        let text = fs::read_to_string(folder.join("svm-exact").join(name)).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["request"].to_string()
+    };
+    // Both take 20 000 units, one at a micro-lamport each, the other at five lamports.
+    let (usual, dear) = (recorded("control-valid.json"), recorded("compute-price-max-ok.json"));
+    let devnet = SVM
+        .replace("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "EtWTRABZaYq6iMfeYKouRu166VU2xqa1")
+        .replace("https://node.example", "http://127.0.0.1:1");
+    let (price, limit) =
+        ("compute_price_instruction_too_high", "compute_limit_instruction_too_high");
+    let (required, nothing) = ("invalid_payment_requirements", "");
+    for (accept, cost, request, refused) in [
+        ("", "", &usual, nothing),
+        ("", "", &dear, price),
+        ("", "max_fee_lamports = 109999", &dear, price),
+        ("", "max_fee_lamports = 110000", &dear, nothing),
+        ("", "max_fee_lamports = 110000\nmax_compute_price = 4999999", &dear, price),
+        ("", "max_fee_lamports = 10000", &usual, price),
+        ("", "max_fee_lamports = 10001", &usual, nothing),
+        ("", "max_compute_units = 19999", &usual, limit),
+        ("payees = ['GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse']", "", &usual, nothing),
+        ("payees = ['9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu']", "", &usual, required),
+        ("min_amount = '$0.001'", "", &usual, nothing),
+        ("min_amount = '$0.0011'", "", &usual, required),
+        ("min_amount = '1001'", "", &usual, required),
+        (
+            "assets = ['solana-devnet/9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu:6']",
+            "",
+            &usual,
+            required,
+        ),
+    ] {
+        let text = format!("listen = '127.0.0.1:0'\n[accept]\n{accept}\n{devnet}{cost}\n");
+        let config = Written::new("taken.toml", &text);
+        let service = Running::start(&config.0);
+        for (path, key) in [("/verify", "invalidReason"), ("/settle", "errorReason")] {
+            let (_, answer) = service.ask(&format!("POST {path}"), request);
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            let reason = answer[key].as_str().unwrap();
+            let told = [price, limit, required].iter().any(|known| reason.ends_with(known));
+            assert_eq!(told, !refused.is_empty(), "{accept} {cost} {path} {answer}");
+            assert!(reason.ends_with(refused), "{accept} {cost} {path} {answer}");
+        }
+    }
+}
