@@ -8,7 +8,7 @@ use std::error::Error;
 
 use tokio::net::TcpListener;
 use x402_core::Amount;
-use x402_std::facilitator::{LocalFacilitator, router};
+use x402_std::facilitator::{Callers, Hosts, LocalFacilitator, Service};
 use x402_std::ledger::SimulatedLedger;
 use x402_std::{evm, svm};
 
@@ -26,7 +26,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let listener = TcpListener::bind("127.0.0.1:4022").await?;
-    println!("http://{}/supported", listener.local_addr()?);
-    axum::serve(listener, router(LocalFacilitator::new(ledger))).await?;
+    let address = listener.local_addr()?;
+    println!("http://{address}/supported");
+    // No page in a browser reaches it by a name of its own.
+    let callers = Callers::default().with_hosts(Hosts::of(address));
+    let service = Service::new(LocalFacilitator::new(ledger)).with_callers(callers);
+    axum::serve(listener, service.router()).await?;
     Ok(())
 }

@@ -143,6 +143,33 @@
 //! - `x402-std/tests/cli.rs::fronts_another_server`
 //! - `x402-std/src/bin/x402/upstream.rs::stays_inside_the_base`
 //!
+//! # Ways round a proxy
+//!
+//! `x402 serve --upstream http://host/api` sells what is below `/api`. `..%2f`, `..;/` and
+//! `%252e%252e` are harmless to who reads a path once, and lead out of it where a server decodes
+//! first. `CONNECT` asks for a tunnel, and `X-Forwarded-For` says who the buyer would like to be.
+//!
+//! **Here.** A path is decoded until nothing changes. It is refused with 400 if a segment is nothing
+//! but dots and blanks, if there is a control character or anything that is not UTF-8, and if it
+//! still changes after eight rounds. Segments end at `/`, `\` and `;`, and at what else servers take for
+//! these. Plain `.` and `..` are refused too, and not resolved. What was checked is what is
+//! sent. Methods other than `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` and `OPTIONS` are answered
+//! 405. Both happen before a payment is looked at. What a buyer says in `X-Forwarded-*`, `Forwarded`,
+//! `Via`, `X-Real-IP`, `X-Original-URL` and their like is dropped, however the name is spelt, and the
+//! true address, host and protocol are sent instead. An answer that is too long to be withheld until
+//! settlement is a 502 that says so, and is not charged for.
+//!
+//! **Left to you.** A server behind that is to be reached by nobody else must not be: the proxy guards
+//! its own door only. Behind a proxy of your own, the address that is sent on is that proxy's.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/cli.rs::no_path_leads_out_of_what_is_sold`
+//! - `x402-std/tests/cli.rs::tunnels_and_echoes_are_refused_before_anything_is_claimed`
+//! - `x402-std/tests/cli.rs::the_server_behind_is_told_by_the_proxy_who_asks`
+//! - `x402-std/tests/cli.rs::odd_answers_of_the_server_behind`
+//! - `x402-std/src/bin/x402/upstream/path.rs::no_spelling_of_a_way_up_stays`
+//! - `x402-std/src/bin/x402/upstream/path.rs::other_paths_stay`
+//!
 //! # Verify, then spend elsewhere
 //!
 //! A check of the balance reserves nothing. Between check and settlement the buyer moves the money
@@ -433,6 +460,35 @@
 //! - `x402-std/tests/solana.rs::offers_are_completed_or_refused`
 //! - `x402-std/tests/cli.rs::serves_with_a_facilitator_over_http`
 //!
+//! # A facilitator that works for anybody
+//!
+//! A facilitator pays for what others ask of it: gas, lamports, the code of a token. A page in a
+//! browser on its host reaches it by a plain form, or by a name that it makes point there (DNS
+//! rebinding). A hostile buyer reaches it through an honest seller, and chooses the priority fee.
+//!
+//! **Here.** An [`Acceptance`](crate::facilitator::Acceptance) names payees, tokens and a least
+//! amount, and is applied to verifying and settling before a chain is asked. Unless told, tokens are
+//! the known ones. [`Callers`](crate::facilitator::Callers) has bearer tokens, compared by their
+//! hashes, and the names the service is known by. A body that is not `application/json` and a page of
+//! another origin are refused in any case. The command `x402 facilitator` answers to its own address
+//! and to `localhost`, probes included, and lets a payment on Solana cost 30 000 lamports.
+//!
+//! **Left to you.** Without a token, everybody who reaches the service may ask it; without payees, for
+//! anybody. The least amount is nothing unless you set it: set it above what a settlement costs you.
+//! TLS is a proxy's, and the token is a secret in every request.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/service.rs::payments_that_are_not_taken_on`
+//! - `x402-std/tests/service.rs::requests_of_pages_are_refused`
+//! - `x402-std/tests/config.rs::callers_are_looked_at`
+//! - `x402-std/tests/config.rs::what_is_taken_on_is_configured`
+//! - `x402-std/tests/config.rs::mistakes_are_named`
+//! - `x402-std/tests/cli.rs::a_token_for_the_facilitator`
+//! - `x402-std/tests/cli.rs::a_simulated_facilitator_is_for_its_own_names`
+//! - `x402-std/src/facilitator/accept.rs::what_is_taken_on`
+//! - `x402-std/src/facilitator/callers.rs::names_of_a_listener`
+//! - `x402-std/src/facilitator/callers.rs::origins_of_the_same_host`
+//!
 //! # Agents that spend too much
 //!
 //! An agent pays whatever is asked: once too much, many times a little (SOLMAL, vector 6), again
@@ -517,6 +573,41 @@
 //! - `x402-core/tests/hostile.rs::offers_and_kinds`
 //! - `x402-core/tests/hostile.rs::looking_for_duplicates_has_a_price_limit`
 //! - `x402-svm/tests/exact.rs::bytes_bound_the_transaction`
+//!
+//! # Sessions without an end
+//!
+//! A client of an MCP server over HTTP introduces itself, and the server keeps a session for it. Whoever
+//! only introduces itself, thousands of times a second, fills the memory without a payment.
+//!
+//! **Here.** `x402 mcp --upstream --listen` keeps no sessions: it says nothing unasked, so each request
+//! stands for itself. Clients of every protocol version are served so. A client that hangs up gives up
+//! its call, and the place that it took.
+//!
+//! **Left to you.** Servers of your own that sell tools with [`Paid`](crate::mcp::Paid) choose how rmcp
+//! keeps sessions; its default keeps as many as are asked for, for five minutes each. A number of
+//! requests at once is theirs too: here it is that of connections.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/mcp.rs::introductions_fill_no_memory`
+//! - `x402-std/tests/mcp.rs::a_client_that_hangs_up_gives_its_call_up`
+//! - `x402-std/tests/mcp.rs::sells_the_tools_of_a_url_over_http`
+//!
+//! # One network that takes the others with it
+//!
+//! A probe that asks for everything at once is 503 as soon as one network's nodes are down, or one
+//! account has no gas: a balancer then takes all networks out of service. Whoever can drain one account
+//! stops every seller.
+//!
+//! **Here.** `/readyz` of `x402 facilitator` is 200 while one network and the store are there, and says of
+//! each network whether it is ready and why not. `?network=` asks about one. All are asked at once, with
+//! a deadline, and found out every five seconds at most. The gauge `x402_ready` has the same.
+//!
+//! **Left to you.** Alarms: a network that is not ready is a warning in the log and a 0 in the gauge.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/config.rs::readiness_is_each_networks_own`
+//! - `x402-std/tests/config.rs::a_wrong_chain_is_refused_at_the_start`
+//! - `x402-std/tests/config.rs::serves_what_operators_ask_for`
 //!
 //! # Secrets in logs, and what a payment tells
 //!

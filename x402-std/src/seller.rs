@@ -807,9 +807,9 @@ where
             return Err(admission.duplicate(transaction));
         }
         let settled = self.settle_claim(&Claim::of(&admission), admission.state.clone()).await;
-        settled.map_err(|refusal| refusal.into_refusal(&admission)).map(|(transaction, answer)| {
-            admission.receipt(true, None, &transaction, &answer)
-        })
+        settled
+            .map_err(|refusal| refusal.into_refusal(&admission))
+            .map(|(transaction, answer)| admission.receipt(true, None, &transaction, &answer))
     }
 
     /// Has a claimed payment settled, or asks what became of one that was sent before.
@@ -862,9 +862,10 @@ where
                         Err(StoreError::Conflict) => {
                             Err(Unsettled::of(Reason::DuplicateSettlement, transaction.clone()))
                         }
-                        Err(_) => {
-                            Err(Unsettled { status: 503, ..Unsettled::pending(transaction.clone()) })
-                        }
+                        Err(_) => Err(Unsettled {
+                            status: 503,
+                            ..Unsettled::pending(transaction.clone())
+                        }),
                     };
                 }
                 ClaimState::Failed(reason) => {
@@ -895,7 +896,11 @@ where
     }
 
     /// Whether a transaction settles this payment and no other that is known here.
-    async fn is_own(&self, claim: &Claim<'_>, transaction: &Transaction) -> Result<bool, Unsettled> {
+    async fn is_own(
+        &self,
+        claim: &Claim<'_>,
+        transaction: &Transaction,
+    ) -> Result<bool, Unsettled> {
         let network = claim.request.payment_requirements.network.view();
         let network = network.caip2().unwrap_or(network);
         // Hexadecimal digits are the same in either letter case, base58's are not.

@@ -49,8 +49,8 @@ use x402_core::{ParseError, Version, http};
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
 use crate::message::{SettleResponse, decode_header};
-use crate::seller::work::{Delivery, Entry, Held, Works};
 pub use crate::seller::ConnectionEnd;
+use crate::seller::work::{Delivery, Entry, Held, Works};
 use crate::seller::{Refusal, RequestDigest, Seller, Terms};
 use crate::store::{ClaimStore, MemoryStore};
 
@@ -478,7 +478,10 @@ where
             Ok(shared.withhold(response).await)
         };
         let Ok(worked) = timeout(time, work).await else {
-            tracing::warn!(?time, "paid work took longer than its payment is good for: not charged");
+            tracing::warn!(
+                ?time,
+                "paid work took longer than its payment is good for: not charged"
+            );
             return Ok(empty(StatusCode::GATEWAY_TIMEOUT));
         };
         let (parts, body) = match worked? {

@@ -1043,7 +1043,7 @@ fn fronts_another_server() {
     assert!(request.ends_with("\r\n\r\nthe body"), "{request}");
     let head = request.to_lowercase();
     assert!(head.contains("x-mine: 1") && head.contains(&upstream[7..]), "{request}");
-    for ours in ["payment", "te: ", &shop.url[7..]] {
+    for ours in ["payment", "te: ", &format!("\nhost: {}", &shop.url[7..])] {
         assert!(!head.contains(ours), "{request}");
     }
     // Out of the base, and no answer: nobody is charged.
@@ -1196,7 +1196,16 @@ fn two_offers_by(facilitator: &str) -> Vec<&str> {
 #[test]
 fn the_facilitator_over_http_pays_the_fee() {
     let fund = format!("{SVM_PAYER}=10000");
-    let simulated = ["facilitator", "--simulated", "--fund", &fund, "--network", "solana-devnet"];
+    let simulated = [
+        "facilitator",
+        "--simulated",
+        "--host",
+        "shop",
+        "--fund",
+        &fund,
+        "--network",
+        "solana-devnet",
+    ];
     let facilitator = Server::start(&simulated);
     let shop = Server::start(&two_offers_by(&facilitator.url));
     let supported: Value = serde_json::from_str(&facilitator.ask("GET /supported", "").2).unwrap();
@@ -1484,4 +1493,237 @@ fn pays_within_a_budget_in_a_file() {
     for file in ["", "-wal", "-shm"] {
         std::fs::remove_file(format!("{path}{file}")).ok();
     }
+}
+
+// ---- the proxy: ways out of it, and what the server behind is told
+
+/// The header of a payment for what a shop asks.
+fn payment_for(shop: &Server) -> String {
+    let challenge = shop.ask("GET /", "").2;
+    let payment = with_key(&["sign", "--required", &challenge]).ends(0).stdout;
+    format!("PAYMENT-SIGNATURE: {}\r\n", payment.trim_end())
+}
+
+#[test]
+fn no_path_leads_out_of_what_is_sold() {
+    let (upstream, seen) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    for base in ["/api", ""] {
+        let shop = Server::shop("$1", &["--upstream", &format!("{upstream}{base}")]);
+        let payment = payment_for(&shop);
+        for path in [
+            "/../secret",
+            "/..%2fsecret",
+            "/%2e%2e%2fsecret",
+            "/%2E./secret",
+            "/..;/secret",
+            "/%2e%2e%3b/secret",
+            "/%252e%252e/secret",
+            "/%25252e%25252e%25252fsecret",
+            "/..\\secret",
+            "/..%5csecret",
+            "/..%255csecret",
+            "/a\\b",
+            "/.",
+            "/a/./b",
+            "/a/../b",
+            "/.../secret",
+            "/..%20/secret",
+            "/..%09/secret",
+            "/..%00/secret",
+            "/a%00",
+            "/a%0d%0aX: y",
+            "/%c0%ae%c0%ae/secret",
+            "/..%c0%afsecret",
+            "/..%3f",
+            "http://other/..%2fsecret",
+        ] {
+            let path = path.replace(' ', "%20");
+            for headers in ["", &payment] {
+                let (status, head, _) = shop.ask(&format!("GET {path}"), headers);
+                assert_eq!(status, 400, "{base} {path}");
+                let garbled = path.contains('\\');
+                assert!(garbled || head.contains("cache-control: no-store"), "{path} {head}");
+            }
+        }
+        assert!(seen.lock().unwrap().is_empty(), "{:?}", seen.lock().unwrap());
+        // The payment is as good as before, and what is inside is passed on as it was written.
+        assert_eq!(shop.ask("GET /a%2Fb;c/%7Ed/e%20f?q=../%2e", &payment).0, 200);
+        let requests = std::mem::take(&mut *seen.lock().unwrap());
+        let [request] = &requests[..] else { panic!("{requests:?}") };
+        let line = format!("GET {base}/a%2Fb;c/%7Ed/e%20f?q=../%2e HTTP/1.1\r\n");
+        assert!(request.starts_with(&line), "{request}");
+    }
+}
+
+#[test]
+fn tunnels_and_echoes_are_refused_before_anything_is_claimed() {
+    let (upstream, seen) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    for options in [&["--upstream", &*upstream][..], &[]] {
+        let shop = Server::shop("$1", options);
+        let payment = payment_for(&shop);
+        for request in [
+            "CONNECT /a",
+            "CONNECT shop:80",
+            "TRACE /",
+            "trace /",
+            "TRACK /",
+            "DEBUG /",
+            "CONNECT-UDP /",
+            "COPY /a",
+            "MOVE /a",
+            "get /",
+        ] {
+            for headers in ["", &payment] {
+                let (status, head, _) = shop.ask(request, headers);
+                assert_eq!(status, 405, "{request}");
+                let allow = "allow: get, head, post, put, patch, delete, options";
+                assert!(head.contains(allow) && head.contains("no-store"), "{request} {head}");
+            }
+        }
+        assert!(seen.lock().unwrap().is_empty());
+        assert_eq!(shop.ask("GET /", &payment).0, 200, "the payment is as good as before");
+        seen.lock().unwrap().clear();
+    }
+}
+
+#[test]
+fn the_server_behind_is_told_by_the_proxy_who_asks() {
+    let (upstream, seen) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    let shop = Server::shop("$1", &["--upstream", &upstream]);
+    let lies: String = [
+        "X-Forwarded-For",
+        "x-forwarded-for",
+        "X_Forwarded_For",
+        "X.Forwarded.For",
+        "X-Forwarded-Host",
+        "X_FORWARDED-HOST",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "X-Forwarded-Server",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Client-Cert",
+        "Forwarded",
+        "FORWARDED_FOR",
+        "X-Real-IP",
+        "X_Real_IP",
+        "X-Original-URL",
+        "X-Original-Host",
+        "X-Rewrite-URL",
+        "X_Rewrite_URL",
+        "X-Client-IP",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "CF_Connecting_IP",
+        "X-Cluster-Client-IP",
+        "Via",
+        "Proxy",
+    ]
+    .map(|name| format!("{name}: 6.6.6.6\r\n"))
+    .concat();
+    let tricks = "Connection: x-forwarded-for, forwarded, via\r\nX-Mine: 7.7.7.7\r\n";
+    let headers = format!("{lies}{tricks}{}", payment_for(&shop));
+    assert_eq!(shop.ask("GET /", &headers).0, 200);
+    let request = seen.lock().unwrap().concat().to_lowercase();
+    assert!(!request.contains("6.6.6.6"), "{request}");
+    for line in [
+        "x-mine: 7.7.7.7",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: shop",
+        "x-forwarded-proto: http",
+        "forwarded: for=127.0.0.1;host=\"shop\";proto=http",
+        "via: 1.1 x402",
+    ] {
+        assert_eq!(request.matches(&format!("\r\n{line}\r\n")).count(), 1, "{line} {request}");
+    }
+}
+
+#[test]
+fn odd_answers_of_the_server_behind() {
+    let answer = |line: &str, length: usize| {
+        format!("{line}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\nok")
+    };
+    let (old, _) = scripted(answer("HTTP/1.0 200 OK", 2));
+    let shop = Server::shop("$1", &["--upstream", &old]);
+    let payment = payment_for(&shop);
+    let (status, head, body) = shop.ask("GET /", &payment);
+    assert_eq!((status, &*body), (200, "ok"));
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+
+    // Too long to be sold: said so, and not charged for. A HEAD says a length and has no body.
+    let long = 2 * 1024 * 1024 + 1;
+    let (upstream, _) = scripted(answer("HTTP/1.1 200 OK", long));
+    let shop = Server::shop("$0.01", &["--upstream", &upstream]);
+    let payment = payment_for(&shop);
+    let (status, head, body) = shop.ask("GET /", &payment);
+    assert_eq!(status, 502);
+    assert!(head.contains("cache-control: no-store") && head.contains("text/plain"), "{head}");
+    assert!(body.contains("2097153 bytes") && body.contains("2097152"), "{body}");
+    assert_eq!(shop.ask("HEAD /", &payment).0, 200);
+
+    let (switching, _) = scripted("HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\n\r\n");
+    for upstream in [&*switching, NOBODY] {
+        let shop = Server::shop("$0.01", &["--upstream", upstream]);
+        let (status, head, _) = shop.ask("GET /", &payment_for(&shop));
+        assert_eq!(status, 502);
+        assert!(head.contains("cache-control: no-store"), "{head}");
+    }
+}
+
+#[test]
+fn a_token_for_the_facilitator() {
+    let (facilitator, seen) = scripted_json("200 OK", &json!({ "kinds": [] }));
+    let file = TempFile::new("token", "token-of-the-file\n");
+    let by_file = ["--facilitator", &*facilitator, "--facilitator-token-file", file.path()];
+    let by_variable = &by_file[..2];
+    let variable = [("X402_FACILITATOR_TOKEN", "token-of-the-variable")];
+    for (options, variables, expected) in [
+        (&by_file[..], &[][..], Some("token-of-the-file")),
+        (&by_file, &variable, Some("token-of-the-file")),
+        (by_variable, &variable, Some("token-of-the-variable")),
+        (by_variable, &[], None),
+    ] {
+        let args = [&offer()[..], options].concat();
+        let ran = with_env(&args, variables).ends(2).says("does not support exact");
+        assert!(!ran.stderr.contains("token-"), "{ran:?}");
+        let request = std::mem::take(&mut *seen.lock().unwrap()).concat().to_lowercase();
+        let header = request.lines().find_map(|line| line.strip_prefix("authorization: "));
+        assert_eq!(header.map(String::from), expected.map(|token| format!("bearer {token}")));
+    }
+    let empty = TempFile::new("no-token", " \n");
+    let by_empty = [&offer()[..], &by_file[..3], &[empty.path()]].concat();
+    x402(&by_empty).ends(2).says("--facilitator-token-file: not a token");
+    let missing = [&offer()[..], &by_file[..3], &["/no/such/file"]].concat();
+    x402(&missing).ends(2).says("--facilitator-token-file: cannot read the file");
+    let simulated = ["--facilitator", "simulated", "--facilitator-token-file", file.path()];
+    x402(&[&offer()[..], &simulated].concat()).ends(2).says("is for a facilitator over HTTP");
+    let broken = [("X402_FACILITATOR_TOKEN", "token of\u{e9}")];
+    let ran = with_env(&[&offer()[..], by_variable].concat(), &broken).ends(2);
+    assert!(!ran.stderr.contains("token of"), "{ran:?}");
+}
+
+#[test]
+fn a_simulated_facilitator_is_for_its_own_names() {
+    let facilitator = Server::start(&["facilitator", "--simulated", "--host", "Pay.Example"]);
+    let own = format!("Host: {}\r\n", &facilitator.url[7..]);
+    // Another `Host` follows: two of them are no name.
+    assert_eq!(facilitator.ask("GET /supported", "").0, 421);
+    assert_eq!(facilitator.ask("GET /supported", &own).0, 421);
+    for (host, headers, expected) in [
+        (&facilitator.url[7..], "", 200),
+        ("pay.example", "", 200),
+        ("localhost:1", "", 200),
+        ("evil.example", "", 421),
+        (&facilitator.url[7..], "Origin: http://evil.example\r\n", 403),
+    ] {
+        let mut stream = TcpStream::connect(&facilitator.url[7..]).unwrap();
+        let end = "Connection: close\r\n\r\n";
+        write!(stream, "GET /supported HTTP/1.1\r\nHost: {host}\r\n{headers}{end}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer[9..12].parse::<u16>().unwrap(), expected, "{host} {headers}");
+    }
+    x402(&["facilitator", "--simulated", "--host", "a:1"]).ends(2).says("--host");
 }

@@ -515,8 +515,8 @@ async fn a_settlement_outlives_the_caller() {
     };
     let body = request.to_json().unwrap();
     let mut socket = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
-    let head =
-        format!("POST /settle HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+    let json = "POST /settle HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+    let head = format!("{json}content-length: {}\r\n\r\n", body.len());
     socket.write_all((head + &body).as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(socket);

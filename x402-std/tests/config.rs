@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The third account of anvil's public mnemonic, and the Solana keypair of 32 ones.
 const EVM_KEY: &str = "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a";
@@ -22,6 +25,7 @@ fn command(config: &Path) -> Command {
     command.env_clear().arg("facilitator").arg("--config").arg(config);
     command.env("X402_EVM_KEY", EVM_KEY).env("X402_SVM_KEY", SVM_KEY).env("NODE", NODE);
     command.env("X402_REDIS_URL", "redis://:s3cret@127.0.0.1:1");
+    command.env("TOKEN", "token-one").env("TOKENS", " token-two\ntoken-three ").env("EMPTY", " ");
     command
 }
 
@@ -76,6 +80,8 @@ network = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
 rpc = ["https://node.example"]
 key_env = "X402_SVM_KEY"
 "#;
+
+const NONE: &str = "evm 1: network: no token of it is accepted: [accept] assets lists them";
 
 /// Every mistake is named, with its place, and nothing that was written is repeated.
 #[test]
@@ -181,6 +187,77 @@ fn mistakes_are_named() {
             EVM.replace("rpc = [\"https://node.example\"]", "rpc = [1]"),
             &["evm 1: rpc: not a list of texts", "evm 1: rpc: missing"],
         ),
+        (
+            svm("max_fee_lamports = 9999"),
+            &["svm 1: max_fee_lamports: not a whole number of 10000 to 1000000000"],
+        ),
+        (
+            svm("max_compute_units = 1400001"),
+            &["svm 1: max_compute_units: not a whole number of 10000 to 1400000"],
+        ),
+        (
+            svm("max_compute_price = -1"),
+            &["svm 1: max_compute_price: not a whole number of 0 to 1000000000"],
+        ),
+        (
+            top("hosts = ['s3cret:1']"),
+            &["hosts: not a list of names without ports, such as pay.example.com"],
+        ),
+        (
+            top("hosts = ['http://s3cret']"),
+            &["hosts: not a list of names without ports, such as pay.example.com"],
+        ),
+        (
+            top("token = 's3cret'\ntoken_env = 'TOKEN'"),
+            &["token: a secret does not stand here: token_env or token_file says where"],
+        ),
+        (
+            top("token_env = 's3cret'"),
+            &["token_env: the variable it names is not set to a text", "token: empty"],
+        ),
+        (top("token_env = 'EMPTY'"), &["token: empty"]),
+        (top("token_env = ['TOKEN', 'EMPTY']"), &["token: empty"]),
+        (
+            top("token_file = 's3cret'"),
+            &["token_file: the file it names cannot be read", "token: empty"],
+        ),
+        (top("accept = 1"), &["accept: not a table: [accept]"]),
+        (top("[accept]\ns3 = 1"), &["accept: s3: no such key here"]),
+        (top("[accept]\npayees = []"), &["accept: payees: not a list of addresses"]),
+        (top("[accept]\npayees = ['s3cret']"), &["accept: payees: not a list of addresses"]),
+        (
+            top("[accept]\nassets = []"),
+            &["accept: assets: neither \"any\" alone nor a list of tokens", NONE],
+        ),
+        (
+            top("[accept]\nassets = ['any', 'known']"),
+            &["accept: assets: neither \"any\" alone nor a list of tokens"],
+        ),
+        (
+            top("[accept]\nassets = ['known', 's3cret']"),
+            &[
+                "accept: assets: not a list of \"known\", \"any\" and tokens, such as eip155:8453/0x...:6",
+            ],
+        ),
+        (top("[accept]\nmin_amount = 1"), &["accept: min_amount: not a text"]),
+        (
+            top("[accept]\nmin_amount = '1.5'"),
+            &["accept: min_amount: neither money, such as \"$0.001\", nor units"],
+        ),
+        (
+            top("[accept]\nmin_amount = '$s3cret'"),
+            &["accept: min_amount: neither money, such as \"$0.001\", nor units"],
+        ),
+        (
+            top("[accept]\nassets = ['any']\nmin_amount = '$1'"),
+            &[
+                "accept: min_amount: money, but not of every token the decimals are known: assets says them",
+            ],
+        ),
+        (
+            second("eip155:31337"),
+            &["evm 2: network: no token of it is accepted: [accept] assets lists them"],
+        ),
         // All at once.
         (
             top("listen = 's3cret'\n[limits]\nper_payer = 0\n[store]\nkind = 'sqlite'"),
@@ -205,6 +282,14 @@ fn mistakes_are_named() {
         EVM.replace("https://node.example", "http://127.0.0.1:8545"),
         format!("{EVM}{SVM}confirm_seconds = 10\n"),
         top("[store]\nkind = 'redis'\nurl_env = 'X402_REDIS_URL'"),
+        top("hosts = ['pay.example', '192.0.2.1']\ntoken_env = ['TOKEN', 'TOKENS']"),
+        top("[accept]\npayees = ['0x70997970C51812dc3A010C7d01b50e0d17dc79C8', \
+             '9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu']\nmin_amount = '$0.001'\nassets = ['known', \
+             'eip155:8453/0x70997970C51812dc3A010C7d01b50e0d17dc79C8:6']"),
+        format!("[accept]\nassets = ['any']\nmin_amount = '1'\n{}", EVM.replace("8453", "31337")),
+        format!(
+            "{SVM}max_fee_lamports = 110000\nmax_compute_units = 400000\nmax_compute_price = 1\n"
+        ),
     ];
     for text in right {
         let file = Written::new("right.toml", &text);
@@ -238,14 +323,22 @@ impl Running {
     }
 
     fn ask(&self, request: &str, body: &str) -> (u16, String) {
+        let headers = format!("host: {}\r\ncontent-type: application/json\r\n", self.url);
+        let (status, _, body) = self.ask_with(request, &headers, body);
+        (status, body)
+    }
+
+    /// With these headers alone: status, head and body.
+    fn ask_with(&self, request: &str, headers: &str, body: &str) -> (u16, String, String) {
         let mut socket = TcpStream::connect(&self.url).unwrap();
         let length = body.len();
-        let head = format!("{request} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n");
+        let head = format!("{request} HTTP/1.1\r\n{headers}connection: close\r\n");
         write!(socket, "{head}content-length: {length}\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.into())
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (status, head.to_lowercase(), body.into())
     }
 }
 
@@ -290,5 +383,255 @@ fn serves_what_operators_ask_for() {
     }
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(format!("{}{suffix}", claims.display())).ok();
+    }
+}
+
+/// Who is let in: by name, origin, token and content type.
+#[test]
+fn callers_are_looked_at() {
+    let text = format!(
+        "listen = '127.0.0.1:0'\nhosts = ['pay.example']\ntoken_env = ['TOKEN', 'TOKENS']\n{}",
+        EVM.replace("https://node.example", "http://127.0.0.1:1")
+    );
+    let config = Written::new("callers.toml", &text);
+    let mut service = Running::start(&config.0);
+    let (url, json) = (service.url.clone(), "content-type: application/json\r\n");
+    let of = |token: &str| format!("authorization: {token}\r\n");
+    let here = format!("host: {url}\r\n{}", of("Bearer token-one"));
+    let named = |host: &str| format!("host: {host}\r\n{}{json}", of("bearer token-two"));
+    let typed = |media: &str| format!("{here}content-type: {media}\r\n");
+    let from = |origin: &str| format!("{here}{json}origin: {origin}\r\n");
+    let token = |token: &str| format!("host: {url}\r\n{json}{}", of(token));
+    let cases = [
+        // A body that is none: who gets so far is let in.
+        (format!("{here}{json}"), 400),
+        (named("pay.example"), 400),
+        (named("PAY.example.:443"), 400),
+        (named("localhost"), 400),
+        (named("rebound.evil.example"), 421),
+        (named("localhost.evil.example"), 421),
+        (named("127.0.0.2"), 421),
+        (named("pay.example\r\nhost: evil.example"), 421),
+        (format!("{}{json}", of("Bearer token-one")), 421),
+        (from(&format!("http://{url}")), 400),
+        (from("http://evil.example"), 403),
+        (from("null"), 403),
+        (from("http://127.0.0.1:1"), 403),
+        (from(&format!("http://{url}\r\norigin: http://evil.example")), 403),
+        (here.clone(), 415),
+        (typed("text/plain"), 415),
+        (typed("application/x-www-form-urlencoded"), 415),
+        (typed("multipart/form-data; boundary=application/json"), 415),
+        (typed("application/vnd.api+json"), 415),
+        (typed("application/jsonx"), 415),
+        (typed("text/plain; application/json"), 415),
+        (typed("text/plain\r\ncontent-type: application/json"), 415),
+        (typed("Application/JSON; charset=utf-8"), 400),
+        (token("Bearer token-three"), 400),
+        (token("Bearer  token-one"), 400),
+        (token("Bearer token-on"), 401),
+        (token("Bearer token-one, Bearer token-two"), 401),
+        (token("Bearer"), 401),
+        (token("Bearer "), 401),
+        (token("Basic token-one"), 401),
+        (token("token-one"), 401),
+        (token("Bearer token-one\r\nauthorization: Bearer x"), 401),
+        (format!("host: {url}\r\n{json}"), 401),
+    ];
+    for path in ["/verify", "/settle"] {
+        for (headers, expected) in &cases {
+            let (status, head, body) = service.ask_with(&format!("POST {path}"), headers, "{}");
+            assert_eq!(status, *expected, "{path} {headers}");
+            assert_eq!(head.contains("www-authenticate: bearer"), status == 401, "{head}");
+            assert!(!body.contains("token-"), "{body}");
+        }
+    }
+    let id = format!("GET /settlements/{}", "0".repeat(64));
+    let (host, evil) = (format!("host: {url}\r\n"), "host: evil.example\r\n");
+    for (request, headers, expected) in [
+        (&*id, &*here, 404),
+        (&id, &host, 401),
+        (&id, evil, 421),
+        ("GET /supported", &host, 200),
+        ("GET /supported", evil, 421),
+        ("GET /healthz", &host, 200),
+        ("GET /healthz", evil, 421),
+        ("GET /metrics", &host, 200),
+        ("GET /metrics", evil, 421),
+        ("GET /readyz", &host, 503),
+        ("GET /readyz", evil, 421),
+        ("GET http://evil.example/metrics", &host, 421),
+    ] {
+        assert_eq!(service.ask_with(request, headers, "").0, expected, "{request} {headers}");
+    }
+    service.child.kill().unwrap();
+    let mut log = String::new();
+    service.log.read_to_string(&mut log).unwrap();
+    assert!(!log.contains("token-"), "{log}");
+}
+
+/// A node of an EVM chain on which gas costs something, and everybody has ether while `rich`. Ends
+/// with the process.
+fn node(chain_id: &'static str, rich: Arc<AtomicBool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            let mut line = String::new();
+            while stream.read_line(&mut line).unwrap_or(0) > 2 {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            if stream.read_exact(&mut body).is_err() {
+                continue;
+            }
+            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let result = match asked["method"].as_str() {
+                Some("eth_chainId") => json!(chain_id),
+                Some("eth_gasPrice") => json!("0x1"),
+                Some("eth_getBalance") if rich.load(Ordering::Relaxed) => {
+                    json!("0xde0b6b3a7640000")
+                }
+                Some("eth_getBalance") => json!("0x0"),
+                _ => Value::Null,
+            };
+            let answer =
+                json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result }).to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+            let length = answer.len();
+            write!(stream.get_mut(), "{head}content-length: {length}\r\n\r\n{answer}").ok();
+        }
+    });
+    url
+}
+
+/// One network that is down does not take the others with it, and each says why.
+#[test]
+fn readiness_is_each_networks_own() {
+    let rich = Arc::new(AtomicBool::new(true));
+    let poor = Arc::new(AtomicBool::new(false));
+    let evm = |network: &str, node: &str| {
+        format!(
+            "[[evm]]\nnetwork = '{network}'\nrpc = ['{node}']\nkey_env = 'X402_EVM_KEY'\nlegacy = true\n"
+        )
+    };
+    let text = [
+        "listen = '127.0.0.1:0'\n",
+        &evm("eip155:8453", "http://127.0.0.1:1"),
+        &evm("eip155:84532", &node("0x14a34", rich)),
+        &evm("eip155:1329", &node("0x531", poor)),
+        &SVM.replace("https://node.example", "http://127.0.0.1:1"),
+    ]
+    .concat();
+    let config = Written::new("readiness.toml", &text);
+    let service = Running::start(&config.0);
+    let probe = |query: &str| {
+        let (status, body) = service.ask(&format!("GET /readyz{query}"), "");
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    let (status, all) = probe("");
+    assert_eq!((status, &all["ready"]), (200, &json!(true)), "{all}");
+    let expected = [
+        ("eip155:8453", "too few nodes of chain 8453 can be reached"),
+        ("eip155:84532", ""),
+        ("eip155:1329", "has nothing to pay for gas with on chain 1329"),
+        ("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "too few nodes"),
+    ];
+    let networks = all["networks"].as_array().unwrap();
+    assert_eq!(networks.len(), expected.len());
+    let (_, metrics) = service.ask("GET /metrics", "");
+    for (found, (network, reason)) in networks.iter().zip(expected) {
+        let ready = reason.is_empty();
+        assert_eq!((&found["network"], &found["ready"]), (&json!(network), &json!(ready)), "{all}");
+        let said = found["reason"].as_str().unwrap_or("");
+        assert!(said.contains(reason) && !said.contains("http"), "{all}");
+        let (status, one) = probe(&format!("?network={}", network.replace(':', "%3A")));
+        assert_eq!(status, if ready { 200 } else { 503 }, "{one}");
+        assert_eq!((&one["ready"], &one["networks"]), (&json!(ready), &json!([found])), "{one}");
+        let gauge = format!("x402_ready{{network=\"{network}\"}} {}", u8::from(ready));
+        assert!(metrics.contains(&gauge), "{gauge} in {metrics}");
+    }
+    assert_eq!(probe("?network=base-sepolia").0, 200);
+    assert_eq!(probe("?a=b&network=base").0, 503);
+    assert_eq!(probe("?network=eip155:1").0, 404);
+    assert_eq!(probe("?network=").0, 404);
+}
+
+/// A service whose nodes are of another chain does not start, whichever of its networks it is.
+#[test]
+fn a_wrong_chain_is_refused_at_the_start() {
+    let rich = || Arc::new(AtomicBool::new(true));
+    let evm = |network: &str, node: &str| {
+        format!(
+            "[[evm]]\nnetwork = '{network}'\nrpc = ['{node}']\nkey_env = 'X402_EVM_KEY'\nlegacy = true\n"
+        )
+    };
+    let text = [
+        "listen = '127.0.0.1:0'\n",
+        &evm("eip155:84532", "http://127.0.0.1:1"),
+        &evm("eip155:8453", &node("0x1", rich())),
+    ]
+    .concat();
+    let config = Written::new("wrong-chain.toml", &text);
+    let output = command(&config.0).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("a node given for chain 8453 is of another one"), "{said}");
+}
+
+/// What is taken on, and what a payment on Solana may cost, are as the file says: refused before a
+/// node is asked, of which there is none here.
+#[test]
+fn what_is_taken_on_is_configured() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../x402-core/tests/vectors/negative");
+    let recorded = |name: &str| {
+        let text = fs::read_to_string(folder.join("svm-exact").join(name)).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["request"].to_string()
+    };
+    // Both take 20 000 units, one at a micro-lamport each, the other at five lamports.
+    let (usual, dear) = (recorded("control-valid.json"), recorded("compute-price-max-ok.json"));
+    let devnet = SVM
+        .replace("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "EtWTRABZaYq6iMfeYKouRu166VU2xqa1")
+        .replace("https://node.example", "http://127.0.0.1:1");
+    let (price, limit) =
+        ("compute_price_instruction_too_high", "compute_limit_instruction_too_high");
+    let (required, nothing) = ("invalid_payment_requirements", "");
+    for (accept, cost, request, refused) in [
+        ("", "", &usual, nothing),
+        ("", "", &dear, price),
+        ("", "max_fee_lamports = 109999", &dear, price),
+        ("", "max_fee_lamports = 110000", &dear, nothing),
+        ("", "max_fee_lamports = 110000\nmax_compute_price = 4999999", &dear, price),
+        ("", "max_fee_lamports = 10000", &usual, price),
+        ("", "max_fee_lamports = 10001", &usual, nothing),
+        ("", "max_compute_units = 19999", &usual, limit),
+        ("payees = ['GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse']", "", &usual, nothing),
+        ("payees = ['9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu']", "", &usual, required),
+        ("min_amount = '$0.001'", "", &usual, nothing),
+        ("min_amount = '$0.0011'", "", &usual, required),
+        ("min_amount = '1001'", "", &usual, required),
+        (
+            "assets = ['solana-devnet/9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu:6']",
+            "",
+            &usual,
+            required,
+        ),
+    ] {
+        let text = format!("listen = '127.0.0.1:0'\n[accept]\n{accept}\n{devnet}{cost}\n");
+        let config = Written::new("taken.toml", &text);
+        let service = Running::start(&config.0);
+        for (path, key) in [("/verify", "invalidReason"), ("/settle", "errorReason")] {
+            let (_, answer) = service.ask(&format!("POST {path}"), request);
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            let reason = answer[key].as_str().unwrap();
+            let told = [price, limit, required].iter().any(|known| reason.ends_with(known));
+            assert_eq!(told, !refused.is_empty(), "{accept} {cost} {path} {answer}");
+            assert!(reason.ends_with(refused), "{accept} {cost} {path} {answer}");
+        }
     }
 }

@@ -1009,6 +1009,103 @@ mod gateway {
         assert!(!said.contains("signature") && !said.contains(CONTENT), "{said}");
     }
 
+    /// One request by hand on an open connection: the head of the answer, and its body.
+    async fn ask(http: &reqwest::Client, mcp: &str, body: &str) -> reqwest::Response {
+        let request = http.post(mcp).body(body.to_owned());
+        let request = request.header("content-type", "application/json");
+        request.header("accept", "application/json, text/event-stream").send().await.unwrap()
+    }
+
+    /// The memory of a process, in kilobytes.
+    #[cfg(target_os = "linux")]
+    fn memory(child: &Child) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Clients that only introduce themselves leave nothing behind, and others are served meanwhile.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn introductions_fill_no_memory() {
+        const CLIENTS: usize = 16;
+        const MOST: usize = 15_000;
+        let tools = Tools::default();
+        let gateway = x402(&upstream(&tools).await, &PRICES);
+        let (child, _stderr, url) = listening(gateway).await;
+        let mcp = format!("{url}/mcp");
+        let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":
+            "2025-06-18","capabilities":{},"clientInfo":{"name":"flood","version":"1"}}}"#;
+        let http = reqwest::Client::new();
+        let first = ask(&http, &mcp, initialize).await;
+        assert_eq!(first.status(), 200);
+        assert!(!first.headers().contains_key("mcp-session-id"), "{:?}", first.headers());
+        assert!(first.text().await.unwrap().contains("\"protocolVersion\":\"2025-06-18\""));
+        let flood = async |requests: usize| {
+            let until = tokio::time::Instant::now() + Duration::from_secs(10);
+            let clients = (0..CLIENTS).map(|_| {
+                let (http, mcp) = (http.clone(), mcp.clone());
+                tokio::spawn(async move {
+                    let mut asked = 0;
+                    while asked < requests / CLIENTS && tokio::time::Instant::now() < until {
+                        let answer = ask(&http, &mcp, initialize).await;
+                        assert_eq!(answer.status(), 200);
+                        answer.bytes().await.unwrap();
+                        asked += 1;
+                    }
+                    asked
+                })
+            });
+            let mut asked = 0;
+            for client in clients.collect::<Vec<_>>() {
+                asked += client.await.unwrap();
+            }
+            asked
+        };
+        // What it takes to serve so many at once is taken once.
+        flood(512).await;
+        let before = memory(&child);
+        let asked = flood(MOST).await;
+        let after = memory(&child);
+        eprintln!("{asked} introductions: {before} kB before, {after} kB after");
+        // A session took 60 kB.
+        let each = after.saturating_sub(before) * 1024 / u64::try_from(asked).unwrap().max(1);
+        assert!(asked > 0 && each < 6 * 1024, "{each} bytes each: {before} kB, {after} kB");
+        let transport = StreamableHttpClientTransport::from_uri(mcp.as_str());
+        let client = ClientConfig::default().serve(transport).await.unwrap();
+        is_a_shop(&client, &tools).await;
+    }
+
+    /// Over HTTP too, the place and the payment of a client that went are free again.
+    #[tokio::test]
+    async fn a_client_that_hangs_up_gives_its_call_up() {
+        let tools = Tools::default();
+        let gateway = x402(&upstream(&tools).await, &PRICES);
+        let (_child, _stderr, url) = listening(gateway).await;
+        let mcp = format!("{url}/mcp");
+        let transport = StreamableHttpClientTransport::from_uri(mcp.as_str());
+        let client = ClientConfig::default().serve(transport).await.unwrap();
+        let unpaid = client.call_tool(call_with("waits", None)).await.unwrap();
+        let payment = object(&sign(&challenge(&unpaid)).await);
+        let call = json!({
+            "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+            "params": { "name": "waits", "arguments": {}, "_meta": { PAYMENT: payment.clone() } },
+        });
+        let http = reqwest::Client::new();
+        let asking = async {
+            ask(&http, &mcp, &call.to_string()).await.bytes().await.ok();
+        };
+        tokio::select! {
+            () = asking => panic!("it waits"),
+            () = tools.started.notified() => {}
+        }
+        // Its connection is closed with it.
+        drop(http);
+        let again = call_with("weather", Some(payment));
+        let served = given_back(|| client.call_tool(again.clone()), |result| Some(result)).await;
+        assert_eq!(text(&served.unwrap()), CONTENT);
+    }
+
     #[tokio::test]
     async fn what_cannot_be_sold_is_said() {
         let nobody = "http://127.0.0.1:1/s3cret";

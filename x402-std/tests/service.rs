@@ -21,8 +21,8 @@ use x402_core::gate::Verified;
 use x402_core::{Reason, Version};
 use x402_std::SystemClock;
 use x402_std::facilitator::{
-    Facilitator, FacilitatorError, LocalFacilitator, Service, ServiceLimits, Settlement,
-    settlement_id,
+    Acceptance, AcceptedAsset, Facilitator, FacilitatorError, Least, LocalFacilitator, Payee,
+    Service, ServiceLimits, Settlement, settlement_id,
 };
 use x402_std::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{
@@ -69,7 +69,7 @@ async fn call<F: Facilitator + 'static>(service: &Service<F>, request: Request<B
 }
 
 fn post(path: &str, request: &VerifyRequest, key: Option<&str>) -> Request<Body> {
-    let mut post = Request::post(path);
+    let mut post = Request::post(path).header("content-type", "application/json");
     if let Some(key) = key {
         post = post.header("idempotency-key", key);
     }
@@ -286,7 +286,8 @@ async fn what_does_not_arrive_is_not_waited_for() {
     let long = || Body::from(vec![b' '; x402_core::limits::MESSAGE_BYTES + 1]);
     for path in ["/verify", "/settle"] {
         for body in [never(), long(), Body::empty(), Body::from("{}")] {
-            let answer = call(&service, Request::post(path).body(body).unwrap()).await;
+            let post = Request::post(path).header("content-type", "application/json");
+            let answer = call(&service, post.body(body).unwrap()).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
             assert!(answer.reason().is_some(), "{path} {}", answer.json);
         }
@@ -357,4 +358,76 @@ async fn settlements_can_be_looked_up() {
     other.payment_requirements.amount = x402_core::Amount::from(1);
     let answer = call(&service, post("/settle", &other, None)).await;
     assert_eq!((answer.location, &answer.json["success"]), (None, &Value::Bool(false)));
+}
+
+/// What is not taken on costs no question to the chain, and the answer says why.
+#[tokio::test]
+async fn payments_that_are_not_taken_on() {
+    let payee = |text: &str| Payee::parse(text).unwrap();
+    let somebody = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+    let other = AcceptedAsset::parse(&format!("{NETWORK}/{somebody}:6")).unwrap();
+    let money = |text: &str| Least::Money(x402_core::Money::parse(text).unwrap());
+    let units = |units: u64| Least::Units(x402_core::Amount::from(units));
+    let known = Acceptance::known;
+    let cases = [
+        (known(), None),
+        (known().with_payees([payee(SELLER)]).with_least(money("$0.01")), None),
+        (known().with_least(units(10_000)), None),
+        (known().with_payees([payee(somebody)]), Some("payTo")),
+        (known().with_assets(false, [other]), Some("asset")),
+        (known().with_least(money("$0.010001")), Some("amount")),
+        (known().with_least(units(10_001)), Some("amount")),
+    ];
+    for (acceptance, refused) in cases {
+        let door = door();
+        door.1.add_permits(9);
+        let facilitator = LocalFacilitator::new(door).with_acceptance(acceptance.clone());
+        let service = Service::new(facilitator);
+        let request = request().await;
+        for path in ["/verify", "/settle"] {
+            let answer = call(&service, post(path, &request, None)).await;
+            let reason = refused.map(|_| "invalid_payment_requirements");
+            assert_eq!(answer.status, StatusCode::OK);
+            assert_eq!(answer.reason(), reason, "{acceptance:?} {path} {}", answer.json);
+            let said = answer.json.get("errorMessage").or(answer.json.get("invalidMessage"));
+            let said = said.and_then(Value::as_str).map(|said| said.split(':').next().unwrap());
+            assert_eq!(said, refused, "{acceptance:?} {path} {}", answer.json);
+        }
+        let asked = service.facilitator().ledger().2.load(Ordering::Relaxed);
+        assert_eq!(asked == 0, refused.is_some(), "{acceptance:?}");
+    }
+}
+
+/// A page in a browser can send these without asking first.
+#[tokio::test]
+async fn requests_of_pages_are_refused() {
+    let service = Service::new(LocalFacilitator::new(ledger()));
+    let request = request().await;
+    let json = request.to_json().unwrap();
+    let plain = "text/plain;charset=UTF-8";
+    for (headers, expected) in [
+        (&[][..], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (&[("content-type", plain)], StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (
+            &[
+                ("content-type", "application/json"),
+                ("origin", "http://evil.example"),
+                ("host", "a"),
+            ],
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            &[("content-type", "application/json"), ("origin", "http://a"), ("host", "a")],
+            StatusCode::OK,
+        ),
+    ] {
+        for path in ["/verify", "/settle"] {
+            let mut post = Request::post(path);
+            for (name, value) in headers {
+                post = post.header(*name, *value);
+            }
+            let answer = call(&service, post.body(json.clone().into()).unwrap()).await;
+            assert_eq!(answer.status, expected, "{path} {headers:?}");
+        }
+    }
 }

@@ -799,9 +799,7 @@ impl Model {
                 let until = match claim.state {
                     Failed(_) => return false,
                     Claimed | Delivered(_) => u128::from(claim.ends),
-                    Broadcast(ref id) if !id.is_empty() => {
-                        u128::from(claim.ends) + u128::from(DAY)
-                    }
+                    Broadcast(ref id) if !id.is_empty() => u128::from(claim.ends) + u128::from(DAY),
                     Broadcast(_) | Settled(_) => u128::from(claim.ends) + u128::from(GRACE),
                 };
                 until.min(last.into()) >= now.min(last).into()

@@ -20,6 +20,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use durable::Durable;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use x402_core::buyer::Wallet;
@@ -29,7 +30,6 @@ use x402_core::crypto::{
 };
 use x402_core::{Amount, Reason, Version};
 use x402_evm::{TRANSFER_METHOD, assets};
-use durable::Durable;
 use x402_std::SystemClock;
 use x402_std::buyer::{BuyError, Buyer};
 use x402_std::client::{Client, HttpTransport};

@@ -9,15 +9,22 @@ use {
         task::JoinSet,
         time::{sleep, timeout},
     },
-    x402_core::{Reason, claim::{ClaimState, Resource}},
+    x402_core::{
+        Reason,
+        claim::{ClaimState, Resource},
+    },
 };
 
 #[cfg(feature = "tokio")]
 use super::local::{LocalFacilitator, settlement_id};
-#[cfg(feature = "tokio")]
-use crate::{clock::Clock, ledger::Ledger, store::{ClaimStore, Pending}};
 use crate::message::VerifyRequest;
 use crate::store::{Record, Role};
+#[cfg(feature = "tokio")]
+use crate::{
+    clock::Clock,
+    ledger::Ledger,
+    store::{ClaimStore, Pending, warn_if_full},
+};
 
 /// How often it is looked whether something is pending.
 #[cfg(feature = "tokio")]
@@ -26,6 +33,10 @@ const EVERY: Duration = Duration::from_secs(2);
 /// How long one settlement is worked on, and left to who works on it.
 #[cfg(feature = "tokio")]
 const HOLD: Duration = Duration::from_secs(90);
+
+/// It is looked how full the store is once in so many times.
+#[cfg(feature = "tokio")]
+const FULL_EVERY: u32 = 30;
 
 /// So many settlements at once at most.
 #[cfg(feature = "tokio")]
@@ -80,9 +91,14 @@ where
                 sleep(EVERY).await;
             }
         });
+        let mut looks = 0_u32;
         loop {
             while working.try_join_next().is_some() {}
             self.start_pending(&mut working).await;
+            if looks.is_multiple_of(FULL_EVERY) {
+                warn_if_full(self.store()).await;
+            }
+            looks = looks.wrapping_add(1);
             sleep(EVERY).await;
         }
     }

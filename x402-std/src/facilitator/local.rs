@@ -6,6 +6,7 @@ use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
 use x402_core::{Payment as _, Reason, wire};
 
+use super::accept::{Acceptance, NotAccepted};
 use super::in_flight::{InFlight, One};
 use super::keeper::kept;
 use super::{Facilitator, FacilitatorError, Settlement};
@@ -38,6 +39,7 @@ pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
     payers: InFlight<Payer>,
     /// Settlements that are worked on here now.
     pub(super) working: InFlight<ClaimKey>,
+    acceptance: Acceptance,
 }
 
 impl<L: Ledger> LocalFacilitator<L> {
@@ -52,8 +54,9 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     pub fn with(ledger: L, store: S, clock: C) -> Self {
         let (schemes, checking) = Default::default();
         let payers = InFlight::new(PAYER_AT_ONCE);
-        let working = InFlight::new(usize::MAX);
-        let facilitator = Self { schemes, checking, ledger, store, clock, payers, working };
+        let (working, acceptance) = (InFlight::new(usize::MAX), Acceptance::known());
+        let facilitator =
+            Self { schemes, checking, ledger, store, clock, payers, working, acceptance };
         facilitator.with_svm_rules(SvmRules::default())
     }
 
@@ -62,6 +65,12 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     pub fn with_payer_limit(mut self, at_once: usize) -> Self {
         self.payers = InFlight::new(at_once);
         self
+    }
+
+    /// What is taken on: who may be paid, in which tokens, and how much at least. Payments to
+    /// anybody in the tokens this library knows, unless told.
+    pub fn with_acceptance(self, acceptance: Acceptance) -> Self {
+        Self { acceptance, ..self }
     }
 
     /// With rules for payments on EVM networks.
@@ -125,6 +134,15 @@ where
     /// The time.
     pub(super) fn now(&self) -> u64 {
         self.clock.now()
+    }
+
+    /// Whether a payment by an offer is taken on.
+    fn accept(&self, offer: &wire::PaymentRequirements<'_>) -> Result<(), NotAccepted> {
+        self.acceptance.check(offer).map_err(|declined| {
+            let kinds = self.ledger.kinds();
+            let is_served = kinds.iter().any(|kind| kind.network.view().is_same(offer.network));
+            if is_served { declined } else { NotAccepted::Network }
+        })
     }
 
     /// One more of a payer's payments, unless there are too many.
@@ -329,16 +347,22 @@ where
         let payment = &request.payment_payload;
         let now = self.clock.now();
         let gate = |schemes: &Checks<'_>| verify(schemes, &request, now);
-        let (payer, reason) = match self.checking.run(&self.schemes, gate).await {
+        let accepted = self.accept(&request.payment_requirements);
+        let (payer, reason, declined) = match self.checking.run(&self.schemes, gate).await {
             Ok(verified) => {
-                (Some(verified.payment().payer()), self.check(&verified, now).await.err())
+                let payer = Some(verified.payment().payer());
+                match accepted {
+                    Ok(()) => (payer, self.check(&verified, now).await.err(), None),
+                    Err(declined) => (payer, Some(declined.reason()), Some(declined)),
+                }
             }
-            Err(reason) => (payer(payment), Some(reason)),
+            Err(reason) => (payer(payment), Some(reason), None),
         };
         let reason = reason.map(|reason| spelled(reason, payment.x402_version()));
         Ok(VerifyResponse {
             is_valid: reason.is_none(),
             invalid_reason: reason.map(|reason| reason.as_str().into()),
+            invalid_message: declined.map(|declined| declined.to_string()),
             payer,
             ..VerifyResponse::default()
         })
@@ -356,13 +380,22 @@ where
     ) -> Result<Settlement, FacilitatorError> {
         let payment = &request.view().payment_payload;
         let now = self.clock.now();
-        let (id, payer, outcome) = match self.gate(request, now).await {
+        let accepted = self.accept(&request.view().payment_requirements);
+        let (id, payer, outcome, declined) = match self.gate(request, now).await {
             Ok((verified, late)) => {
                 let (id, payer) = (settlement_id(verified.payment()), verified.payment().payer());
-                let outcome = self.settle_once(id, request, &verified, late, caller, now).await;
-                (Some(id), Some(payer), outcome)
+                match accepted {
+                    Ok(()) => {
+                        let outcome =
+                            self.settle_once(id, request, &verified, late, caller, now).await;
+                        (Some(id), Some(payer), outcome, None)
+                    }
+                    Err(declined) => {
+                        (None, Some(payer), Err(declined.reason().into()), Some(declined))
+                    }
+                }
             }
-            Err(reason) => (None, payer(payment), Err(reason.into())),
+            Err(reason) => (None, payer(payment), Err(reason.into()), None),
         };
         let (reason, transaction) = match outcome {
             Ok(transaction) => (None, transaction),
@@ -373,6 +406,7 @@ where
         let answer = SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| reason.as_str().into()),
+            error_message: declined.map(|declined| declined.to_string()),
             payer,
             transaction: transaction.as_str().into(),
             network: payment.network().to_string(),

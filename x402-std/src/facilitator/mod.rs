@@ -9,6 +9,9 @@ use x402_core::{ParseError, Reason};
 
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
+mod accept;
+#[cfg(feature = "facilitator")]
+mod callers;
 pub(crate) mod in_flight;
 mod keeper;
 mod local;
@@ -17,6 +20,9 @@ mod remote;
 #[cfg(feature = "facilitator")]
 mod service;
 
+pub use accept::{Acceptance, AcceptedAsset, Least, NotAccepted, Payee};
+#[cfg(feature = "facilitator")]
+pub use callers::{Callers, Hosts};
 pub use local::{LocalFacilitator, settlement_id};
 #[cfg(feature = "client")]
 pub use remote::{FacilitatorUrlError, RemoteFacilitator};

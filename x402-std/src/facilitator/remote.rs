@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
 use url::Url;
@@ -80,12 +81,24 @@ impl RemoteFacilitator {
         self
     }
 
+    /// Sends a bearer token with every request (RFC 6750). It is in no log and no `Debug`.
+    pub fn with_bearer(self, token: impl fmt::Display) -> Self {
+        self.with_authorization(format!("Bearer {token}"))
+    }
+
     fn question(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
         let mut request = self.http.request(method, url);
         if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
+            request = match HeaderValue::try_from(authorization) {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    request.header(AUTHORIZATION, value)
+                }
+                // No header: the request fails, without it in the error.
+                Err(_) => request.header(AUTHORIZATION, "\n"),
+            };
         }
         match body {
             Some(body) => request.header("content-type", "application/json").body(body),

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
@@ -15,6 +16,7 @@ use x402_core::claim::{ClaimKey, ClaimState, Resource};
 use x402_core::crypto::keccak256;
 use x402_core::{EncodeError, ParseError, Reason, limits};
 
+use super::callers::Callers;
 use super::in_flight::{InFlight, One};
 use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY};
 use crate::message::{SettleResponse, VerifyRequest, VerifyResponse};
@@ -34,6 +36,9 @@ pub fn router<F: Facilitator + 'static>(facilitator: F) -> Router {
 /// what cannot be read with 400 and an answer of the same shape; `busy` (more than the limits
 /// allow, or than an account or a store can take on) with 503; a fault, of a node's say, with 502.
 ///
+/// A request whose body is not `application/json`, and one of a page of another origin, is answered
+/// 415 and 403 before it is read. [`with_callers`](Self::with_callers) says who else may not ask.
+///
 /// An answer to `/settle` has a `Content-Location`, `/settlements/{id}`, under which the settlement
 /// can be looked up later: `{"id","state","transaction","errorReason"}`, where `state` is `claimed`,
 /// `broadcast`, `settled` or `failed`. Who sends an `Idempotency-Key` with `/settle`, a secret of
@@ -45,6 +50,7 @@ pub struct Service<F> {
     limits: ServiceLimits,
     at_once: Arc<Semaphore>,
     addresses: InFlight<IpAddr>,
+    callers: Arc<Callers>,
 }
 
 /// What a service takes on. What is above is told to come again (`busy`), before anything is done
@@ -70,7 +76,8 @@ impl Default for ServiceLimits {
 impl<F> Clone for Service<F> {
     fn clone(&self) -> Self {
         let (facilitator, at_once) = (Arc::clone(&self.facilitator), Arc::clone(&self.at_once));
-        Self { facilitator, limits: self.limits, at_once, addresses: self.addresses.clone() }
+        let (addresses, callers) = (self.addresses.clone(), Arc::clone(&self.callers));
+        Self { facilitator, limits: self.limits, at_once, addresses, callers }
     }
 }
 
@@ -90,7 +97,13 @@ impl<F: Facilitator + 'static> Service<F> {
     pub fn with_limits(facilitator: F, limits: ServiceLimits) -> Self {
         let at_once = Arc::new(Semaphore::new(limits.at_once as usize));
         let addresses = InFlight::new(limits.per_address);
-        Self { facilitator: Arc::new(facilitator), limits, at_once, addresses }
+        let (facilitator, callers) = (Arc::new(facilitator), Arc::default());
+        Self { facilitator, limits, at_once, addresses, callers }
+    }
+
+    /// For these callers: everybody, by any name, unless told.
+    pub fn with_callers(self, callers: Callers) -> Self {
+        Self { callers: Arc::new(callers), ..self }
     }
 
     /// The facilitator.
@@ -100,12 +113,29 @@ impl<F: Facilitator + 'static> Service<F> {
 
     /// The routes.
     pub fn router(&self) -> Router {
-        Router::new()
+        let callers = Arc::clone(&self.callers);
+        let known = from_fn(move |request: Request, next: Next| {
+            let refused = callers.check_caller(&request);
+            answer_or(refused, request, next)
+        });
+        let router = Router::new()
             .route("/verify", post(verify::<F>))
             .route("/settle", post(settle::<F>))
-            .route("/supported", get(supported::<F>))
             .route("/settlements/{id}", get(settlement::<F>))
-            .with_state(self.clone())
+            .route_layer(known)
+            .route("/supported", get(supported::<F>))
+            .with_state(self.clone());
+        self.guarded(router)
+    }
+
+    /// Routes beside the service's own, such as those of probes, to be asked by the same names and
+    /// no pages; without a token.
+    pub fn guarded(&self, router: Router) -> Router {
+        let callers = Arc::clone(&self.callers);
+        router.layer(from_fn(move |request: Request, next: Next| {
+            let refused = callers.check_way(&request);
+            answer_or(refused, request, next)
+        }))
     }
 
     /// Waits until everything that was begun is done, also for those who hung up. Nothing is begun
@@ -127,6 +157,13 @@ impl<F: Facilitator + 'static> Service<F> {
         let body = timeout(self.limits.arrival, body).await;
         let body = body.ok().and_then(Result::ok).ok_or(Reason::InvalidPayload)?;
         Ok(Admitted { body, _place: (place, one) })
+    }
+}
+
+async fn answer_or(refused: Option<Response>, request: Request, next: Next) -> Response {
+    match refused {
+        Some(response) => response,
+        None => next.run(request).await,
     }
 }
 

@@ -152,9 +152,7 @@ impl<A: Clone> Answers<A> {
         let lost = match &kept.stage {
             Stage::Lost => true,
             Stage::Busy(since) => since.elapsed() > Duration::from_secs(DELIVERY_SECONDS),
-            Stage::Written(end) => {
-                end.as_ref().is_some_and(|end| end.is(ConnectionEnd::BROKEN))
-            }
+            Stage::Written(end) => end.as_ref().is_some_and(|end| end.is(ConnectionEnd::BROKEN)),
         };
         if !lost || kept.digest.is_none() || kept.digest != digest {
             return Known::Elsewhere;

@@ -11,7 +11,7 @@ use super::record::Kept;
 use super::{Claim, Seller};
 use crate::clock::Clock;
 use crate::facilitator::Facilitator;
-use crate::store::{ClaimStore, Pending, Role};
+use crate::store::{ClaimStore, Pending, Role, warn_if_full};
 
 /// How often it is looked whether something is pending.
 const EVERY: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ const HOLD: Duration = Duration::from_secs(90);
 /// So many payments at once at most.
 const AT_ONCE: usize = 32;
 
-/// How often it is looked how full the store is.
+/// It is looked how full the store is once in so many times.
 const FULL_EVERY: u32 = 30;
 
 impl<F, S, C> Seller<F, S, C>
@@ -54,7 +54,7 @@ where
                 Err(error) => tracing::warn!(%error, "pending payments cannot be looked up"),
             }
             if looks.is_multiple_of(FULL_EVERY) {
-                crate::store::warn_if_full(&self.store).await;
+                warn_if_full(&self.store).await;
             }
             looks = looks.wrapping_add(1);
             sleep(EVERY).await;

@@ -208,7 +208,10 @@ impl ClaimStore for MemoryStore {
         ready(self.release_now(key))
     }
 
-    fn find(&self, key: ClaimKey) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
+    fn find(
+        &self,
+        key: ClaimKey,
+    ) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
         let claims = self.claims();
         let found = claims.all.get(&key);
         let found = found.map(|it| Found { state: it.state.clone(), record: it.record.clone() });

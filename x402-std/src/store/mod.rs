@@ -114,7 +114,10 @@ pub trait ClaimStore: Send + Sync {
     }
 
     /// A claim and what is beside it, if it is known.
-    fn find(&self, key: ClaimKey) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
+    fn find(
+        &self,
+        key: ClaimKey,
+    ) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
         let state = self.state(key);
         async move { Ok(state.await?.map(|state| Found { state, record: None })) }
     }
@@ -278,7 +281,10 @@ impl<S: ClaimStore> ClaimStore for Arc<S> {
         (**self).state(key)
     }
 
-    fn find(&self, key: ClaimKey) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
+    fn find(
+        &self,
+        key: ClaimKey,
+    ) -> impl Future<Output = Result<Option<Found>, StoreError>> + Send {
         (**self).find(key)
     }
 

@@ -419,8 +419,7 @@ impl ClaimStore for RedisStore {
         most: usize,
     ) -> Result<Vec<Pending>, StoreError> {
         let set = self.pending_of(role);
-        let names: Vec<String> =
-            self.step(PENDING.key(&set).arg(most).arg(hold.as_secs())).await?;
+        let names: Vec<String> = self.step(PENDING.key(&set).arg(most).arg(hold.as_secs())).await?;
         let mut pending = Vec::new();
         for name in names {
             let mut key = [0; 32];
@@ -430,7 +429,10 @@ impl ClaimStore for RedisStore {
                 None => None,
             };
             match found {
-                Some((key, Found { state: state @ ClaimState::Broadcast(_), record: Some(it) })) => {
+                Some((
+                    key,
+                    Found { state: state @ ClaimState::Broadcast(_), record: Some(it) },
+                )) => {
                     pending.push(Pending { key, state, record: it.bytes });
                 }
                 // It moved on, or has expired.

@@ -1,4 +1,5 @@
 //! Claims in memory that a test calls durable.
+#![allow(unreachable_pub)] // a module of tests
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 use x402_std::store::{ClaimStore, MemoryStore, StoreError};

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use x402_std::core::{Amount, Money, Network};
-use x402_std::facilitator::{LocalFacilitator, Service};
+use x402_std::facilitator::{Callers, Hosts, LocalFacilitator, Service};
 use x402_std::ledger::{Ledger, SimulatedLedger};
 use x402_std::message::NetworkId;
 use x402_std::{evm, svm};
@@ -19,7 +19,7 @@ use crate::{Failure, Outcome, input, settle};
 #[derive(Args)]
 pub(crate) struct Facilitator {
     /// Settles as this TOML file says; x402-std/examples/service has some to begin with, and says what can be set
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["simulated", "listen", "fund", "networks"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["simulated", "listen", "fund", "networks", "hosts"])]
     config: Option<PathBuf>,
     /// Says what is wrong with the file, if anything, and settles nothing
     #[arg(long, requires = "config")]
@@ -34,6 +34,10 @@ pub(crate) struct Facilitator {
     /// money ($1); may be repeated
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
+    /// Name that callers know this service by, besides localhost and the address of --listen; may be
+    /// repeated. Requests to others are refused, so that no website can reach it through a browser
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
     /// Network to give it on, may be repeated [default: all]
     #[arg(long = "network", value_name = "NETWORK", value_parser = network)]
     networks: Vec<NetworkId>,
@@ -51,7 +55,11 @@ impl Facilitator {
             return Err(Failure::unusable("--config FILE to settle on chains, or --simulated"));
         }
         log::start(Format::Text, None);
-        let service = Service::new(simulated(&self.networks, &self.fund)?);
+        let hosts = self.hosts.iter().try_fold(Hosts::of(self.listen), |hosts, name| {
+            hosts.with(name).ok_or_else(|| Failure::unusable("--host: not a name without a port"))
+        })?;
+        let callers = Callers::default().with_hosts(hosts);
+        let service = Service::new(simulated(&self.networks, &self.fund)?).with_callers(callers);
         Listen::new(self.listen).serve(service.router(), service.finish()).await
     }
 }

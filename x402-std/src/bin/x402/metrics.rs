@@ -4,12 +4,15 @@ use std::time::Instant;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use x402_std::core::Reason;
 use x402_std::core::claim::{ClaimKey, ClaimState, Resource};
 use x402_std::facilitator::{Facilitator, FacilitatorError, Settlement};
+use x402_std::ledger::GasLost;
 use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use x402_std::store::Usage;
 
 /// Upper bounds of the times that are told apart, in seconds.
 const SECONDS: [f64; 10] = [0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -21,6 +24,9 @@ pub(crate) struct Metrics {
     answers: IntCounterVec,
     seconds: HistogramVec,
     in_flight: IntGauge,
+    ready: IntGaugeVec,
+    store: IntGaugeVec,
+    gas_lost: IntGaugeVec,
     /// Warnings and errors by what they say.
     pub(crate) warnings: IntCounterVec,
 }
@@ -37,20 +43,56 @@ impl Metrics {
             &["request"],
         )?;
         let in_flight = IntGauge::new("x402_in_flight", "Payments that are worked on")?;
+        let ready = IntGaugeVec::new(
+            Opts::new("x402_ready", "Whether payments on a network can be settled: 1 or 0"),
+            &["network"],
+        )?;
+        let store = IntGaugeVec::new(
+            Opts::new("x402_store", "Claims in the store, and most of them; of Redis its bytes"),
+            &["what"],
+        )?;
+        let gas_lost = IntGaugeVec::new(
+            Opts::new("x402_gas_lost", "What transactions that failed have cost since the start"),
+            &["network", "unit"],
+        )?;
         let warnings = IntCounterVec::new(
             Opts::new("x402_warnings_total", "Warnings and errors by their text"),
             &["message"],
         )?;
-        let all: [Box<dyn Collector>; 4] = [
+        let all: [Box<dyn Collector>; 7] = [
             Box::new(answers.clone()),
             Box::new(seconds.clone()),
             Box::new(in_flight.clone()),
+            Box::new(ready.clone()),
+            Box::new(store.clone()),
+            Box::new(gas_lost.clone()),
             Box::new(warnings.clone()),
         ];
         for one in all {
             registry.register(one)?;
         }
-        Ok(Self { registry, answers, seconds, in_flight, warnings })
+        Ok(Self { registry, answers, seconds, in_flight, ready, store, gas_lost, warnings })
+    }
+
+    /// Notes whether a network is ready.
+    pub(crate) fn ready(&self, network: &str, is_ready: bool) {
+        self.ready.with_label_values(&[network]).set(is_ready.into());
+    }
+
+    /// Notes how full the store is.
+    pub(crate) fn store(&self, usage: Usage) {
+        self.store.with_label_values(&["used"]).set(gauge(usage.used));
+        self.store.with_label_values(&["capacity"]).set(gauge(usage.capacity));
+    }
+
+    /// Notes what transactions that failed have cost on a chain.
+    pub(crate) fn gas_lost(&self, chain_id: u64, lost: GasLost) {
+        let network = format!("eip155:{chain_id}");
+        for (unit, value) in
+            [("transactions", lost.transactions), ("gas", lost.gas), ("gwei", lost.gwei)]
+        {
+            self.gas_lost.with_label_values(&[&*network, unit]).set(gauge(value));
+        }
     }
 
     /// All of it, in Prometheus' text format.
@@ -67,6 +109,10 @@ impl Metrics {
         self.answers.with_label_values(&[request, result]).inc();
         self.seconds.with_label_values(&[request]).observe(since.elapsed().as_secs_f64());
     }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// A facilitator whose answers are counted, and whose settlements are logged.

@@ -1,3 +1,4 @@
+use std::env;
 use std::fs::{self, OpenOptions};
 use std::future::Future;
 use std::io::{self, Write};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use clap::Args;
@@ -21,14 +23,19 @@ use x402_std::svm::MEMO_BYTES;
 use crate::facilitator::{Fund, simulated};
 use crate::listen::Listen;
 use crate::log::{self, Format};
-use crate::upstream::Upstream;
-use crate::{Failure, Outcome, talk};
+use crate::upstream::{self, Upstream};
+use crate::{Failure, Outcome, input, talk};
 
 /// How long a facilitator may take to say what it supports.
 const SUPPORTED: Duration = Duration::from_secs(10);
 
 /// After this time, the claim of a server that died over it is given to who presents its payment.
 const LEASE: Duration = Duration::from_secs(120);
+/// The variable for a facilitator's bearer token.
+const FACILITATOR_TOKEN: &str = "X402_FACILITATOR_TOKEN";
+
+/// As much of a file as can be a token.
+const TOKEN_BYTES: usize = 8 * 1024;
 
 /// Charges for every request, and answers the paid ones itself or from another server.
 ///
@@ -40,7 +47,9 @@ pub(crate) struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4021")]
     listen: SocketAddr,
-    /// Server that paid requests are passed on to
+    /// Server that paid requests are passed on to. Paths with `.` or `..` in them are refused,
+    /// however they are spelt; who asks is said in X-Forwarded-For and Forwarded, and what the
+    /// buyer sends of these is dropped
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// Version of the challenge in the body; the header's is 2. Payments are taken in both
@@ -65,6 +74,10 @@ pub(crate) struct Selling {
     /// URL of a facilitator, or "simulated" for one in this process: no chain, no money
     #[arg(long, value_name = "URL|simulated")]
     facilitator: String,
+    /// File with the bearer token that the facilitator asks for. Without it, X402_FACILITATOR_TOKEN is
+    /// sent, if it is set
+    #[arg(long, value_name = "FILE")]
+    facilitator_token_file: Option<PathBuf>,
     /// Memo that payments on Solana must have, up to 256 bytes, instead of a random one. Official
     /// clients fail above some 50 characters, and pay the same memo once within a minute
     #[arg(long, value_name = "TEXT", value_parser = memo)]
@@ -103,6 +116,11 @@ impl Selling {
             all.push(self.offers(option, price)?);
         }
         if self.facilitator == "simulated" {
+            if self.facilitator_token_file.is_some() {
+                return Err(Failure::unusable(
+                    "--facilitator-token-file is for a facilitator over HTTP",
+                ));
+            }
             let networks: Vec<_> =
                 all.iter().flatten().map(|offer| offer.network.clone()).collect();
             let facilitator = simulated(&networks, &self.fund)?;
@@ -111,8 +129,31 @@ impl Selling {
         if !self.fund.is_empty() {
             return Err(Failure::unusable("--fund is for --facilitator simulated"));
         }
-        let remote = RemoteFacilitator::new(&self.facilitator).map_err(Failure::unusable)?;
+        let mut remote = RemoteFacilitator::new(&self.facilitator).map_err(Failure::unusable)?;
+        if let Some(token) = self.facilitator_token()? {
+            remote = remote.with_bearer(token);
+        }
         self.open(all, remote, shop).await
+    }
+
+    /// What the facilitator knows this seller by.
+    fn facilitator_token(&self) -> Result<Option<String>, Failure> {
+        let (from, token) = match (&self.facilitator_token_file, env::var_os(FACILITATOR_TOKEN)) {
+            (Some(path), _) => {
+                let at = "--facilitator-token-file";
+                let bytes = input::file(path, TOKEN_BYTES).map_err(|failure| failure.about(at))?;
+                (at, String::from_utf8(bytes).unwrap_or_default())
+            }
+            (None, Some(token)) => (FACILITATOR_TOKEN, token.into_string().unwrap_or_default()),
+            (None, None) => return Ok(None),
+        };
+        let token = token.trim();
+        let is_one = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_one {
+            Ok(Some(token.into()))
+        } else {
+            Err(Failure::unusable("not a token").about(from))
+        }
     }
 
     /// An offer for each network and payee.
@@ -188,6 +229,7 @@ impl Shop for &Serve {
         S: ClaimStore + 'static,
     {
         let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
+        let behind = upstream.clone();
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
         let offers = Terms::new(terms.into_iter().flat_map(|terms| terms.accepts));
         let seller = Arc::new(seller);
@@ -196,10 +238,19 @@ impl Shop for &Serve {
             charge = charge.v1_body();
         }
         log::start(Format::Text, None);
-        let last = charge.clone();
-        let served = Listen::new(self.listen).serve(router.layer(charge), async move {
-            last.finish().await;
+        // What is not served at all is not charged for either.
+        let guard = from_fn(move |request: Request, next: Next| {
+            let refused = upstream::refused(behind.as_ref(), &request);
+            async move {
+                match refused {
+                    Some(response) => response,
+                    None => next.run(request).await,
+                }
+            }
         });
+        let last = charge.clone();
+        let router = router.layer(charge).layer(guard);
+        let served = Listen::new(self.listen).serve(router, async move { last.finish().await });
         kept(seller, served).await
     }
 }

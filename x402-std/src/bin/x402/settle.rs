@@ -1,44 +1,47 @@
 //! A facilitator that settles on chains, as configured.
 
+mod readiness;
+
 use std::future::ready as ready_now;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::http::{StatusCode, header};
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header;
 use axum::routing::get;
-use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
 use x402_std::SystemClock;
-use x402_std::core::claim::ClaimKey;
 use x402_std::core::crypto::{ed25519, secp256k1};
-use x402_std::facilitator::{Facilitator, LocalFacilitator, Service};
-use x402_std::ledger::{
-    self as evm, EvmChain, EvmLedger, Ledger, SvmLedger, SvmNotReady, SvmSettings,
-};
+use x402_std::facilitator::{LocalFacilitator, Service};
+use x402_std::ledger::{EvmChain, EvmLedger, Ledger, SvmLedger, SvmSettings};
 use x402_std::payment::{EvmRules, SvmRules};
 use x402_std::rpc::Nodes;
 use x402_std::store::{ClaimStore, MemoryStore, RedisStore, SqliteStore};
+use x402_std::svm::Limits;
 use x402_std::verifiers::Verifiers;
 
-use crate::config::{Config, Evm, Store, Svm};
+use crate::config::{BASE_FEE, Config, Evm, Store, Svm};
 use crate::facilitator::mistakes;
 use crate::listen::Listen;
 use crate::log::{self, Format};
 use crate::metrics::{Counted, Metrics};
 use crate::{Exit, Failure, Outcome, key, talk};
+use readiness::Readiness;
 
 /// What every key of this service in Redis begins with.
 const PREFIX: &str = "x402:settle:";
+
+/// How long a start waits for what an earlier life left behind.
+const AT_START: Duration = Duration::from_secs(5);
+
+/// How often it is looked how full the store is.
+const WATCH: Duration = Duration::from_secs(10);
 
 /// One gwei in wei.
 const GWEI: u128 = 1_000_000_000;
 
 type Ledgers = (EvmLedger<secp256k1::LocalKey>, Vec<SvmLedger<ed25519::LocalKey>>);
-
-/// How long it is not found out again whether a facilitator is ready.
-const READY: Duration = Duration::from_secs(5);
-
-const NOT_READY: (StatusCode, &str) =
-    (StatusCode::SERVICE_UNAVAILABLE, "not ready; the log says why");
 
 /// Serves until it is asked to stop; with `check`, says only whether it would.
 pub(crate) async fn run(config: Config, check: bool) -> Outcome {
@@ -70,34 +73,6 @@ pub(crate) async fn run(config: Config, check: bool) -> Outcome {
     }
 }
 
-/// Why payments cannot be settled.
-enum NotReady {
-    /// It may pass.
-    Now(String),
-    /// The configuration is to blame.
-    Ever(String),
-}
-
-/// Whether nodes and claims are there.
-async fn ready<S: ClaimStore + 'static>(
-    service: &Service<Counted<LocalFacilitator<Ledgers, S>>>,
-) -> Result<(), NotReady> {
-    let facilitator = &service.facilitator().facilitator;
-    let (evm, svm) = facilitator.ledger();
-    evm.ready().await.map_err(|error| match error {
-        evm::NotReady::WrongChain { .. } => NotReady::Ever(error.to_string()),
-        _ => NotReady::Now(error.to_string()),
-    })?;
-    for ledger in svm {
-        ledger.ready().await.map_err(|error| match error {
-            SvmNotReady::WrongNetwork(_) => NotReady::Ever(error.to_string()),
-            _ => NotReady::Now(error.to_string()),
-        })?;
-    }
-    let claim = facilitator.settlement(ClaimKey::new([0; 32])).await;
-    claim.map(drop).map_err(|_| NotReady::Now("the claim store cannot be reached".into()))
-}
-
 /// The ledgers, of which nothing is asked yet.
 fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
     let mut wrong = Vec::new();
@@ -114,7 +89,11 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
             }
         }
         match Nodes::new(&chain.rpc) {
-            Ok(nodes) => evm = evm.with_chain(evm_chain(chain, nodes), keys),
+            Ok(nodes) => {
+                let mut chain = evm_chain(chain, nodes);
+                chain.smart_wallets = config.smart_wallets;
+                evm = evm.with_chain(chain, keys);
+            }
             Err(error) => wrong.push(format!("{name}: rpc: {error}")),
         }
     }
@@ -150,7 +129,21 @@ fn svm_settings(config: &Svm) -> SvmSettings {
         confirm_within: config.confirm,
         witnesses: config.witnesses,
         least_lamports: config.min_lamports,
+        most_fee: config.max_fee_lamports,
         ..SvmSettings::default()
+    }
+}
+
+/// What a payment on Solana may ask for. It is checked before the network is known, so the largest
+/// of several networks' counts; what it costs is held against each network's own.
+fn svm_limits(config: &Config) -> Limits {
+    let largest = |of: fn(&Svm) -> u64| config.svm.iter().map(of).max().unwrap_or(0);
+    let units = largest(|network| network.max_compute_units.into());
+    Limits {
+        compute_units: u32::try_from(units).unwrap_or(u32::MAX),
+        compute_unit_price: largest(|network| network.max_compute_price),
+        priority_fee: largest(|network| network.max_fee_lamports).saturating_sub(BASE_FEE),
+        ..Limits::default()
     }
 }
 
@@ -166,6 +159,10 @@ fn evm_chain(config: &Evm, nodes: Nodes) -> EvmChain {
     chain.by_strangers = config.settled_by_strangers;
     chain.factories.clone_from(&config.factories);
     chain.max_proof_age = config.max_proof_age;
+    chain.at_once = config.transactions_at_once;
+    chain.failed_after = config.failed_after;
+    chain.max_gas_lost = config.max_gas_lost;
+    chain.coin_price = config.coin_price;
     chain
 }
 
@@ -181,53 +178,63 @@ async fn serve<S: ClaimStore + 'static>(
     }
     let transfer_proofs = config.evm.iter().any(|chain| !chain.max_proof_age.is_zero());
     let evm = EvmRules { smart_wallets: config.smart_wallets, transfer_proofs };
-    let svm = SvmRules { over_payment: config.over_payment, ..SvmRules::default() };
+    let (over_payment, limits) = (config.over_payment, svm_limits(config));
+    let svm = SvmRules { over_payment, limits, ..SvmRules::default() };
     let mut facilitator =
         facilitator.with_payer_limit(config.per_payer).with_evm_rules(evm).with_svm_rules(svm);
+    facilitator = facilitator.with_acceptance(config.acceptance.clone());
+    if !config.listen.ip().is_loopback() && !config.has_token {
+        tracing::warn!("whoever reaches this address can have payments settled: set token_file");
+    }
     if config.verifiers > 0 {
         let verifiers = Verifiers::new(config.verifiers);
         let verifiers =
             verifiers.map_err(|error| Failure::unusable(format!("verifiers: {error}")))?;
         facilitator = facilitator.with_verifiers(Arc::new(verifiers));
     }
-    let counted = Counted { facilitator, metrics: metrics.clone() };
+    let facilitator = Arc::new(facilitator);
+    let counted = Counted { facilitator: Arc::clone(&facilitator), metrics: metrics.clone() };
     let service = Service::with_limits(counted, config.limits);
-    match ready(&service).await {
-        Ok(()) => {}
-        Err(NotReady::Ever(text)) => return Err(Failure::unusable(text)),
-        Err(NotReady::Now(text)) => tracing::warn!(text, "not ready yet"),
-    }
-    let known = Arc::new(Mutex::new(None::<(Instant, bool)>));
-    let of = service.clone();
-    let readiness = move || {
-        let (service, known) = (of.clone(), Arc::clone(&known));
-        async move {
-            // Whoever asks often does not make the nodes be asked often.
-            let mut known = known.lock().await;
-            let is_ready = match *known {
-                Some((since, is_ready)) if since.elapsed() < READY => is_ready,
-                _ => {
-                    let outcome = ready(&service).await;
-                    if let Err(NotReady::Now(text) | NotReady::Ever(text)) = &outcome {
-                        tracing::warn!(text, "not ready");
-                    }
-                    *known = Some((Instant::now(), outcome.is_ok()));
-                    outcome.is_ok()
-                }
-            };
-            if is_ready { (StatusCode::OK, "ready") } else { NOT_READY }
-        }
-    };
+    let service = service.with_callers(config.callers.clone());
+    let readiness = Arc::new(Readiness::new(config, service.clone(), metrics.clone()));
+    readiness.begin().await?;
+    // What an earlier life left behind comes before what is new, as far as it takes no time.
+    timeout(AT_START, facilitator.keep_once()).await.ok();
+    let keeping = tokio::spawn(Arc::clone(&facilitator).keep());
+    let counting = tokio::spawn(watch(facilitator, metrics.clone()));
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    let router = service
-        .router()
+    let probed = Arc::clone(&readiness);
+    let probes = Router::new()
         .route("/healthz", get(|| ready_now("alive")))
-        .route("/readyz", get(readiness))
-        .route("/metrics", get(move || ready_now((text, metrics.text()))));
+        .route("/readyz", get(async move |request: Request| probed.answer(request).await))
+        .route(
+            "/metrics",
+            get(move || {
+                tokio::spawn(readiness.refresh());
+                ready_now((text, metrics.text()))
+            }),
+        );
+    let router = service.router().merge(service.guarded(probes));
     let listen = Listen {
         address: config.listen,
         connections: config.connections,
         shutdown: config.shutdown,
     };
-    listen.serve(router, service.finish()).await
+    let served = listen.serve(router, service.finish()).await;
+    keeping.abort();
+    counting.abort();
+    served
+}
+
+/// Counts what is only known by looking now and then: how full the store is, and gas that was lost.
+async fn watch<S: ClaimStore>(facilitator: Arc<LocalFacilitator<Ledgers, S>>, metrics: Metrics) {
+    loop {
+        if let Ok(Some(usage)) = facilitator.store().usage().await {
+            metrics.store(usage);
+        }
+        for (chain_id, lost) in facilitator.ledger().0.gas_lost() {
+            metrics.gas_lost(chain_id, lost);
+        }
+        sleep(WATCH).await;
+    }
 }

@@ -1,15 +1,21 @@
 //! The server behind: paid requests are passed on to it.
 
+mod forwarded;
+mod path;
+
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version as HttpVersion};
 use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use x402_std::core::{Version, http};
+use x402_std::server::BODY_LIMIT;
 
 use crate::{Failure, talk, with_causes};
 
@@ -18,6 +24,38 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Longest pause in an answer.
 const READ: Duration = Duration::from_secs(60);
+
+/// Methods that are served. Others ask for a tunnel or for the request itself, or name a second path
+/// in a header.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// Why a request is not served, paid or not: its method, or a path that may lead out of the base of
+/// the server behind.
+pub(crate) fn refused(upstream: Option<&Upstream>, request: &Request) -> Option<Response> {
+    let kept = (CACHE_CONTROL, http::CACHE_CHALLENGE);
+    if !METHODS.contains(request.method()) {
+        let allowed: Vec<&str> = METHODS.iter().map(Method::as_str).collect();
+        let headers = [kept, (ALLOW, &allowed.join(", "))];
+        return Some((StatusCode::METHOD_NOT_ALLOWED, headers).into_response());
+    }
+    let uri = request.uri();
+    let leads_out = upstream.is_some_and(|to| to.url(uri.path(), uri.query()).is_none());
+    leads_out.then(|| (StatusCode::BAD_REQUEST, [kept]).into_response())
+}
+
+/// An answer that was not got from the server behind. Nobody is charged for it.
+fn bad_gateway(text: String) -> Response {
+    let headers = [(CACHE_CONTROL, http::CACHE_CHALLENGE)];
+    (StatusCode::BAD_GATEWAY, headers, text).into_response()
+}
 
 /// Passes requests on to one origin, as they are but for what concerns the connection and the
 /// payment.
@@ -53,35 +91,51 @@ impl Upstream {
             return StatusCode::BAD_REQUEST.into_response();
         };
         strip(&mut parts.headers, &[Version::V1, Version::V2].map(Version::payment_header));
+        forwarded::told(&mut parts);
         parts.headers.remove(HOST);
+        let is_head = parts.method == Method::HEAD;
         let mut forwarded = self.http.request(parts.method, url).headers(parts.headers);
         if !body.is_end_stream() {
             let body = reqwest::Body::wrap_stream(body.into_data_stream());
             forwarded = forwarded.body(body);
         }
-        match forwarded.send().await {
-            Ok(response) => {
-                let response = axum::http::Response::<reqwest::Body>::from(response);
-                let (mut parts, body) = response.into_parts();
-                let [v1, v2] = [Version::V1, Version::V2].map(Version::receipt_header);
-                strip(&mut parts.headers, &[http::PAYMENT_REQUIRED, v1, v2]);
-                Response::from_parts(parts, Body::new(body))
-            }
+        let response = match forwarded.send().await {
+            Ok(response) => axum::http::Response::<reqwest::Body>::from(response),
             Err(error) => {
                 talk(format_args!("upstream: {}", with_causes(&error.without_url())));
-                StatusCode::BAD_GATEWAY.into_response()
+                return bad_gateway(String::new());
             }
+        };
+        let (mut parts, body) = response.into_parts();
+        if parts.status.is_informational() {
+            talk(format_args!("upstream: answered {}", parts.status.as_u16()));
+            return bad_gateway(String::new());
         }
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let length = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
+        if !is_head && length > BODY_LIMIT as u64 {
+            let text = format!(
+                "the answer of the server behind has {length} bytes, and at most {BODY_LIMIT} are sold"
+            );
+            talk(format_args!("upstream: {text}"));
+            return bad_gateway(text);
+        }
+        let [v1, v2] = [Version::V1, Version::V2].map(Version::receipt_header);
+        strip(&mut parts.headers, &[http::PAYMENT_REQUIRED, v1, v2]);
+        // The version is the connection's, and this connection is another.
+        parts.version = HttpVersion::HTTP_11;
+        Response::from_parts(parts, Body::new(body))
     }
 
-    /// The URL for a request's path; `None` if `..` would lead out of the base.
+    /// The URL for a request's path; `None` if that may lead out of the base, however often it is
+    /// decoded. What is passed on is what was looked at, encoded.
     fn url(&self, path: &str, query: Option<&str>) -> Option<Url> {
-        let base = self.base.path().trim_end_matches('/');
+        let whole = format!("{}{path}", self.base.path().trim_end_matches('/'));
         let mut url = self.base.clone();
-        url.set_path(&format!("{base}{path}"));
+        url.set_path(&whole);
         url.set_query(query);
-        let inside = url.path().strip_prefix(base).is_some_and(|rest| rest.starts_with('/'));
-        (path.starts_with('/') && inside).then_some(url)
+        let same = path::decoded(url.path().as_bytes()) == path::decoded(whole.as_bytes());
+        (path::stays(path) && same).then_some(url)
     }
 }
 
@@ -117,7 +171,12 @@ mod tests {
             ("http://h/", "/a//b", Some("http://h/a//b")),
             ("http://h/api/", "/a", Some("http://h/api/a")),
             ("http://h", "//other/a", Some("http://h//other/a")),
-            ("http://h", "/../a", Some("http://h/a")),
+            ("http://h/api", "/a%2Fb%5c;c", Some("http://h/api/a%2Fb%5c;c")),
+            ("http://h/api", "/\"{é}", Some("http://h/api/%22%7B%C3%A9%7D")),
+            ("http://h", "/../a", None),
+            ("http://h", "/a/./b", None),
+            ("http://h", "/a\\b", None),
+            ("http://h/api", "/..%2fa", None),
             ("http://h/api", "/../a", None),
             ("http://h/api", "/%2e%2E/a", None),
             ("http://h/api", "/../apis/a", None),

@@ -597,7 +597,10 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let token = assets::find(self.settings.chain_id, payment.token);
         let Some(token) = token else { return true };
         // In millionths of a cent; 18 decimals of the coin.
-        let coin = price.to_units(MONEY_DECIMALS).ok().map(|units| U256::from_be_bytes(units.to_be_bytes()));
+        let coin = price
+            .to_units(MONEY_DECIMALS)
+            .ok()
+            .map(|units| U256::from_be_bytes(units.to_be_bytes()));
         let cost = U256::from(gas).saturating_mul(U256::from(fees.likely()));
         let cost = coin.map(|coin| cost.saturating_mul(coin) / U256::from(COIN));
         let worth = U256::from_be_bytes(payment.authorization.value.to_be_bytes());
@@ -670,7 +673,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             tracing::warn!(chain_id, gas_limit, "gas costs more than the payment is worth");
             return Err(Reason::Busy);
         }
-        let balance = balance.map_err(|_| FAULT)?.unwrap_or(U256::MAX);
+        // It was looked at before; gas is estimated by it once more.
+        let balance = balance.ok().flatten().unwrap_or(U256::MAX);
         let reserved = self.guard.reserve(payment, balance, code.is_some(), pace.time);
         let reserved = reserved.map_err(|hold| self.held(payer, hold))?;
         self.sign(call, gas_limit, fees, Some((payment.clone(), reserved))).await
@@ -767,10 +771,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             let Some(payment) = &payment else { return };
             let account = x402_evm::Address(sender.key.public());
             // Not if it was this very transaction that took the nonce.
-            let (known, used) = tokio::join!(
-                self.is_known(sealed.hash),
-                self.view(payment.token, used(payment)),
-            );
+            let (known, used) =
+                tokio::join!(self.is_known(sealed.hash), self.view(payment.token, used(payment)),);
             let (Some(false), Ok(Some(false))) = (known, used) else { return };
             let Ok(locked) = timeout(TURN, sender.next.clone().lock_owned()).await else { return };
             next = locked;
@@ -1022,7 +1024,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
                     return Some(Look::Spoilt);
                 }
                 Movement::Spent => {
-                    let sure = deeper.is_some_and(|deeper| receipt.block_number.to::<u64>() <= deeper);
+                    let sure =
+                        deeper.is_some_and(|deeper| receipt.block_number.to::<u64>() <= deeper);
                     let reason = match hash == Some(user) {
                         true => reason,
                         false => Reason::InvalidExactEvmNonceAlreadyUsed,

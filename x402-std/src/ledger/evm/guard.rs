@@ -253,7 +253,8 @@ impl Guard {
         let Some(code) = code else { return };
         trouble.by_code.push_back((now, gas));
         forget_some(&mut trouble.codes, |code| code.until);
-        let code = trouble.codes.entry(code).or_insert(Code { failures: 0, successes: 0, until: now });
+        let code =
+            trouble.codes.entry(code).or_insert(Code { failures: 0, successes: 0, until: now });
         code.failures = code.failures.saturating_add(1);
         let worth = code.successes >= code.failures.saturating_mul(SUCCESSES_EACH);
         if let Some(times) = code.failures.checked_sub(CODE_FAILURES)
@@ -300,7 +301,8 @@ fn forget_some<K: Clone + Eq + std::hash::Hash, V>(
     let now = Instant::now();
     all.retain(|_, one| until(one) > now);
     if all.len() >= REMEMBERED
-        && let Some(first) = all.iter().min_by_key(|(_, one)| until(one)).map(|(key, _)| key.clone())
+        && let Some(first) =
+            all.iter().min_by_key(|(_, one)| until(one)).map(|(key, _)| key.clone())
     {
         all.remove(&first);
     }
@@ -330,9 +332,8 @@ mod tests {
     fn one_balance_is_sent_once() {
         let guard = Arc::new(Guard::new(1));
         let balance = U256::from(10);
-        let reserve = |nonce, value, time| {
-            guard.reserve(&payment(nonce, value), balance, false, time)
-        };
+        let reserve =
+            |nonce, value, time| guard.reserve(&payment(nonce, value), balance, false, time);
         let first = reserve(1, 6, 0).unwrap();
         assert_eq!(reserve(2, 5, 0).err(), Some(Hold::Balance));
         let second = reserve(2, 4, 0).unwrap();

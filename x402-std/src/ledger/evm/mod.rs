@@ -10,10 +10,10 @@ use std::fmt;
 use std::time::Duration;
 
 use x402_core::claim::Transaction;
-use x402_core::{Money, Reason};
 use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
 use x402_core::gate::Verified;
+use x402_core::{Money, Reason};
 use x402_evm::{Address, TransferProofPayment};
 
 use super::{Ledger, Outcome};
@@ -315,15 +315,13 @@ impl<K: AsyncSigner<Secp256k1>> EvmLedger<K> {
         Ok(())
     }
 
-    /// Whether each chain can be settled on, by its id: its nodes are there and of that chain, it
-    /// makes blocks, gas is not above the caps, and its accounts can pay for the gas of a
-    /// transaction.
-    pub async fn readiness(&self) -> Vec<(u64, Result<(), NotReady>)> {
-        let mut all = Vec::new();
-        for chain in &self.chains {
-            all.push((chain.settings.chain_id, chain.ready().await));
-        }
-        all
+    /// Whether one chain can be settled on: its nodes are there and of that chain, it makes blocks,
+    /// gas is not above the caps, and its accounts can pay for the gas of a transaction.
+    ///
+    /// # Errors
+    /// [`NotReady`]; [`NotReady::NoSender`] for a chain that is not there.
+    pub async fn ready_on(&self, chain_id: u64) -> Result<(), NotReady> {
+        self.chain(chain_id).ok_or(NotReady::NoSender { chain_id })?.ready().await
     }
 
     /// Gas that was lost to transactions that failed, by chain id, since the process began.

@@ -200,8 +200,10 @@ impl<K> Sender<K> {
         **next = (**next).max(draft.nonce.saturating_add(1));
         let now = Instant::now();
         let (draft, sealed) = (draft.clone(), sealed.clone());
-        let (nonce, sent) =
-            (draft.nonce, Sent { draft, sealed, first: now, priced: now, told: now, overdue: false });
+        let (nonce, sent) = (
+            draft.nonce,
+            Sent { draft, sealed, first: now, priced: now, told: now, overdue: false },
+        );
         self.waiting().sent.insert(nonce, sent);
     }
 
@@ -269,8 +271,7 @@ impl<K> Sender<K> {
     pub(super) fn due(&self, mined: u64, interval: Duration) -> Vec<Sealed> {
         self.unmined(mined);
         let mut waiting = self.waiting();
-        let due =
-            waiting.sent.range_mut(mined..).filter(|(_, sent)| sent.is_due(interval));
+        let due = waiting.sent.range_mut(mined..).filter(|(_, sent)| sent.is_due(interval));
         due.map(|(_, sent)| {
             (sent.told, sent.overdue) = (Instant::now(), false);
             sent.sealed.clone()

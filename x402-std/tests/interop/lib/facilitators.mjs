@@ -6,7 +6,7 @@ import { EVM_NETWORK, EVM_RPC, freePort, HOST, senderKey, SVM_NETWORK, SVM_RPC, 
 import { isRunning, kill, OUT, start, stop } from './processes.mjs';
 
 /** The facilitator's configuration, in TOML. What is secret in it is in the environment: see `secretsOf`. */
-export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'memory' }, evm = {}, svm = {}, limits }) {
+export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'memory' }, evm = {}, svm = {}, limits, accept }) {
   if (url) {
     store.url_env = 'X402_FACILITATOR_REDIS';
   }
@@ -14,7 +14,8 @@ export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'me
     ['[[evm]]', { network: EVM_NETWORK, rpc: [EVM_RPC], key_env: evmKeys.map(evmVariable), confirmations: 1, ...evm }],
     ['[[svm]]', { network: SVM_NETWORK, rpc: [SVM_RPC], key_env: 'X402_FACILITATOR_SVM_KEY', ...svm }],
   ];
-  const tables = [['[store]', store], ...chains, ...(limits ? [['[limits]', limits]] : [])];
+  const optional = Object.entries({ limits, accept }).filter(([, values]) => values);
+  const tables = [['[store]', store], ...chains, ...optional.map(([name, values]) => [`[${name}]`, values])];
   const lines = ([name, values]) => [name, ...Object.entries(values).map(pair)];
   return [pair(['listen', `${HOST}:${port}`]), ...tables.flatMap(lines)].join('\n') + '\n';
 }

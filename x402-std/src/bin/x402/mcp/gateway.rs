@@ -14,7 +14,7 @@ use rmcp::model::*;
 use rmcp::service::{RequestContext, RunningService};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpClientTransport, StreamableHttpService, TokioChildProcess};
 use rmcp::{ErrorData, Peer, RoleClient, RoleServer, ServerHandler, ServiceError, ServiceExt};
 use tokio::process::Command;
@@ -60,7 +60,7 @@ pub(crate) struct Gateway {
     #[arg(long, value_name = "NAME")]
     free: Vec<String>,
     /// Serves over streamable HTTP, at /mcp, instead of over stdin and stdout; all clients share the
-    /// one connection to the upstream server
+    /// one connection to the upstream server. No sessions are kept
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
     /// Name that HTTP clients know this server by, besides localhost and the address of --listen;
@@ -189,7 +189,11 @@ where
     F: facilitator::Facilitator + 'static,
     S: ClaimStore + 'static,
 {
-    let mut config = StreamableHttpServerConfig::default().enforce_origin_validation();
+    // Nothing is said to a client unasked, so there is nothing to keep a session for: whoever only
+    // begins them would fill the memory. A client that hangs up gives its call up.
+    let mut config = StreamableHttpServerConfig::default()
+        .enforce_origin_validation()
+        .with_legacy_session_mode(false);
     config.allowed_hosts.push(address.ip().to_string());
     config.allowed_hosts.extend(hosts.iter().cloned());
     let end = config.cancellation_token.clone();
@@ -201,7 +205,7 @@ where
         sleep(LAST).await;
         end.cancel();
     });
-    let sessions = Arc::new(LocalSessionManager::default());
+    let sessions = Arc::new(NeverSessionManager::default());
     let for_each = paid.clone();
     let service = StreamableHttpService::new(move || Ok(for_each.clone()), sessions, config);
     let router = Router::new().route_service(PATH, service);

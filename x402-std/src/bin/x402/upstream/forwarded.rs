@@ -1,0 +1,121 @@
+//! Who asks, by which name and way, as a server behind is told: by this proxy alone.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use axum::http::header::{FORWARDED, HOST, HeaderName, HeaderValue, VIA};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Beginnings of names by which servers are told who asks, for what.
+const FAMILIES: [&str; 9] = [
+    "x-forwarded",
+    "x-forward-",
+    "forwarded",
+    "x-original-",
+    "x-originating-",
+    "x-rewrite-",
+    "x-envoy-",
+    "x-appengine-",
+    "cf-",
+];
+
+/// Further such names; `Proxy` is read as a proxy's address by CGI.
+const NAMES: [&str; 34] = [
+    "via",
+    "proxy",
+    "x-real-ip",
+    "x-real-port",
+    "real-ip",
+    "x-client-ip",
+    "x-client-port",
+    "client-ip",
+    "x-true-client-ip",
+    "true-client-ip",
+    "x-cluster-client-ip",
+    "fastly-client-ip",
+    "fastly-client",
+    "fly-client-ip",
+    "do-connecting-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-proxyuser-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+    "http-client-ip",
+    "http-x-forwarded-for",
+    "x-remote-ip",
+    "x-remote-addr",
+    "remote-addr",
+    "x-host",
+    "x-http-host-override",
+    "x-backend-host",
+    "x-scheme",
+    "x-url-scheme",
+    "front-end-https",
+    "x-proxy-url",
+    "ali-cdn-real-ip",
+    "cdn-src-ip",
+];
+
+/// Takes out what the buyer says of it, and adds what is so.
+pub(super) fn told(parts: &mut Parts) {
+    let host = host(parts);
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|peer| peer.ip().to_canonical());
+    let headers = &mut parts.headers;
+    let names: Vec<_> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+    // RFC 7239: IPv6 in brackets and quotes; a host may have a colon, so it is in quotes as well.
+    let mut forwarded = match peer {
+        Some(IpAddr::V6(peer)) => format!("for=\"[{peer}]\";"),
+        Some(peer) => format!("for={peer};"),
+        None => String::new(),
+    };
+    if let Some(host) = &host {
+        forwarded += &format!("host=\"{host}\";");
+    }
+    forwarded += "proto=http";
+    let all = [
+        (FORWARDED, Some(forwarded)),
+        (FORWARDED_FOR, peer.map(|peer| peer.to_string())),
+        (FORWARDED_HOST, host),
+        (FORWARDED_PROTO, Some("http".into())),
+        (VIA, Some("1.1 x402".into())),
+    ];
+    for (name, value) in all {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// The name that was asked for, if it is one.
+fn host(parts: &Parts) -> Option<String> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok()?,
+        (None, _) => parts.uri.authority()?.as_str(),
+        _ => return None,
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let host = host.parse::<Authority>().ok()?;
+    host.as_str().bytes().all(plain).then(|| host.to_string())
+}
+
+/// Whether a header is this proxy's to write. Servers do not tell `X_Forwarded_For` from
+/// `X-Forwarded-For`.
+fn is_ours(name: &HeaderName) -> bool {
+    let name: String = name
+        .as_str()
+        .chars()
+        .map(|next| if next.is_ascii_alphanumeric() { next } else { '-' })
+        .collect();
+    FAMILIES.iter().any(|family| name.starts_with(family)) || NAMES.contains(&name.as_str())
+}

@@ -1,0 +1,201 @@
+//! Which paths stay below the base of a server behind, however that server reads them.
+
+/// As often as a path is decoded. A path that still changes then is refused.
+const ROUNDS: usize = 8;
+
+/// Whether a path stays where it is, for any number of decodings.
+///
+/// A segment of dots and blanks alone is refused, also one that would stay inside. So are control
+/// characters, and what is not UTF-8: overlong forms are spelt so.
+pub(super) fn stays(path: &str) -> bool {
+    let mut path = path.as_bytes().to_vec();
+    for _ in 0..ROUNDS {
+        let Ok(text) = std::str::from_utf8(&path) else { return false };
+        if !text.starts_with('/') || text.chars().any(char::is_control) || climbs(text) {
+            return false;
+        }
+        let decoded = decoded(&path);
+        if decoded == path {
+            return true;
+        }
+        path = decoded;
+    }
+    false
+}
+
+/// With every percent-encoded byte as it is, once. What is no encoding stays.
+pub(super) fn decoded(path: &[u8]) -> Vec<u8> {
+    let (mut decoded, mut rest) = (Vec::with_capacity(path.len()), path);
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        let (wide, digits) = match after {
+            [b'u' | b'U', digits @ ..] => (true, digits.get(..4)),
+            digits => (false, digits.get(..2)),
+        };
+        let number = digits.and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            hexadecimal.then(|| u32::from_str_radix(digits, 16).ok())?
+        });
+        match (first, number, wide) {
+            (b'%', Some(number), false) => {
+                decoded.extend(u8::try_from(number));
+                rest = after.get(2..).unwrap_or_default();
+            }
+            // `%u002e`, as some servers still read it.
+            (b'%', Some(number), true) => {
+                let spelt = char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER);
+                decoded.extend_from_slice(spelt.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = after.get(5..).unwrap_or_default();
+            }
+            _ => decoded.push(first),
+        }
+    }
+    decoded
+}
+
+/// Whether a segment is dots and blanks alone, up to where some servers cut it.
+fn climbs(path: &str) -> bool {
+    path.split(is_slash).any(|segment| {
+        let name = segment.split(ends_a_name).next().unwrap_or("");
+        name.contains(is_dot) && name.chars().all(|next| is_dot(next) || is_blank(next))
+    })
+}
+
+/// Slashes, and what servers turn into one.
+const fn is_slash(next: char) -> bool {
+    matches!(next, '/' | '\\' | '／' | '＼' | '∕' | '∖' | '⁄' | '﹨' | '⧵' | '⧸')
+}
+
+/// Dots, and what servers turn into one or several.
+const fn is_dot(next: char) -> bool {
+    matches!(next, '.' | '．' | '․' | '‥' | '…' | '﹒' | '。' | '｡')
+}
+
+/// What is cut off a name, or not seen in it: Windows ignores blanks at the end, forms have `+`.
+const fn is_blank(next: char) -> bool {
+    let unseen = matches!(
+        next,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    );
+    unseen || next.is_whitespace() || next == '+'
+}
+
+/// What begins a parameter (`..;a`), a query, a fragment or a stream (`..::$DATA`).
+const fn ends_a_name(next: char) -> bool {
+    matches!(next, ';' | '；' | '?' | '？' | '#' | '＃' | ':' | '：' | ',' | '&' | '=' | '|')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_spelling_of_a_way_up_stays() {
+        let mut ways = vec![
+            "/..%2fa",
+            "/%2e%2e%2fa",
+            "/%2E%2e/a",
+            "/.%2e/a",
+            "/..;/a",
+            "/..;a=b/c",
+            "/..%3b/a",
+            "/%252e%252e/a",
+            "/%25252e%25252e%25252fa",
+            "/..%5ca",
+            "/..%255ca",
+            "/..\\a",
+            "/a/..\\b",
+            "/a%5c..%5cb",
+            "/%2e%2e%5c",
+            "/.",
+            "/a/.",
+            "/./a",
+            "/%2e/a",
+            "/a/%2e%2e",
+            "/..",
+            "/../a",
+            "/.. /a",
+            "/..%20/a",
+            "/%20../a",
+            "/..+/a",
+            "/..%09/a",
+            "/.../a",
+            "/..../a",
+            "/%2e%2e%20%2e/a",
+            "/..%00/a",
+            "/a%00",
+            "/a%00.html",
+            "/a%0d%0ab",
+            "/a%7f",
+            "/a%c2%85b",
+            "/%c0%ae%c0%ae/a",
+            "/..%c0%afa",
+            "/..%c1%9ca",
+            "/%e0%80%ae%e0%80%ae/",
+            "/%f0%80%80%ae/",
+            "/%ff",
+            "/..%u2215a",
+            "/%u002e%u002e/a",
+            "/%uff0e%uff0e/a",
+            "/%ef%bc%8e%ef%bc%8e/a",
+            "/..%ef%bc%8fa",
+            "/%e2%80%a5/a",
+            "/%e2%80%a6/a",
+            "/..%3fa",
+            "/..%23a",
+            "/..%253fa",
+            "/..::$DATA/a",
+            "/%%32%65%%32%65/a",
+            "/%2%65%2%65/a",
+            "/.%e2%80%8b./a",
+            "/..;%2f..;%2fa",
+            "/a;/../b",
+            "",
+            "*",
+            "a",
+            "../a",
+        ];
+        // Encoded more often than anybody decodes.
+        let deep = format!("/%{}41", "25".repeat(40));
+        ways.push(&deep);
+        for way in ways {
+            assert!(!stays(way), "{way}");
+        }
+    }
+
+    #[test]
+    fn other_paths_stay() {
+        for path in [
+            "/",
+            "//",
+            "/a//b",
+            "/a",
+            "/a/b.c",
+            "/.well-known/x",
+            "/..a",
+            "/a..",
+            "/a..b/c",
+            "/...a",
+            "/a%20b",
+            "/100%25",
+            "/100%",
+            "/%zz",
+            "/%",
+            "/a%2fb",
+            "/a%5cb",
+            "/a;v=1",
+            "/a:b",
+            "/caf%c3%a9",
+            "/%f0%9f%8e%89",
+            "/a+b",
+            "/~a",
+            "/a=b&c",
+            "/a%252fb",
+            "/@a/-/a-1.2.3.tgz",
+            "/+.a",
+        ] {
+            assert!(stays(path), "{path}");
+        }
+    }
+}
