@@ -377,8 +377,8 @@ mod tests {
         assert_eq!(guard.holds(payer(5), None, 0), None);
         // Code that mostly goes well does not rest for a few failures.
         for n in 0..40 {
-            guard.failed(B256::with_last_byte(n), payer(6), other, 0, 1);
-            for _ in 0..SUCCESSES_EACH {
+            guard.failed(B256::with_last_byte(100 + n), payer(6), other, 0, 1);
+            for _ in 0..2 * SUCCESSES_EACH {
                 guard.succeeded(payer(6), other);
             }
         }
