@@ -29,7 +29,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ::http::header::{
@@ -50,7 +50,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
 use crate::message::{SettleResponse, decode_header};
 pub use crate::seller::ConnectionEnd;
-use crate::seller::work::{Delivery, Entry, Held, Works};
+use crate::seller::work::{Boxed, Delivery, Entry, Held, Works};
 use crate::seller::{Refusal, RequestDigest, Seller, Terms};
 use crate::store::{ClaimStore, MemoryStore};
 
@@ -277,6 +277,7 @@ pub struct OwnBody {
     left: Bytes,
     begun: bool,
     delivery: Option<Delivery<Paid>>,
+    noting: Option<Boxed<()>>,
     end: Option<ConnectionEnd>,
 }
 
@@ -288,7 +289,7 @@ impl fmt::Debug for OwnBody {
 
 impl From<Bytes> for OwnBody {
     fn from(left: Bytes) -> Self {
-        Self { left, begun: false, delivery: None, end: None }
+        Self { left, begun: false, delivery: None, noting: None, end: None }
     }
 }
 
@@ -297,17 +298,21 @@ impl Body for OwnBody {
     type Error = Infallible;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.begun = true;
-        if self.left.is_empty() {
+        let this = self.get_mut();
+        this.begun = true;
+        if this.left.is_empty() {
             return Poll::Ready(None);
         }
-        let length = self.left.len().min(CHUNK);
-        let chunk = self.left.split_to(length);
-        if self.left.is_empty() {
-            self.written();
+        if this.left.len() <= CHUNK {
+            ready!(this.noted(context));
+        }
+        let length = this.left.len().min(CHUNK);
+        let chunk = this.left.split_to(length);
+        if this.left.is_empty() {
+            this.written();
         }
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
@@ -322,6 +327,15 @@ impl Body for OwnBody {
 }
 
 impl OwnBody {
+    /// Whether it is noted that all of it is delivered.
+    fn noted(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(delivery) = &mut self.delivery else { return Poll::Ready(()) };
+        let noting = self.noting.get_or_insert_with(|| delivery.note());
+        ready!(noting.as_mut().poll(context));
+        self.noting = None;
+        Poll::Ready(())
+    }
+
     fn written(&mut self) {
         if let Some(delivery) = self.delivery.take() {
             delivery.written(self.end.take());
@@ -520,7 +534,8 @@ impl Paid {
         end: Option<ConnectionEnd>,
     ) -> Response<ChargedBody<B>> {
         let Self { parts, body } = self;
-        let body = OwnBody { left: body, begun: false, delivery: Some(delivery), end };
+        let delivery = Some(delivery);
+        let body = OwnBody { left: body, begun: false, delivery, noting: None, end };
         Response::from_parts(parts, Either::Left(body))
     }
 }

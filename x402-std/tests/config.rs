@@ -498,6 +498,12 @@ fn node(chain_id: &'static str, rich: Arc<AtomicBool>) -> String {
                     json!("0xde0b6b3a7640000")
                 }
                 Some("eth_getBalance") => json!("0x0"),
+                Some("eth_blockNumber") => json!("0x10"),
+                Some("eth_getBlockByNumber") => json!({
+                    "hash": format!("0x{}", "ab".repeat(32)),
+                    "number": asked["params"][0],
+                    "timestamp": format!("{:#x}", x402_std::Clock::now(&x402_std::SystemClock)),
+                }),
                 _ => Value::Null,
             };
             let answer =
@@ -539,7 +545,7 @@ fn readiness_is_each_networks_own() {
     let expected = [
         ("eip155:8453", "too few nodes of chain 8453 can be reached"),
         ("eip155:84532", ""),
-        ("eip155:1329", "has nothing to pay for gas with on chain 1329"),
+        ("eip155:1329", "cannot pay for gas on chain 1329: send it coins"),
         ("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "too few nodes"),
     ];
     let networks = all["networks"].as_array().unwrap();

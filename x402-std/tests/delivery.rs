@@ -341,12 +341,11 @@ async fn work_ends_with_its_connection() {
     let seller = Seller::with(facilitator.clone(), MemoryStore::default(), SystemClock);
     let shop = Arc::new(shop_of(seller.with_payer_limit(2), facilitator, offer()));
     for path in ["/never", "/stream"] {
-        let mut holding = Vec::new();
+        let (mut holding, held) = (Vec::new(), shop.handled() + 2);
         for _ in 0..2 {
             let (shop, payment) = (Arc::clone(&shop), shop.paid(path).await);
             holding.push(tokio::spawn(async move { shop.get(path, &payment).await }));
         }
-        let held = shop.handled() + 2;
         while shop.handled() < held {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

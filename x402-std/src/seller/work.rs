@@ -56,7 +56,7 @@ pub(crate) trait Answer: Clone + Send + Sync + 'static {}
 
 impl<A: Clone + Send + Sync + 'static> Answer for A {}
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A seller, whatever its parts are.
 pub(crate) trait AnySeller: Send + Sync {
@@ -293,6 +293,16 @@ impl<A: Answer> Delivery<A> {
             self.context.shared.answers.keep(*key, self.context.digest, answer, bytes);
             self.kept = true;
         }
+    }
+
+    /// Notes that it is delivered, before the last of it is written: whoever has all of it cannot
+    /// have it made once more, not even by having the process killed in time.
+    pub(crate) fn note(&mut self) -> Boxed<()> {
+        let Some((key, transaction)) = self.claim.clone().filter(|_| !self.noted) else {
+            return Box::pin(std::future::ready(()));
+        };
+        self.noted = true;
+        Arc::clone(&self.context.seller).delivered(key, transaction)
     }
 
     /// The answer was written out, over a connection whose end is known later, perhaps.
