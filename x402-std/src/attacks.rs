@@ -433,6 +433,28 @@
 //! - `x402-std/tests/solana.rs::offers_are_completed_or_refused`
 //! - `x402-std/tests/cli.rs::serves_with_a_facilitator_over_http`
 //!
+//! # Receipts that prove nothing
+//!
+//! A seller answers a payment with an error, or with nothing of value, and with a receipt that it made
+//! up: no transaction, somebody else's payer, another network, a smaller amount. A buyer that believes
+//! it takes the purchase for done, forgets the payment, and has no way left to get what it paid for.
+//!
+//! **Here.** One function decides for every buyer what a receipt proves
+//! ([`Bought::proof`](crate::buyer::Bought::proof)): the answer is a success and no redirect; the receipt
+//! has no error beside its success, and a transaction id in the network's form; network, payer and
+//! amount, where it gives them, are those of this payment. Anything else is a
+//! [`Doubt`](crate::buyer::Doubt): the purchase stays signed, the payment is kept, and the same one is
+//! presented when the purchase is ordered again. `x402 pay` and `x402 mcp` say so.
+//!
+//! **Left to you.** A receipt that fits is the seller's word all the same: whether the transaction
+//! exists, and what it moved, the chain knows.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::a_receipt_that_proves_nothing_ends_no_purchase`
+//! - `x402-std/tests/client.rs::an_empty_amount_is_none`
+//! - `x402-std/tests/pay.rs::a_receipt_that_proves_nothing_is_not_called_paid`
+//! - `x402-std/tests/agent.rs::receipts_of_other_payments_are_said_to_be`
+//!
 //! # Agents that spend too much
 //!
 //! An agent pays whatever is asked: once too much, many times a little (SOLMAL, vector 6), again

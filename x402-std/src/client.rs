@@ -224,6 +224,10 @@ impl Transport for HttpTransport {
         self.send(request, payment).await
     }
 
+    fn is_delivery(&self, response: &Response) -> bool {
+        response.status().is_success()
+    }
+
     async fn wait(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }

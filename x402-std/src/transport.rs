@@ -33,6 +33,12 @@ pub trait Transport: Send + Sync {
         payment: Option<&PaymentText>,
     ) -> impl Future<Output = Result<Answer<Self::Response>, Self::Error>> + Send;
 
+    /// Whether an answer to a payment can be what was asked for, rather than an error or a direction
+    /// elsewhere, with which no receipt proves anything.
+    fn is_delivery(&self, _response: &Self::Response) -> bool {
+        true
+    }
+
     /// Waits before a payment is presented again. Without a timer, not at all, which a seller will
     /// not like: override it.
     fn wait(&self, _time: Duration) -> impl Future<Output = ()> + Send {

@@ -1025,7 +1025,7 @@ async fn receipts_of_other_payments_are_said_to_be() {
         }
         let mut receipt = SettleResponse {
             success: true,
-            transaction: "0x12".into(),
+            transaction: format!("0x{}", "12".repeat(32)),
             network: NETWORK.into(),
             ..SettleResponse::default()
         };

@@ -87,7 +87,7 @@ fn payment() -> PaymentText {
 fn receipt() -> Box<SettleResponse> {
     Box::new(SettleResponse {
         success: true,
-        transaction: "0x12".into(),
+        transaction: format!("0x{}", "12".repeat(32)),
         network: NETWORK.into(),
         ..SettleResponse::default()
     })

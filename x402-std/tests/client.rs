@@ -19,7 +19,8 @@ use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::gate::Verified;
 use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
 use x402_evm::Address;
-use x402_std::buyer::{Asset, BuyError, Buyer, Policy};
+use x402_std::budget::{Budget, State};
+use x402_std::buyer::{Asset, BuyError, Buyer, Doubt, Order, Policy};
 use x402_std::client::{Client, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
 use x402_std::facilitator::{
@@ -142,6 +143,134 @@ async fn echoes_what_it_was_sent_and_pays_once() {
     let payload = PaymentPayload::from_header(sent).unwrap();
     assert_eq!(payload.resource, Some(resource));
     assert_eq!(payload.accepted, x402_std::message::Accepted::V2(Box::new(offer())));
+}
+
+/// Of a payment on an EVM network, with the transaction's id in the network's form.
+fn evm_receipt() -> SettleResponse {
+    SettleResponse {
+        success: true,
+        transaction: format!("0x{}", "aB".repeat(32)),
+        network: NETWORK.into(),
+        ..SettleResponse::default()
+    }
+}
+
+fn svm_offer() -> PaymentRequirements {
+    let extra = r#"{"feePayer":"AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9",
+        "recentBlockhash":"CmpNeggWJ4JaWJeJ8YKN1Zypmk7uvQq3PECGUCAEMbky"}"#;
+    let offer = exact(common::SVM_NETWORK, common::SVM_SELLER, "$0.01").unwrap();
+    PaymentRequirements { extra: Json::parse(extra).ok(), ..offer }
+}
+
+/// Only a receipt that can be this payment's ends its purchase; any other leaves it signed, with the
+/// payment, to be presented again.
+#[tokio::test]
+async fn a_receipt_that_proves_nothing_ends_no_purchase() {
+    type Change = fn(&mut SettleResponse);
+    let on_evm: [(u16, Change, Option<Doubt>); 24] = [
+        (200, |_| {}, None),
+        (204, |it| it.network = String::new(), None),
+        (200, |it| it.network = "base-sepolia".into(), None),
+        (200, |it| it.payer = Some(String::new()), None),
+        (200, |it| it.payer = Some(common::wallet().address().to_string()), None),
+        (200, |it| it.payer = Some(common::wallet().address().to_string().to_lowercase()), None),
+        (200, |it| it.amount = Some(10_000.into()), None),
+        (200, |it| it.amount = Some(10_001.into()), None),
+        (200, |it| it.error_reason = Some(String::new()), None),
+        (500, |_| {}, Some(Doubt::NotDelivered)),
+        (403, |_| {}, Some(Doubt::NotDelivered)),
+        (307, |_| {}, Some(Doubt::NotDelivered)),
+        (304, |_| {}, Some(Doubt::NotDelivered)),
+        (200, |it| it.error_reason = Some("settlement_failed".into()), Some(Doubt::Contradiction)),
+        (200, |it| it.transaction = String::new(), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = "0x".into(), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = "pending".into(), Some(Doubt::Transaction)),
+        (200, |it| it.transaction.push('0'), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = it.transaction.replace('a', "g"), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = svm_transaction(), Some(Doubt::Transaction)),
+        (200, |it| it.network = "eip155:1".into(), Some(Doubt::Network)),
+        (200, |it| it.network = "not a network".into(), Some(Doubt::Network)),
+        (200, |it| it.payer = Some(SELLER.into()), Some(Doubt::Payer)),
+        (200, |it| it.amount = Some(9_999.into()), Some(Doubt::Amount)),
+    ];
+    let on_svm: [(u16, Change, Option<Doubt>); 5] = [
+        (200, |_| {}, None),
+        (200, |it| it.payer = Some(common::svm_wallet().address().to_string()), None),
+        (
+            200,
+            |it| it.payer = Some(common::svm_wallet().address().to_string().to_lowercase()),
+            Some(Doubt::Payer),
+        ),
+        (200, |it| it.transaction = evm_receipt().transaction, Some(Doubt::Transaction)),
+        (200, |it| it.network = NETWORK.into(), Some(Doubt::Network)),
+    ];
+    let svm_receipt = || SettleResponse {
+        transaction: svm_transaction(),
+        network: common::SVM_NETWORK.into(),
+        ..evm_receipt()
+    };
+    let on_evm =
+        on_evm.map(|(status, change, doubt)| (offer(), evm_receipt(), status, change, doubt));
+    let on_svm =
+        on_svm.map(|(status, change, doubt)| (svm_offer(), svm_receipt(), status, change, doubt));
+    for (offer, mut receipt, status, change, doubt) in on_evm.into_iter().chain(on_svm) {
+        change(&mut receipt);
+        for version in [Version::V1, Version::V2] {
+            let required = PaymentRequired { x402_version: version, ..required([offer.clone()]) };
+            let answer = Response::builder()
+                .status(status)
+                .header(version.receipt_header(), receipt.to_header().unwrap())
+                .body(Body::empty())
+                .unwrap();
+            let (url, _) = scripted(vec![v1_or_v2(&required), answer]).await;
+            let buyer = Buyer::new((common::svm_wallet(), common::wallet()));
+            let client = Client::with(buyer, HttpTransport::new().unwrap());
+            let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+            let order = Order { id: Some("one"), ..Order::default() };
+            let bought = client.order(&request, &order).await.unwrap();
+            assert_eq!(bought.doubt, doubt, "{status} {receipt:?}");
+            assert_eq!(bought.proof().is_some(), doubt.is_none());
+            assert_eq!(bought.receipt.as_ref(), Some(&receipt), "as it came");
+            let kept = client.buyer().budget().find("one").await.unwrap().unwrap();
+            assert_eq!(kept.payment.is_some(), doubt.is_some(), "{status} {receipt:?}");
+            match doubt {
+                None => assert_eq!(kept.state, State::Paid(Box::new(receipt.clone()))),
+                Some(_) => {
+                    assert_eq!(kept.state, State::Signed);
+                    let again = client.order(&request, &order).await.unwrap();
+                    assert_eq!(again.payment, kept.payment, "the same payment is presented");
+                }
+            }
+        }
+    }
+}
+
+fn svm_transaction() -> String {
+    x402_std::svm::base58::encode(&[5; 64], &mut [0; 100]).unwrap().into()
+}
+
+/// Version 1 has its challenge in the body.
+fn v1_or_v2(required: &PaymentRequired) -> Response<Body> {
+    if required.x402_version == Version::V2 {
+        return challenge(required);
+    }
+    let v1 = PaymentRequired { resource: None, extensions: None, ..required.clone() };
+    Response::builder().status(402).body(v1.to_json().unwrap().into()).unwrap()
+}
+
+/// A receipt with an empty amount is one that does not give it.
+#[test]
+fn an_empty_amount_is_none() {
+    let json = |amount: &str| {
+        format!(r#"{{"success":true,"transaction":"0x1","network":"","amount":{amount}}}"#)
+    };
+    for (amount, wanted) in [(r#""""#, Ok(None)), ("null", Ok(None)), (r#""7""#, Ok(Some(7)))] {
+        let read = SettleResponse::from_json(json(amount).as_bytes());
+        assert_eq!(read.map(|it| it.amount), wanted.map(|it| it.map(Amount::from)), "{amount}");
+    }
+    for amount in [r#"" ""#, r#""1e4""#, "1", r#""-1""#] {
+        assert!(SettleResponse::from_json(json(amount).as_bytes()).is_err(), "{amount}");
+    }
 }
 
 #[tokio::test]

@@ -123,6 +123,10 @@ impl Transport for McpTransport {
         }
     }
 
+    fn is_delivery(&self, result: &CallToolResult) -> bool {
+        result.is_error != Some(true)
+    }
+
     async fn wait(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }

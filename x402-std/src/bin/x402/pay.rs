@@ -12,9 +12,9 @@ use x402_std::budget::{Budget, Limit};
 use x402_std::buyer::{Bought, BuyError, Buyer, Choice, Order, Policy, Progress};
 use x402_std::client::{Client, Error, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
-use x402_std::core::{Money, Version};
+use x402_std::core::{Money, Retry, Version};
 use x402_std::evm::ExactEvmWallet;
-use x402_std::message::{PaymentRequirements, SettleResponse, encode_header};
+use x402_std::message::encode_header;
 use x402_std::svm::ExactSvmWallet;
 use x402_std::transport::Transport;
 
@@ -53,8 +53,8 @@ pub(crate) struct Pay {
     #[arg(long)]
     dry_run: bool,
     /// Prints one JSON object instead of the body: status, contentType, body (as JSON or text; else
-    /// bodyBase64), paid (the offer), receipt, id; if nothing was bought, error, code, receipt
-    /// and id
+    /// bodyBase64), paid (the offer), receipt, doubt (why the receipt proves nothing, else null), id;
+    /// if nothing was bought, error, code, receipt and id
     #[arg(long)]
     json: bool,
     /// What all purchases in --budget may come to: '$5 per day', '$1 per day each host' and so on, see
@@ -102,8 +102,13 @@ impl Pay {
         };
         let order = Order { id: self.id.as_deref(), progress: Some(&hear), ..Order::default() };
         match watched(client.order(request, &order), &stage).await {
-            Ok(bought) if self.json => deliver_json(bought).await,
-            Ok(bought) => deliver(bought).await,
+            Ok(bought) => {
+                let unproven = bought.proof().is_none().then(|| bought.id.clone()).flatten();
+                let outcome =
+                    if self.json { deliver_json(bought).await } else { deliver(bought).await };
+                self.may_present_again(unproven.as_deref());
+                outcome
+            }
             Err(error) => self.explain(error),
         }
     }
@@ -140,6 +145,11 @@ impl Pay {
     /// Says why nothing was bought. The payment itself is not shown: whoever has it can present it.
     fn explain(&self, error: Error) -> Outcome {
         let code = code(&error);
+        let again = match &error {
+            BuyError::Unclear { id, .. } => Some(id.clone()),
+            BuyError::Refused { retry: Retry::SameAgain, id, .. } => Some(id.clone()),
+            _ => None,
+        };
         let (failure, receipt, id) = match error {
             BuyError::Transport(error) => (no_answer(&error), None, None),
             BuyError::Unclear { error, id, .. } => {
@@ -163,10 +173,15 @@ impl Pay {
             let told = json!({ "error": failure.text, "code": code, "receipt": receipt, "id": id });
             print(told)?;
         }
-        if let ("refused" | "unclear", Some(id), Some(_)) = (code, id, &self.budget) {
+        self.may_present_again(again.as_deref());
+        Err(failure)
+    }
+
+    /// Says by which id a payment that may not have been used is kept.
+    fn may_present_again(&self, id: Option<&str>) {
+        if let (Some(id), Some(_)) = (id, &self.budget) {
             talk(format_args!("to present the same payment again: --id {id}"));
         }
-        Err(failure)
     }
 
     async fn dry_run(&self, request: &Request) -> Outcome {
@@ -286,7 +301,8 @@ async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) ->
 
 /// The body to stdout as it comes, then the receipt.
 async fn deliver(bought: Bought<Response>) -> Outcome {
-    let Bought { response, receipt, paid, .. } = bought;
+    let line = receipt_line(&bought);
+    let response = bought.response;
     let status = response.status();
     if !status.is_success() {
         talk(format_args!("status {}", status.as_u16()));
@@ -301,22 +317,23 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
             exit = failure.exit;
         }
     }
-    talk(receipt_line(paid.as_ref(), receipt.as_ref()));
+    talk(line);
     Ok(exit)
 }
 
 /// All in one object.
 async fn deliver_json(bought: Bought<Response>) -> Outcome {
-    let Bought { response, receipt, paid, id, .. } = bought;
+    let line = receipt_line(&bought);
+    let Bought { response, receipt, doubt, paid, id, .. } = bought;
     let status = response.status();
     let mut answer = json!({
         "status": status.as_u16(),
         "contentType": content_type(&response),
         "paid": paid,
         "receipt": receipt,
+        "doubt": doubt.map(|doubt| doubt.to_string()),
         "id": id,
     });
-    let line = receipt_line(paid.as_ref(), receipt.as_ref());
     match read_whole(response).await {
         Ok(bytes) => {
             let (key, value) = body_value(&bytes);
@@ -363,15 +380,18 @@ async fn read_whole(mut response: Response) -> Result<Vec<u8>, Failure> {
 }
 
 /// What was paid, and by which transaction, in a line.
-fn receipt_line(paid: Option<&PaymentRequirements>, receipt: Option<&SettleResponse>) -> String {
-    let Some(offer) = paid else { return "nothing to pay".into() };
+fn receipt_line<R>(bought: &Bought<R>) -> String {
+    let Some(offer) = &bought.paid else { return "nothing to pay".into() };
     let offer = describe(offer);
-    match receipt {
+    match (bought.proof(), bought.doubt) {
         // The seller's words may be anything.
-        Some(receipt) => {
+        (Some(receipt), _) => {
             format!("paid: {offer}, transaction {}", receipt.transaction.escape_debug())
         }
-        None => format!("a payment was sent and there is no receipt: {offer}"),
+        (None, Some(doubt)) => {
+            format!("a payment was sent and the receipt proves nothing, {doubt}: {offer}")
+        }
+        (None, None) => format!("a payment was sent and there is no receipt: {offer}"),
     }
 }
 

@@ -13,8 +13,8 @@ use x402_std::budget::{Budget, SqliteBudget};
 use x402_std::buyer::{Approve, Ask, Asset, Bought, BuyError, Order, Progress};
 use x402_std::client::{self, Client};
 use x402_std::core::buyer::Decline;
-use x402_std::core::{Money, Network, Retry};
-use x402_std::message::{PaymentRequirements, SettleResponse};
+use x402_std::core::{Money, Retry};
+use x402_std::message::PaymentRequirements;
 use x402_std::transport::{PaymentText, Subject, Transport};
 
 use super::asked::{Asked, Discover, History, Nothing, Review, arguments, money, quote_of};
@@ -316,7 +316,8 @@ impl Inner {
     }
 
     async fn deliver(&self, bought: Bought<Response>, asked: &Asked, subject: &Subject) -> Value {
-        let Bought { response, receipt, paid, payment, id } = bought;
+        let is_proven = bought.proof().is_some();
+        let Bought { response, receipt, doubt, paid, payment, id } = bought;
         let status = response.status();
         let content_type = content_type(&response).map(|text| words(text, 100));
         let location = location(response.headers());
@@ -335,9 +336,9 @@ impl Inner {
                 "a payment was sent and there is no receipt: it may have been made. If this is \
                  not what you asked for, call again with the same id",
             ),
-            (Some(offer), Some(receipt)) if !fits(receipt, offer, payer.as_deref()) => notes.push(
-                "the receipt is for another network or another payer than this payment's: it \
-                 proves nothing",
+            (Some(_), Some(_)) if !is_proven => notes.push(
+                "a payment was sent, and the receipt is not one of this payment: it proves nothing. \
+                 If this is not what you asked for, call again with the same id",
             ),
             _ => {}
         }
@@ -348,6 +349,9 @@ impl Inner {
             "receipt": receipt.as_ref().map(receipt_told),
             "id": id,
         });
+        if let Some(doubt) = doubt {
+            told["receiptProvesNothing"] = doubt.to_string().into();
+        }
         if !notes.is_empty() {
             told["notes"] = notes.into();
         }
@@ -359,7 +363,7 @@ impl Inner {
         }
         let payee = paid.map(|offer| offer.pay_to);
         let kept = Arc::new(Kept { digest: subject.digest, told, body, payment, payee });
-        if let (Some(id), Some(_)) = (id, receipt) {
+        if let (Some(id), true) = (id, is_proven) {
             self.answers.put(id, Arc::clone(&kept));
         }
         self.tell(&kept, asked, subject).await
@@ -550,12 +554,4 @@ impl Inner {
         }
         Err(last)
     }
-}
-
-/// Whether a receipt can be that of a payment.
-fn fits(receipt: &SettleResponse, offer: &PaymentRequirements, payer: Option<&str>) -> bool {
-    let network = Network::parse(&receipt.network);
-    let same_payer = |theirs: &str| payer.is_none_or(|payer| payer.eq_ignore_ascii_case(theirs));
-    network.is_ok_and(|network| network.is_same(offer.network.view()))
-        && receipt.payer.as_deref().is_none_or(same_payer)
 }

@@ -1,0 +1,192 @@
+//! `x402 pay` among sellers that lie: what it believes, where it sends a payment, what it shows.
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use common::{NETWORK, SELLER};
+use serde_json::{Value, json};
+use x402_core::Version;
+use x402_std::message::{PaymentRequired, SettleResponse};
+use x402_std::seller::exact;
+
+const KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+
+struct Ran {
+    code: Option<i32>,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} in {}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout).unwrap()
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_x402"));
+    command.args(args).env_clear().env("X402_EVM_KEY", KEY);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    Ran { code: output.status.code(), stdout: output.stdout, stderr }
+}
+
+fn x402(args: &[&str]) -> Ran {
+    ran(&mut command(args))
+}
+
+/// A folder that is gone when this is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("x402-pay-{}-{name}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().into()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn challenge() -> String {
+    let required = PaymentRequired {
+        x402_version: Version::V2,
+        error: None,
+        resource: None,
+        accepts: vec![exact(NETWORK, SELLER, "$0.01").unwrap()],
+        extensions: None,
+        other: None,
+    };
+    let header = required.to_header().unwrap();
+    answer("402 Payment Required", &[("PAYMENT-REQUIRED", &header)], b"{}")
+}
+
+fn receipt() -> SettleResponse {
+    SettleResponse {
+        success: true,
+        transaction: format!("0x{}", "ab".repeat(32)),
+        network: NETWORK.into(),
+        ..SettleResponse::default()
+    }
+}
+
+fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+    let mut text = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    text + &format!("Content-Length: {}\r\n\r\n", body.len()) + std::str::from_utf8(body).unwrap()
+}
+
+fn paid(status: &str, receipt: &SettleResponse, body: &[u8]) -> String {
+    answer(status, &[("PAYMENT-RESPONSE", &receipt.to_header().unwrap())], body)
+}
+
+/// A seller that asks for a cent and answers every payment alike, and the heads of what it was sent.
+fn seller(answer: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&seen);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let is_paid = head.to_lowercase().contains("payment-signature: ");
+            keep.lock().unwrap().push(head);
+            let answer = if is_paid { answer.clone() } else { challenge() };
+            stream.write_all(answer.as_bytes()).ok();
+        }
+    });
+    (address, seen)
+}
+
+fn payments(seen: &Mutex<Vec<String>>) -> Vec<String> {
+    let seen = seen.lock().unwrap();
+    let header = |head: &String| {
+        let line = head.lines().find(|line| line.to_lowercase().starts_with("payment-signature"));
+        line.map(str::to_owned)
+    };
+    seen.iter().filter_map(header).collect()
+}
+
+#[test]
+fn a_receipt_that_proves_nothing_is_not_called_paid() {
+    let folder = Folder::new("receipts");
+    let budget = folder.file("budget.db");
+    let honest = receipt();
+    let nothing = SettleResponse { transaction: String::new(), ..receipt() };
+    let elsewhere = SettleResponse { network: "eip155:1".into(), ..receipt() };
+    let somebody = SettleResponse { payer: Some(SELLER.into()), ..receipt() };
+    let less = SettleResponse { amount: Some(1.into()), ..receipt() };
+    let mixed = SettleResponse { error_reason: Some("no".into()), ..receipt() };
+    for (name, answer, code, is_proven) in [
+        ("honest", paid("200 OK", &honest, b"x"), 0, true),
+        ("error", paid("500 Oops", &honest, b"x"), 1, false),
+        ("redirect", paid("307 There", &honest, b"x"), 0, false),
+        ("nothing", paid("200 OK", &nothing, b"x"), 0, false),
+        ("elsewhere", paid("200 OK", &elsewhere, b"x"), 0, false),
+        ("somebody", paid("200 OK", &somebody, b"x"), 0, false),
+        ("less", paid("200 OK", &less, b"x"), 0, false),
+        ("mixed", paid("200 OK", &mixed, b"x"), 0, false),
+    ] {
+        let (address, seen) = seller(answer);
+        let url = format!("http://{address}/");
+        let buy = ["pay", &url, "--budget", &budget, "--id", name];
+        let once = x402(&buy).ends(code);
+        assert_eq!(once.stderr.contains("paid: "), is_proven, "{name}: {}", once.stderr);
+        let again = x402(&[&buy[..], &["--json"]].concat());
+        if is_proven {
+            assert_eq!(again.ends(1).json()["code"], "already_bought");
+            assert_eq!(payments(&seen).len(), 1);
+            continue;
+        }
+        let kept = format!("to present the same payment again: --id {name}");
+        once.says("the receipt proves nothing").says(&kept);
+        let told = again.ends(code).json();
+        assert!(told["doubt"].is_string() && told["id"] == name, "{name}: {told}");
+        let payments = payments(&seen);
+        assert_eq!((payments.len(), &payments[0]), (2, &payments[1]), "the same one, {name}");
+    }
+    let (address, _) = seller(paid("200 OK", &honest, b"{}"));
+    let told = x402(&["pay", &format!("http://{address}/"), "--json"]).ends(0).json();
+    assert_eq!((&told["doubt"], &told["receipt"]["success"]), (&Value::Null, &json!(true)));
+}
