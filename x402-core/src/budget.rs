@@ -104,9 +104,10 @@ pub enum Scope<'p> {
 pub struct Key(pub u64);
 
 impl Key {
-    /// Of a host, in any letter case.
+    /// Of a host, in any letter case, with a final dot or without. The ports 80 and 443 are one with no
+    /// port: of a URL, the scheme's own is never seen.
     pub fn host(host: &str) -> Self {
-        Self::of(host.bytes().map(|byte| byte.to_ascii_lowercase()))
+        Self::of(host_bytes(host))
     }
 
     /// Of an address; with `0x`, in any letter case.
@@ -132,6 +133,25 @@ impl Key {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         }))
     }
+}
+
+/// By which a host is known.
+fn host_bytes(host: &str) -> impl Iterator<Item = u8> {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => (name, port),
+        _ => (host, ""),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let (colon, port) = match port {
+        "" | "80" | "443" => ("", ""),
+        port => (":", port),
+    };
+    name.bytes().chain(colon.bytes()).chain(port.bytes()).map(|byte| byte.to_ascii_lowercase())
+}
+
+/// Whether two texts are one host to limits and allow-lists, as [`Key::host`] has it.
+pub fn is_same_host(one: &str, other: &str) -> bool {
+    host_bytes(one).eq(host_bytes(other))
 }
 
 /// A payment as limits see it.
@@ -386,6 +406,24 @@ mod tests {
     fn units(amount: u64, asset: &'static str, per: Per, scope: Scope<'static>) -> Limit<'static> {
         let most = Most::Units { amount: Amount::from(amount), network: network("base"), asset };
         Limit { most, per, scope }
+    }
+
+    #[test]
+    fn a_host_is_one_in_every_spelling() {
+        for (one, other, same) in [
+            ("Example.COM", "example.com.", true),
+            ("example.com:80", "example.com", true),
+            ("example.com.:443", "example.com:80", true),
+            ("example.com.:8443", "EXAMPLE.com:8443", true),
+            ("[::1]:80", "[::1]", true),
+            ("[::1]", "[::2]", false),
+            ("example.com:8080", "example.com", false),
+            ("example.com", "example.org", false),
+            ("example.com:81", "example.com8:1", false),
+        ] {
+            assert_eq!(is_same_host(one, other), same, "{one} {other}");
+            assert_eq!(Key::host(one) == Key::host(other), same, "{one} {other}");
+        }
     }
 
     #[test]

@@ -455,6 +455,42 @@
 //! - `x402-std/tests/pay.rs::a_receipt_that_proves_nothing_is_not_called_paid`
 //! - `x402-std/tests/agent.rs::receipts_of_other_payments_are_said_to_be`
 //!
+//! # Payments over plain http
+//!
+//! Over plain http, whoever is on the way reads the payment and presents it first, or changes who is
+//! paid in the challenge. A proxy that the environment names is on the way too.
+//!
+//! **Here.** A payment goes over https, or to this machine by its loopback address or as `localhost`;
+//! to any other host over plain http only if it is
+//! [named](crate::client::HttpTransport::with_plain_http_hosts), by `--http-host` of `x402 pay` or
+//! `--host http://HOST` of `x402 mcp`. It is refused before anything is signed. This machine is asked
+//! without a proxy.
+//!
+//! **Left to you.** Which hosts to name. Where a proxy is set, it sees what goes to named hosts. Over
+//! MCP, the connection is yours.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::plain_http_is_for_this_machine_and_hosts_that_are_named`
+//! - `x402-std/tests/pay.rs::nothing_is_signed_over_plain_http_to_others`
+//! - `x402-std/tests/pay.rs::no_proxy_is_used_for_this_machine`
+//!
+//! # Limits that never bind
+//!
+//! A person writes `host api.example.com:443`, `localhost.`, `127.1` or `*.example.com`. The limit is
+//! taken, no payment ever falls under it, and the model spends without it.
+//!
+//! **Here.** One function reads a host for limits, for allow-lists and for `--host`
+//! ([`host`](crate::budget::host)). Letter case, a final dot, and the ports 80 and 443 make no difference,
+//! in what is written and in what is asked. A wildcard, another spelling of an IP address, a percent sign
+//! and letters beyond ASCII are refused with a word on how to write it.
+//!
+//! **Left to you.** A name is not its address: a limit for one does not bind the other.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::a_limit_for_a_host_binds_or_is_refused`
+//! - `x402-std/src/budget/host.rs::hosts_are_read_as_urls_have_them_or_refused`
+//! - `x402-core/src/budget.rs::a_host_is_one_in_every_spelling`
+//!
 //! # Agents that spend too much
 //!
 //! An agent pays whatever is asked: once too much, many times a little (SOLMAL, vector 6), again
@@ -507,8 +543,8 @@
 //!
 //! **Left to you.** The first, not the cheapest: a dearer offer in front is paid if it is within
 //! [`max`](crate::buyer::Policy::max), so set it to what the thing is worth. Whether the seller is
-//! who it says is for TLS and [`payees`](crate::buyer::Policy::payees): over plain http, whoever is
-//! on the way writes the offer. Which server to ask is the agent's.
+//! who it says is for TLS and [`payees`](crate::buyer::Policy::payees). Which server to ask is the
+//! agent's.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/attacks.rs::look_alikes_are_declined`

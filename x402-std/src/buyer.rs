@@ -37,8 +37,8 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// Above this, a payment takes somebody's word: [`Order::approve`].
     pub ask_above: Option<Money>,
-    /// Hosts allowed, in any letter case, with the port unless it is the scheme's own; `None`
-    /// allows all. See [`Subject::host`].
+    /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
+    /// What a person wrote, [`host`](crate::budget::host) reads. See [`Subject::host`].
     pub hosts: Option<Vec<String>>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,
@@ -271,7 +271,8 @@ impl<R> Bought<R> {
 /// Why nothing was bought.
 #[derive(Debug)]
 pub enum BuyError<R, E> {
-    /// The seller could not be reached. Nothing was signed.
+    /// The seller could not be reached, or may not be paid in this way. Nothing was signed, and no
+    /// payment was sent.
     Transport(E),
     /// The challenge cannot be read. Nothing was signed.
     Challenge(ParseError),
@@ -510,6 +511,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             }
             Some(challenge) => challenge.map_err(BuyError::Challenge)?,
         };
+        transport.may_pay(request).map_err(BuyError::Transport)?;
         let choices = self.policy.choices(&required, &subject.host, &self.wallet);
         // Of several reasons, the first: that of the offer which is liked best.
         let mut objection = None;
@@ -660,7 +662,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
     /// most three times in all, after one second and after three. The budget is not told.
     ///
     /// # Errors
-    /// [`BuyError::Refused`] or [`BuyError::Unclear`].
+    /// [`BuyError::Refused`] or [`BuyError::Unclear`]; [`BuyError::Transport`] if it may not be sent.
     pub async fn present<T: Transport>(
         &self,
         transport: &T,
@@ -678,6 +680,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         offer: Option<&PaymentRequirements>,
         order: &Order<'_>,
     ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        transport.may_pay(request).map_err(BuyError::Transport)?;
         let mut again = AGAIN.iter();
         let id = String::new();
         loop {

@@ -19,7 +19,7 @@ use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::gate::Verified;
 use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
 use x402_evm::Address;
-use x402_std::budget::{Budget, State};
+use x402_std::budget::{Budget, Limit, LimitError, State};
 use x402_std::buyer::{Asset, BuyError, Buyer, Doubt, Order, Policy};
 use x402_std::client::{Client, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
@@ -527,6 +527,94 @@ async fn a_request_that_pays_already_is_left_alone() {
     request.headers_mut().insert("x-payment", "e30=".parse().unwrap());
     let outcome = client().execute(&request).await;
     assert!(matches!(outcome, Err(BuyError::Transport(HttpError::AlreadyPaid))));
+}
+
+/// A limit for a host binds it however host and URL are spelt, or is refused.
+#[test]
+fn a_limit_for_a_host_binds_or_is_refused() {
+    use x402_std::transport::Transport;
+    let transport = HttpTransport::new().unwrap();
+    let refused = |limit: &str, url: &str| {
+        let limit = limit.parse().unwrap_or_else(|error| panic!("{limit}: {error}"));
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        let host = transport.subject(&request).host;
+        let policy = Policy { limits: vec![limit], ..Policy::default() };
+        let chosen = policy.choose(&required([offer()]), &host, &common::wallet());
+        chosen.err() == Some(Decline::OverLimit)
+    };
+    for (host, url) in [
+        ("shop.test", "https://shop.test/"),
+        ("Shop.TEST", "https://shop.test/"),
+        ("shop.test", "https://SHOP.test./"),
+        ("shop.test.", "https://shop.test/"),
+        ("shop.test:80", "http://shop.test/"),
+        ("shop.test:80", "https://shop.test:80/"),
+        ("shop.test:443", "https://shop.test/"),
+        ("shop.test:443", "http://shop.test:443/"),
+        ("shop.test:8443", "https://shop.test.:8443/"),
+        ("localhost.", "http://localhost/"),
+        ("localhost:4021", "http://localhost.:4021/"),
+        ("127.0.0.1:80", "http://127.1/"),
+        ("127.0.0.1", "http://0x7f.1/"),
+        ("[0::1]:4021", "http://[::1]:4021/"),
+        ("xn--bcher-kva.test", "https://b\u{fc}cher.test/"),
+        ("example.test", "https://ex%61mple.test/"),
+    ] {
+        assert!(refused(&format!("$0.005 per day host {host}"), url), "{host} {url}");
+        assert!(!refused(&format!("$0.01 per day host {host}"), url), "{host} {url}");
+        assert!(!refused("$0.005 per day host other.test", url), "{url}");
+        // And so do the names of an allow-list.
+        let policy = Policy {
+            hosts: Some(vec![x402_std::budget::host(host).unwrap()]),
+            ..Policy::default()
+        };
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        let host = transport.subject(&request).host;
+        let chosen = policy.choose(&required([offer()]), &host, &common::wallet());
+        assert!(chosen.is_ok(), "{host} {url}");
+    }
+    for host in ["*", "*.test", "127.1", "0x7f.1", "b\u{fc}cher.test", "ex%61mple.test", "a:x"] {
+        let error = format!("$1 per day host {host}").parse::<Limit>().unwrap_err();
+        assert!(matches!(error, LimitError::Host(_)), "{host}: {error}");
+    }
+}
+
+/// Before a payment is signed, and before one that is given is sent.
+#[tokio::test]
+async fn plain_http_is_for_this_machine_and_hosts_that_are_named() {
+    use x402_std::transport::Transport;
+    let transport = HttpTransport::new().unwrap();
+    let named = ["10.0.0.1:8402", "Board.Local.", "shop.test:80"];
+    let named = transport.clone().with_plain_http_hosts(named).unwrap();
+    for (url, always, if_named) in [
+        ("https://shop.test/", true, true),
+        ("http://127.0.0.1/", true, true),
+        ("http://127.1:4021/", true, true),
+        ("http://localhost:4021/", true, true),
+        ("http://[::1]:4021/", true, true),
+        ("http://shop.test/", false, true),
+        ("http://SHOP.test.:80/", false, true),
+        ("http://board.local/", false, true),
+        ("http://10.0.0.1:8402/", false, true),
+        ("http://10.0.0.1/", false, false),
+        ("http://10.0.0.1:8403/", false, false),
+        ("http://shop.test:8080/", false, false),
+        ("http://a.shop.test/", false, false),
+        ("http://0.0.0.0/", false, false),
+        ("http://[::ffff:127.0.0.1]/", false, false),
+        ("http://127.0.0.1.nip.test/", false, false),
+        ("http://user@shop.test.evil.test/", false, false),
+    ] {
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        assert_eq!(transport.may_pay(&request).is_ok(), always, "{url}");
+        assert_eq!(named.may_pay(&request).is_ok(), if_named, "{url}");
+        if !always {
+            let payment = buyer().sign(&required([offer()]), 0).await.unwrap();
+            let sent = buyer().present(&transport, &request, payment).await;
+            let Err(BuyError::Transport(HttpError::PlainHttp)) = sent else { panic!("{url}") };
+        }
+    }
+    assert!(transport.with_plain_http_hosts(["*.test"]).is_err());
 }
 
 #[test]

@@ -190,3 +190,68 @@ fn a_receipt_that_proves_nothing_is_not_called_paid() {
     let told = x402(&["pay", &format!("http://{address}/"), "--json"]).ends(0).json();
     assert_eq!((&told["doubt"], &told["receipt"]["success"]), (&Value::Null, &json!(true)));
 }
+
+/// The name of nobody, with a proxy of the environment that leads to the seller: only so can the test
+/// be asked for a host that is not this machine.
+fn through(proxy: &str, args: &[&str]) -> Ran {
+    ran(command(args).env("http_proxy", format!("http://{proxy}")))
+}
+
+#[test]
+fn nothing_is_signed_over_plain_http_to_others() {
+    let folder = Folder::new("plain");
+    let budget = folder.file("budget.db");
+    for url in ["http://shop.test/", "http://shop.test.:80/", "http://192.0.2.1:8080/x"] {
+        let (address, seen) = seller(paid("200 OK", &receipt(), b"x"));
+        let refused = through(&address, &["pay", url, "--json", "--budget", &budget, "--id", url]);
+        let refused = refused.ends(1).says("plain http").says("--http-host");
+        assert_eq!(refused.json()["code"], "plain_http");
+        through(&address, &["pay", url, "--dry-run"]).ends(1).says("plain http");
+        assert_eq!(seen.lock().unwrap().len(), 2, "{url}");
+        assert!(payments(&seen).is_empty(), "{url}");
+        // Nothing was reserved either: the id is free.
+        let host = url.trim_start_matches("http://").split('/').next().unwrap();
+        let elsewhere = ["--http-host", "other.test", "--http-host", "shop.test:81"];
+        through(&address, &[&["pay", url], &elsewhere[..]].concat()).ends(1).says("plain http");
+        let allowed = ["pay", url, "--http-host", host, "--budget", &budget, "--id", url];
+        through(&address, &allowed).ends(0).says("paid: 0.01 USDC");
+        assert_eq!(payments(&seen).len(), 1);
+    }
+    for host in ["*", "http://shop.test", "shop.test/", "127.1"] {
+        x402(&["pay", "http://shop.test/", "--http-host", host]).ends(2).says("--http-host");
+    }
+}
+
+/// What is free is not a payment.
+#[test]
+fn what_is_free_may_be_asked_for_anywhere() {
+    let free = answer("200 OK", &[], b"air");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(free.as_bytes()).unwrap();
+    });
+    assert_eq!(through(&address, &["pay", "http://shop.test/"]).ends(0).stdout, b"air");
+}
+
+/// A proxy of the environment sees nothing that is meant for this machine.
+#[test]
+fn no_proxy_is_used_for_this_machine() {
+    let (address, seen) = seller(paid("200 OK", &receipt(), b"x"));
+    let (_, port) = address.rsplit_once(':').unwrap();
+    let (proxy, seen_by_proxy) = seller(paid("200 OK", &receipt(), b"x"));
+    for host in ["127.0.0.1", "localhost", "127.0.0.2"] {
+        let url = format!("http://{host}:{port}/");
+        for variable in ["http_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY"] {
+            ran(command(&["pay", &url]).env(variable, format!("http://{proxy}")));
+        }
+    }
+    assert!(payments(&seen).len() >= 4, "127.0.0.1 at least");
+    assert!(seen_by_proxy.lock().unwrap().is_empty());
+    // With a dot it is this machine's name too, and not known to be this machine: asked, not paid.
+    let url = format!("http://localhost.:{port}/");
+    ran(command(&["pay", &url]).env("ALL_PROXY", format!("http://{proxy}"))).ends(1);
+    assert!(seen_by_proxy.lock().unwrap().is_empty());
+}

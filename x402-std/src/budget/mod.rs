@@ -26,11 +26,13 @@ use x402_core::budget::{Exceeded, Key, Spend};
 use crate::message::{NetworkId, PaymentRequirements, SettleResponse};
 use crate::transport::PaymentText;
 
+mod host;
 mod limit;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+pub use host::{HostError, host};
 pub use limit::{Limit, LimitError, Most, Scope, Usage, usage};
 pub use memory::MemoryBudget;
 #[cfg(feature = "sqlite")]

@@ -57,6 +57,10 @@ pub(crate) struct Pay {
     /// if nothing was bought, error, code, receipt and id
     #[arg(long)]
     json: bool,
+    /// Host that may be paid over plain http, with its port unless that is 80; may be repeated. Without
+    /// one, this machine alone: over plain http, whoever is on the way can take the payment
+    #[arg(long = "http-host", value_name = "HOST")]
+    http_hosts: Vec<String>,
     /// What all purchases in --budget may come to: '$5 per day', '$1 per day each host' and so on, see
     /// x402 help mcp; may be repeated, and all hold
     #[arg(long = "limit", value_name = "LIMIT", requires = "budget")]
@@ -93,7 +97,7 @@ impl Pay {
         buyer: Buyer<Wallet, SystemClock, B>,
         request: &Request,
     ) -> Outcome {
-        let client = Client::new(buyer).map_err(|error| no_answer(&error))?;
+        let client = Client::with(buyer, self.transport()?);
         let stage = Mutex::new("asking".into());
         let hear = |progress: Progress<'_>| {
             if let Some(text) = told(progress) {
@@ -111,6 +115,13 @@ impl Pay {
             }
             Err(error) => self.explain(error),
         }
+    }
+
+    fn transport(&self) -> Result<HttpTransport, Failure> {
+        let transport = HttpTransport::new().map_err(|error| no_answer(&error))?;
+        transport
+            .with_plain_http_hosts(self.http_hosts.iter().map(String::as_str))
+            .map_err(|error| Failure::unusable(error).about("--http-host"))
     }
 
     fn request(&self) -> Result<Request, Failure> {
@@ -186,7 +197,7 @@ impl Pay {
 
     async fn dry_run(&self, request: &Request) -> Outcome {
         let wallet = self.key.read_any()?;
-        let transport = HttpTransport::new().map_err(|error| no_answer(&error))?;
+        let transport = self.transport()?;
         let answer = transport.exchange(request, None).await.map_err(|error| no_answer(&error))?;
         let Some(challenge) = answer.challenge else {
             let status = answer.response.status();
@@ -196,6 +207,11 @@ impl Pay {
         };
         let required =
             challenge.map_err(|error| Failure::refused(format_args!("challenge: {error}")))?;
+        if let Err(error) = transport.may_pay(request) {
+            let failure = no_answer(&error);
+            print(serde_json::json!({ "declined": failure.text }))?;
+            return Err(failure);
+        }
         let policy = sign::policy(self.max);
         let host = &transport.subject(request).host;
         let chosen = match &wallet {
@@ -223,6 +239,7 @@ impl Pay {
 /// For scripts.
 fn code(error: &Error) -> &'static str {
     match error {
+        BuyError::Transport(HttpError::PlainHttp) => "plain_http",
         BuyError::Transport(_) => "no_answer",
         BuyError::Challenge(_) => "bad_challenge",
         BuyError::Declined(_) => "declined",
@@ -415,6 +432,9 @@ async fn copy(mut response: Response) -> Result<bool, Failure> {
 fn no_answer(error: &HttpError) -> Failure {
     let text = with_causes(error);
     match error {
+        HttpError::PlainHttp => {
+            Failure::refused(format_args!("declined: {text} (--http-host HOST)"))
+        }
         HttpError::Setup | HttpError::NotRepeatable | HttpError::AlreadyPaid => {
             Failure::unusable(text)
         }

@@ -80,11 +80,23 @@ pub(super) fn bad_challenge(error: &ParseError) -> Value {
 }
 
 pub(super) fn no_answer(error: &HttpError) -> Value {
+    if matches!(error, HttpError::PlainHttp) {
+        return insecure();
+    }
     let retry = match error {
         HttpError::Setup | HttpError::NotRepeatable | HttpError::AlreadyPaid => "never",
         _ => "again",
     };
     no("no_answer", retry, format_args!("{}; nothing was paid", words(&with_causes(error), 200)))
+}
+
+pub(super) fn insecure() -> Value {
+    no(
+        "declined_insecure",
+        "never",
+        "nothing is asked or paid over plain http: use https, or the person allows the host with \
+         --host http://HOST; nothing was paid",
+    )
 }
 
 pub(super) fn receipt_told(receipt: &SettleResponse) -> Value {
