@@ -455,6 +455,32 @@
 //! - `x402-std/tests/pay.rs::a_receipt_that_proves_nothing_is_not_called_paid`
 //! - `x402-std/tests/agent.rs::receipts_of_other_payments_are_said_to_be`
 //!
+//! # Agents that are sent to services of this machine
+//!
+//! A seller lists `DELETE http://127.0.0.1:2375/containers/db`, or a text talks a model into asking the
+//! router, a metadata service or a database behind the firewall. An agent that asks any URL does it, with
+//! whatever method, headers and body it is given, and brings back the answer.
+//!
+//! **Here.** Without `--host`, `x402 mcp` asks https URLs at public addresses only. What counts is the
+//! address that is connected to, whatever the name; other spellings of an address, and IPv6 addresses with
+//! an IPv4 one inside, are judged alike. No proxy is used then, since it would connect elsewhere. Names of
+//! this machine and of private networks are refused by themselves, and listings that lead there are left
+//! out. `--host NAME` allows https to that host, `--host http://NAME` plain http too, and
+//! `--host 127.0.0.1:4021` a server on this machine. Headers that carry rights (`Authorization`, `Cookie`,
+//! `Origin`, `Proxy-*`) go to named hosts only. `x402_quote` is marked destructive, and sends GET and HEAD
+//! only, other methods to named hosts.
+//!
+//! **Left to you.** A host that is named is trusted with what its name resolves to. Public services that
+//! take your machine's address for a right are reached as by anybody here. `--discover` is asked as written.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/agent.rs::nothing_on_this_machine_is_asked_unless_it_is_named`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::what_is_not_public_is_known_by_its_address`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::without_a_name_only_the_public_internet_is_asked`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::a_name_means_https_unless_it_is_written_with_http`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::a_name_that_leads_to_this_machine_is_not_connected_to`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::rights_are_not_lent_to_strangers`
+//!
 //! # Payments over plain http
 //!
 //! Over plain http, whoever is on the way reads the payment and presents it first, or changes who is

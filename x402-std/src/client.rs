@@ -100,13 +100,16 @@ impl From<reqwest::Error> for HttpError {
 }
 
 impl HttpTransport {
-    /// With reqwest's defaults, those of the environment's proxies too, and a time limit of 100 seconds an answer, which leaves room for a
-    /// settlement.
+    /// How long an answer may take unless configured otherwise, which leaves room for a settlement.
+    pub const TIMEOUT: Duration = Duration::from_secs(100);
+
+    /// With reqwest's defaults, those of the environment's proxies too, and a time limit of [`Self::TIMEOUT`] an
+    /// answer.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
     pub fn new() -> Result<Self, HttpError> {
-        Self::configured(|builder| builder.timeout(Duration::from_secs(100)))
+        Self::configured(|builder| builder.timeout(Self::TIMEOUT))
     }
 
     /// With reqwest configured by the caller; its redirect policy is set here, and it has no proxy for
@@ -224,8 +227,8 @@ pub fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_loopback
 }
 
-/// Whether a URL is of this machine by its name or address.
-fn is_here(url: &Url) -> bool {
+/// Whether a URL is of this machine by its address, or named `localhost`.
+pub fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

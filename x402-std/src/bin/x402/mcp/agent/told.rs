@@ -10,6 +10,7 @@ use x402_std::core::ParseError;
 use x402_std::core::buyer::Decline;
 use x402_std::message::{SettleResponse, encode_header};
 
+use super::reach::{is_refused, private};
 use super::words::{price, time, words};
 use crate::with_causes;
 
@@ -82,6 +83,9 @@ pub(super) fn bad_challenge(error: &ParseError) -> Value {
 pub(super) fn no_answer(error: &HttpError) -> Value {
     if matches!(error, HttpError::PlainHttp) {
         return insecure();
+    }
+    if is_refused(error) {
+        return private();
     }
     let retry = match error {
         HttpError::Setup | HttpError::NotRepeatable | HttpError::AlreadyPaid => "never",
