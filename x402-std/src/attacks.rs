@@ -481,6 +481,24 @@
 //! - `x402-std/src/bin/x402/mcp/agent/reach.rs::a_name_that_leads_to_this_machine_is_not_connected_to`
 //! - `x402-std/src/bin/x402/mcp/agent/reach.rs::rights_are_not_lent_to_strangers`
 //!
+//! # Sellers that write to the terminal
+//!
+//! A body, a reason or an offer has control sequences in it: they fill the clipboard, forge the line that
+//! says what was paid, or hide the true one. Marks of direction and letters that cannot be seen do the same
+//! to whoever reads.
+//!
+//! **Here.** The command writes such characters as `\uXXXX`: in JSON always, where that is the same JSON,
+//! on stderr always, and in a body that goes to a terminal, with bytes that are no text as `\xNN`. The line
+//! that says what was paid begins with a reset. A body that goes to a file or a pipe is what was sent.
+//!
+//! **Left to you.** What you do with that file: a pager or `cat` shows it as it is. Letters that look like
+//! others are not marked.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/pay.rs::nothing_a_seller_says_steers_a_terminal`
+//! - `x402-std/src/bin/x402/shown.rs::what_steers_a_terminal_or_hides_words_is_escaped`
+//! - `x402-std/src/bin/x402/shown.rs::a_body_in_pieces_is_shown_as_in_one`
+//!
 //! # Payments over plain http
 //!
 //! Over plain http, whoever is on the way reads the payment and presents it first, or changes who is

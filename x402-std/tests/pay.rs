@@ -255,3 +255,67 @@ fn no_proxy_is_used_for_this_machine() {
     ran(command(&["pay", &url]).env("ALL_PROXY", format!("http://{proxy}"))).ends(1);
     assert!(seen_by_proxy.lock().unwrap().is_empty());
 }
+
+/// What a seller says is escaped in JSON, which stays the same JSON, and on stderr; a body that goes to a
+/// file is what was sent.
+#[test]
+fn nothing_a_seller_says_steers_a_terminal() {
+    let nasty =
+        "a\u{1b}]52;c;Zm9v\u{7}\u{9b}8m\u{202e}\u{2066}\u{200b}\u{feff}\u{7f}\u{e0041}\u{85}";
+    let is_safe = |out: &[u8]| {
+        let text = std::str::from_utf8(out).unwrap();
+        let is_plain = |char: char| char == '\n' || char.is_ascii_graphic() || char == ' ';
+        assert!(text.chars().all(is_plain), "{text:?}");
+    };
+    let bad = SettleResponse { transaction: nasty.into(), ..receipt() };
+    let (address, _) = seller(paid("200 OK", &bad, nasty.as_bytes()));
+    let url = format!("http://{address}/");
+    let whole = x402(&["pay", &url]).ends(0);
+    assert_eq!(whole.stdout, nasty.as_bytes(), "byte for byte");
+    is_safe(whole.stderr.as_bytes());
+    let told = x402(&["pay", &url, "--json"]).ends(0);
+    is_safe(&told.stdout);
+    assert_eq!(told.json()["body"], nasty, "the same JSON");
+    assert_eq!(told.json()["receipt"]["transaction"], nasty);
+
+    let refused = SettleResponse {
+        success: false,
+        error_reason: Some(nasty.into()),
+        error_message: Some(nasty.into()),
+        ..bad.clone()
+    };
+    let (address, _) = seller(paid("402 No", &refused, b"{}"));
+    let told = x402(&["pay", &format!("http://{address}/"), "--json"]).ends(1);
+    is_safe(&told.stdout);
+    is_safe(told.stderr.as_bytes());
+
+    let mut offer = exact(NETWORK, SELLER, "$0.01").unwrap();
+    let extra = json!({ "name": "USDC", "version": "2", "note": nasty }).to_string();
+    offer.extra = x402_std::message::Json::parse(extra).ok();
+    let required = PaymentRequired {
+        x402_version: Version::V2,
+        error: Some(nasty.into()),
+        resource: None,
+        accepts: vec![offer],
+        extensions: None,
+        other: None,
+    };
+    for message in [required.to_json().unwrap(), bad.to_json().unwrap()] {
+        let decoded = x402(&["decode", &message]).ends(0);
+        is_safe(&decoded.stdout);
+        let message: Value = serde_json::from_str(&message).unwrap();
+        assert_eq!(decoded.json()["message"], message, "the same JSON");
+    }
+    let header = required.to_header().unwrap();
+    let asked = answer("402 Pay", &[("PAYMENT-REQUIRED", &header)], b"{}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(asked.as_bytes()).unwrap();
+    });
+    let would = x402(&["pay", &url, "--dry-run"]).ends(0);
+    is_safe(&would.stdout);
+    assert_eq!(would.json()["offer"]["extra"]["note"], nasty);
+}

@@ -20,6 +20,7 @@ use x402_std::transport::Transport;
 
 use crate::key::{KeySource, Wallet};
 use crate::mcp::agent;
+use crate::shown::{self, Screen};
 use crate::{Exit, Failure, Outcome, describe, input, print, sign, talk, with_causes, written};
 
 /// As much of an answer as `--json` takes.
@@ -309,7 +310,7 @@ async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) ->
             clear(shown);
             let stage = stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let mut out = io::stderr().lock();
-            write!(out, "{stage}, {} s", started.elapsed().as_secs()).ok();
+            write!(out, "{}, {} s", shown::shown(&stage), started.elapsed().as_secs()).ok();
             out.flush().ok();
             shown = true;
         }
@@ -334,7 +335,7 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
             exit = failure.exit;
         }
     }
-    talk(line);
+    say_paid(&line);
     Ok(exit)
 }
 
@@ -356,14 +357,14 @@ async fn deliver_json(bought: Bought<Response>) -> Outcome {
             let (key, value) = body_value(&bytes);
             answer[key] = value;
             print(answer)?;
-            talk(line);
+            say_paid(&line);
             Ok(verdict(status))
         }
         // What was paid is to be known all the same.
         Err(failure) => {
             answer["error"] = failure.text.as_str().into();
             print(answer)?;
-            talk(line);
+            say_paid(&line);
             Err(failure)
         }
     }
@@ -412,21 +413,42 @@ fn receipt_line<R>(bought: &Bought<R>) -> String {
     }
 }
 
-/// Whether it ended with a line.
+/// Whatever came before, on a terminal this line looks like any other.
+fn say_paid(line: &str) {
+    if io::stderr().is_terminal() {
+        write!(io::stderr().lock(), "\x1b[0m").ok();
+    }
+    talk(line);
+}
+
+/// Byte for byte, or on a terminal without what would steer it. Whether it ended with a line.
 async fn copy(mut response: Response) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
+    let mut screen = out.is_terminal().then(Screen::default);
     let mut last = b'\n';
     loop {
         let chunk = response.chunk().await.map_err(|error| no_answer(&error.into()))?;
-        let Some(chunk) = chunk else {
-            return Ok(last == b'\n');
-        };
-        last = chunk.last().copied().unwrap_or(last);
-        let result = out.write_all(&chunk).and_then(|()| out.flush());
+        let is_end = chunk.is_none();
+        let mut bytes = chunk.unwrap_or_default();
+        if let Some(screen) = &mut screen {
+            let text = if is_end { screen.end() } else { screen.shown(&bytes) };
+            bytes = text.into();
+        }
+        last = bytes.last().copied().unwrap_or(last);
+        let result = out.write_all(&bytes).and_then(|()| out.flush());
         if result.is_err() {
             return written(result).map(|()| true);
         }
+        if is_end {
+            break;
+        }
     }
+    if screen.is_some_and(|screen| screen.is_binary) {
+        talk(
+            "\nthe body is no text, and its bytes are shown as \\xNN: use > FILE to have it as it is",
+        );
+    }
+    Ok(last == b'\n')
 }
 
 fn no_answer(error: &HttpError) -> Failure {
