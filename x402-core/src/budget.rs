@@ -149,11 +149,6 @@ fn host_bytes(host: &str) -> impl Iterator<Item = u8> {
     name.bytes().chain(colon.bytes()).chain(port.bytes()).map(|byte| byte.to_ascii_lowercase())
 }
 
-/// Whether two texts are one host to limits and allow-lists, as [`Key::host`] has it.
-pub fn is_same_host(one: &str, other: &str) -> bool {
-    host_bytes(one).eq(host_bytes(other))
-}
-
 /// A payment as limits see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spend {
@@ -421,7 +416,6 @@ mod tests {
             ("example.com", "example.org", false),
             ("example.com:81", "example.com8:1", false),
         ] {
-            assert_eq!(is_same_host(one, other), same, "{one} {other}");
             assert_eq!(Key::host(one) == Key::host(other), same, "{one} {other}");
         }
     }

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::amount::Money;
 use crate::base64;
-use crate::budget::{Key, Limit, Spend, admit, is_same_host};
+use crate::budget::{Key, Limit, Spend, admit};
 use crate::error::ParseError;
 use crate::http;
 use crate::json::RawJson;
@@ -57,7 +57,8 @@ pub struct Policy<'p> {
     pub limits: &'p [Limit<'p>],
     /// Above this, one payment takes somebody's word: see [`Choice::asks`].
     pub ask_above: Option<Money>,
-    /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
+    /// Hosts allowed, in any letter case, without a final dot, and with the port unless it is 80 or 443;
+    /// `None` allows all.
     pub hosts: Option<&'p [&'p str]>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<&'p [Network<'p>]>,
@@ -244,7 +245,7 @@ impl Policy<'_> {
         if !wallet.pays(offer) {
             return Err(Decline::Unpayable);
         }
-        let same = |allowed: &&str| is_same_host(allowed, host);
+        let same = |allowed: &&str| allowed.eq_ignore_ascii_case(host);
         if !self.hosts.is_none_or(|hosts| hosts.iter().any(same)) {
             return Err(Decline::Host);
         }

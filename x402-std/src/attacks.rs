@@ -499,6 +499,22 @@
 //! - `x402-std/src/bin/x402/shown.rs::what_steers_a_terminal_or_hides_words_is_escaped`
 //! - `x402-std/src/bin/x402/shown.rs::a_body_in_pieces_is_shown_as_in_one`
 //!
+//! # Files that others have a hand in
+//!
+//! A key that every user of a machine can read, or a budget, claims or a secret that somebody else made
+//! before with rights for all: whoever can write them makes a buyer forget, or a seller.
+//!
+//! **Here.** A key file that others can read or write is refused, and so is a file of a budget or of claims
+//! that others can write, that belongs to somebody else, or that lies where everybody can replace it
+//! ([`exposed`](crate::exposed)). The error says what to do. Files that are made here are their owner's.
+//!
+//! **Left to you.** Access lists and network drives, which have rights of their own; owners on other systems
+//! than Linux; whoever is the machine's owner.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/pay.rs::files_that_others_have_a_hand_in_are_refused`
+//! - `x402-std/src/exposed.rs::files_that_others_have_a_hand_in_are_known`
+//!
 //! # Payments over plain http
 //!
 //! Over plain http, whoever is on the way reads the payment and presents it first, or changes who is

@@ -610,6 +610,11 @@ async fn discovers_buys_and_reviews_at_a_store_like_1lys() {
     let store = serve(one_ly::one_ly(facilitator).await.unwrap()).await;
     let key_file = home.0.join("id.json");
     fs::write(&key_file, serde_json::to_string(&keypair()[..]).unwrap()).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
     let key_file = key_file.to_str().unwrap();
     let one_ly = format!("1ly:{store}");
     let args = ["--svm-key-file", key_file, "--discover", &one_ly, "--discover", &store];

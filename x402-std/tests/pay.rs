@@ -319,3 +319,64 @@ fn nothing_a_seller_says_steers_a_terminal() {
     is_safe(&would.stdout);
     assert_eq!(would.json()["offer"]["extra"]["note"], nasty);
 }
+
+/// Keys that others can read, and files that others can write, are not used.
+#[cfg(unix)]
+#[test]
+fn files_that_others_have_a_hand_in_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("exposed");
+    let mode = |file: &str, mode| {
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (address, seen) = seller(paid("200 OK", &receipt(), b"x"));
+    let url = format!("http://{address}/");
+    let (key, budget, claims) = (folder.file("key"), folder.file("b.db"), folder.file("c.db"));
+    fs::write(&key, KEY).unwrap();
+    let with_key = ["pay", &url, "--key-file", &key];
+    let in_budget = ["pay", &url, "--budget", &budget];
+    let agent = ["mcp", "--budget", &budget];
+    let as_variable = || ran(command(&["pay", &url]).env("X402_SVM_KEY", &key));
+    mode(&key, 0o600);
+    x402(&with_key).ends(0);
+    x402(&in_budget).ends(0);
+    let asked = seen.lock().unwrap().len();
+    for (bits, said) in [
+        (0o644, "others can read the file: chmod 600"),
+        (0o640, "others can read the file: chmod 600"),
+        (0o604, "others can read the file: chmod 600"),
+        (0o620, "others can write the file: chmod 600"),
+        (0o602, "others can write the file: chmod 600"),
+    ] {
+        mode(&key, bits);
+        x402(&with_key).ends(2).says("--key-file: ").says(said);
+        as_variable().ends(2).says("X402_SVM_KEY: ").says(said);
+    }
+    mode(&key, 0o600);
+    for bits in [0o620, 0o602, 0o666] {
+        mode(&budget, bits);
+        x402(&in_budget).ends(2).says("--budget: others can write the file");
+        x402(&agent).ends(2).says("--budget: others can write the file");
+    }
+    mode(&budget, 0o600);
+    let wal = folder.file("b.db-wal");
+    fs::write(&wal, "").unwrap();
+    mode(&wal, 0o666);
+    x402(&in_budget).ends(2).says("--budget: others can write the file");
+    fs::remove_file(&wal).unwrap();
+    mode(folder.0.to_str().unwrap(), 0o777);
+    x402(&in_budget).ends(2).says("--budget: everybody can replace the file");
+    x402(&with_key).ends(2).says("--key-file: everybody can replace the file");
+    mode(folder.0.to_str().unwrap(), 0o700);
+    assert_eq!(seen.lock().unwrap().len(), asked, "nothing was asked");
+    let serve = ["serve", "--pay-to", SELLER, "--price", "$0.01", "--network", NETWORK];
+    let serve = [&serve[..], &["--facilitator", "simulated", "--claims", &claims]].concat();
+    fs::write(&claims, "").unwrap();
+    mode(&claims, 0o666);
+    x402(&serve).ends(1).says("--claims: others can write the file");
+    mode(&claims, 0o600);
+    let secret = folder.file("c.db.secret");
+    fs::write(&secret, [7; 32]).unwrap();
+    mode(&secret, 0o622);
+    x402(&serve).ends(1).says("FILE.secret: others can write the file");
+}

@@ -81,8 +81,8 @@ impl SqliteBudget {
     /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
     ///
     /// # Errors
-    /// [`OpenError::Foreign`] and [`OpenError::Newer`], in which case the file is as it was;
-    /// [`OpenError::Unavailable`].
+    /// [`OpenError::Foreign`], [`OpenError::Newer`] and [`OpenError::Exposed`], in which case the file is
+    /// as it was; [`OpenError::Unavailable`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Database::open(path.as_ref(), &SCHEMA).map(Self)
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use x402_std::core::Network;
 use x402_std::core::crypto::{ed25519, secp256k1};
+use x402_std::exposed;
 use x402_std::rpc::SvmRpc;
 use x402_std::svm::base58;
 use x402_std::wallet::{EvmWallet, SvmWallet};
@@ -84,6 +85,11 @@ impl KeySource {
             None => match variable(SVM_KEY)? {
                 None => return Ok(None),
                 Some(key) if base58::decode::<64>(key.trim()).is_some() => key,
+                Some(path) if exposed::check(Path::new(&path), true).is_err() => {
+                    let failure = contents(Path::new(&path), NOT_SVM).map(drop).err();
+                    let failure = failure.unwrap_or_else(|| Failure::unusable(NOT_SVM));
+                    return Err(failure.about(SVM_KEY));
+                }
                 Some(path) => contents(Path::new(&path), NOT_SVM).map_err(|_| {
                     let text = "neither base58 of 64 bytes nor the path of a file that can be read";
                     Failure::unusable(format_args!("{SVM_KEY}: {text}"))
@@ -114,6 +120,7 @@ pub(crate) fn svm(text: &str) -> Result<ed25519::LocalKey, Failure> {
 }
 
 fn contents(path: &Path, otherwise: &str) -> Result<String, Failure> {
+    exposed::check(path, true).map_err(Failure::unusable)?;
     String::from_utf8(input::file(path, FILE_BYTES)?).map_err(|_| Failure::unusable(otherwise))
 }
 

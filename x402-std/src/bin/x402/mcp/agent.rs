@@ -133,6 +133,9 @@ impl Agent {
 pub(crate) fn open(path: &Path) -> Result<SqliteBudget, Failure> {
     SqliteBudget::open(path).map_err(|error| {
         Failure::refused(match error {
+            OpenError::Exposed(exposed) => {
+                return Failure::unusable(exposed).about("--budget");
+            }
             OpenError::Foreign => "--budget: not a budget, but something else's file",
             OpenError::Newer => "--budget: written by a newer version",
             _ => "--budget: the file cannot be opened",
