@@ -515,6 +515,21 @@
 //! - `x402-std/tests/pay.rs::files_that_others_have_a_hand_in_are_refused`
 //! - `x402-std/src/exposed.rs::files_that_others_have_a_hand_in_are_known`
 //!
+//! # Payees that cannot be meant
+//!
+//! An offer pays the zero address, the token's own contract, the buyer, or an address with a mistyped
+//! letter. What is paid is lost, or proves a payment that cost nothing.
+//!
+//! **Here.** Wallets do not pay such offers ([`Decline::NoPayee`](x402_core::buyer::Decline::NoPayee)): on
+//! EVM networks the zero address, the token, the payer, and mixed case that is not EIP-55's checksum; on
+//! Solana the system program, the token programs, the mint and the payer. Nothing is signed for them where
+//! the policy is not asked either.
+//!
+//! **Left to you.** Other addresses that nobody has a key for, and token accounts given for their owners.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::a_payee_that_cannot_be_meant_is_not_paid`
+//!
 //! # Payments over plain http
 //!
 //! Over plain http, whoever is on the way reads the payment and presents it first, or changes who is

@@ -20,7 +20,7 @@ use crate::message::{NetworkId, PaymentRequired, PaymentRequirements, SettleResp
 use crate::transport::{Answer, PaymentText, Subject, Transport};
 use crate::wallet::{SignFailure, Signs};
 
-mod receipt;
+pub(crate) mod receipt;
 
 pub use receipt::Doubt;
 

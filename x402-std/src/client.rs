@@ -27,9 +27,9 @@ use x402_core::crypto::keccak256;
 use x402_core::{ParseError, Version, http, limits};
 
 use crate::budget::{Budget, HostError, MemoryBudget, host};
-use crate::buyer::{Bought, BuyError, Buyer, Order};
+use crate::buyer::{Bought, BuyError, Buyer, Order, receipt};
 use crate::clock::{Clock, SystemClock};
-use crate::message::{PaymentRequired, SettleResponse, encode_header};
+use crate::message::{PaymentRequired, SettleResponse, decode_header, encode_header};
 use crate::transport::{Answer, PaymentText, Subject, Transport};
 use crate::wallet::Signs;
 
@@ -201,7 +201,7 @@ fn challenge(headers: &HeaderMap, body: &[u8]) -> Result<PaymentRequired, ParseE
 
 fn receipt(headers: &HeaderMap) -> Option<SettleResponse> {
     let header = [Version::V2, Version::V1].iter().find_map(|v| headers.get(v.receipt_header()))?;
-    SettleResponse::from_header(header.as_bytes()).ok()
+    receipt::read(&decode_header(header.as_bytes()).ok()?)
 }
 
 /// The whole body: [`HttpError::TooLong`] above so many bytes.

@@ -258,18 +258,32 @@ fn v1_or_v2(required: &PaymentRequired) -> Response<Body> {
     Response::builder().status(402).body(v1.to_json().unwrap().into()).unwrap()
 }
 
-/// A receipt with an empty amount is one that does not give it.
-#[test]
-fn an_empty_amount_is_none() {
+/// A receipt with an empty amount is one that does not give it; any other fault makes it none.
+#[tokio::test]
+async fn an_empty_amount_is_none() {
     let json = |amount: &str| {
-        format!(r#"{{"success":true,"transaction":"0x1","network":"","amount":{amount}}}"#)
+        let SettleResponse { transaction, network, .. } = evm_receipt();
+        format!(
+            r#"{{"success":true,"transaction":"{transaction}","network":"{network}",{amount}}}"#
+        )
     };
-    for (amount, wanted) in [(r#""""#, Ok(None)), ("null", Ok(None)), (r#""7""#, Ok(Some(7)))] {
-        let read = SettleResponse::from_json(json(amount).as_bytes());
-        assert_eq!(read.map(|it| it.amount), wanted.map(|it| it.map(Amount::from)), "{amount}");
-    }
-    for amount in [r#"" ""#, r#""1e4""#, "1", r#""-1""#] {
-        assert!(SettleResponse::from_json(json(amount).as_bytes()).is_err(), "{amount}");
+    for (amount, is_proof) in [
+        (r#""amount":"""#, true),
+        (r#""amount" : "" ,"payer":null"#, true),
+        (r#""amount":null"#, true),
+        (r#""amount":"10000""#, true),
+        (r#""amount":" ""#, false),
+        (r#""amount":"1e4""#, false),
+        (r#""amount":"","amount":"10000""#, false),
+        (r#""amount":"","success":true"#, false),
+    ] {
+        let header = encode_header(json(amount).as_bytes());
+        let answer = Response::builder().header("payment-response", header);
+        let answer = answer.body(Body::empty()).unwrap();
+        let (url, _) = scripted(vec![challenge(&required([offer()])), answer]).await;
+        let bought = client().get(&url).await.unwrap();
+        assert_eq!(bought.proof().is_some(), is_proof, "{amount}");
+        assert_eq!(bought.receipt.is_some(), is_proof, "{amount}");
     }
 }
 
@@ -527,6 +541,52 @@ async fn a_request_that_pays_already_is_left_alone() {
     request.headers_mut().insert("x-payment", "e30=".parse().unwrap());
     let outcome = client().execute(&request).await;
     assert!(matches!(outcome, Err(BuyError::Transport(HttpError::AlreadyPaid))));
+}
+
+/// Whatever goes to nobody, to the token, to oneself or to a mistyped address is lost.
+#[tokio::test]
+async fn a_payee_that_cannot_be_meant_is_not_paid() {
+    let to = |offer: &PaymentRequirements, payee: &str| PaymentRequirements {
+        pay_to: payee.into(),
+        ..offer.clone()
+    };
+    let (evm, svm) = (offer(), svm_offer());
+    let own = common::wallet().address().to_string();
+    let own_svm = common::svm_wallet().address().to_string();
+    let mistyped = SELLER.replace("F79", "f79");
+    let programs = [
+        "11111111111111111111111111111111",
+        "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+        "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
+    ];
+    let nobody = "0x0000000000000000000000000000000000000000";
+    let mut cases = vec![
+        (to(&evm, SELLER), true),
+        (to(&evm, &SELLER.to_lowercase()), true),
+        (to(&evm, &format!("0x{}", SELLER[2..].to_uppercase())), true),
+        (to(&evm, &mistyped), false),
+        (to(&evm, nobody), false),
+        (to(&evm, &usdc().to_string()), false),
+        (to(&evm, &usdc().to_string().to_lowercase()), false),
+        (to(&evm, &own), false),
+        (to(&evm, &own.to_lowercase()), false),
+        (to(&svm, common::SVM_SELLER), true),
+        (to(&svm, &svm.asset), false),
+        (to(&svm, &own_svm), false),
+    ];
+    cases.extend(programs.map(|program| (to(&svm, program), false)));
+    let buyer = Buyer::new((common::svm_wallet(), common::wallet()));
+    for (offer, is_paid) in cases {
+        let required = required([offer]);
+        let payee = required.accepts[0].pay_to.clone();
+        let chosen = buyer.choose(&required, "").map(|choice| choice.index);
+        assert_eq!(chosen, if is_paid { Ok(0) } else { Err(Decline::NoPayee) }, "{payee}");
+        // Nor where the policy is not asked.
+        assert_eq!(buyer.sign(&required, 0).await.is_ok(), is_paid, "{payee}");
+    }
+    // Another offer of the same challenge is paid.
+    let both = required([to(&evm, nobody), evm]);
+    assert_eq!(buyer.choose(&both, "").unwrap().index, 1);
 }
 
 /// A limit for a host binds it however host and URL are spelt, or is refused.

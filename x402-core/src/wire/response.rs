@@ -114,7 +114,7 @@ impl<'a> Message<'a> for SettleResponse<'a> {
                 "payer" => payer.set_nullable(c.nullable(Cursor::string)?)?,
                 "transaction" => transaction.set(c.string()?)?,
                 "network" => network.set(c.string()?)?,
-                "amount" => amount.set_nullable(c.nullable(settled)?.flatten())?,
+                "amount" => amount.set_nullable(c.nullable(Cursor::amount)?)?,
                 "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
                 "extra" => extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
                 _ => c.unknown(&mut object)?,
@@ -148,15 +148,6 @@ impl<'a> Message<'a> for SettleResponse<'a> {
         w.maybe_raw("extra", self.extra);
         w.others(self.other, &SETTLE_NAMES);
         w.close('}');
-    }
-}
-
-/// Some facilitators leave the amount empty instead of out.
-fn settled(c: &mut Cursor<'_>) -> Result<Option<Amount>, ParseError> {
-    match c.string()?.as_str() {
-        Some("") => Ok(None),
-        Some(text) => Amount::parse(text).map(Some),
-        None => Err(ParseError::InvalidAmount),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use x402_core::json::RawJson;
 use x402_core::wire::{self, Message as _};
-use x402_core::{Network, buyer};
+use x402_core::{Network, ParseError, buyer};
 use x402_evm::{Eip3009Payload, TransferProofPayload};
 use x402_svm::message::{TRANSACTION_V1_BYTES, Transaction};
 
@@ -46,6 +47,19 @@ impl fmt::Display for Doubt {
 }
 
 impl std::error::Error for Doubt {}
+
+/// Reads a receipt. Some facilitators leave the amount empty, which is refused elsewhere, instead of out.
+pub(crate) fn read(json: &[u8]) -> Option<SettleResponse> {
+    let error = match SettleResponse::from_json(json) {
+        Ok(receipt) => return Some(receipt),
+        Err(error) => error,
+    };
+    let text = std::str::from_utf8(json).ok().filter(|_| error == ParseError::InvalidAmount)?;
+    let amount = RawJson::parse(json).ok()?.get("amount").filter(|it| it.as_str() == r#""""#)?;
+    let at = amount.as_str().as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let (before, after) = (text.get(..at)?, text.get(at + 2..)?);
+    SettleResponse::from_json(format!("{before}null{after}").as_bytes()).ok()
+}
 
 /// Why a receipt does not prove that `payment` was made; `None` if it does. Without an offer, as much
 /// is compared as the payment says of itself.

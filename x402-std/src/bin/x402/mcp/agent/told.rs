@@ -44,6 +44,7 @@ pub(super) fn declined(decline: Decline) -> Value {
     let code = match decline {
         Decline::NoOffers => "declined_no_offers",
         Decline::Unpayable => "declined_unpayable",
+        Decline::NoPayee => "declined_no_payee",
         Decline::Host => "declined_host",
         Decline::PaymentFlow => "declined_payment_flow",
         Decline::Network => "declined_network",
