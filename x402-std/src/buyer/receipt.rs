@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use x402_core::json::RawJson;
 use x402_core::wire::{self, Message as _};
-use x402_core::{Network, ParseError, buyer};
+use x402_core::{Network, buyer};
 use x402_evm::{Eip3009Payload, TransferProofPayload};
 use x402_svm::message::{TRANSACTION_V1_BYTES, Transaction};
 
@@ -49,7 +48,10 @@ impl fmt::Display for Doubt {
 impl std::error::Error for Doubt {}
 
 /// Reads a receipt. Some facilitators leave the amount empty, which is refused elsewhere, instead of out.
+#[cfg(any(feature = "client", feature = "mcp"))]
 pub(crate) fn read(json: &[u8]) -> Option<SettleResponse> {
+    use x402_core::ParseError;
+    use x402_core::json::RawJson;
     let error = match SettleResponse::from_json(json) {
         Ok(receipt) => return Some(receipt),
         Err(error) => error,
