@@ -285,8 +285,8 @@ pub fn admit(
 
 /// Room for `N` payments, of 72 bytes each.
 ///
-/// When it is full, payments of more than a day ago are forgotten, or added up if there is a limit for
-/// ever. Younger ones to the same host and payee in the same token are added up with those near them
+/// When it is full, payments of more than a day ago are added up, and forgotten if that makes no room and
+/// there is no limit for ever: only then can a clock that was ahead widen a limit. Younger ones to the same host and payee in the same token are added up with those near them
 /// (within four days divided by `N`), and count until the last of them is a day old: for somewhat longer
 /// than they must, never shorter.
 ///
@@ -339,9 +339,6 @@ impl<const N: usize> Spending<N> {
     }
 
     fn forget(&mut self, limits: &[Limit<'_>], now: u64) {
-        if !limits.iter().any(|limit| limit.per == Per::Ever) {
-            self.spends.retain(|spend| spend.is_recent(now));
-        }
         let near = |one: &Spend, other: &Spend| match (one.is_recent(now), other.is_recent(now)) {
             (true, true) => Self::slot(one) == Self::slot(other),
             (one, other) => one == other,
@@ -363,6 +360,9 @@ impl<const N: usize> Spending<N> {
             }
         }
         self.spends.truncate(kept);
+        if self.spends.is_full() && !limits.iter().any(|limit| limit.per == Per::Ever) {
+            self.spends.retain(|spend| spend.is_recent(now));
+        }
     }
 
     /// Which part of a day: a quarter as many as there is room for payments.
@@ -401,6 +401,21 @@ mod tests {
     fn units(amount: u64, asset: &'static str, per: Per, scope: Scope<'static>) -> Limit<'static> {
         let most = Most::Units { amount: Amount::from(amount), network: network("base"), asset };
         Limit { most, per, scope }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_makes_no_room() {
+        let limits = [money("$0.000100", Per::Day, Scope::All)];
+        let mut table = Spending::<4>::new();
+        for at in 0..4 {
+            table.reserve(&limits, spend(at, "a", "0xA", 20)).unwrap();
+        }
+        // The table is full, and all in it is old to a clock that is two days ahead.
+        table.reserve(&limits, spend(2 * DAY, "b", "0xA", 10)).unwrap();
+        // Set right, what was spent still counts.
+        let refused = table.reserve(&limits, spend(5, "a", "0xA", 20));
+        assert_eq!(refused, Err(Exceeded::Limit(0)));
+        table.reserve(&limits, spend(6, "a", "0xA", 10)).unwrap();
     }
 
     #[test]

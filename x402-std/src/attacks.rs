@@ -530,6 +530,24 @@
 //! **Shown by:**
 //! - `x402-std/tests/client.rs::a_payee_that_cannot_be_meant_is_not_paid`
 //!
+//! # Budgets that forget
+//!
+//! A clock that jumps ahead and is set right again, or a row of the budget's file that is damaged, makes
+//! room for payments that were made already, or hides what was bought.
+//!
+//! **Here.** What was added up while the clock was ahead still counts for the day that it is then; a table
+//! in memory adds up before it forgets. A damaged row hides no other: the history goes on without it, and
+//! the log names its id. Its purchase is not made again, and where its amount cannot be read, nothing more
+//! is bought under a limit until somebody has corrected it.
+//!
+//! **Left to you.** After such a jump a day's limit can be tighter for a day than it must be. A file that is
+//! deleted forgets all.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/budget.rs::a_clock_that_was_ahead_makes_no_room`
+//! - `x402-core/src/budget.rs::a_clock_that_was_ahead_makes_no_room`
+//! - `x402-std/tests/budget.rs::a_row_that_cannot_be_read_hides_no_other_and_makes_no_room`
+//!
 //! # Payments over plain http
 //!
 //! Over plain http, whoever is on the way reads the payment and presents it first, or changes who is

@@ -212,7 +212,8 @@ pub trait Budget: Send + Sync {
     /// [`BudgetError::Unavailable`].
     fn find(&self, id: &str) -> impl Future<Output = Result<Option<Purchase>, BudgetError>> + Send;
 
-    /// The last purchases, at most so many, the latest first.
+    /// The last purchases, at most so many, the latest first. One that cannot be read is left out, and
+    /// said to be in the log.
     ///
     /// # Errors
     /// [`BudgetError::Unavailable`].
