@@ -602,7 +602,9 @@
 //! stablecoin's; amounts in anything else are not weighed, and not paid. Above a threshold somebody
 //! [is asked](crate::buyer::Policy::ask_above).
 //!
-//! **Left to you.** Give an agent a key with no more on it than it may lose: what it may spend by its
+//! **Left to you.** Limits for each host count each name, and whoever has a domain has as many names as
+//! they like; payees are free too. So have a limit of all, which `x402 mcp` has in any case. Give an agent a
+//! key with no more on it than it may lose: what it may spend by its
 //! budget, it can be talked into spending. Whoever can write the budget's file can make it forget. A
 //! seller's word can make a second purchase look needed while the first payment is still good: see
 //! [`BuyError::Refused`](crate::buyer::BuyError::Refused). A refused payment stays counted, though it
@@ -678,9 +680,9 @@
 //! **Here.** No key, and no signature of a payment, is in `Debug`, in an error or in an event of
 //! `tracing`, nor in what the command says of arguments it does not understand. The header of a
 //! payment is marked sensitive. Errors of HTTP leave the URL out. A receipt has none of a
-//! facilitator's explanations.
+//! facilitator's explanations. The command wipes what it reads of a key file.
 //!
-//! **Left to you.** Proxies and servers that log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are
+//! **Left to you.** A key in an environment variable stays in the environment. Proxies and servers that log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are
 //! secrets until they expire. [`Terms::resource`](crate::seller::Terms::resource) is filled with
 //! the whole URL, query included, if it is empty; buyers send it back, and the facilitator gets it.
 //! Set a URL without personal data. Nothing is filtered.
@@ -692,6 +694,7 @@
 //! - `x402-core/tests/hostile.rs::debug_shows_no_signature`
 //! - `x402-std/tests/client.rs::a_payment_without_an_answer_is_handed_back`
 //! - `x402-std/tests/cli.rs::secrets_in_the_wrong_place_are_not_repeated`
+//! - `x402-std/tests/pay.rs::the_text_of_a_key_is_wiped`
 //! - `x402-std/tests/server.rs::receipts_hold_what_is_the_buyers_to_know`
 //!
 //! # Not built yet

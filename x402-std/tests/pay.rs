@@ -380,3 +380,56 @@ fn files_that_others_have_a_hand_in_are_refused() {
     mode(&secret, 0o622);
     x402(&serve).ends(1).says("FILE.secret: others can write the file");
 }
+
+/// The text of a key is not in the memory of a process that has read it from a file.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_text_of_a_key_is_wiped() {
+    use std::io::{BufRead, BufReader, Seek, SeekFrom};
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("wiped");
+    let (evm, svm) = (folder.file("evm"), folder.file("svm"));
+    let seed: [u8; 32] = std::array::from_fn(|at| (at * 37 + 101) as u8);
+    let wallet =
+        x402_std::wallet::SvmWallet::new(x402_core::crypto::ed25519::LocalKey::from_seed(&seed));
+    let pair = [seed, wallet.address().0].concat();
+    let numbers = serde_json::to_string(&pair).unwrap();
+    for (file, text) in [(&evm, KEY), (&svm, numbers.as_str())] {
+        fs::write(file, text).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let mut agent = command(&["mcp", "--key-file", &evm, "--svm-key-file", &svm]);
+    let state = folder.0.to_str().unwrap();
+    let agent = agent.env_remove("X402_EVM_KEY").env("XDG_STATE_HOME", state);
+    let mut agent = agent.stdin(Stdio::piped()).spawn().unwrap();
+    let hello = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": { "protocolVersion": "2025-06-18", "capabilities": {},
+                    "clientInfo": { "name": "test", "version": "0" } },
+    });
+    writeln!(agent.stdin.as_mut().unwrap(), "{hello}").unwrap();
+    let mut line = String::new();
+    BufReader::new(agent.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("x402_quote"), "{line}");
+    let id = agent.id();
+    let maps = fs::read_to_string(format!("/proc/{id}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{id}/mem"));
+    let mut found = Vec::new();
+    // Some systems let nobody look.
+    if let Ok(mut memory) = memory {
+        for map in maps.lines().filter(|map| map.contains(" rw")) {
+            let (from, to) = map.split(' ').next().unwrap().split_once('-').unwrap();
+            let [from, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+            let mut bytes = vec![0; (to - from) as usize];
+            let read = memory.seek(SeekFrom::Start(from)).and_then(|_| memory.read(&mut bytes));
+            for (what, text) in [("EVM", &KEY[24..56]), ("Solana", &numbers[150..180])] {
+                if read.is_ok() && bytes.windows(text.len()).any(|it| it == text.as_bytes()) {
+                    found.push((what, map));
+                }
+            }
+        }
+    }
+    drop(agent.stdin.take());
+    agent.wait().unwrap();
+    assert!(found.is_empty(), "{found:?}");
+}

@@ -59,7 +59,8 @@ pub enum Most {
 pub enum Scope {
     /// All.
     All,
-    /// Those to each host by itself.
+    /// Those to each host by itself: each name and port, so that `a.example.com` and `b.example.com` are
+    /// two. Whoever has a domain has as many names as they like: have a limit of [all](Scope::All) beside it.
     EachHost,
     /// Those to one host, with its port unless that is 80 or 443: as [`host`] gives it.
     Host(String),

@@ -43,7 +43,8 @@ pub(crate) struct Agent {
     max: Option<Money>,
     /// What many payments may come to: '$5 per day', '$20' (for ever), '$0.05 per payment', '$1 per day
     /// each host', '$2 per day host api.example.com', '$1 each payee', '$0.50 per day payee ADDRESS',
-    /// '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold. Unless one of them is in money,
+    /// '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold. 'each host' counts each name by
+    /// itself, of which whoever has a domain has many. Unless one of them is in money,
     /// per day or for ever, and of all, '$5 per day' holds too
     #[arg(long = "limit", value_name = "LIMIT")]
     limits: Vec<Limit>,
