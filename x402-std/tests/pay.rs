@@ -116,6 +116,14 @@ fn paid(status: &str, receipt: &SettleResponse, body: &[u8]) -> String {
     answer(status, &[("PAYMENT-RESPONSE", &receipt.to_header().unwrap())], body)
 }
 
+fn head_of(stream: &mut impl Read) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
 /// A seller that asks for a cent and answers every payment alike, and the heads of what it was sent.
 fn seller(answer: String) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,11 +133,7 @@ fn seller(answer: String) -> (String, Arc<Mutex<Vec<String>>>) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8(head).unwrap();
+            let head = head_of(&mut stream);
             let is_paid = head.to_lowercase().contains("payment-signature: ");
             keep.lock().unwrap().push(head);
             let answer = if is_paid { answer.clone() } else { challenge() };
@@ -230,7 +234,7 @@ fn what_is_free_may_be_asked_for_anywhere() {
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
-        stream.read(&mut [0; 4096]).unwrap();
+        head_of(&mut stream);
         stream.write_all(free.as_bytes()).unwrap();
     });
     assert_eq!(through(&address, &["pay", "http://shop.test/"]).ends(0).stdout, b"air");
@@ -312,7 +316,7 @@ fn nothing_a_seller_says_steers_a_terminal() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
-        stream.read(&mut [0; 4096]).unwrap();
+        head_of(&mut stream);
         stream.write_all(asked.as_bytes()).unwrap();
     });
     let would = x402(&["pay", &url, "--dry-run"]).ends(0);
