@@ -286,14 +286,18 @@ impl<'a> Offer<'a> {
         Ok(terms)
     }
 
-    /// Whether the payee can be meant: neither nobody nor the token, and not mistyped, as far as a
-    /// checksum in it says.
-    fn check_payee(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        let typed = offer.pay_to.as_str().and_then(Address::parse_typed);
-        if typed.is_none() || self.pay_to == Address([0; 20]) || self.pay_to == self.asset {
+    /// Whether the payee can be meant: neither nobody nor the token.
+    fn check_payee(&self) -> Result<(), Reason> {
+        if self.pay_to == Address([0; 20]) || self.pay_to == self.asset {
             return Err(Reason::InvalidPaymentRequirements);
         }
         Ok(())
+    }
+
+    /// And not mistyped, as far as a checksum in it says.
+    fn check_typed_payee(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        let typed = offer.pay_to.as_str().and_then(Address::parse_typed);
+        typed.ok_or(Reason::InvalidPaymentRequirements).and_then(|_| self.check_payee())
     }
 
     /// A known token goes by its own name.
@@ -440,8 +444,8 @@ impl Eip3009Unsigned {
     ///
     /// # Errors
     /// The reason a verifier would refuse any payment of this offer with;
-    /// [`Reason::InvalidPaymentRequirements`] also for a payee that cannot be meant: nobody, the token, the
-    /// payer, or one that is mistyped.
+    /// [`Reason::InvalidPaymentRequirements`] also for a payee that cannot be meant: nobody, the token, or the
+    /// payer.
     pub fn new(
         offer: &PaymentRequirements<'_>,
         from: Address,
@@ -449,7 +453,7 @@ impl Eip3009Unsigned {
         nonce: [u8; 32],
     ) -> Result<Self, Reason> {
         let terms = Offer::payable(offer)?;
-        terms.check_payee(offer)?;
+        terms.check_payee()?;
         if from == terms.pay_to {
             return Err(Reason::InvalidPaymentRequirements);
         }
@@ -532,9 +536,10 @@ impl ExactEvmWallet {
     /// Whether an offer can be paid.
     ///
     /// # Errors
-    /// Why not, as [`Eip3009Unsigned::new`] says it.
+    /// Why not, as [`Eip3009Unsigned::new`] says it; also for a payee in mixed case that is not EIP-55's
+    /// checksum.
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        Offer::payable(offer)?.check_payee(offer)
+        Offer::payable(offer)?.check_typed_payee(offer)
     }
 }
 
@@ -544,7 +549,7 @@ impl Wallet for ExactEvmWallet {
     }
 
     fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
-        Offer::read(offer).is_ok_and(|terms| terms.check_payee(offer).is_ok())
+        Offer::read(offer).is_ok_and(|terms| terms.check_typed_payee(offer).is_ok())
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

@@ -523,7 +523,7 @@
 //! **Here.** Wallets do not pay such offers ([`Decline::NoPayee`](x402_core::buyer::Decline::NoPayee)): on
 //! EVM networks the zero address, the token, the payer, and mixed case that is not EIP-55's checksum; on
 //! Solana the system program, the token programs, the mint and the payer. Nothing is signed for them where
-//! the policy is not asked either.
+//! the policy is not asked either, but for the checksum, which is looked at in the choice.
 //!
 //! **Left to you.** Other addresses that nobody has a key for, and token accounts given for their owners.
 //!
