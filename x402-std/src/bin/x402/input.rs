@@ -40,7 +40,7 @@ pub(crate) fn file(path: impl AsRef<Path>, most: usize) -> Result<Vec<u8>, Failu
     start(File::open(path).map_err(unreadable)?, most)
 }
 
-/// As [`file`], of which no copy stays in memory.
+/// As [`file()`], of which no copy stays in memory.
 pub(crate) fn secret_file(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let file = File::open(path).map_err(unreadable)?;
     // With room to spare: a buffer that grows leaves a copy behind.
