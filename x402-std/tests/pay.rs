@@ -437,3 +437,24 @@ fn the_text_of_a_key_is_wiped() {
     agent.wait().unwrap();
     assert!(found.is_empty(), "{found:?}");
 }
+
+/// A payment is offered for another try only where another try can end otherwise.
+#[test]
+fn what_is_refused_for_good_is_not_to_be_presented_again() {
+    let folder = Folder::new("again");
+    let budget = folder.file("budget.db");
+    for (reason, again) in [
+        ("duplicate_settlement", false),
+        ("invalid_exact_evm_insufficient_balance", false),
+        ("facilitator_unavailable", true),
+        ("some_new_code", true),
+    ] {
+        let refused =
+            SettleResponse { success: false, error_reason: Some(reason.into()), ..receipt() };
+        let (address, _) = seller(paid("402 No", &refused, b"{}"));
+        let url = format!("http://{address}/");
+        let told = x402(&["pay", &url, "--budget", &budget, "--id", reason]).ends(1);
+        let hint = told.stderr.contains("to present the same payment again");
+        assert_eq!(hint, again, "{reason}: {}", told.stderr);
+    }
+}

@@ -33,7 +33,10 @@ impl Named {
             Some(name) => (true, name),
             None => (false, text),
         };
-        Ok(Self { host: host(name)?, plain })
+        let host = host(name)?;
+        // This machine may be asked over http in any case, and by no name that may not be its own.
+        let url = Url::parse(&format!("http://{host}/"));
+        Ok(Self { plain: plain && !url.is_ok_and(|url| is_private(&url)), host })
     }
 }
 
@@ -394,8 +397,13 @@ mod tests {
 
     #[test]
     fn a_name_means_https_unless_it_is_written_with_http() {
-        let named =
-            ["api.example.com", "http://board.example.com", "127.0.0.1:4021", "localhost:80"];
+        let named = [
+            "api.example.com",
+            "http://board.example.com",
+            "127.0.0.1:4021",
+            "localhost:80",
+            "http://localhost:81",
+        ];
         let reach = reach(&named);
         for (url, code) in [
             ("https://api.example.com/", None),
@@ -409,6 +417,8 @@ mod tests {
             ("http://127.0.0.1:4022/", Some("declined_host")),
             ("http://localhost/", None),
             ("http://localhost./", Some("declined_insecure")),
+            ("http://localhost:81/", None),
+            ("http://localhost.:81/", Some("declined_insecure")),
             ("http://localhost:4021/", Some("declined_host")),
             ("https://8.8.8.8/", Some("declined_host")),
         ] {
