@@ -125,6 +125,8 @@ pub fn check(data: &[u8]) {
     for (index, (offer, ours)) in offers.iter().zip(required.accepts.iter()).enumerate() {
         let hurdle = if !wallet.pays(&ours) {
             Decline::Unpayable
+        } else if !wallet.pays_to(&ours) {
+            Decline::NoPayee
         } else if !host_allowed {
             Decline::Host
         } else if offer.flow.is_none() {

@@ -19,6 +19,7 @@ const ROOM: usize = 3;
 const PAYMENTS: usize = 6;
 const ACTORS: usize = 3;
 const DAY: u64 = 86_400;
+const GRACE: u64 = 600;
 
 #[derive(Arbitrary)]
 struct Input {
@@ -69,7 +70,7 @@ enum Time {
     /// To the second around which something changes.
     To {
         payment: u8,
-        day: bool,
+        longer: u8,
         after: bool,
     },
 }
@@ -79,6 +80,7 @@ enum State {
     Claimed,
     Broadcast(u8),
     Settled(u8),
+    Delivered(u8),
     Failed,
 }
 
@@ -88,6 +90,7 @@ impl State {
             State::Claimed => ClaimState::Claimed,
             State::Broadcast(id) => ClaimState::Broadcast(transaction(id)),
             State::Settled(id) => ClaimState::Settled(transaction(id)),
+            State::Delivered(id) => ClaimState::Delivered(transaction(id)),
             State::Failed => ClaimState::Failed(Reason::InvalidTransactionState),
         }
     }
@@ -166,8 +169,8 @@ impl Claims {
                 let then = match time {
                     Time::Seconds(seconds) => self.now.saturating_add(seconds.into()),
                     Time::Hours(hours) => self.now.saturating_add(u64::from(hours) * 3600),
-                    Time::To { payment, day, after } => self.ends[of(payment)]
-                        .saturating_add(if day { DAY } else { 0 })
+                    Time::To { payment, longer, after } => self.ends[of(payment)]
+                        .saturating_add([0, GRACE, DAY][usize::from(longer) % 3])
                         .saturating_add(after.into()),
                 };
                 self.now = self.now.max(then);
@@ -259,10 +262,11 @@ impl Claims {
     }
 
     fn advance(&mut self, payment: usize, from: &ClaimState, to: ClaimState) -> bool {
-        use ClaimState::{Broadcast, Claimed, Failed, Settled};
+        use ClaimState::{Broadcast, Claimed, Delivered, Failed, Settled};
         let allowed = match (from, &to) {
             (Claimed, Broadcast(_) | Failed(_)) | (Broadcast(_), Settled(_) | Failed(_)) => true,
             (Broadcast(old), Broadcast(new)) => old.is_empty() && !new.is_empty(),
+            (Settled(old), Delivered(new)) | (Delivered(old), Settled(new)) => old == new,
             _ => false,
         };
         let claim = self.model[payment].as_mut();
@@ -270,7 +274,9 @@ impl Claims {
             *state = to.clone();
         });
         let moved = moved.is_some();
-        let settled = moved && matches!(to, Settled(_)) && !self.late[payment];
+        // Back from delivered it was settled before.
+        let settled = matches!((from, &to), (Broadcast(_), Settled(_)));
+        let settled = moved && settled && !self.late[payment];
         self.served[payment] += usize::from(settled);
         assert_eq!(self.table.advance(&key(payment), from, to.clone()).is_ok(), moved);
         let store = done(self.store.advance(key(payment), from, to));
@@ -280,7 +286,9 @@ impl Claims {
 
     fn release(&mut self, payment: usize) {
         let claim = &mut self.model[payment];
-        let released = claim.take_if(|(_, state)| *state == ClaimState::Claimed).is_some();
+        let free =
+            |state: &ClaimState| matches!(state, ClaimState::Claimed | ClaimState::Failed(_));
+        let released = claim.take_if(|(_, state)| free(state)).is_some();
         assert_eq!(self.table.release(&key(payment)).is_ok(), released);
         let store = done(self.store.release(key(payment)));
         assert_eq!(store, if released { Ok(()) } else { Err(StoreError::Conflict) });
@@ -289,9 +297,11 @@ impl Claims {
 
 /// Whether something can still become of a claim, or be asked about it.
 fn lives(state: &ClaimState, end: u64, now: u64) -> bool {
+    let until = |longer: u64| u128::from(now) <= u128::from(end) + u128::from(longer);
     match state {
-        ClaimState::Claimed | ClaimState::Settled(_) => now <= end,
-        ClaimState::Broadcast(_) => u128::from(now) <= u128::from(end) + u128::from(DAY),
+        ClaimState::Claimed | ClaimState::Delivered(_) => now <= end,
+        ClaimState::Broadcast(id) if !id.is_empty() => until(DAY),
+        ClaimState::Broadcast(_) | ClaimState::Settled(_) => until(GRACE),
         ClaimState::Failed(_) => false,
     }
 }

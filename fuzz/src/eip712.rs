@@ -187,6 +187,7 @@ fn paid(input: &Input<'_>, key: &LocalKey) {
                 || offer.amount.is_zero()
                 || offer.max_timeout_seconds < x402_evm::SETTLEMENT_SECONDS
                 || input.chain_id == 0
+                || [[0; 20], input.asset, from.0].contains(&input.to)
                 || known.is_some_and(|known| [known.name, known.version] != texts)
         );
         return;

@@ -196,7 +196,8 @@ fn pay(payload: &PaymentPayload<'_>, offer: &PaymentRequirements<'_>) {
     };
     let mut transaction = [0; PAYMENT_BYTES];
     let unsigned = SvmUnsigned::new(offer, &inputs, &Dalek, &mut transaction);
-    let pays = ExactSvmWallet::default().pays(offer);
+    let wallet = ExactSvmWallet::default();
+    let pays = wallet.pays(offer) && wallet.pays_to(offer);
     let Ok(unsigned) = unsigned else {
         let pay_to = offer.pay_to.as_str().and_then(Address::parse);
         assert!(!pays || pay_to == Some(inputs.payer) || fee_payer_is_another(offer, &inputs));

@@ -87,7 +87,8 @@ pub enum Per {
 pub enum Scope<'p> {
     /// All.
     All,
-    /// Those to each host by itself.
+    /// Those to each host by itself: each name and port. Whoever has a domain has as many names as they
+    /// like, so have a limit of all beside it.
     EachHost,
     /// Those to one host.
     Host(&'p str),
@@ -104,9 +105,10 @@ pub enum Scope<'p> {
 pub struct Key(pub u64);
 
 impl Key {
-    /// Of a host, in any letter case.
+    /// Of a host, in any letter case, with a final dot or without. The ports 80 and 443 are one with no
+    /// port: of a URL, the scheme's own is never seen.
     pub fn host(host: &str) -> Self {
-        Self::of(host.bytes().map(|byte| byte.to_ascii_lowercase()))
+        Self::of(host_bytes(host))
     }
 
     /// Of an address; with `0x`, in any letter case.
@@ -132,6 +134,20 @@ impl Key {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         }))
     }
+}
+
+/// By which a host is known.
+fn host_bytes(host: &str) -> impl Iterator<Item = u8> {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => (name, port),
+        _ => (host, ""),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let (colon, port) = match port {
+        "" | "80" | "443" => ("", ""),
+        port => (":", port),
+    };
+    name.bytes().chain(colon.bytes()).chain(port.bytes()).map(|byte| byte.to_ascii_lowercase())
 }
 
 /// A payment as limits see it.
@@ -270,8 +286,8 @@ pub fn admit(
 
 /// Room for `N` payments, of 72 bytes each.
 ///
-/// When it is full, payments of more than a day ago are forgotten, or added up if there is a limit for
-/// ever. Younger ones to the same host and payee in the same token are added up with those near them
+/// When it is full, payments of more than a day ago are added up, and forgotten if that makes no room and
+/// there is no limit for ever: only then can a clock that was ahead widen a limit. Younger ones to the same host and payee in the same token are added up with those near them
 /// (within four days divided by `N`), and count until the last of them is a day old: for somewhat longer
 /// than they must, never shorter.
 ///
@@ -324,9 +340,6 @@ impl<const N: usize> Spending<N> {
     }
 
     fn forget(&mut self, limits: &[Limit<'_>], now: u64) {
-        if !limits.iter().any(|limit| limit.per == Per::Ever) {
-            self.spends.retain(|spend| spend.is_recent(now));
-        }
         let near = |one: &Spend, other: &Spend| match (one.is_recent(now), other.is_recent(now)) {
             (true, true) => Self::slot(one) == Self::slot(other),
             (one, other) => one == other,
@@ -348,6 +361,9 @@ impl<const N: usize> Spending<N> {
             }
         }
         self.spends.truncate(kept);
+        if self.spends.is_full() && !limits.iter().any(|limit| limit.per == Per::Ever) {
+            self.spends.retain(|spend| spend.is_recent(now));
+        }
     }
 
     /// Which part of a day: a quarter as many as there is room for payments.
@@ -386,6 +402,38 @@ mod tests {
     fn units(amount: u64, asset: &'static str, per: Per, scope: Scope<'static>) -> Limit<'static> {
         let most = Most::Units { amount: Amount::from(amount), network: network("base"), asset };
         Limit { most, per, scope }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_makes_no_room() {
+        let limits = [money("$0.000100", Per::Day, Scope::All)];
+        let mut table = Spending::<4>::new();
+        for at in 0..4 {
+            table.reserve(&limits, spend(at, "a", "0xA", 20)).unwrap();
+        }
+        // The table is full, and all in it is old to a clock that is two days ahead.
+        table.reserve(&limits, spend(2 * DAY, "b", "0xA", 10)).unwrap();
+        // Set right, what was spent still counts.
+        let refused = table.reserve(&limits, spend(5, "a", "0xA", 20));
+        assert_eq!(refused, Err(Exceeded::Limit(0)));
+        table.reserve(&limits, spend(6, "a", "0xA", 10)).unwrap();
+    }
+
+    #[test]
+    fn a_host_is_one_in_every_spelling() {
+        for (one, other, same) in [
+            ("Example.COM", "example.com.", true),
+            ("example.com:80", "example.com", true),
+            ("example.com.:443", "example.com:80", true),
+            ("example.com.:8443", "EXAMPLE.com:8443", true),
+            ("[::1]:80", "[::1]", true),
+            ("[::1]", "[::2]", false),
+            ("example.com:8080", "example.com", false),
+            ("example.com", "example.org", false),
+            ("example.com:81", "example.com8:1", false),
+        ] {
+            assert_eq!(Key::host(one) == Key::host(other), same, "{one} {other}");
+        }
     }
 
     #[test]

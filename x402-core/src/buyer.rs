@@ -20,6 +20,13 @@ pub trait Wallet {
     /// Whether offers of this scheme, network and transfer method can be paid.
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool;
 
+    /// Whether the payee of an offer that it pays can be meant: whatever goes to nobody's address, to the
+    /// token itself, or to the one who pays is lost or for nothing, and so it is with an address whose
+    /// checksum says that it is mistyped.
+    fn pays_to(&self, _offer: &PaymentRequirements<'_>) -> bool {
+        true
+    }
+
     /// Decimals of the offer's asset, if it is a stablecoin this library knows and trusts.
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8>;
 }
@@ -28,6 +35,10 @@ pub trait Wallet {
 impl<A: Wallet, B: Wallet> Wallet for (A, B) {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
         self.0.pays(offer) || self.1.pays(offer)
+    }
+
+    fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
+        if self.0.pays(offer) { self.0.pays_to(offer) } else { self.1.pays_to(offer) }
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {
@@ -39,6 +50,10 @@ impl<A: Wallet, B: Wallet> Wallet for (A, B) {
 impl<W: Wallet> Wallet for Option<W> {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
         self.as_ref().is_some_and(|wallet| wallet.pays(offer))
+    }
+
+    fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
+        self.as_ref().is_some_and(|wallet| wallet.pays_to(offer))
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {
@@ -57,8 +72,8 @@ pub struct Policy<'p> {
     pub limits: &'p [Limit<'p>],
     /// Above this, one payment takes somebody's word: see [`Choice::asks`].
     pub ask_above: Option<Money>,
-    /// Hosts allowed, in any letter case, with the port unless it is the scheme's own; `None`
-    /// allows all.
+    /// Hosts allowed, in any letter case, without a final dot, and with the port unless it is 80 or 443;
+    /// `None` allows all.
     pub hosts: Option<&'p [&'p str]>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<&'p [Network<'p>]>,
@@ -109,6 +124,8 @@ pub enum Decline {
     /// The wallet pays none of the schemes and networks offered, or what it would pay lacks
     /// something: on Solana a fee payer, a known token, a memo of at most 256 bytes.
     Unpayable,
+    /// No payee can be meant: nobody's address, the token's, the buyer's own, or a mistyped one.
+    NoPayee,
     /// The policy does not allow the host.
     Host,
     /// A payment flow this library does not take part in.
@@ -128,6 +145,7 @@ impl fmt::Display for Decline {
         f.write_str(match self {
             Self::NoOffers => "no offers",
             Self::Unpayable => "no offer this wallet can pay",
+            Self::NoPayee => "no offer to an address that can be meant",
             Self::Host => "not an allowed host",
             Self::PaymentFlow => "no offer with a known payment flow",
             Self::Network => "no offer on an allowed network",
@@ -244,6 +262,9 @@ impl Policy<'_> {
     ) -> Result<(Flow, u8), Decline> {
         if !wallet.pays(offer) {
             return Err(Decline::Unpayable);
+        }
+        if !wallet.pays_to(offer) {
+            return Err(Decline::NoPayee);
         }
         let same = |allowed: &&str| allowed.eq_ignore_ascii_case(host);
         if !self.hosts.is_none_or(|hosts| hosts.iter().any(same)) {

@@ -294,6 +294,20 @@ impl<'a> Offer<'a> {
         Ok(terms)
     }
 
+    /// Whether the payee can be meant: neither nobody nor the token.
+    fn check_payee(&self) -> Result<(), Reason> {
+        if self.pay_to == Address([0; 20]) || self.pay_to == self.asset {
+            return Err(Reason::InvalidPaymentRequirements);
+        }
+        Ok(())
+    }
+
+    /// And not mistyped, as far as a checksum in it says.
+    fn check_typed_payee(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        let typed = offer.pay_to.as_str().and_then(Address::parse_typed);
+        typed.ok_or(Reason::InvalidPaymentRequirements).and_then(|_| self.check_payee())
+    }
+
     /// A known token goes by its own name.
     fn check_names(&self) -> Result<(), Reason> {
         match self.known {
@@ -447,7 +461,9 @@ impl Eip3009Unsigned {
     /// signed payment can settle it until then. `nonce` must be random.
     ///
     /// # Errors
-    /// The reason a verifier would refuse any payment of this offer with.
+    /// The reason a verifier would refuse any payment of this offer with;
+    /// [`Reason::InvalidPaymentRequirements`] also for a payee that cannot be meant: nobody, the token, or the
+    /// payer.
     pub fn new(
         offer: &PaymentRequirements<'_>,
         from: Address,
@@ -455,6 +471,10 @@ impl Eip3009Unsigned {
         nonce: [u8; 32],
     ) -> Result<Self, Reason> {
         let terms = Offer::payable(offer)?;
+        terms.check_payee()?;
+        if from == terms.pay_to {
+            return Err(Reason::InvalidPaymentRequirements);
+        }
         let valid_after = match offer.version() {
             Version::V1 => now.saturating_sub(V1_BACKDATE_SECONDS),
             Version::V2 => 0,
@@ -534,15 +554,20 @@ impl ExactEvmWallet {
     /// Whether an offer can be paid.
     ///
     /// # Errors
-    /// Why not, as [`Eip3009Unsigned::new`] says it.
+    /// Why not, as [`Eip3009Unsigned::new`] says it; also for a payee in mixed case that is not EIP-55's
+    /// checksum.
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        Offer::payable(offer).map(|_| ())
+        Offer::payable(offer)?.check_typed_payee(offer)
     }
 }
 
 impl Wallet for ExactEvmWallet {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
-        self.check(offer).is_ok()
+        Offer::payable(offer).is_ok()
+    }
+
+    fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
+        Offer::read(offer).is_ok_and(|terms| terms.check_typed_payee(offer).is_ok())
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

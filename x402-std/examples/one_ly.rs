@@ -445,7 +445,8 @@ async fn main() -> Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     println!("To buy, with a key that everybody knows:");
     println!("    X402_EVM_KEY={EVM_TEST_KEY} x402 pay {url}{}", LINKS[0].endpoint());
-    println!("or, as an agent: run `x402 mcp --discover 1ly:{url}` with that key");
+    let host = listener.local_addr()?;
+    println!("or, as an agent: run `x402 mcp --discover 1ly:{url} --host {host}` with that key");
     axum::serve(listener, router).await?;
     Ok(())
 }

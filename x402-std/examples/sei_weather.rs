@@ -121,7 +121,10 @@ async fn main() -> Result<()> {
         None => {
             println!("simulated; {BUYER} has two dollars there. To buy:");
             println!("    X402_EVM_KEY={BUYER_KEY} x402 pay {url}");
-            println!("or, as an agent: run `x402 mcp` with that key, and x402_call {url}");
+            let host = listener.local_addr()?;
+            println!(
+                "or, as an agent: run `x402 mcp --host {host}` with that key, and x402_call {url}"
+            );
             weather.router(simulated(&weather.network)?)?
         }
     };

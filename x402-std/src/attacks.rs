@@ -489,6 +489,157 @@
 //! - `x402-std/src/facilitator/callers.rs::names_of_a_listener`
 //! - `x402-std/src/facilitator/callers.rs::origins_of_the_same_host`
 //!
+//! # Receipts that prove nothing
+//!
+//! A seller answers a payment with an error, or with nothing of value, and with a receipt that it made
+//! up: no transaction, somebody else's payer, another network, a smaller amount. A buyer that believes
+//! it takes the purchase for done, forgets the payment, and has no way left to get what it paid for.
+//!
+//! **Here.** One function decides for every buyer what a receipt proves
+//! ([`Bought::proof`](crate::buyer::Bought::proof)): the answer is a success and no redirect; the receipt
+//! has no error beside its success, and a transaction id in the network's form; network, payer and
+//! amount, where it gives them, are those of this payment. Anything else is a
+//! [`Doubt`](crate::buyer::Doubt): the purchase stays signed, the payment is kept, and the same one is
+//! presented when the purchase is ordered again. `x402 pay` and `x402 mcp` say so.
+//!
+//! **Left to you.** A receipt that fits is the seller's word all the same: whether the transaction
+//! exists, and what it moved, the chain knows.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::a_receipt_that_proves_nothing_ends_no_purchase`
+//! - `x402-std/tests/client.rs::an_empty_amount_is_none`
+//! - `x402-std/tests/pay.rs::a_receipt_that_proves_nothing_is_not_called_paid`
+//! - `x402-std/tests/agent.rs::receipts_of_other_payments_are_said_to_be`
+//!
+//! # Agents that are sent to services of this machine
+//!
+//! A seller lists `DELETE http://127.0.0.1:2375/containers/db`, or a text talks a model into asking the
+//! router, a metadata service or a database behind the firewall. An agent that asks any URL does it, with
+//! whatever method, headers and body it is given, and brings back the answer.
+//!
+//! **Here.** Without `--host`, `x402 mcp` asks https URLs at public addresses only. What counts is the
+//! address that is connected to, whatever the name; other spellings of an address, and IPv6 addresses with
+//! an IPv4 one inside, are judged alike. No proxy is used then, since it would connect elsewhere. Names of
+//! this machine and of private networks are refused by themselves, and listings that lead there are left
+//! out. `--host NAME` allows https to that host, `--host http://NAME` plain http too, and
+//! `--host 127.0.0.1:4021` a server on this machine. Headers that carry rights (`Authorization`, `Cookie`,
+//! `Origin`, `Proxy-*`) go to named hosts only. `x402_quote` is marked destructive, and sends GET and HEAD
+//! only, other methods to named hosts.
+//!
+//! **Left to you.** A host that is named is trusted with what its name resolves to. Public services that
+//! take your machine's address for a right are reached as by anybody here. `--discover` is asked as written.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/agent.rs::nothing_on_this_machine_is_asked_unless_it_is_named`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::what_is_not_public_is_known_by_its_address`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::without_a_name_only_the_public_internet_is_asked`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::a_name_means_https_unless_it_is_written_with_http`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::a_name_that_leads_to_this_machine_is_not_connected_to`
+//! - `x402-std/src/bin/x402/mcp/agent/reach.rs::rights_are_not_lent_to_strangers`
+//!
+//! # Sellers that write to the terminal
+//!
+//! A body, a reason or an offer has control sequences in it: they fill the clipboard, forge the line that
+//! says what was paid, or hide the true one. Marks of direction and letters that cannot be seen do the same
+//! to whoever reads.
+//!
+//! **Here.** The command writes such characters as `\uXXXX`: in JSON always, where that is the same JSON,
+//! on stderr always, and in a body that goes to a terminal, with bytes that are no text as `\xNN`. The line
+//! that says what was paid begins with a reset. A body that goes to a file or a pipe is what was sent.
+//!
+//! **Left to you.** What you do with that file: a pager or `cat` shows it as it is. Letters that look like
+//! others are not marked.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/pay.rs::nothing_a_seller_says_steers_a_terminal`
+//! - `x402-std/src/bin/x402/shown.rs::what_steers_a_terminal_or_hides_words_is_escaped`
+//! - `x402-std/src/bin/x402/shown.rs::a_body_in_pieces_is_shown_as_in_one`
+//!
+//! # Files that others have a hand in
+//!
+//! A key that every user of a machine can read, or a budget, claims or a secret that somebody else made
+//! before with rights for all: whoever can write them makes a buyer forget, or a seller.
+//!
+//! **Here.** A key file that others can read or write is refused, and so is a file of a budget or of claims
+//! that others can write, that belongs to somebody else, or that lies where everybody can replace it
+//! ([`exposed`](crate::exposed)). The error says what to do. Files that are made here are their owner's.
+//!
+//! **Left to you.** Access lists and network drives, which have rights of their own; owners on other systems
+//! than Linux; whoever is the machine's owner.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/pay.rs::files_that_others_have_a_hand_in_are_refused`
+//! - `x402-std/src/exposed.rs::files_that_others_have_a_hand_in_are_known`
+//!
+//! # Payees that cannot be meant
+//!
+//! An offer pays the zero address, the token's own contract, the buyer, or an address with a mistyped
+//! letter. What is paid is lost, or proves a payment that cost nothing.
+//!
+//! **Here.** Wallets do not pay such offers ([`Decline::NoPayee`](x402_core::buyer::Decline::NoPayee)): on
+//! EVM networks the zero address, the token, the payer, and mixed case that is not EIP-55's checksum; on
+//! Solana the system program, the token programs, the mint and the payer. Nothing is signed for them where
+//! the policy is not asked either, but for the checksum, which is looked at in the choice.
+//!
+//! **Left to you.** Other addresses that nobody has a key for, and token accounts given for their owners.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::a_payee_that_cannot_be_meant_is_not_paid`
+//!
+//! # Budgets that forget
+//!
+//! A clock that jumps ahead and is set right again, or a row of the budget's file that is damaged, makes
+//! room for payments that were made already, or hides what was bought.
+//!
+//! **Here.** What was added up while the clock was ahead still counts for the day that it is then; a table
+//! in memory adds up before it forgets. A damaged row hides no other: the history goes on without it, and
+//! the log names its id. Its purchase is not made again, and where its amount cannot be read, nothing more
+//! is bought under a limit until somebody has corrected it.
+//!
+//! **Left to you.** After such a jump a day's limit can be tighter for a day than it must be. A file that is
+//! deleted forgets all.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/budget.rs::a_clock_that_was_ahead_makes_no_room`
+//! - `x402-core/src/budget.rs::a_clock_that_was_ahead_makes_no_room`
+//! - `x402-std/tests/budget.rs::a_row_that_cannot_be_read_hides_no_other_and_makes_no_room`
+//!
+//! # Payments over plain http
+//!
+//! Over plain http, whoever is on the way reads the payment and presents it first, or changes who is
+//! paid in the challenge. A proxy that the environment names is on the way too.
+//!
+//! **Here.** A payment goes over https, or to this machine by its loopback address or as `localhost`;
+//! to any other host over plain http only if it is
+//! [named](crate::client::HttpTransport::with_plain_http_hosts), by `--http-host` of `x402 pay` or
+//! `--host http://HOST` of `x402 mcp`. It is refused before anything is signed. This machine is asked
+//! without a proxy.
+//!
+//! **Left to you.** Which hosts to name. Where a proxy is set, it sees what goes to named hosts. Over
+//! MCP, the connection is yours.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::plain_http_is_for_this_machine_and_hosts_that_are_named`
+//! - `x402-std/tests/pay.rs::nothing_is_signed_over_plain_http_to_others`
+//! - `x402-std/tests/pay.rs::no_proxy_is_used_for_this_machine`
+//!
+//! # Limits that never bind
+//!
+//! A person writes `host api.example.com:443`, `localhost.`, `127.1` or `*.example.com`. The limit is
+//! taken, no payment ever falls under it, and the model spends without it.
+//!
+//! **Here.** One function reads a host for limits, for allow-lists and for `--host`
+//! ([`host`](crate::budget::host)). Letter case, a final dot, and the ports 80 and 443 make no difference,
+//! in what is written and in what is asked. A wildcard, another spelling of an IP address, a percent sign
+//! and letters beyond ASCII are refused with a word on how to write it.
+//!
+//! **Left to you.** A name is not its address: a limit for one does not bind the other.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/client.rs::a_limit_for_a_host_binds_or_is_refused`
+//! - `x402-std/src/budget/host.rs::hosts_are_read_as_urls_have_them_or_refused`
+//! - `x402-core/src/budget.rs::a_host_is_one_in_every_spelling`
+//!
 //! # Agents that spend too much
 //!
 //! An agent pays whatever is asked: once too much, many times a little (SOLMAL, vector 6), again
@@ -507,7 +658,9 @@
 //! stablecoin's; amounts in anything else are not weighed, and not paid. Above a threshold somebody
 //! [is asked](crate::buyer::Policy::ask_above).
 //!
-//! **Left to you.** Give an agent a key with no more on it than it may lose: what it may spend by its
+//! **Left to you.** Limits for each host count each name, and whoever has a domain has as many names as
+//! they like; payees are free too. So have a limit of all, which `x402 mcp` has in any case. Give an agent a
+//! key with no more on it than it may lose: what it may spend by its
 //! budget, it can be talked into spending. Whoever can write the budget's file can make it forget. A
 //! seller's word can make a second purchase look needed while the first payment is still good: see
 //! [`BuyError::Refused`](crate::buyer::BuyError::Refused). A refused payment stays counted, though it
@@ -541,8 +694,8 @@
 //!
 //! **Left to you.** The first, not the cheapest: a dearer offer in front is paid if it is within
 //! [`max`](crate::buyer::Policy::max), so set it to what the thing is worth. Whether the seller is
-//! who it says is for TLS and [`payees`](crate::buyer::Policy::payees): over plain http, whoever is
-//! on the way writes the offer. Which server to ask is the agent's.
+//! who it says is for TLS and [`payees`](crate::buyer::Policy::payees). Which server to ask is the
+//! agent's.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/attacks.rs::look_alikes_are_declined`
@@ -618,9 +771,9 @@
 //! **Here.** No key, and no signature of a payment, is in `Debug`, in an error or in an event of
 //! `tracing`, nor in what the command says of arguments it does not understand. The header of a
 //! payment is marked sensitive. Errors of HTTP leave the URL out. A receipt has none of a
-//! facilitator's explanations.
+//! facilitator's explanations. The command wipes what it reads of a key file.
 //!
-//! **Left to you.** Proxies and servers that log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are
+//! **Left to you.** A key in an environment variable stays in the environment. Proxies and servers that log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are
 //! secrets until they expire. [`Terms::resource`](crate::seller::Terms::resource) is filled with
 //! the whole URL, query included, if it is empty; buyers send it back, and the facilitator gets it.
 //! Set a URL without personal data. Nothing is filtered.
@@ -632,6 +785,7 @@
 //! - `x402-core/tests/hostile.rs::debug_shows_no_signature`
 //! - `x402-std/tests/client.rs::a_payment_without_an_answer_is_handed_back`
 //! - `x402-std/tests/cli.rs::secrets_in_the_wrong_place_are_not_repeated`
+//! - `x402-std/tests/pay.rs::the_text_of_a_key_is_wiped`
 //! - `x402-std/tests/server.rs::receipts_hold_what_is_the_buyers_to_know`
 //!
 //! # Not built yet

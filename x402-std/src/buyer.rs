@@ -20,6 +20,10 @@ use crate::message::{NetworkId, PaymentRequired, PaymentRequirements, SettleResp
 use crate::transport::{Answer, PaymentText, Subject, Transport};
 use crate::wallet::{SignFailure, Signs};
 
+pub(crate) mod receipt;
+
+pub use receipt::Doubt;
+
 /// How often a payment whose settlement is not certain is presented again, and how long before.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
@@ -33,8 +37,8 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// Above this, a payment takes somebody's word: [`Order::approve`].
     pub ask_above: Option<Money>,
-    /// Hosts allowed, in any letter case, with the port unless it is the scheme's own; `None`
-    /// allows all. See [`Subject::host`].
+    /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
+    /// What a person wrote, [`host`](crate::budget::host) reads. See [`Subject::host`].
     pub hosts: Option<Vec<String>>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,
@@ -240,22 +244,35 @@ impl<W, C, B> fmt::Debug for Buyer<W, C, B> {
 pub struct Bought<R> {
     /// The answer.
     pub response: R,
-    /// The receipt. Without one it is not certain whether a payment that was sent has been used; a
-    /// seller does not charge for an error of its own, say.
+    /// The receipt, as it came: [`Bought::proof`] is one that proves the payment. Without one it is
+    /// not certain whether a payment that was sent has been used; a seller does not charge for an error
+    /// of its own, say.
     pub receipt: Option<SettleResponse>,
+    /// Why the receipt proves nothing, if a payment was sent and that is so. The purchase is not
+    /// finished then: the payment is kept, and may be presented again.
+    pub doubt: Option<Doubt>,
     /// The offer for which a payment was sent; `None` if the answer was free.
     pub paid: Option<PaymentRequirements>,
-    /// The payment that was sent. Without a receipt, present this one again rather than sign
-    /// another: order with the same id.
+    /// The payment that was sent. Without a receipt that proves it, present this one again rather than
+    /// sign another: order with the same id.
     pub payment: Option<PaymentText>,
     /// The id of the purchase, if a payment was sent.
     pub id: Option<String>,
 }
 
+impl<R> Bought<R> {
+    /// The receipt, if a payment was sent and this proves that it was made.
+    pub fn proof(&self) -> Option<&SettleResponse> {
+        let proven = self.payment.is_some() && self.doubt.is_none();
+        self.receipt.as_ref().filter(|_| proven)
+    }
+}
+
 /// Why nothing was bought.
 #[derive(Debug)]
 pub enum BuyError<R, E> {
-    /// The seller could not be reached. Nothing was signed.
+    /// The seller could not be reached, or may not be paid in this way. Nothing was signed, and no
+    /// payment was sent.
     Transport(E),
     /// The challenge cannot be read. Nothing was signed.
     Challenge(ParseError),
@@ -483,10 +500,18 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         let required = match answer.challenge {
             None => {
                 let Answer { response, receipt, .. } = answer;
-                return Ok(Bought { response, receipt, paid: None, payment: None, id: None });
+                return Ok(Bought {
+                    response,
+                    receipt,
+                    doubt: None,
+                    paid: None,
+                    payment: None,
+                    id: None,
+                });
             }
             Some(challenge) => challenge.map_err(BuyError::Challenge)?,
         };
+        transport.may_pay(request).map_err(BuyError::Transport)?;
         let choices = self.policy.choices(&required, &subject.host, &self.wallet);
         // Of several reasons, the first: that of the offer which is liked best.
         let mut objection = None;
@@ -570,10 +595,12 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         offer: PaymentRequirements,
         payment: PaymentText,
     ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
-        match self.present_as(transport, request, payment, order).await {
+        match self.present_as(transport, request, payment, Some(&offer), order).await {
             Ok(bought) => {
-                if let Some(receipt) = &bought.receipt {
+                if let Some(receipt) = bought.proof() {
                     self.note(&purchase, Step::Paid(Box::new(receipt.clone()))).await;
+                } else if let Some(doubt) = bought.doubt {
+                    tracing::warn!(%doubt, "a receipt proves nothing: the payment is kept");
                 }
                 Ok(Bought { paid: Some(offer), id: Some(purchase), ..bought })
             }
@@ -635,14 +662,14 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
     /// most three times in all, after one second and after three. The budget is not told.
     ///
     /// # Errors
-    /// [`BuyError::Refused`] or [`BuyError::Unclear`].
+    /// [`BuyError::Refused`] or [`BuyError::Unclear`]; [`BuyError::Transport`] if it may not be sent.
     pub async fn present<T: Transport>(
         &self,
         transport: &T,
         request: &T::Request,
         payment: PaymentText,
     ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
-        self.present_as(transport, request, payment, &Order::default()).await
+        self.present_as(transport, request, payment, None, &Order::default()).await
     }
 
     async fn present_as<T: Transport>(
@@ -650,8 +677,10 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         transport: &T,
         request: &T::Request,
         payment: PaymentText,
+        offer: Option<&PaymentRequirements>,
         order: &Order<'_>,
     ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        transport.may_pay(request).map_err(BuyError::Transport)?;
         let mut again = AGAIN.iter();
         let id = String::new();
         loop {
@@ -666,8 +695,11 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             let reason = error.as_deref().and_then(Reason::parse);
             let failed = receipt.as_ref().is_some_and(|receipt| !receipt.success);
             if !refused && !failed {
+                let is_delivery = transport.is_delivery(&response);
+                let doubt = receipt.as_ref();
+                let doubt = doubt.and_then(|it| receipt::doubt(it, is_delivery, &payment, offer));
                 let payment = Some(payment);
-                return Ok(Bought { response, receipt, paid: None, payment, id: None });
+                return Ok(Bought { response, receipt, doubt, paid: None, payment, id: None });
             }
             if reason == Some(Reason::SettlementPending)
                 && let Some(time) = again.next()

@@ -16,6 +16,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -25,10 +26,10 @@ use url::Host;
 use x402_core::crypto::keccak256;
 use x402_core::{ParseError, Version, http, limits};
 
-use crate::budget::{Budget, MemoryBudget};
-use crate::buyer::{Bought, BuyError, Buyer, Order};
+use crate::budget::{Budget, HostError, MemoryBudget, host};
+use crate::buyer::{Bought, BuyError, Buyer, Order, receipt};
 use crate::clock::{Clock, SystemClock};
-use crate::message::{PaymentRequired, SettleResponse, encode_header};
+use crate::message::{PaymentRequired, SettleResponse, decode_header, encode_header};
 use crate::transport::{Answer, PaymentText, Subject, Transport};
 use crate::wallet::Signs;
 
@@ -36,11 +37,22 @@ use crate::wallet::Signs;
 ///
 /// Redirects are answers, not directions, before a payment and after: a payment goes to the URL
 /// that was asked and to no other.
+///
+/// Over plain http, whoever is on the way can read a payment, take it, or change who is paid: none is sent
+/// there but to this machine, unless [told](Self::with_plain_http_hosts). This machine is asked without a
+/// proxy.
 #[derive(Clone, Debug)]
-pub struct HttpTransport(reqwest::Client);
+pub struct HttpTransport {
+    http: reqwest::Client,
+    /// For this machine: without a proxy.
+    direct: reqwest::Client,
+    /// Hosts that may be paid over plain http.
+    plain: Arc<[String]>,
+}
 
 /// Why there is no answer over HTTP.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum HttpError {
     /// The URL does not parse, or reqwest could not be set up.
     Setup,
@@ -48,6 +60,8 @@ pub enum HttpError {
     NotRepeatable,
     /// The request carries a payment header of its own.
     AlreadyPaid,
+    /// The URL is neither https nor this machine's: no payment is sent there.
+    PlainHttp,
     /// The challenge is longer than [`limits::MESSAGE_BYTES`].
     TooLong,
     /// Connecting, sending or receiving failed. The URL is left out of the message.
@@ -60,6 +74,10 @@ impl fmt::Display for HttpError {
             Self::Setup => f.write_str("not a valid HTTP request"),
             Self::NotRepeatable => f.write_str("request body cannot be sent twice"),
             Self::AlreadyPaid => f.write_str("request carries a payment already"),
+            Self::PlainHttp => f.write_str(
+                "no payment goes over plain http, where others can take it: use https, or allow plain \
+                 http for this host",
+            ),
             Self::TooLong => f.write_str("402 answer too long"),
             Self::Io(error) => error.fmt(f),
         }
@@ -82,24 +100,47 @@ impl From<reqwest::Error> for HttpError {
 }
 
 impl HttpTransport {
-    /// With reqwest's defaults and a time limit of 100 seconds an answer, which leaves room for a
-    /// settlement.
+    /// How long an answer may take unless configured otherwise, which leaves room for a settlement.
+    pub const TIMEOUT: Duration = Duration::from_secs(100);
+
+    /// With reqwest's defaults, those of the environment's proxies too, and a time limit of [`Self::TIMEOUT`] an
+    /// answer.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
     pub fn new() -> Result<Self, HttpError> {
-        Self::configured(|builder| builder.timeout(Duration::from_secs(100)))
+        Self::configured(|builder| builder.timeout(Self::TIMEOUT))
     }
 
-    /// With reqwest configured by the caller; its redirect policy is set here.
+    /// With reqwest configured by the caller; its redirect policy is set here, and it has no proxy for
+    /// this machine. `configure` is called twice.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
     pub fn configured(
-        configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+        configure: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
     ) -> Result<Self, HttpError> {
-        let builder = configure(reqwest::Client::builder()).redirect(Redirects::none());
-        builder.build().map(Self).map_err(|_| HttpError::Setup)
+        let builder = || configure(reqwest::Client::builder()).redirect(Redirects::none());
+        let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|_| HttpError::Setup);
+        let (http, direct) = (built(builder())?, built(builder().no_proxy())?);
+        Ok(Self { http, direct, plain: Arc::default() })
+    }
+
+    /// Pays these hosts over plain http too, each with its port unless that is 80: for a network whose
+    /// every member is trusted.
+    ///
+    /// # Errors
+    /// [`HostError`].
+    pub fn with_plain_http_hosts<'h>(
+        self,
+        hosts: impl IntoIterator<Item = &'h str>,
+    ) -> Result<Self, HostError> {
+        let plain = hosts.into_iter().map(host).collect::<Result<_, _>>()?;
+        Ok(Self { plain, ..self })
+    }
+
+    fn client(&self, url: &Url) -> &reqwest::Client {
+        if is_here(url) { &self.direct } else { &self.http }
     }
 
     async fn send(
@@ -115,13 +156,14 @@ impl HttpTransport {
         }
         let mut request = request.try_clone().ok_or(HttpError::NotRepeatable)?;
         let Some(payment) = payment else {
-            return answer(self.0.execute(request).await?, false).await;
+            return answer(self.client(request.url()).execute(request).await?, false).await;
         };
+        self.may_pay(&request)?;
         let header = encode_header(payment.json.as_bytes());
         let mut header = HeaderValue::from_str(&header).map_err(|_| HttpError::Setup)?;
         header.set_sensitive(true);
         request.headers_mut().insert(payment.version.payment_header(), header);
-        answer(self.0.execute(request).await?, true).await
+        answer(self.client(request.url()).execute(request).await?, true).await
     }
 }
 
@@ -159,7 +201,7 @@ fn challenge(headers: &HeaderMap, body: &[u8]) -> Result<PaymentRequired, ParseE
 
 fn receipt(headers: &HeaderMap) -> Option<SettleResponse> {
     let header = [Version::V2, Version::V1].iter().find_map(|v| headers.get(v.receipt_header()))?;
-    SettleResponse::from_header(header.as_bytes()).ok()
+    receipt::read(&decode_header(header.as_bytes()).ok()?)
 }
 
 /// The whole body: [`HttpError::TooLong`] above so many bytes.
@@ -185,13 +227,29 @@ pub fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_loopback
 }
 
+/// Whether a URL is of this machine by its address, or named `localhost`.
+pub fn is_here(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => matches!(name, "localhost" | "localhost."),
+        None => false,
+    }
+}
+
 /// The host as budgets and allow-lists know it; a URL without one has the empty host.
+fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    match url.port() {
+        None | Some(80 | 443) => host.to_owned(),
+        Some(port) => format!("{host}:{port}"),
+    }
+}
+
 fn subject(request: &Request) -> Subject {
     let url = request.url();
-    let mut host = url.host_str().unwrap_or_default().to_ascii_lowercase();
-    if let Some(port) = url.port() {
-        host = format!("{host}:{port}");
-    }
+    let host = host_of(url);
     let method = request.method().as_str();
     let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
     let hash = |part: &[u8]| keccak256(&[part]);
@@ -224,6 +282,16 @@ impl Transport for HttpTransport {
         self.send(request, payment).await
     }
 
+    fn may_pay(&self, request: &Request) -> Result<(), HttpError> {
+        let url = request.url();
+        let is_allowed = || url.scheme() == "http" && self.plain.contains(&host_of(url));
+        if is_private(url) || is_allowed() { Ok(()) } else { Err(HttpError::PlainHttp) }
+    }
+
+    fn is_delivery(&self, response: &Response) -> bool {
+        response.status().is_success()
+    }
+
     async fn wait(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -233,8 +301,8 @@ impl Transport for HttpTransport {
 pub type Error = BuyError<Response, HttpError>;
 
 /// An HTTP client that pays for what it asks, within its buyer's policy. For `https` it takes the
-/// feature `tls`; over plain `http` whoever is on the way can change the payee, or take the payment:
-/// name the payees in the [`Policy`](crate::buyer::Policy) then.
+/// feature `tls`; over plain `http` it pays this machine, and whom its transport
+/// [may](HttpTransport::with_plain_http_hosts).
 #[derive(Debug)]
 pub struct Client<W, C = SystemClock, B = MemoryBudget> {
     buyer: Buyer<W, C, B>,

@@ -10,6 +10,7 @@ pub mod buyer;
 pub mod client;
 pub mod clock;
 pub mod crypto;
+pub mod exposed;
 pub mod facilitator;
 pub mod ledger;
 #[cfg(feature = "mcp")]

@@ -10,6 +10,7 @@ use std::{io, iter, thread};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use crate::exposed;
 use crate::store::OpenError;
 
 /// How long a step waits for other processes to finish theirs.
@@ -169,6 +170,12 @@ fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
             return Err(OpenError::Unavailable);
         }
         _ => {}
+    }
+    // What SQLite puts beside it is read as well.
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.clone().into_os_string();
+        file.push(suffix);
+        exposed::check(Path::new(&file), false).map_err(OpenError::Exposed)?;
     }
     let started = Instant::now();
     loop {

@@ -33,6 +33,20 @@ pub trait Transport: Send + Sync {
         payment: Option<&PaymentText>,
     ) -> impl Future<Output = Result<Answer<Self::Response>, Self::Error>> + Send;
 
+    /// Whether a payment may be sent along with a request; asked before one is signed.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_pay(&self, _request: &Self::Request) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Whether an answer to a payment can be what was asked for, rather than an error or a direction
+    /// elsewhere, with which no receipt proves anything.
+    fn is_delivery(&self, _response: &Self::Response) -> bool {
+        true
+    }
+
     /// Waits before a payment is presented again. Without a timer, not at all, which a seller will
     /// not like: override it.
     fn wait(&self, _time: Duration) -> impl Future<Output = ()> + Send {
@@ -43,7 +57,8 @@ pub trait Transport: Send + Sync {
 /// Whom a request asks, and for what: what budgets and allow-lists go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// Who is asked, in lower case: over HTTP the host, with the port unless it is the scheme's own.
+    /// Who is asked, in lower case: over HTTP the host, without a final dot, and with the port unless it
+    /// is 80 or 443.
     pub host: String,
     /// What is asked for, in a line for people, with nothing secret: over HTTP the method and the
     /// URL without user, query and fragment.

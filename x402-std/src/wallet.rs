@@ -149,9 +149,14 @@ impl<K: AsyncSigner<Secp256k1>> EvmWallet<K> {
     }
 }
 
-impl<K> Wallet for EvmWallet<K> {
+impl<K: AsyncSigner<Secp256k1>> Wallet for EvmWallet<K> {
     fn pays(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
         x402_evm::ExactEvmWallet.pays(offer)
+    }
+
+    fn pays_to(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
+        let payee = offer.pay_to.as_str().and_then(x402_evm::Address::parse);
+        payee != Some(self.address()) && x402_evm::ExactEvmWallet.pays_to(offer)
     }
 
     fn decimals(&self, offer: &wire::PaymentRequirements<'_>) -> Option<u8> {
@@ -217,9 +222,15 @@ impl<K: AsyncSigner<Ed25519>, B> SvmWallet<K, B> {
     }
 }
 
-impl<K, B> Wallet for SvmWallet<K, B> {
+impl<K: AsyncSigner<Ed25519>, B> Wallet for SvmWallet<K, B> {
     fn pays(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
         ExactSvmWallet { assets: &self.assets }.pays(offer)
+    }
+
+    fn pays_to(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
+        let payee = offer.pay_to.as_str().and_then(x402_svm::Address::parse);
+        let wallet = ExactSvmWallet { assets: &self.assets };
+        payee != Some(self.address()) && wallet.pays_to(offer)
     }
 
     fn decimals(&self, offer: &wire::PaymentRequirements<'_>) -> Option<u8> {

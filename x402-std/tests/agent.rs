@@ -7,6 +7,7 @@ mod common;
 #[path = "../examples/one_ly.rs"]
 mod one_ly;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,12 +108,30 @@ fn command(home: &Home, args: &[&str]) -> Command {
     command
 }
 
+thread_local! {
+    /// The hosts of the sellers that a test has started by now.
+    static HOSTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// With each seller's host as one that the person named.
+fn naming<'a>(args: &[&'a str], hosts: &'a [String]) -> Vec<&'a str> {
+    let hosts = hosts.iter().flat_map(|host| ["--host", host.as_str()]);
+    args.iter().copied().chain(hosts).collect()
+}
+
 impl Agent {
+    /// One that may ask the sellers on this machine.
     async fn start(home: &Home, args: &[&str]) -> Self {
         Self::with(home, args, Person::Absent).await
     }
 
     async fn with(home: &Home, args: &[&str], person: Person) -> Self {
+        let hosts = HOSTS.with_borrow(Clone::clone);
+        Self::alone(home, &naming(args, &hosts), person).await
+    }
+
+    /// One that may ask nobody but by what it is given.
+    async fn alone(home: &Home, args: &[&str], person: Person) -> Self {
         let capabilities = match person {
             Person::Absent => json!({}),
             Person::Says(_) | Person::Silent => json!({ "elicitation": {} }),
@@ -315,6 +334,7 @@ async fn serve(app: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
+    HOSTS.with_borrow_mut(|hosts| hosts.push(address.to_string()));
     format!("http://{address}")
 }
 
@@ -478,7 +498,13 @@ async fn what_cannot_be_used_is_said_before_anything_is_served() {
         (command(&home, &["--limit", "$1 per day host http://a.test"]), 2, "not a limit"),
         (command(&home, &["--max", "lots"]), 2, "--max"),
         (command(&home, &["--ask-above", "-1"]), 2, "error"),
-        (command(&home, &["--host", "https://a.test"]), 2, "--host"),
+        (command(&home, &["--host", "https://a.test"]), 2, "--host: not a host"),
+        (command(&home, &["--host", "*"]), 2, "--host: a host has no wildcards"),
+        (command(&home, &["--host", "http://*.a.test"]), 2, "--host: a host has no wildcards"),
+        (command(&home, &["--host", "127.1"]), 2, "--host: not an IP address in full"),
+        (command(&home, &["--limit", "$1 per day host *.a.test"]), 2, "no wildcards"),
+        (command(&home, &["--limit", "$1 per day host 127.1"]), 2, "not an IP address in full"),
+        (command(&home, &["--limit", "$1 per day host a.test:x"]), 2, "the port of the host"),
         (command(&home, &["--network", "fantasy"]), 2, "--network"),
         (command(&home, &["--payee", "joe"]), 2, "--payee"),
         (command(&home, &["--asset", "eip155:1/0x12:6"]), 2, "--asset"),
@@ -584,6 +610,11 @@ async fn discovers_buys_and_reviews_at_a_store_like_1lys() {
     let store = serve(one_ly::one_ly(facilitator).await.unwrap()).await;
     let key_file = home.0.join("id.json");
     fs::write(&key_file, serde_json::to_string(&keypair()[..]).unwrap()).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
     let key_file = key_file.to_str().unwrap();
     let one_ly = format!("1ly:{store}");
     let args = ["--svm-key-file", key_file, "--discover", &one_ly, "--discover", &store];
@@ -653,7 +684,7 @@ async fn discovers_in_a_bazaar_without_a_search_and_says_who_is_silent() {
     let nonsense = serve(Router::new().fallback(any(|| async { "[1]" }))).await;
     let nobody = "http://127.0.0.1:1";
     let args = ["--discover", &bazaar, "--discover", &nonsense, "--discover", nobody];
-    let agent = Agent::start(&home, &args).await;
+    let agent = Agent::alone(&home, &args, Person::Absent).await;
     let found = agent.call("x402_discover", json!({ "query": "RAIN lisbon" })).await;
     let expected = json!([{
         "title": null, "description": "Rain in Lisbon", "url": "https://a.test/rain",
@@ -714,7 +745,6 @@ async fn what_is_over_a_limit_is_not_signed() {
 #[tokio::test]
 async fn an_offer_that_changes_after_the_quote_is_not_paid() {
     let home = Home::new("quoted");
-    let agent = Agent::start(&home, &[]).await;
     let elsewhere = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
     for (then, is_paid) in [
         (offer("$0.01"), true),
@@ -735,6 +765,7 @@ async fn an_offer_that_changes_after_the_quote_is_not_paid() {
                 }
             })
             .await;
+        let agent = Agent::start(&home, &[]).await;
         let quote = agent.call("x402_quote", json!({ "url": url })).await;
         assert_eq!(quote["price"]["amount"], "0.01");
         if is_paid {
@@ -749,8 +780,8 @@ async fn an_offer_that_changes_after_the_quote_is_not_paid() {
             agent.call("x402_call", buy).await;
         }
         assert_eq!(seen.payments().len(), 1, "{then:?}");
+        agent.end(&[&seen]).await;
     }
-    agent.end(&[]).await;
 }
 
 #[tokio::test]
@@ -777,7 +808,6 @@ async fn a_seller_that_charges_twice_gets_one_signature() {
 async fn a_payment_goes_to_nobody_else() {
     let home = Home::new("redirects");
     let (other, seen_by_other) = seller(|_| async { challenge([offer("$0.01")]) }).await;
-    let agent = Agent::start(&home, &[]).await;
     for target in [format!("{other}/weather"), "/again".into()] {
         let to = target.clone();
         let (before, seen) = seller(move |_| {
@@ -785,7 +815,9 @@ async fn a_payment_goes_to_nobody_else() {
             async move { redirect(&to) }
         })
         .await;
+        let agent = Agent::start(&home, &[]).await;
         let told = agent.call("x402_call", json!({ "url": before })).await;
+        agent.end(&[]).await;
         assert_eq!((&told["status"], &told["headers"]["location"]), (&json!(307), &json!(target)));
         assert_eq!((&told["paid"], told["notes"].is_array()), (&json!(null), true));
         assert_eq!((seen.requests(), seen.payments().len()), (1, 0));
@@ -798,13 +830,16 @@ async fn a_payment_goes_to_nobody_else() {
             }
         })
         .await;
+        let agent = Agent::start(&home, &[]).await;
         let told = agent.call("x402_call", json!({ "url": after })).await;
+        agent.end(&[]).await;
         assert_eq!((&told["status"], &told["headers"]["location"]), (&json!(307), &json!(target)));
         assert_eq!((told["paid"].is_object(), &told["receipt"]), (true, &json!(null)));
         assert!(told["notes"].to_string().contains("same id"), "{told}");
         assert_eq!((seen.requests(), seen.payments().len()), (2, 1));
     }
     assert_eq!(seen_by_other.requests(), 0);
+    let agent = Agent::start(&home, &[]).await;
     assert_eq!(agent.left().await, "$4.98", "what was sent counts");
     agent.end(&[]).await;
 }
@@ -814,7 +849,8 @@ async fn what_is_not_allowed_is_not_sent() {
     let (home, shop) = (Home::new("hosts"), Honest::new().await);
     let host = shop.url.strip_prefix("http://").unwrap();
     let (other, seen_by_other) = seller(|_| async { challenge([offer("$0.01")]) }).await;
-    let agent = Agent::start(&home, &["--host", host, "--host", "Example.com"]).await;
+    let hosts = ["--host", host, "--host", "Example.com"];
+    let agent = Agent::alone(&home, &hosts, Person::Absent).await;
     for tool in ["x402_call", "x402_quote"] {
         agent.fails(tool, json!({ "url": other }), "declined_host", "never").await;
     }
@@ -844,7 +880,7 @@ async fn what_is_not_allowed_is_not_sent() {
     agent.end(&[&shop.seen]).await;
 
     // In plain text only on this machine.
-    let agent = Agent::start(&home, &[]).await;
+    let agent = Agent::alone(&home, &[], Person::Absent).await;
     let insecure = json!({ "url": "http://192.0.2.1/" });
     agent.fails("x402_quote", insecure, "declined_insecure", "never").await;
     agent.end(&[]).await;
@@ -858,6 +894,74 @@ async fn what_is_not_allowed_is_not_sent() {
         agent.end(&[&shop.seen]).await;
     }
     assert_eq!(shop.seen.payments().len(), 1);
+}
+
+/// A listing, or a prompt, has nothing on this machine asked: neither by its method, its headers or its
+/// body, nor by the name it goes by.
+#[tokio::test]
+async fn nothing_on_this_machine_is_asked_unless_it_is_named() {
+    let home = Home::new("local");
+    let (service, seen) =
+        seller(|_| async { Response::new("secret of this machine".into()) }).await;
+    let port = service.rsplit_once(':').unwrap().1;
+    let items = json!([
+        { "resource": format!("{service}/v1/containers/db?force=1"), "description": "weather",
+          "accepts": [], "metadata": { "method": "DELETE" } },
+        { "resource": format!("https://localhost:{port}/"), "description": "weather", "accepts": [] },
+        { "resource": "https://169.254.169.254/", "description": "weather", "accepts": [] },
+        { "resource": "https://me:you@weather.test/", "description": "weather", "accepts": [] },
+        { "resource": "https://weather.test/", "description": "weather", "accepts": [] },
+    ]);
+    let listing = json!({ "items": items });
+    let bazaar = Router::new()
+        .route("/discovery/resources", get(move || async move { axum::Json(listing) }));
+    let bazaar = serve(bazaar).await;
+    let agent = Agent::alone(&home, &["--discover", &bazaar], Person::Absent).await;
+    let found = agent.call("x402_discover", json!({ "query": "weather" })).await;
+    let urls: Vec<_> = found["results"].as_array().unwrap().iter().map(|it| &it["url"]).collect();
+    assert_eq!(urls, ["https://weather.test/"]);
+    let asked = seen.requests();
+    for url in [
+        service.clone(),
+        format!("https://127.0.0.1:{port}/"),
+        format!("http://localhost:{port}/"),
+        format!("https://localhost.:{port}/"),
+        format!("https://a.localhost:{port}/"),
+        format!("https://127.1:{port}/"),
+        format!("https://[::ffff:127.0.0.1]:{port}/"),
+        format!("https://0:{port}/"),
+    ] {
+        for tool in ["x402_quote", "x402_call"] {
+            for method in ["GET", "DELETE"] {
+                let request = json!({ "url": url, "method": method, "body": "x" });
+                agent.fails(tool, request, "declined_private", "never").await;
+            }
+        }
+    }
+    let rights = |name: &str| json!({ "url": "https://weather.test/", "headers": { name: "x" } });
+    for name in ["Authorization", "Cookie", "Origin", "Proxy-Authorization"] {
+        agent.fails("x402_call", rights(name), "bad_arguments", "never").await;
+    }
+    let post = json!({ "url": "https://weather.test/", "method": "POST", "body": "x" });
+    agent.fails("x402_quote", post, "declined_method", "never").await;
+    assert_eq!(seen.requests(), asked);
+    let tools = agent.ask("tools/list", json!({})).await["result"]["tools"].clone();
+    for tool in tools.as_array().unwrap() {
+        let acts = ["x402_quote", "x402_call"].contains(&tool["name"].as_str().unwrap());
+        assert_eq!(tool["annotations"]["destructiveHint"], acts, "{tool}");
+    }
+    agent.end(&[]).await;
+
+    // What the person named is asked, in any way but odd ones.
+    let agent = Agent::start(&home, &["--discover", &bazaar]).await;
+    let found = agent.call("x402_discover", json!({ "query": "weather" })).await;
+    assert_eq!(found["results"].as_array().unwrap().len(), 1);
+    let post = json!({ "url": service, "method": "POST", "headers": { "Authorization": "x" } });
+    assert_eq!(agent.call("x402_quote", post).await["free"], true);
+    let trace = json!({ "url": service, "method": "TRACE" });
+    agent.fails("x402_quote", trace, "declined_method", "never").await;
+    assert_eq!(seen.requests(), asked + 1);
+    agent.end(&[]).await;
 }
 
 #[tokio::test]
@@ -942,7 +1046,9 @@ async fn a_person_is_asked_between_two_calls() {
         "io.modelcontextprotocol/clientCapabilities": { "elicitation": {} },
     });
     let home = Home::new("between");
-    let agent = Agent::spawn(command(&home, &["--ask-above", "$0.10"]), Person::Absent);
+    let hosts = HOSTS.with_borrow(Clone::clone);
+    let args = naming(&["--ask-above", "$0.10"], &hosts);
+    let agent = Agent::spawn(command(&home, &args), Person::Absent);
     let call = |path: &str, answers: Value, state: &Value| {
         let mut params = json!({
             "_meta": meta, "name": "x402_call", "arguments": { "url": shop.at(path) },
@@ -1025,7 +1131,7 @@ async fn receipts_of_other_payments_are_said_to_be() {
         }
         let mut receipt = SettleResponse {
             success: true,
-            transaction: "0x12".into(),
+            transaction: format!("0x{}", "12".repeat(32)),
             network: NETWORK.into(),
             ..SettleResponse::default()
         };
@@ -1099,6 +1205,7 @@ async fn bad_sellers_are_errors() {
         .unwrap()
     })
     .await;
+    HOSTS.with_borrow_mut(|hosts| hosts.push("127.0.0.1:1".into()));
     let agent = Agent::start(&home, &[]).await;
     for (url, code, retry) in [
         (format!("{url}/garbage"), "bad_challenge", "never"),

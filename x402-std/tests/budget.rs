@@ -87,7 +87,7 @@ fn payment() -> PaymentText {
 fn receipt() -> Box<SettleResponse> {
     Box::new(SettleResponse {
         success: true,
-        transaction: "0x12".into(),
+        transaction: format!("0x{}", "12".repeat(32)),
         network: NETWORK.into(),
         ..SettleResponse::default()
     })
@@ -351,6 +351,76 @@ fn what_a_killed_process_signed_counts() {
         assert_eq!(refused, Err(BudgetError::Exceeded(0)));
     }
     assert!(all.len() > 6);
+}
+
+/// A clock that goes ahead and is set right again makes no room: not with what is added up meanwhile.
+async fn keeps_its_word_whatever_the_clock(budget: impl Budget, name: &str) {
+    let limits = limits(&["$0.000100 per day", "$0.000060 per day each host"]);
+    let reserve = |id: &'static str, at, host: &'static str, units| {
+        budget.reserve(purchase(id, at, host, units), &limits)
+    };
+    let over = |limit| Err(BudgetError::Exceeded(limit));
+    assert_eq!(reserve("a", NOW, "h", 50).await, Ok(Reserved::New), "{name}");
+    assert_eq!(reserve("b", NOW + 1, "i", 40).await, Ok(Reserved::New), "{name}");
+    assert_eq!(reserve("c", NOW + 2, "j", 11).await, over(0), "{name}");
+    // Two days ahead, and once more, so that what was added up is added up again.
+    assert_eq!(reserve("d", NOW + 2 * DAY, "h", 5).await, Ok(Reserved::New), "{name}");
+    assert_eq!(reserve("e", NOW + 4 * DAY, "h", 1).await, Ok(Reserved::New), "{name}");
+    for back in [NOW + 3, NOW + DAY - 1, NOW] {
+        assert_eq!(reserve("f", back, "j", 5).await, over(0), "{name} at {back}");
+        assert_eq!(reserve("f", back, "h", 5).await, over(0), "{name} at {back}");
+    }
+    // What is left is left.
+    assert_eq!(reserve("g", NOW + 4, "k", 4).await, Ok(Reserved::New), "{name}");
+    assert_eq!(reserve("h", NOW + 5, "k", 1).await, over(0), "{name}");
+    // And in time, all is.
+    assert_eq!(reserve("i", NOW + 5 * DAY, "h", 60).await, Ok(Reserved::New), "{name}");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_makes_no_room() {
+    keeps_its_word_whatever_the_clock(MemoryBudget::new(), "memory").await;
+    let folder = Folder::new();
+    keeps_its_word_whatever_the_clock(folder.budget(), "sqlite").await;
+}
+
+/// A row that cannot be read hides no other, is not bought again, and makes no room.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_hides_no_other_and_makes_no_room() {
+    let limits = limits(&["$0.000100 per day"]);
+    for (broken, spends_are_read) in [
+        ("offer = '?'", true),
+        ("state = 'lost'", true),
+        ("digest = x'00'", true),
+        ("state = 'paid', receipt = '{'", true),
+        ("network = ''", false),
+        ("amount = '1e1'", false),
+        ("at = -1", false),
+    ] {
+        let folder = Folder::new();
+        let budget = folder.budget();
+        for id in ["a", "b", "c"] {
+            assert_eq!(
+                budget.reserve(purchase(id, NOW, "h", 30), &limits).await,
+                Ok(Reserved::New)
+            );
+        }
+        let db = rusqlite::Connection::open(folder.file()).unwrap();
+        db.execute(&format!("UPDATE purchases SET {broken} WHERE id = 'b'"), []).unwrap();
+        drop(db);
+        let history = budget.history(2).await.unwrap();
+        if spends_are_read || broken.starts_with("at") {
+            assert_eq!(ids(&history), ["c", "a"], "{broken}");
+            assert_eq!(budget.find("b").await, Err(BudgetError::Unavailable), "{broken}");
+            let again = budget.reserve(purchase("b", NOW, "h", 1), &[]).await;
+            assert_eq!(again, Err(BudgetError::Unavailable), "{broken}");
+        }
+        assert!(budget.find("a").await.unwrap().is_some());
+        let more = budget.reserve(purchase("d", NOW, "h", 11), &limits).await;
+        let (over, unknown) = (BudgetError::Exceeded(0), BudgetError::Unavailable);
+        assert_eq!(more, Err(if spends_are_read { over } else { unknown }), "{broken}");
+        assert_eq!(budget.spends().await.is_ok(), spends_are_read, "{broken}");
+    }
 }
 
 // ---- buying

@@ -152,6 +152,12 @@ impl TempFile {
     fn new(name: &str, contents: impl AsRef<[u8]>) -> Self {
         let path = std::env::temp_dir().join(format!("x402-cli-{}-{name}", std::process::id()));
         fs::write(&path, contents).unwrap();
+        // It may be a key.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
         Self(path)
     }
 

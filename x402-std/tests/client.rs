@@ -19,7 +19,8 @@ use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::gate::Verified;
 use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
 use x402_evm::Address;
-use x402_std::buyer::{Asset, BuyError, Buyer, Policy};
+use x402_std::budget::{Budget, Limit, LimitError, State};
+use x402_std::buyer::{Asset, BuyError, Buyer, Doubt, Order, Policy};
 use x402_std::client::{Client, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
 use x402_std::facilitator::{
@@ -142,6 +143,148 @@ async fn echoes_what_it_was_sent_and_pays_once() {
     let payload = PaymentPayload::from_header(sent).unwrap();
     assert_eq!(payload.resource, Some(resource));
     assert_eq!(payload.accepted, x402_std::message::Accepted::V2(Box::new(offer())));
+}
+
+/// Of a payment on an EVM network, with the transaction's id in the network's form.
+fn evm_receipt() -> SettleResponse {
+    SettleResponse {
+        success: true,
+        transaction: format!("0x{}", "aB".repeat(32)),
+        network: NETWORK.into(),
+        ..SettleResponse::default()
+    }
+}
+
+fn svm_offer() -> PaymentRequirements {
+    let extra = r#"{"feePayer":"AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9",
+        "recentBlockhash":"CmpNeggWJ4JaWJeJ8YKN1Zypmk7uvQq3PECGUCAEMbky"}"#;
+    let offer = exact(common::SVM_NETWORK, common::SVM_SELLER, "$0.01").unwrap();
+    PaymentRequirements { extra: Json::parse(extra).ok(), ..offer }
+}
+
+/// Only a receipt that can be this payment's ends its purchase; any other leaves it signed, with the
+/// payment, to be presented again.
+#[tokio::test]
+async fn a_receipt_that_proves_nothing_ends_no_purchase() {
+    type Change = fn(&mut SettleResponse);
+    let on_evm: [(u16, Change, Option<Doubt>); 24] = [
+        (200, |_| {}, None),
+        (204, |it| it.network = String::new(), None),
+        (200, |it| it.network = "base-sepolia".into(), None),
+        (200, |it| it.payer = Some(String::new()), None),
+        (200, |it| it.payer = Some(common::wallet().address().to_string()), None),
+        (200, |it| it.payer = Some(common::wallet().address().to_string().to_lowercase()), None),
+        (200, |it| it.amount = Some(10_000.into()), None),
+        (200, |it| it.amount = Some(10_001.into()), None),
+        (200, |it| it.error_reason = Some(String::new()), None),
+        (500, |_| {}, Some(Doubt::NotDelivered)),
+        (403, |_| {}, Some(Doubt::NotDelivered)),
+        (307, |_| {}, Some(Doubt::NotDelivered)),
+        (304, |_| {}, Some(Doubt::NotDelivered)),
+        (200, |it| it.error_reason = Some("settlement_failed".into()), Some(Doubt::Contradiction)),
+        (200, |it| it.transaction = String::new(), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = "0x".into(), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = "pending".into(), Some(Doubt::Transaction)),
+        (200, |it| it.transaction.push('0'), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = it.transaction.replace('a', "g"), Some(Doubt::Transaction)),
+        (200, |it| it.transaction = svm_transaction(), Some(Doubt::Transaction)),
+        (200, |it| it.network = "eip155:1".into(), Some(Doubt::Network)),
+        (200, |it| it.network = "not a network".into(), Some(Doubt::Network)),
+        (200, |it| it.payer = Some(SELLER.into()), Some(Doubt::Payer)),
+        (200, |it| it.amount = Some(9_999.into()), Some(Doubt::Amount)),
+    ];
+    let on_svm: [(u16, Change, Option<Doubt>); 5] = [
+        (200, |_| {}, None),
+        (200, |it| it.payer = Some(common::svm_wallet().address().to_string()), None),
+        (
+            200,
+            |it| it.payer = Some(common::svm_wallet().address().to_string().to_lowercase()),
+            Some(Doubt::Payer),
+        ),
+        (200, |it| it.transaction = evm_receipt().transaction, Some(Doubt::Transaction)),
+        (200, |it| it.network = NETWORK.into(), Some(Doubt::Network)),
+    ];
+    let svm_receipt = || SettleResponse {
+        transaction: svm_transaction(),
+        network: common::SVM_NETWORK.into(),
+        ..evm_receipt()
+    };
+    let on_evm =
+        on_evm.map(|(status, change, doubt)| (offer(), evm_receipt(), status, change, doubt));
+    let on_svm =
+        on_svm.map(|(status, change, doubt)| (svm_offer(), svm_receipt(), status, change, doubt));
+    for (offer, mut receipt, status, change, doubt) in on_evm.into_iter().chain(on_svm) {
+        change(&mut receipt);
+        for version in [Version::V1, Version::V2] {
+            let required = PaymentRequired { x402_version: version, ..required([offer.clone()]) };
+            let answer = Response::builder()
+                .status(status)
+                .header(version.receipt_header(), receipt.to_header().unwrap())
+                .body(Body::empty())
+                .unwrap();
+            let (url, _) = scripted(vec![v1_or_v2(&required), answer]).await;
+            let buyer = Buyer::new((common::svm_wallet(), common::wallet()));
+            let client = Client::with(buyer, HttpTransport::new().unwrap());
+            let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+            let order = Order { id: Some("one"), ..Order::default() };
+            let bought = client.order(&request, &order).await.unwrap();
+            assert_eq!(bought.doubt, doubt, "{status} {receipt:?}");
+            assert_eq!(bought.proof().is_some(), doubt.is_none());
+            assert_eq!(bought.receipt.as_ref(), Some(&receipt), "as it came");
+            let kept = client.buyer().budget().find("one").await.unwrap().unwrap();
+            assert_eq!(kept.payment.is_some(), doubt.is_some(), "{status} {receipt:?}");
+            match doubt {
+                None => assert_eq!(kept.state, State::Paid(Box::new(receipt.clone()))),
+                Some(_) => {
+                    assert_eq!(kept.state, State::Signed);
+                    let again = client.order(&request, &order).await.unwrap();
+                    assert_eq!(again.payment, kept.payment, "the same payment is presented");
+                }
+            }
+        }
+    }
+}
+
+fn svm_transaction() -> String {
+    x402_std::svm::base58::encode(&[5; 64], &mut [0; 100]).unwrap().into()
+}
+
+/// Version 1 has its challenge in the body.
+fn v1_or_v2(required: &PaymentRequired) -> Response<Body> {
+    if required.x402_version == Version::V2 {
+        return challenge(required);
+    }
+    let v1 = PaymentRequired { resource: None, extensions: None, ..required.clone() };
+    Response::builder().status(402).body(v1.to_json().unwrap().into()).unwrap()
+}
+
+/// A receipt with an empty amount is one that does not give it; any other fault makes it none.
+#[tokio::test]
+async fn an_empty_amount_is_none() {
+    let json = |amount: &str| {
+        let SettleResponse { transaction, network, .. } = evm_receipt();
+        format!(
+            r#"{{"success":true,"transaction":"{transaction}","network":"{network}",{amount}}}"#
+        )
+    };
+    for (amount, is_proof) in [
+        (r#""amount":"""#, true),
+        (r#""amount" : "" ,"payer":null"#, true),
+        (r#""amount":null"#, true),
+        (r#""amount":"10000""#, true),
+        (r#""amount":" ""#, false),
+        (r#""amount":"1e4""#, false),
+        (r#""amount":"","amount":"10000""#, false),
+        (r#""amount":"","success":true"#, false),
+    ] {
+        let header = encode_header(json(amount).as_bytes());
+        let answer = Response::builder().header("payment-response", header);
+        let answer = answer.body(Body::empty()).unwrap();
+        let (url, _) = scripted(vec![challenge(&required([offer()])), answer]).await;
+        let bought = client().get(&url).await.unwrap();
+        assert_eq!(bought.proof().is_some(), is_proof, "{amount}");
+        assert_eq!(bought.receipt.is_some(), is_proof, "{amount}");
+    }
 }
 
 #[tokio::test]
@@ -398,6 +541,141 @@ async fn a_request_that_pays_already_is_left_alone() {
     request.headers_mut().insert("x-payment", "e30=".parse().unwrap());
     let outcome = client().execute(&request).await;
     assert!(matches!(outcome, Err(BuyError::Transport(HttpError::AlreadyPaid))));
+}
+
+/// Whatever goes to nobody, to the token, to oneself or to a mistyped address is lost.
+#[tokio::test]
+async fn a_payee_that_cannot_be_meant_is_not_paid() {
+    let to = |offer: &PaymentRequirements, payee: &str| PaymentRequirements {
+        pay_to: payee.into(),
+        ..offer.clone()
+    };
+    let (evm, svm) = (offer(), svm_offer());
+    let own = common::wallet().address().to_string();
+    let own_svm = common::svm_wallet().address().to_string();
+    let mistyped = SELLER.replace("F79", "f79");
+    let programs = [
+        "11111111111111111111111111111111",
+        "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+        "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
+    ];
+    let nobody = "0x0000000000000000000000000000000000000000";
+    let mut cases = vec![
+        (to(&evm, SELLER), true),
+        (to(&evm, &SELLER.to_lowercase()), true),
+        (to(&evm, &format!("0x{}", SELLER[2..].to_uppercase())), true),
+        (to(&evm, &mistyped), false),
+        (to(&evm, nobody), false),
+        (to(&evm, &usdc().to_string()), false),
+        (to(&evm, &usdc().to_string().to_lowercase()), false),
+        (to(&evm, &own), false),
+        (to(&evm, &own.to_lowercase()), false),
+        (to(&svm, common::SVM_SELLER), true),
+        (to(&svm, &svm.asset), false),
+        (to(&svm, &own_svm), false),
+    ];
+    cases.extend(programs.map(|program| (to(&svm, program), false)));
+    let buyer = Buyer::new((common::svm_wallet(), common::wallet()));
+    for (offer, is_paid) in cases {
+        let required = required([offer]);
+        let payee = required.accepts[0].pay_to.clone();
+        let chosen = buyer.choose(&required, "").map(|choice| choice.index);
+        assert_eq!(chosen, if is_paid { Ok(0) } else { Err(Decline::NoPayee) }, "{payee}");
+        // Nor where the policy is not asked, but for a mistyped one, which somebody may have looked at.
+        let is_signed = is_paid || payee == mistyped;
+        assert_eq!(buyer.sign(&required, 0).await.is_ok(), is_signed, "{payee}");
+    }
+    // Another offer of the same challenge is paid.
+    let both = required([to(&evm, nobody), evm]);
+    assert_eq!(buyer.choose(&both, "").unwrap().index, 1);
+}
+
+/// A limit for a host binds it however host and URL are spelt, or is refused.
+#[test]
+fn a_limit_for_a_host_binds_or_is_refused() {
+    use x402_std::transport::Transport;
+    let transport = HttpTransport::new().unwrap();
+    let refused = |limit: &str, url: &str| {
+        let limit = limit.parse().unwrap_or_else(|error| panic!("{limit}: {error}"));
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        let host = transport.subject(&request).host;
+        let policy = Policy { limits: vec![limit], ..Policy::default() };
+        let chosen = policy.choose(&required([offer()]), &host, &common::wallet());
+        chosen.err() == Some(Decline::OverLimit)
+    };
+    for (host, url) in [
+        ("shop.test", "https://shop.test/"),
+        ("Shop.TEST", "https://shop.test/"),
+        ("shop.test", "https://SHOP.test./"),
+        ("shop.test.", "https://shop.test/"),
+        ("shop.test:80", "http://shop.test/"),
+        ("shop.test:80", "https://shop.test:80/"),
+        ("shop.test:443", "https://shop.test/"),
+        ("shop.test:443", "http://shop.test:443/"),
+        ("shop.test:8443", "https://shop.test.:8443/"),
+        ("localhost.", "http://localhost/"),
+        ("localhost:4021", "http://localhost.:4021/"),
+        ("127.0.0.1:80", "http://127.1/"),
+        ("127.0.0.1", "http://0x7f.1/"),
+        ("[0::1]:4021", "http://[::1]:4021/"),
+        ("xn--bcher-kva.test", "https://b\u{fc}cher.test/"),
+        ("example.test", "https://ex%61mple.test/"),
+    ] {
+        assert!(refused(&format!("$0.005 per day host {host}"), url), "{host} {url}");
+        assert!(!refused(&format!("$0.01 per day host {host}"), url), "{host} {url}");
+        assert!(!refused("$0.005 per day host other.test", url), "{url}");
+        // And so do the names of an allow-list.
+        let policy = Policy {
+            hosts: Some(vec![x402_std::budget::host(host).unwrap()]),
+            ..Policy::default()
+        };
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        let host = transport.subject(&request).host;
+        let chosen = policy.choose(&required([offer()]), &host, &common::wallet());
+        assert!(chosen.is_ok(), "{host} {url}");
+    }
+    for host in ["*", "*.test", "127.1", "0x7f.1", "b\u{fc}cher.test", "ex%61mple.test", "a:x"] {
+        let error = format!("$1 per day host {host}").parse::<Limit>().unwrap_err();
+        assert!(matches!(error, LimitError::Host(_)), "{host}: {error}");
+    }
+}
+
+/// Before a payment is signed, and before one that is given is sent.
+#[tokio::test]
+async fn plain_http_is_for_this_machine_and_hosts_that_are_named() {
+    use x402_std::transport::Transport;
+    let transport = HttpTransport::new().unwrap();
+    let named = ["10.0.0.1:8402", "Board.Local.", "shop.test:80"];
+    let named = transport.clone().with_plain_http_hosts(named).unwrap();
+    for (url, always, if_named) in [
+        ("https://shop.test/", true, true),
+        ("http://127.0.0.1/", true, true),
+        ("http://127.1:4021/", true, true),
+        ("http://localhost:4021/", true, true),
+        ("http://[::1]:4021/", true, true),
+        ("http://shop.test/", false, true),
+        ("http://SHOP.test.:80/", false, true),
+        ("http://board.local/", false, true),
+        ("http://10.0.0.1:8402/", false, true),
+        ("http://10.0.0.1/", false, false),
+        ("http://10.0.0.1:8403/", false, false),
+        ("http://shop.test:8080/", false, false),
+        ("http://a.shop.test/", false, false),
+        ("http://0.0.0.0/", false, false),
+        ("http://[::ffff:127.0.0.1]/", false, false),
+        ("http://127.0.0.1.nip.test/", false, false),
+        ("http://user@shop.test.evil.test/", false, false),
+    ] {
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        assert_eq!(transport.may_pay(&request).is_ok(), always, "{url}");
+        assert_eq!(named.may_pay(&request).is_ok(), if_named, "{url}");
+        if !always {
+            let payment = buyer().sign(&required([offer()]), 0).await.unwrap();
+            let sent = buyer().present(&transport, &request, payment).await;
+            let Err(BuyError::Transport(HttpError::PlainHttp)) = sent else { panic!("{url}") };
+        }
+    }
+    assert!(transport.with_plain_http_hosts(["*.test"]).is_err());
 }
 
 #[test]

@@ -161,6 +161,10 @@ impl<'o> SvmUnsigned<'o> {
     ) -> Result<Self, UnsignedError> {
         let required = Reason::InvalidPaymentRequirements;
         let Payable { terms, amount, mint, version } = Payable::read(offer, inputs.assets)?;
+        terms.check_payee()?;
+        if inputs.payer == terms.pay_to {
+            return Err(required.into());
+        }
         let blockhash =
             offered_blockhash(offer).or(inputs.blockhash).ok_or(UnsignedError::NoBlockhash)?;
         if inputs.payer == terms.fee_payer {

@@ -658,6 +658,18 @@ impl<'a> Payable<'a> {
     }
 }
 
+impl Offer<'_> {
+    /// Whether the payee can be meant: not the system program, which is nobody's address, nor a program or
+    /// the mint of the token.
+    pub(crate) fn check_payee(&self) -> Result<(), Reason> {
+        let is_program = self.pay_to == Address([0; 32]) || TokenProgram::at(self.pay_to).is_some();
+        if is_program || self.pay_to == self.asset {
+            return Err(Reason::InvalidPaymentRequirements);
+        }
+        Ok(())
+    }
+}
+
 /// Where a payment has what, its budget checked.
 struct Layout<'m> {
     transfer: Instruction<'m>,
@@ -751,15 +763,20 @@ impl ExactSvmWallet<'_> {
     ///
     /// # Errors
     /// Why not, as [`SvmUnsigned::new`](crate::SvmUnsigned::new) says it: no fee payer, an amount of
-    /// zero or above 2^64-1, a memo above [`MEMO_BYTES`], a mint nobody vouches for.
+    /// zero or above 2^64-1, a memo above [`MEMO_BYTES`], a mint nobody vouches for, a payee that is the
+    /// mint or a program.
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        Payable::read(offer, self.assets).map(|_| ())
+        Payable::read(offer, self.assets)?.terms.check_payee()
     }
 }
 
 impl Wallet for ExactSvmWallet<'_> {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
-        self.check(offer).is_ok()
+        Payable::read(offer, self.assets).is_ok()
+    }
+
+    fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
+        Offer::read(offer, Version::V2).is_ok_and(|terms| terms.check_payee().is_ok())
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

@@ -4,13 +4,14 @@ use std::str::FromStr;
 use x402_core::budget::{self, Key, MONEY_DECIMALS, Per, Spend};
 use x402_core::{Amount, Money, Network};
 
-use super::Spent;
+use super::{HostError, Spent, host};
 use crate::message::NetworkId;
 
 /// At most so much, in some time, for somebody.
 ///
 /// It is written as it is said, with addresses and hosts as offers and URLs have them: what could
-/// never be paid is no limit.
+/// never be paid is no limit. A [`host`] is one host, whichever of http and https it is asked by;
+/// there are no wildcards.
 ///
 /// ```
 /// use x402_std::budget::Limit;
@@ -58,9 +59,10 @@ pub enum Most {
 pub enum Scope {
     /// All.
     All,
-    /// Those to each host by itself.
+    /// Those to each host by itself: each name and port, so that `a.example.com` and `b.example.com` are
+    /// two. Whoever has a domain has as many names as they like: have a limit of [all](Scope::All) beside it.
     EachHost,
-    /// Those to one host, with its port unless it is the scheme's own.
+    /// Those to one host, with its port unless that is 80 or 443: as [`host`] gives it.
     Host(String),
     /// Those to each payee by itself.
     EachPayee,
@@ -70,10 +72,19 @@ pub enum Scope {
 
 /// A text is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitError;
+#[non_exhaustive]
+pub enum LimitError {
+    /// It has not the form of one.
+    Form,
+    /// Its host is none that could be asked.
+    Host(HostError),
+}
 
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Host(error) = self {
+            return write!(f, "not a limit: {error}");
+        }
         f.write_str(
             "not a limit: $AMOUNT or UNITS of NETWORK/TOKEN; then 'per payment', 'per day' or \
              nothing, which is for ever; then 'each host', 'host NAME[:PORT]', 'each payee', 'payee \
@@ -116,42 +127,39 @@ impl FromStr for Limit {
 
     fn from_str(text: &str) -> Result<Self, LimitError> {
         let mut words = text.split_whitespace().peekable();
-        let most = words.next().ok_or(LimitError)?;
+        let most = words.next().ok_or(LimitError::Form)?;
         let most = if words.next_if_eq(&"of").is_some() {
-            let amount = Amount::parse(most).map_err(|_| LimitError)?;
+            let amount = Amount::parse(most).map_err(|_| LimitError::Form)?;
             let (network, asset) =
-                words.next().and_then(|it| it.split_once('/')).ok_or(LimitError)?;
-            let network: NetworkId = network.parse().map_err(|_| LimitError)?;
+                words.next().and_then(|it| it.split_once('/')).ok_or(LimitError::Form)?;
+            let network: NetworkId = network.parse().map_err(|_| LimitError::Form)?;
             if !is_token(network.view(), asset) {
-                return Err(LimitError);
+                return Err(LimitError::Form);
             }
             Most::Units { amount, network, asset: asset.into() }
         } else {
             // Digits alone may have been meant as units.
             let money = most.starts_with('$').then(|| Money::parse(most).ok()).flatten();
-            Most::Money(money.ok_or(LimitError)?)
+            Most::Money(money.ok_or(LimitError::Form)?)
         };
         let per = match words.next_if_eq(&"per") {
             None => Per::Ever,
             Some(_) => match words.next() {
                 Some("payment") => Per::Payment,
                 Some("day") => Per::Day,
-                _ => return Err(LimitError),
+                _ => return Err(LimitError::Form),
             },
         };
         let scope = match (words.next(), words.next()) {
             (None, _) => Scope::All,
             (Some("each"), Some("host")) => Scope::EachHost,
             (Some("each"), Some("payee")) => Scope::EachPayee,
-            // A URL would never be the host that is asked.
-            (Some("host"), Some(host)) if !host.contains(['/', '@', '?', '#']) => {
-                Scope::Host(host.to_ascii_lowercase())
-            }
+            (Some("host"), Some(name)) => Scope::Host(host(name).map_err(LimitError::Host)?),
             (Some("payee"), Some(payee)) if is_address(payee) => Scope::Payee(payee.into()),
-            _ => return Err(LimitError),
+            _ => return Err(LimitError::Form),
         };
         if words.next().is_some() {
-            return Err(LimitError);
+            return Err(LimitError::Form);
         }
         Ok(Self { most, per, scope })
     }

@@ -26,11 +26,13 @@ use x402_core::budget::{Exceeded, Key, Spend};
 use crate::message::{NetworkId, PaymentRequirements, SettleResponse};
 use crate::transport::PaymentText;
 
+mod host;
 mod limit;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+pub use host::{HostError, host};
 pub use limit::{Limit, LimitError, Most, Scope, Usage, usage};
 pub use memory::MemoryBudget;
 #[cfg(feature = "sqlite")]
@@ -210,7 +212,8 @@ pub trait Budget: Send + Sync {
     /// [`BudgetError::Unavailable`].
     fn find(&self, id: &str) -> impl Future<Output = Result<Option<Purchase>, BudgetError>> + Send;
 
-    /// The last purchases, at most so many, the latest first.
+    /// The last purchases, at most so many, the latest first. One that cannot be read is left out, and
+    /// said to be in the log.
     ///
     /// # Errors
     /// [`BudgetError::Unavailable`].

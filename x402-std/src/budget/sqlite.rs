@@ -49,6 +49,7 @@ CREATE TABLE before (
     amount TEXT NOT NULL,
     PRIMARY KEY (host, pay_to, network, asset, decimals)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX before_latest ON before (at);
 ",
     upgrade: "",
 };
@@ -82,8 +83,8 @@ impl SqliteBudget {
     /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
     ///
     /// # Errors
-    /// [`OpenError::Foreign`] and [`OpenError::Newer`], in which case the file is as it was;
-    /// [`OpenError::Unavailable`].
+    /// [`OpenError::Foreign`], [`OpenError::Newer`] and [`OpenError::Exposed`], in which case the file is
+    /// as it was; [`OpenError::Unavailable`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Database::open(path.as_ref(), &SCHEMA).map(Self)
     }
@@ -119,18 +120,26 @@ impl Budget for SqliteBudget {
     }
 
     async fn history(&self, most: usize) -> Result<Vec<Purchase>, BudgetError> {
-        let sql = format!("SELECT {COLUMNS} FROM purchases ORDER BY number DESC LIMIT ?1");
+        let sql = format!("SELECT {COLUMNS} FROM purchases ORDER BY number DESC");
         self.step(move |db| {
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
             let mut rows = db.prepare_cached(&sql)?;
-            let rows = rows.query_map([most], |row| Ok(purchase(row)))?;
-            rows.map(|row| row.map(|purchase| purchase.ok_or_else(unknown))).collect()
+            let rows = rows.query_map([], |row| Ok(purchase(row).ok_or_else(|| name(row, 0))))?;
+            // One that cannot be read does not hide the others.
+            let readable = rows.filter_map(|row| match row {
+                Ok(Ok(purchase)) => Some(Ok(purchase)),
+                Ok(Err(id)) => {
+                    tracing::warn!(id, "a purchase in the budget cannot be read, and is left out");
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            });
+            readable.take(most).collect::<Result<_, _>>().map(Ok)
         })
         .await
     }
 
     async fn spends(&self) -> Result<Vec<Spent>, BudgetError> {
-        self.step(|db| spends(db, true)).await
+        self.step(|db| spends(db, None)).await
     }
 }
 
@@ -147,7 +156,7 @@ fn reserve(
     add_up(db, purchase.at)?;
     if !limits.is_empty() {
         let for_ever = limits.iter().any(|limit| limit.per == Per::Ever);
-        let spent = match spends(db, for_ever)? {
+        let spent = match spends(db, (!for_ever).then_some(purchase.at))? {
             Ok(spent) => spent,
             Err(error) => return Ok(Err(error)),
         };
@@ -217,7 +226,7 @@ fn find(db: &Connection, id: &str) -> rusqlite::Result<Result<Option<Purchase>, 
         .prepare_cached(&format!("SELECT {COLUMNS} FROM purchases WHERE id = ?1"))?
         .query_row([id], |row| Ok(purchase(row)))
         .optional()?;
-    Ok(found.map(|purchase| purchase.ok_or_else(unknown)).transpose())
+    Ok(found.map(|purchase| purchase.ok_or_else(|| unknown(id))).transpose())
 }
 
 /// What a row says, in the order of [`COLUMNS`]; `None` if it is none of ours.
@@ -254,28 +263,43 @@ fn time(row: &Row<'_>, column: usize) -> Option<u64> {
     row.get::<_, i64>(column).ok()?.try_into().ok()
 }
 
-fn unknown() -> BudgetError {
-    tracing::warn!("a purchase in the budget cannot be read");
+/// By which a row can be found, in the log and in the file.
+fn name(row: &Row<'_>, column: usize) -> String {
+    row.get(column).unwrap_or_else(|_| "that is no text".into())
+}
+
+/// What cannot be read must not make room.
+fn unknown(id: &str) -> BudgetError {
+    tracing::error!(
+        id,
+        "a purchase in the budget cannot be read, and nothing more is bought that depends on it: \
+         correct its row in the file, or take a copy of the file from before"
+    );
     BudgetError::Unavailable
 }
 
-/// What was spent within a day, and with `all`, before.
-fn spends(db: &Connection, all: bool) -> rusqlite::Result<Result<Vec<Spent>, BudgetError>> {
+/// What was spent: all, or within a day of `now`. What was added up by a clock that was ahead, and was set
+/// right since, is of this day too.
+fn spends(db: &Connection, now: Option<u64>) -> rusqlite::Result<Result<Vec<Spent>, BudgetError>> {
     let mut spends = select_spent(db, "purchases WHERE added_up = 0", &[])?;
-    if all {
-        spends.extend(select_spent(db, "before", &[])?);
-    }
-    Ok(spends.into_iter().collect::<Option<_>>().ok_or_else(unknown))
+    spends.extend(match now {
+        None => select_spent(db, "before", &[])?,
+        Some(now) => {
+            select_spent(db, "before WHERE at > ?1", &[&seconds(now.saturating_sub(DAY))])?
+        }
+    });
+    Ok(spends.into_iter().collect::<Result<_, _>>().map_err(|id| unknown(&id)))
 }
 
-/// `None` for what is none of ours.
+/// The id of what is none of ours, or its host where several are added up.
 fn select_spent(
     db: &Connection,
     from: &str,
     params: &[&dyn ToSql],
-) -> rusqlite::Result<Vec<Option<Spent>>> {
-    let mut rows = db.prepare_cached(&format!("SELECT {SPENT} FROM {from}"))?;
-    rows.query_map(params, |row| Ok(spent(row)))?.collect()
+) -> rusqlite::Result<Vec<Result<Spent, String>>> {
+    let id = if from.starts_with("before") { "host" } else { "id" };
+    let mut rows = db.prepare_cached(&format!("SELECT {SPENT}, {id} FROM {from}"))?;
+    rows.query_map(params, |row| Ok(spent(row).ok_or_else(|| name(row, 7))))?.collect()
 }
 
 /// What a row says, in the order of [`SPENT`].
@@ -300,7 +324,7 @@ fn add_up(db: &Connection, now: u64) -> rusqlite::Result<()> {
     for number in old {
         // One that cannot be read, or added, stays where it is and is found there.
         let found = select_spent(db, "purchases WHERE number = ?1", &[&number])?;
-        let Some(Some(spent)) = found.into_iter().next() else { continue };
+        let Some(Ok(spent)) = found.into_iter().next() else { continue };
         let Spent { host, pay_to, asset, .. } = &spent;
         let (network, decimals) = (spent.network.to_string(), spent.spend.decimals);
         let known = select_spent(
@@ -309,11 +333,14 @@ fn add_up(db: &Connection, now: u64) -> rusqlite::Result<()> {
             &[host, pay_to, &network, asset, &decimals],
         )?;
         let sum = match known.first() {
-            Some(Some(known)) => known.spend.amount.checked_add(spent.spend.amount),
-            Some(None) => None,
-            None => Some(spent.spend.amount),
+            Some(Ok(known)) => {
+                let sum = known.spend.amount.checked_add(spent.spend.amount);
+                sum.map(|sum| (sum, known.spend.at.max(spent.spend.at)))
+            }
+            Some(Err(_)) => None,
+            None => Some((spent.spend.amount, spent.spend.at)),
         };
-        let Some(sum) = sum else { continue };
+        let Some((sum, at)) = sum else { continue };
         db.prepare_cached("INSERT OR REPLACE INTO before VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
             .execute(params![
                 host,
@@ -321,7 +348,7 @@ fn add_up(db: &Connection, now: u64) -> rusqlite::Result<()> {
                 network,
                 asset,
                 decimals,
-                seconds(spent.spend.at),
+                seconds(at),
                 sum.to_string()
             ])?;
         db.prepare_cached("UPDATE purchases SET added_up = 1 WHERE number = ?1")?

@@ -10,6 +10,7 @@ use x402_core::crypto::keccak256;
 use x402_core::{ParseError, limits};
 
 use super::{PAYMENT, PAYMENT_RESPONSE};
+use crate::buyer::receipt;
 use crate::message::{PaymentRequired, SettleResponse};
 use crate::transport::{Answer, PaymentText, Subject, Transport};
 
@@ -123,6 +124,10 @@ impl Transport for McpTransport {
         }
     }
 
+    fn is_delivery(&self, result: &CallToolResult) -> bool {
+        result.is_error != Some(true)
+    }
+
     async fn wait(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -161,5 +166,5 @@ fn receipt(result: &CallToolResult) -> Option<SettleResponse> {
         object?.get(PAYMENT_RESPONSE)
     };
     let receipt = beside.or_else(inside)?;
-    SettleResponse::from_json(receipt.to_string().as_bytes()).ok()
+    receipt::read(receipt.to_string().as_bytes())
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use x402_core::Reason;
 use x402_core::claim::{ClaimState, Transaction};
 
+use crate::exposed::Exposed;
+
 /// Why a store could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,6 +19,8 @@ pub enum OpenError {
     Foreign,
     /// The file was written by a newer version of this library.
     Newer,
+    /// Others can write the file, or put another in its place: see [`exposed`](crate::exposed).
+    Exposed(Exposed),
     /// Redis may evict claims to make room: `maxmemory` is set, `maxmemory-policy` is not
     /// `noeviction`.
     Evicts,
@@ -27,6 +31,7 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Exposed(exposed) => return exposed.fmt(f),
             Self::Unavailable => "store is unavailable",
             Self::Address => "not an address of a store that can be reached",
             Self::Foreign => "something else's file",

@@ -242,6 +242,13 @@ impl<K: Send + Sync> Wallet for TransferWallet<K> {
             && transfer_for(offer, self.address).is_ok()
     }
 
+    fn pays_to(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
+        let payee = address(offer.pay_to);
+        let typed = offer.pay_to.as_str().and_then(Address::parse_typed);
+        let others = [Some(Address([0; 20])), address(offer.asset), Some(self.address)];
+        typed.is_some() && !others.contains(&payee)
+    }
+
     fn decimals(&self, offer: &wire::PaymentRequirements<'_>) -> Option<u8> {
         let asset = assets::find(offer.network.eip155()?, address(offer.asset)?)?;
         Some(asset.decimals)

@@ -264,7 +264,10 @@ function agent(binary, { evm = 'client', svm = 'client', options = [] } = {}) {
       ...(evm && { X402_EVM_KEY: EVM_KEYS[evm] }),
       ...(svm && { X402_SVM_KEY: await svmSecretKey(svm) }),
     };
-    const started = [binary, 'mcp', '--budget', budget, ...options];
+    // Servers of this machine are asked if they are named.
+    const urls = [input.url, ...options.map(option => option.replace(/^1ly:/, ''))].filter(text => URL.canParse(text));
+    const hosts = urls.flatMap(url => ['--host', new URL(url).host]);
+    const started = [binary, 'mcp', '--budget', budget, ...options, ...hosts];
     const result = ended(await command(PYTHON, ['py_mcp_client.py', ...asked(tool, input), ...started], env));
     const told = result.body?.structured;
     const secrets = [EVM_KEYS.client.slice(2), await svmSecretKey('client'), '"authorization"'];

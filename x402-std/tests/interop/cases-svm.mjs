@@ -181,6 +181,7 @@ async function readsEveryKey(binary) {
   const challenge = await challengeFor(USDC);
   const file = path.join(OUT, `client-key-${PORTS.svm}.json`);
   fs.writeFileSync(file, JSON.stringify([...(await svmKeypair('client'))]));
+  fs.chmodSync(file, 0o600);
   const sign = (settings, ...more) => {
     const options = ['--nonce', `0x${'07'.repeat(32)}`, ...more];
     return signWithOurs(binary, challenge, { evm: null, options, ...settings });

@@ -84,6 +84,10 @@ impl<S> Wallet for Evm<S> {
         ExactEvmWallet.pays(offer)
     }
 
+    fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
+        ExactEvmWallet.pays_to(offer)
+    }
+
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {
         ExactEvmWallet.decimals(offer)
     }
@@ -113,6 +117,10 @@ pub struct Svm<S>(pub S);
 impl<S> Wallet for Svm<S> {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
         x402_svm::offered_blockhash(offer).is_some() && ExactSvmWallet::default().pays(offer)
+    }
+
+    fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
+        ExactSvmWallet::default().pays_to(offer)
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use x402_std::core::limits;
 use x402_std::message::decode_header;
+use zeroize::Zeroizing;
 
 use crate::Failure;
 
@@ -37,6 +38,16 @@ pub(crate) fn message(argument: &str) -> Result<Vec<u8>, Failure> {
 /// A file, or its first `most` bytes. An error does not name it: it may be a misplaced key.
 pub(crate) fn file(path: impl AsRef<Path>, most: usize) -> Result<Vec<u8>, Failure> {
     start(File::open(path).map_err(unreadable)?, most)
+}
+
+/// As [`file()`], of which no copy stays in memory.
+pub(crate) fn secret_file(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let file = File::open(path).map_err(unreadable)?;
+    // With room to spare: a buffer that grows leaves a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most.saturating_add(64)));
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
 }
 
 fn start(source: impl Read, most: usize) -> Result<Vec<u8>, Failure> {

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use x402_std::core::Network;
 use x402_std::core::crypto::{ed25519, secp256k1};
+use x402_std::exposed;
 use x402_std::rpc::SvmRpc;
 use x402_std::svm::base58;
 use x402_std::wallet::{EvmWallet, SvmWallet};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Failure, input};
 
@@ -84,7 +86,10 @@ impl KeySource {
             None => match variable(SVM_KEY)? {
                 None => return Ok(None),
                 Some(key) if base58::decode::<64>(key.trim()).is_some() => key,
-                Some(path) => contents(Path::new(&path), NOT_SVM).map_err(|_| {
+                Some(path) => contents(Path::new(&*path), NOT_SVM).map_err(|_| {
+                    if let Err(exposed) = exposed::check(Path::new(&*path), true) {
+                        return Failure::unusable(exposed).about(SVM_KEY);
+                    }
                     let text = "neither base58 of 64 bytes nor the path of a file that can be read";
                     Failure::unusable(format_args!("{SVM_KEY}: {text}"))
                 })?,
@@ -96,30 +101,46 @@ impl KeySource {
 
 /// A key of 64 hexadecimal digits.
 pub(crate) fn evm(text: &str) -> Option<secp256k1::LocalKey> {
-    input::hex32(text.trim()).and_then(|key| secp256k1::LocalKey::from_bytes(&key))
+    let key = Zeroizing::new(input::hex32(text.trim())?);
+    secp256k1::LocalKey::from_bytes(&key)
 }
 
 /// A seed and its public key, in base58 or as an array of numbers. A seed alone looks like an
 /// address, and an address taken for a seed would be a key that anybody can have.
 pub(crate) fn svm(text: &str) -> Result<ed25519::LocalKey, Failure> {
     let text = text.trim();
-    let keypair = base58::decode::<64>(text).or_else(|| {
-        let numbers: Vec<u8> = serde_json::from_str(text).ok()?;
-        numbers.try_into().ok()
-    });
+    let keypair = base58::decode::<64>(text).map(Zeroizing::new).or_else(|| numbers(text));
     let keypair = keypair.ok_or_else(|| Failure::unusable(NOT_SVM))?;
     ed25519::LocalKey::from_keypair(&keypair).ok_or_else(|| {
         Failure::unusable("not a Solana key: its public half is that of another key")
     })
 }
 
-fn contents(path: &Path, otherwise: &str) -> Result<String, Failure> {
-    String::from_utf8(input::file(path, FILE_BYTES)?).map_err(|_| Failure::unusable(otherwise))
+/// An array of 64 numbers, as the Solana CLI writes it. A reader of JSON would leave copies behind.
+fn numbers(text: &str) -> Option<Zeroizing<[u8; 64]>> {
+    let text = text.strip_prefix('[')?.strip_suffix(']')?;
+    let mut bytes = Zeroizing::new([0; 64]);
+    let mut numbers = text.split(',');
+    for byte in bytes.iter_mut() {
+        let digits = numbers.next()?.trim();
+        *byte = digits.parse().ok().filter(|_| digits.bytes().all(|it| it.is_ascii_digit()))?;
+    }
+    numbers.next().is_none().then_some(bytes)
 }
 
-fn variable(name: &str) -> Result<Option<String>, Failure> {
+fn contents(path: &Path, otherwise: &str) -> Result<Zeroizing<String>, Failure> {
+    exposed::check(path, true).map_err(Failure::unusable)?;
+    let mut bytes = input::secret_file(path, FILE_BYTES)?;
+    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
+        error.into_bytes().zeroize();
+        Failure::unusable(otherwise)
+    })
+}
+
+/// Of the variable itself, the environment keeps a copy.
+fn variable(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
     match env::var(name) {
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
         Err(VarError::NotPresent) => Ok(None),
         // Set, and no key: nothing else is to be used in its place.
         Err(VarError::NotUnicode(_)) => Err(Failure::unusable(format_args!("{name}: not a text"))),
@@ -128,6 +149,6 @@ fn variable(name: &str) -> Result<Option<String>, Failure> {
 
 fn node() -> Result<Option<SvmRpc>, Failure> {
     let url = variable(SVM_RPC)?;
-    let node = url.as_deref().map(SvmRpc::new).transpose();
+    let node = url.as_deref().map(String::as_str).map(SvmRpc::new).transpose();
     node.map_err(|error| Failure::unusable(format_args!("{SVM_RPC}: {error}")))
 }

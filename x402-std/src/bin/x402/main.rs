@@ -18,6 +18,7 @@ mod metrics;
 mod pay;
 mod serve;
 mod settle;
+mod shown;
 mod sign;
 mod transaction;
 mod upstream;
@@ -155,9 +156,9 @@ fn explain(error: &clap::Error) -> Outcome {
     Err(Failure::unusable(text))
 }
 
-/// Writes a result and a line end to stdout.
+/// Writes a result, JSON or a header, and a line end to stdout. What could steer a terminal is escaped.
 fn print(text: impl Display) -> Result<(), Failure> {
-    write_out(format!("{text}\n").as_bytes())
+    write_out(format!("{}\n", shown::shown_json(&text.to_string())).as_bytes())
 }
 
 /// Writes a result to stdout as it is.
@@ -176,9 +177,9 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to stderr. That nobody listens is no failure.
+/// Writes a line to stderr, in which others may have had a word. That nobody listens is no failure.
 fn talk(text: impl Display) {
-    writeln!(io::stderr().lock(), "{text}").ok();
+    writeln!(io::stderr().lock(), "{}", shown::shown(&text.to_string())).ok();
 }
 
 /// What went wrong, and why.

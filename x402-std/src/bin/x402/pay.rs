@@ -12,14 +12,15 @@ use x402_std::budget::{Budget, Limit};
 use x402_std::buyer::{Bought, BuyError, Buyer, Choice, Order, Policy, Progress};
 use x402_std::client::{Client, Error, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
-use x402_std::core::{Money, Version};
+use x402_std::core::{Money, Retry, Version};
 use x402_std::evm::ExactEvmWallet;
-use x402_std::message::{PaymentRequirements, SettleResponse, encode_header};
+use x402_std::message::encode_header;
 use x402_std::svm::ExactSvmWallet;
 use x402_std::transport::Transport;
 
 use crate::key::{KeySource, Wallet};
 use crate::mcp::agent;
+use crate::shown::{self, Screen};
 use crate::{Exit, Failure, Outcome, describe, input, print, sign, talk, with_causes, written};
 
 /// As much of an answer as `--json` takes.
@@ -53,10 +54,14 @@ pub(crate) struct Pay {
     #[arg(long)]
     dry_run: bool,
     /// Prints one JSON object instead of the body: status, contentType, body (as JSON or text; else
-    /// bodyBase64), paid (the offer), receipt, id; if nothing was bought, error, code, receipt
-    /// and id
+    /// bodyBase64), paid (the offer), receipt, doubt (why the receipt proves nothing, else null), id;
+    /// if nothing was bought, error, code, receipt and id
     #[arg(long)]
     json: bool,
+    /// Host that may be paid over plain http, with its port unless that is 80; may be repeated. Without
+    /// one, this machine alone: over plain http, whoever is on the way can take the payment
+    #[arg(long = "http-host", value_name = "HOST")]
+    http_hosts: Vec<String>,
     /// What all purchases in --budget may come to: '$5 per day', '$1 per day each host' and so on, see
     /// x402 help mcp; may be repeated, and all hold
     #[arg(long = "limit", value_name = "LIMIT", requires = "budget")]
@@ -93,7 +98,7 @@ impl Pay {
         buyer: Buyer<Wallet, SystemClock, B>,
         request: &Request,
     ) -> Outcome {
-        let client = Client::new(buyer).map_err(|error| no_answer(&error))?;
+        let client = Client::with(buyer, self.transport()?);
         let stage = Mutex::new("asking".into());
         let hear = |progress: Progress<'_>| {
             if let Some(text) = told(progress) {
@@ -102,10 +107,22 @@ impl Pay {
         };
         let order = Order { id: self.id.as_deref(), progress: Some(&hear), ..Order::default() };
         match watched(client.order(request, &order), &stage).await {
-            Ok(bought) if self.json => deliver_json(bought).await,
-            Ok(bought) => deliver(bought).await,
+            Ok(bought) => {
+                let unproven = bought.proof().is_none().then(|| bought.id.clone()).flatten();
+                let outcome =
+                    if self.json { deliver_json(bought).await } else { deliver(bought).await };
+                self.may_present_again(unproven.as_deref());
+                outcome
+            }
             Err(error) => self.explain(error),
         }
+    }
+
+    fn transport(&self) -> Result<HttpTransport, Failure> {
+        let transport = HttpTransport::new().map_err(|error| no_answer(&error))?;
+        transport
+            .with_plain_http_hosts(self.http_hosts.iter().map(String::as_str))
+            .map_err(|error| Failure::unusable(error).about("--http-host"))
     }
 
     fn request(&self) -> Result<Request, Failure> {
@@ -140,6 +157,11 @@ impl Pay {
     /// Says why nothing was bought. The payment itself is not shown: whoever has it can present it.
     fn explain(&self, error: Error) -> Outcome {
         let code = code(&error);
+        let again = match &error {
+            BuyError::Unclear { id, .. } => Some(id.clone()),
+            BuyError::Refused { retry: Retry::SameAgain, id, .. } => Some(id.clone()),
+            _ => None,
+        };
         let (failure, receipt, id) = match error {
             BuyError::Transport(error) => (no_answer(&error), None, None),
             BuyError::Unclear { error, id, .. } => {
@@ -163,15 +185,20 @@ impl Pay {
             let told = json!({ "error": failure.text, "code": code, "receipt": receipt, "id": id });
             print(told)?;
         }
-        if let ("refused" | "unclear", Some(id), Some(_)) = (code, id, &self.budget) {
+        self.may_present_again(again.as_deref());
+        Err(failure)
+    }
+
+    /// Says by which id a payment that may not have been used is kept.
+    fn may_present_again(&self, id: Option<&str>) {
+        if let (Some(id), Some(_)) = (id, &self.budget) {
             talk(format_args!("to present the same payment again: --id {id}"));
         }
-        Err(failure)
     }
 
     async fn dry_run(&self, request: &Request) -> Outcome {
         let wallet = self.key.read_any()?;
-        let transport = HttpTransport::new().map_err(|error| no_answer(&error))?;
+        let transport = self.transport()?;
         let answer = transport.exchange(request, None).await.map_err(|error| no_answer(&error))?;
         let Some(challenge) = answer.challenge else {
             let status = answer.response.status();
@@ -181,6 +208,11 @@ impl Pay {
         };
         let required =
             challenge.map_err(|error| Failure::refused(format_args!("challenge: {error}")))?;
+        if let Err(error) = transport.may_pay(request) {
+            let failure = no_answer(&error);
+            print(serde_json::json!({ "declined": failure.text }))?;
+            return Err(failure);
+        }
         let policy = sign::policy(self.max);
         let host = &transport.subject(request).host;
         let chosen = match &wallet {
@@ -208,6 +240,7 @@ impl Pay {
 /// For scripts.
 fn code(error: &Error) -> &'static str {
     match error {
+        BuyError::Transport(HttpError::PlainHttp) => "plain_http",
         BuyError::Transport(_) => "no_answer",
         BuyError::Challenge(_) => "bad_challenge",
         BuyError::Declined(_) => "declined",
@@ -277,7 +310,7 @@ async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) ->
             clear(shown);
             let stage = stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let mut out = io::stderr().lock();
-            write!(out, "{stage}, {} s", started.elapsed().as_secs()).ok();
+            write!(out, "{}, {} s", shown::shown(&stage), started.elapsed().as_secs()).ok();
             out.flush().ok();
             shown = true;
         }
@@ -286,7 +319,8 @@ async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) ->
 
 /// The body to stdout as it comes, then the receipt.
 async fn deliver(bought: Bought<Response>) -> Outcome {
-    let Bought { response, receipt, paid, .. } = bought;
+    let line = receipt_line(&bought);
+    let response = bought.response;
     let status = response.status();
     if !status.is_success() {
         talk(format_args!("status {}", status.as_u16()));
@@ -301,35 +335,36 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
             exit = failure.exit;
         }
     }
-    talk(receipt_line(paid.as_ref(), receipt.as_ref()));
+    say_paid(&line);
     Ok(exit)
 }
 
 /// All in one object.
 async fn deliver_json(bought: Bought<Response>) -> Outcome {
-    let Bought { response, receipt, paid, id, .. } = bought;
+    let line = receipt_line(&bought);
+    let Bought { response, receipt, doubt, paid, id, .. } = bought;
     let status = response.status();
     let mut answer = json!({
         "status": status.as_u16(),
         "contentType": content_type(&response),
         "paid": paid,
         "receipt": receipt,
+        "doubt": doubt.map(|doubt| doubt.to_string()),
         "id": id,
     });
-    let line = receipt_line(paid.as_ref(), receipt.as_ref());
     match read_whole(response).await {
         Ok(bytes) => {
             let (key, value) = body_value(&bytes);
             answer[key] = value;
             print(answer)?;
-            talk(line);
+            say_paid(&line);
             Ok(verdict(status))
         }
         // What was paid is to be known all the same.
         Err(failure) => {
             answer["error"] = failure.text.as_str().into();
             print(answer)?;
-            talk(line);
+            say_paid(&line);
             Err(failure)
         }
     }
@@ -363,38 +398,65 @@ async fn read_whole(mut response: Response) -> Result<Vec<u8>, Failure> {
 }
 
 /// What was paid, and by which transaction, in a line.
-fn receipt_line(paid: Option<&PaymentRequirements>, receipt: Option<&SettleResponse>) -> String {
-    let Some(offer) = paid else { return "nothing to pay".into() };
+fn receipt_line<R>(bought: &Bought<R>) -> String {
+    let Some(offer) = &bought.paid else { return "nothing to pay".into() };
     let offer = describe(offer);
-    match receipt {
+    match (bought.proof(), bought.doubt) {
         // The seller's words may be anything.
-        Some(receipt) => {
+        (Some(receipt), _) => {
             format!("paid: {offer}, transaction {}", receipt.transaction.escape_debug())
         }
-        None => format!("a payment was sent and there is no receipt: {offer}"),
+        (None, Some(doubt)) => {
+            format!("a payment was sent and the receipt proves nothing, {doubt}: {offer}")
+        }
+        (None, None) => format!("a payment was sent and there is no receipt: {offer}"),
     }
 }
 
-/// Whether it ended with a line.
+/// Whatever came before, on a terminal this line looks like any other.
+fn say_paid(line: &str) {
+    if io::stderr().is_terminal() {
+        write!(io::stderr().lock(), "\x1b[0m").ok();
+    }
+    talk(line);
+}
+
+/// Byte for byte, or on a terminal without what would steer it. Whether it ended with a line.
 async fn copy(mut response: Response) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
+    let mut screen = out.is_terminal().then(Screen::default);
     let mut last = b'\n';
     loop {
         let chunk = response.chunk().await.map_err(|error| no_answer(&error.into()))?;
-        let Some(chunk) = chunk else {
-            return Ok(last == b'\n');
-        };
-        last = chunk.last().copied().unwrap_or(last);
-        let result = out.write_all(&chunk).and_then(|()| out.flush());
+        let is_end = chunk.is_none();
+        let mut bytes = chunk.unwrap_or_default();
+        if let Some(screen) = &mut screen {
+            let text = if is_end { screen.end() } else { screen.shown(&bytes) };
+            bytes = text.into();
+        }
+        last = bytes.last().copied().unwrap_or(last);
+        let result = out.write_all(&bytes).and_then(|()| out.flush());
         if result.is_err() {
             return written(result).map(|()| true);
         }
+        if is_end {
+            break;
+        }
     }
+    if screen.is_some_and(|screen| screen.is_binary) {
+        talk(
+            "\nthe body is no text, and its bytes are shown as \\xNN: use > FILE to have it as it is",
+        );
+    }
+    Ok(last == b'\n')
 }
 
 fn no_answer(error: &HttpError) -> Failure {
     let text = with_causes(error);
     match error {
+        HttpError::PlainHttp => {
+            Failure::refused(format_args!("declined: {text} (--http-host HOST)"))
+        }
         HttpError::Setup | HttpError::NotRepeatable | HttpError::AlreadyPaid => {
             Failure::unusable(text)
         }

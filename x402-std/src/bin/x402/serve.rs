@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use clap::Args;
 use x402_std::SystemClock;
+use x402_std::exposed;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
 use x402_std::seller::{OfferError, Seller, Terms, exact};
@@ -285,6 +286,7 @@ fn secret(path: &Path) -> io::Result<[u8; 32]> {
             Ok(secret)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            exposed::check(path, false).map_err(io::Error::other)?;
             let invalid = |_| io::Error::other("not 32 bytes; if nothing is pending, remove it");
             fs::read(path)?.try_into().map_err(invalid)
         }

@@ -5,10 +5,8 @@ use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use reqwest::Url;
 use x402_std::budget::{Limit, Most, Per, Scope, SqliteBudget};
 use x402_std::buyer::{Asset, Buyer, Policy};
-use x402_std::client::Client;
 use x402_std::clock::SystemClock;
 use x402_std::core::Money;
 use x402_std::message::NetworkId;
@@ -24,6 +22,7 @@ mod asked;
 mod market;
 mod person;
 mod progress;
+mod reach;
 mod recent;
 mod shop;
 mod told;
@@ -32,6 +31,7 @@ mod words;
 
 use super::over_stdio;
 use market::{Market, Markets};
+use reach::{Named, Reach};
 use shop::Shop;
 
 #[derive(Args)]
@@ -43,7 +43,8 @@ pub(crate) struct Agent {
     max: Option<Money>,
     /// What many payments may come to: '$5 per day', '$20' (for ever), '$0.05 per payment', '$1 per day
     /// each host', '$2 per day host api.example.com', '$1 each payee', '$0.50 per day payee ADDRESS',
-    /// '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold. Unless one of them is in money,
+    /// '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold. 'each host' counts each name by
+    /// itself, of which whoever has a domain has many. Unless one of them is in money,
     /// per day or for ever, and of all, '$5 per day' holds too
     #[arg(long = "limit", value_name = "LIMIT")]
     limits: Vec<Limit>,
@@ -51,9 +52,10 @@ pub(crate) struct Agent {
     /// (elicitation); if the client cannot ask, nothing is paid
     #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
     ask_above: Option<Money>,
-    /// Host that may be asked and paid, with its port unless it is the scheme's own; may be
-    /// repeated. Without one, all: any https URL, and http on this machine only. With --upstream and
-    /// --listen: name that HTTP clients know this server by, besides localhost and the address of
+    /// Host that may be asked and paid, over https, with its port unless that is 80 or 443; may be
+    /// repeated. http://HOST allows plain http too; 127.0.0.1:PORT and localhost:PORT need no http://.
+    /// Without one: https to public addresses only, neither this machine nor private networks, without a
+    /// proxy, and without headers that carry rights. With --upstream and --listen: name that HTTP clients know this server by, besides localhost and the address of
     /// --listen; requests to others are refused, so that no website can reach it through a browser
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
@@ -81,25 +83,28 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) async fn run(self) -> Outcome {
-        let policy = self.policy()?;
+        let hosts = self.hosts()?;
+        let policy = self.policy(&hosts)?;
         let wallet = self.key.read()?;
         let budget = match &self.budget {
             Some(path) => open(path)?,
             None => open(&default_budget()?)?,
         };
         let buyer = Buyer::with(wallet, policy, SystemClock).with_budget(budget);
-        let client = Client::new(buyer).map_err(Failure::refused)?;
+        let reach = Reach::new(some(hosts)).map_err(Failure::refused)?;
         let markets = Markets::new(self.markets).map_err(Failure::refused)?;
         log::start(Format::Text, None);
-        let shop = Shop::new(client, markets);
+        let shop = Shop::new(buyer, reach, markets);
         let stop = Stop::new().map_err(Failure::refused)?;
         over_stdio(shop.clone(), stop, || shop.finish()).await
     }
 
-    fn policy(&self) -> Result<Policy, Failure> {
-        let hosts = self.hosts.iter().map(|text| {
-            host(text).ok_or_else(|| Failure::unusable("--host: not a host, such as example.com"))
-        });
+    fn hosts(&self) -> Result<Vec<Named>, Failure> {
+        let named = self.hosts.iter().map(|text| Named::parse(text));
+        named.collect::<Result<_, _>>().map_err(|error| Failure::unusable(error).about("--host"))
+    }
+
+    fn policy(&self, hosts: &[Named]) -> Result<Policy, Failure> {
         let networks = self.networks.iter().map(|text| {
             network(text)
                 .ok_or_else(|| Failure::unusable("--network: not an EVM or Solana network"))
@@ -118,7 +123,7 @@ impl Agent {
             max: self.max.unwrap_or(default.max),
             limits,
             ask_above: self.ask_above,
-            hosts: some(hosts.collect::<Result<_, _>>()?),
+            hosts: some(hosts.iter().map(|named| named.host.clone()).collect()),
             networks: some(networks.collect::<Result<_, _>>()?),
             assets: self.assets.clone(),
             payees: some(self.payees.clone()),
@@ -129,6 +134,9 @@ impl Agent {
 pub(crate) fn open(path: &Path) -> Result<SqliteBudget, Failure> {
     SqliteBudget::open(path).map_err(|error| {
         Failure::refused(match error {
+            OpenError::Exposed(exposed) => {
+                return Failure::unusable(exposed).about("--budget");
+            }
             OpenError::Foreign => "--budget: not a budget, but something else's file",
             OpenError::Newer => "--budget: written by a newer version",
             _ => "--budget: the file cannot be opened",
@@ -162,16 +170,6 @@ fn five_dollars() -> Money {
     Money::parse("$5").unwrap_or(Money::ONE)
 }
 
-/// A host as it is in URLs.
-fn host(text: &str) -> Option<String> {
-    if text.contains(['/', '@', '?', '#', '\\']) {
-        return None;
-    }
-    let url = Url::parse(&format!("https://{text}/")).ok()?;
-    let host = url.host_str()?;
-    Some(url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}")))
-}
-
 /// One that can be paid on: another would never be offered, and was meant to be something else.
 fn network(text: &str) -> Option<NetworkId> {
     let network: NetworkId = text.parse().ok()?;
@@ -195,26 +193,4 @@ fn asset(text: &str) -> Result<Asset, &'static str> {
 fn payee(text: &str) -> Result<String, &'static str> {
     let is_address = evm::Address::parse(text).is_some() || svm::Address::parse(text).is_some();
     if is_address { Ok(text.into()) } else { Err("not an address") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_read_as_urls_have_them() {
-        for (text, expected) in [
-            ("API.example.com", Some("api.example.com")),
-            ("api.example.com:8443", Some("api.example.com:8443")),
-            ("api.example.com:443", Some("api.example.com")),
-            ("127.0.0.1:4021", Some("127.0.0.1:4021")),
-            ("[::1]:4021", Some("[::1]:4021")),
-            ("https://example.com", None),
-            ("example.com/path", None),
-            ("a@example.com", None),
-            ("", None),
-        ] {
-            assert_eq!(host(text).as_deref(), expected, "{text}");
-        }
-    }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
 use serde_json::{Value, json};
+use x402_std::client::is_here;
 use x402_std::core::{Amount, Money, Network};
 
+use super::reach::Reach;
 use super::words::words;
 use crate::{decimal, known_token};
 
@@ -58,6 +60,8 @@ pub(super) struct Query<'a> {
 pub(super) struct Markets {
     all: Vec<Market>,
     http: Client,
+    /// For those on this machine: without a proxy.
+    direct: Client,
 }
 
 /// Why one did not answer: a status and the start of its words, or our own.
@@ -78,20 +82,27 @@ impl NoAnswer {
 
 impl Markets {
     pub(super) fn new(all: Vec<Market>) -> Result<Self, &'static str> {
-        let http = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(ANSWER)
-            .user_agent(concat!("x402/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { all, http: http.map_err(|_| "HTTP cannot be set up")? })
+        let builder = || {
+            Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .timeout(ANSWER)
+                .user_agent(concat!("x402/", env!("CARGO_PKG_VERSION")))
+        };
+        let http = builder().build().map_err(|_| "HTTP cannot be set up")?;
+        let direct = builder().no_proxy().build().map_err(|_| "HTTP cannot be set up")?;
+        Ok(Self { all, http, direct })
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// What is listed, and which did not answer.
-    pub(super) async fn find(&self, query: &Query<'_>) -> (Vec<Value>, Vec<Value>) {
+    /// What is listed and may be asked, and which did not answer.
+    pub(super) async fn find(&self, query: &Query<'_>, reach: &Reach) -> (Vec<Value>, Vec<Value>) {
+        let may_be_asked = |listed: &Value| {
+            let url = listed["url"].as_str().and_then(|url| Url::parse(url).ok());
+            url.is_some_and(|url| reach.may_be_asked(&url))
+        };
         let (mut found, mut silent) = (Vec::new(), Vec::new());
         for market in &self.all {
             let listed = match market.kind {
@@ -99,7 +110,9 @@ impl Markets {
                 Kind::OneLy => self.one_ly(market, query).await,
             };
             match listed {
-                Ok(listed) => found.extend(listed.into_iter().take(query.limit)),
+                Ok(listed) => {
+                    found.extend(listed.into_iter().filter(may_be_asked).take(query.limit));
+                }
                 Err(error) => silent.push(json!({ "url": market.base, "error": error.told() })),
             }
         }
@@ -184,7 +197,8 @@ impl Markets {
     /// Sends a review to the first store like 1ly's; `None` if there is none.
     pub(super) async fn review(&self, review: &Value) -> Option<Result<Value, NoAnswer>> {
         let market = self.all.iter().find(|market| market.kind == Kind::OneLy)?;
-        let request = self.http.post(format!("{}/api/reviews", market.base));
+        let url = Url::parse(&format!("{}/api/reviews", market.base)).ok()?;
+        let request = self.client(&url).post(url);
         let request = request.header(CONTENT_TYPE, "application/json").body(review.to_string());
         Some(answer(request).await)
     }
@@ -192,7 +206,11 @@ impl Markets {
     async fn get(&self, url: &str, parameters: &[(&str, String)]) -> Result<Value, NoAnswer> {
         let url = Url::parse_with_params(url, parameters);
         let url = url.map_err(|_| NoAnswer::ours("not a URL"))?;
-        answer(self.http.get(url)).await
+        answer(self.client(&url).get(url)).await
+    }
+
+    fn client(&self, url: &Url) -> &Client {
+        if is_here(url) { &self.direct } else { &self.http }
     }
 }
 

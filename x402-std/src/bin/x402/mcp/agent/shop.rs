@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reqwest::{Request, Response};
+use reqwest::Response;
 use rmcp::model::*;
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -10,17 +10,18 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use x402_std::SystemClock;
 use x402_std::budget::{Budget, SqliteBudget};
-use x402_std::buyer::{Approve, Ask, Asset, Bought, BuyError, Order, Progress};
-use x402_std::client::{self, Client};
+use x402_std::buyer::{Approve, Ask, Asset, Bought, BuyError, Buyer, Order, Progress};
+use x402_std::client;
 use x402_std::core::buyer::Decline;
-use x402_std::core::{Money, Network, Retry};
-use x402_std::message::{PaymentRequirements, SettleResponse};
+use x402_std::core::{Money, Retry};
+use x402_std::message::PaymentRequirements;
 use x402_std::transport::{PaymentText, Subject, Transport};
 
 use super::asked::{Asked, Discover, History, Nothing, Review, arguments, money, quote_of};
 use super::market::{Markets, Query};
 use super::person::{How, Person};
 use super::progress::Reports;
+use super::reach::Reach;
 use super::recent::Recent;
 use super::told::*;
 use super::tools::{COMMENT_CHARS, INSTRUCTIONS, tools};
@@ -37,7 +38,8 @@ const CALLS_AT_ONCE: usize = 1024;
 pub(super) struct Shop(Arc<Inner>);
 
 struct Inner {
-    client: Client<Wallet, SystemClock, SqliteBudget>,
+    buyer: Buyer<Wallet, SystemClock, SqliteBudget>,
+    reach: Reach,
     markets: Markets,
     /// The last offer of each method and URL.
     quotes: Recent<PaymentRequirements>,
@@ -66,9 +68,14 @@ const REMEMBERED: usize = 256;
 const ANSWERS: usize = 32;
 
 impl Shop {
-    pub(super) fn new(client: Client<Wallet, SystemClock, SqliteBudget>, markets: Markets) -> Self {
+    pub(super) fn new(
+        buyer: Buyer<Wallet, SystemClock, SqliteBudget>,
+        reach: Reach,
+        markets: Markets,
+    ) -> Self {
         Self(Arc::new(Inner {
-            client,
+            buyer,
+            reach,
             markets,
             quotes: Recent::new(REMEMBERED),
             asked: Recent::new(REMEMBERED),
@@ -155,25 +162,6 @@ impl Inner {
         Ok(result(told))
     }
 
-    /// Whether a URL may be asked at all; nothing is sent to others.
-    fn allowed(&self, request: &Request) -> Result<Subject, Value> {
-        let subject = self.client.transport().subject(request);
-        match &self.client.buyer().policy().hosts {
-            Some(hosts) if hosts.contains(&subject.host) => {}
-            Some(_) => return Err(declined(Decline::Host)),
-            None if client::is_private(request.url()) => {}
-            None => {
-                return Err(no(
-                    "declined_insecure",
-                    "never",
-                    "http is for this machine only: use https, or the person allows the host \
-                     with --host",
-                ));
-            }
-        }
-        Ok(subject)
-    }
-
     async fn discover(&self, asked: &Discover) -> Told {
         if self.markets.is_empty() {
             return Err(no(
@@ -186,7 +174,7 @@ impl Inner {
         let max = money(asked.max_price.as_ref())?;
         let limit = asked.limit.unwrap_or(10).clamp(1, 50);
         let query = Query { text: &asked.query, limit, max };
-        let (found, silent) = self.markets.find(&query).await;
+        let (found, silent) = self.markets.find(&query, &self.reach).await;
         if found.is_empty() && !silent.is_empty() {
             let mut error = no("no_answer", "again", "the listings did not answer");
             error["silent"] = silent.into();
@@ -205,8 +193,10 @@ impl Inner {
 
     async fn quote(&self, asked: &Asked) -> Told {
         let (request, max) = (asked.request()?, asked.max()?);
-        let subject = self.allowed(&request)?;
-        let answer = self.client.transport().exchange(&request, None).await;
+        let transport = self.reach.to(&request)?;
+        self.reach.may_quote(request.method())?;
+        let subject = transport.subject(&request);
+        let answer = transport.exchange(&request, None).await;
         let answer = answer.map_err(|error| no_answer(&error))?;
         let Some(challenge) = answer.challenge else {
             return Ok(json!({
@@ -221,7 +211,7 @@ impl Inner {
         let description = description.map(|text| words(text, 300));
         let offers: Vec<_> =
             required.accepts.iter().take(4).map(|offer| price(offer, None)).collect();
-        let buyer = self.client.buyer();
+        let buyer = &self.buyer;
         let mut objection = None;
         let chosen = loop {
             let choice = match buyer.choose(&required, &subject.host) {
@@ -270,8 +260,7 @@ impl Inner {
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
-        let person =
-            Person::new(&self.asked, self.client.buyer().policy().ask_above, request, context);
+        let person = Person::new(&self.asked, self.buyer.policy().ask_above, request, context);
         let told = match self.buy(asked, &person, context).await {
             Err(error) if error["error"] == "not_approved" => {
                 if let Some(question) = person.question(&self.asked) {
@@ -291,7 +280,8 @@ impl Inner {
         context: &RequestContext<RoleServer>,
     ) -> Told {
         let (request, max, id) = (asked.request()?, asked.max()?, asked.id()?);
-        let subject = self.allowed(&request)?;
+        let transport = self.reach.to(&request)?;
+        let subject = transport.subject(&request);
         let kept = id.and_then(|id| self.answers.get(id));
         if let Some(kept) = kept.filter(|kept| kept.digest == subject.digest) {
             let mut told = self.tell(&kept, asked, &subject).await;
@@ -309,14 +299,15 @@ impl Inner {
             approve: Some(approve),
             progress: Some(&hear),
         };
-        match self.client.order(&request, &order).await {
+        match self.buyer.order(transport, &request, &order).await {
             Ok(bought) => Ok(self.deliver(bought, asked, &subject).await),
             Err(error) => Err(self.explain(error, &subject, person, max).await),
         }
     }
 
     async fn deliver(&self, bought: Bought<Response>, asked: &Asked, subject: &Subject) -> Value {
-        let Bought { response, receipt, paid, payment, id } = bought;
+        let is_proven = bought.proof().is_some();
+        let Bought { response, receipt, doubt, paid, payment, id } = bought;
         let status = response.status();
         let content_type = content_type(&response).map(|text| words(text, 100));
         let location = location(response.headers());
@@ -335,9 +326,9 @@ impl Inner {
                 "a payment was sent and there is no receipt: it may have been made. If this is \
                  not what you asked for, call again with the same id",
             ),
-            (Some(offer), Some(receipt)) if !fits(receipt, offer, payer.as_deref()) => notes.push(
-                "the receipt is for another network or another payer than this payment's: it \
-                 proves nothing",
+            (Some(_), Some(_)) if !is_proven => notes.push(
+                "a payment was sent, and the receipt is not one of this payment: it proves nothing. \
+                 If this is not what you asked for, call again with the same id",
             ),
             _ => {}
         }
@@ -348,6 +339,9 @@ impl Inner {
             "receipt": receipt.as_ref().map(receipt_told),
             "id": id,
         });
+        if let Some(doubt) = doubt {
+            told["receiptProvesNothing"] = doubt.to_string().into();
+        }
         if !notes.is_empty() {
             told["notes"] = notes.into();
         }
@@ -359,7 +353,7 @@ impl Inner {
         }
         let payee = paid.map(|offer| offer.pay_to);
         let kept = Arc::new(Kept { digest: subject.digest, told, body, payment, payee });
-        if let (Some(id), Some(_)) = (id, receipt) {
+        if let (Some(id), true) = (id, is_proven) {
             self.answers.put(id, Arc::clone(&kept));
         }
         self.tell(&kept, asked, subject).await
@@ -454,7 +448,7 @@ impl Inner {
 
     /// What is left of each limit; of those for each host and payee, for these.
     async fn left(&self, host: &str, payee: Option<&str>) -> Value {
-        let Ok(usage) = self.client.buyer().usage().await else { return Value::Null };
+        let Ok(usage) = self.buyer.usage().await else { return Value::Null };
         let concerns = |of: &str| of == host || payee.is_some_and(|it| it.eq_ignore_ascii_case(of));
         let usage = usage.iter().filter(|it| it.of.as_deref().is_none_or(concerns));
         usage.map(left).collect()
@@ -465,11 +459,11 @@ impl Inner {
         let is = |asset: &&Asset| {
             asset.network == offer.network && asset.address.eq_ignore_ascii_case(&offer.asset)
         };
-        self.client.buyer().policy().assets.iter().find(is).map(|asset| asset.decimals)
+        self.buyer.policy().assets.iter().find(is).map(|asset| asset.decimals)
     }
 
     fn addresses(&self) -> (Option<String>, Option<String>) {
-        let (svm, evm) = self.client.buyer().wallet();
+        let (svm, evm) = self.buyer.wallet();
         let evm = evm.as_ref().map(|wallet| wallet.address().to_string());
         (evm, svm.as_ref().map(|wallet| wallet.address().to_string()))
     }
@@ -481,7 +475,7 @@ impl Inner {
     }
 
     async fn budget(&self, context: &RequestContext<RoleServer>) -> Told {
-        let buyer = self.client.buyer();
+        let buyer = &self.buyer;
         let policy = buyer.policy();
         let usage = buyer.usage().await.map_err(|_| no_budget())?;
         let (evm, svm) = self.addresses();
@@ -501,7 +495,7 @@ impl Inner {
 
     async fn history(&self, asked: &History) -> Told {
         let most = asked.limit.unwrap_or(20).clamp(1, 100);
-        let purchases = self.client.buyer().budget().history(most).await;
+        let purchases = self.buyer.budget().history(most).await;
         let purchases = purchases.map_err(|_| no_budget())?;
         Ok(json!({ "purchases": purchases.iter().map(purchase_told).collect::<Vec<_>>() }))
     }
@@ -550,12 +544,4 @@ impl Inner {
         }
         Err(last)
     }
-}
-
-/// Whether a receipt can be that of a payment.
-fn fits(receipt: &SettleResponse, offer: &PaymentRequirements, payer: Option<&str>) -> bool {
-    let network = Network::parse(&receipt.network);
-    let same_payer = |theirs: &str| payer.is_none_or(|payer| payer.eq_ignore_ascii_case(theirs));
-    network.is_ok_and(|network| network.is_same(offer.network.view()))
-        && receipt.payer.as_deref().is_none_or(same_payer)
 }

@@ -10,6 +10,7 @@ use x402_std::core::ParseError;
 use x402_std::core::buyer::Decline;
 use x402_std::message::{SettleResponse, encode_header};
 
+use super::reach::{is_refused, private};
 use super::words::{price, time, words};
 use crate::with_causes;
 
@@ -43,6 +44,7 @@ pub(super) fn declined(decline: Decline) -> Value {
     let code = match decline {
         Decline::NoOffers => "declined_no_offers",
         Decline::Unpayable => "declined_unpayable",
+        Decline::NoPayee => "declined_no_payee",
         Decline::Host => "declined_host",
         Decline::PaymentFlow => "declined_payment_flow",
         Decline::Network => "declined_network",
@@ -80,11 +82,26 @@ pub(super) fn bad_challenge(error: &ParseError) -> Value {
 }
 
 pub(super) fn no_answer(error: &HttpError) -> Value {
+    if matches!(error, HttpError::PlainHttp) {
+        return insecure();
+    }
+    if is_refused(error) {
+        return private();
+    }
     let retry = match error {
         HttpError::Setup | HttpError::NotRepeatable | HttpError::AlreadyPaid => "never",
         _ => "again",
     };
     no("no_answer", retry, format_args!("{}; nothing was paid", words(&with_causes(error), 200)))
+}
+
+pub(super) fn insecure() -> Value {
+    no(
+        "declined_insecure",
+        "never",
+        "nothing is asked or paid over plain http: use https, or the person allows the host with \
+         --host http://HOST; nothing was paid",
+    )
 }
 
 pub(super) fn receipt_told(receipt: &SettleResponse) -> Value {

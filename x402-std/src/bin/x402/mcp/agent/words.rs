@@ -5,6 +5,7 @@ use x402_std::budget::{Most, Usage};
 use x402_std::message::{PaymentRequirements, encode_header};
 use x402_std::transport::PaymentText;
 
+use crate::shown::is_invisible;
 use crate::{decimal, known_token};
 
 /// A seller's words in one line: nothing that steers a terminal or cannot be seen, and not more than
@@ -20,14 +21,6 @@ pub(super) fn words(text: &str, most: usize) -> String {
         clean.push('…');
     }
     clean
-}
-
-/// Directions, joiners, variations and tags, in which words can be hidden.
-fn is_invisible(char: char) -> bool {
-    matches!(char,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Takes a payment out of what a seller answered: some say back what they are sent.
