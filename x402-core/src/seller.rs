@@ -55,11 +55,11 @@ impl<'a, P> Admitted<'a, P> {
 /// Only the `first` request can fail for certain: after it, "refused" may be said of a payment that
 /// the first one has made. Unclear is not failed, nor is a success that contradicts itself: one
 /// with a reason for an error, of another network, without a transaction in the network's form, of
-/// another payer than `payer`, or of less than the offer's amount.
+/// another payer than `payer` (if that is given), or of less than the offer's amount.
 pub fn settled(
     answer: &SettleResponse<'_>,
     offer: &PaymentRequirements<'_>,
-    payer: &str,
+    payer: Option<&str>,
     first: bool,
 ) -> ClaimState {
     // What is said of a payment that is pending is kept as it is.
@@ -73,8 +73,10 @@ pub fn settled(
             .network
             .as_str()
             .is_some_and(|named| Network::parse(named).is_ok_and(|it| it.is_same(offer.network)));
-    let by_payer = empty(answer.payer)
-        || answer.payer.is_some_and(|named| same_address(payer, named.as_str()));
+    let by_payer = match (payer, answer.payer) {
+        (Some(payer), Some(named)) => named.is_empty() || same_address(payer, named.as_str()),
+        _ => true,
+    };
     let enough = answer.amount.is_none_or(|amount| amount >= offer.amount);
     let certain = empty(answer.error_reason) && on_network && by_payer && enough;
     if answer.success && certain && !transaction.is_empty() {
@@ -258,9 +260,9 @@ mod tests {
             };
             let own = Network::parse("eip155:1328").unwrap();
             let offer = PaymentRequirements { amount: Amount::from(10), ..offer(own) };
-            let first = settled(&answer, &offer, "0xabcd", true);
+            let first = settled(&answer, &offer, Some("0xabcd"), true);
             assert_eq!(first, expected, "{reason} {transaction} {network}");
-            let later = settled(&answer, &offer, "0xabcd", false);
+            let later = settled(&answer, &offer, Some("0xabcd"), false);
             match expected {
                 ClaimState::Failed(_) => assert_eq!(later, broadcast(transaction)),
                 expected => assert_eq!(later, expected),

@@ -19,10 +19,6 @@ const CLAIMS: usize = 32;
 /// Bytes of a facilitator's answer.
 const ANSWER: usize = 8192;
 
-/// A payment that can be settled for longer than this many seconds is refused: its claim would take
-/// up room until then.
-const LONGEST: u64 = 3600 + 600;
-
 /// All the memory a seller needs besides the stack, its claims and the request.
 pub struct Memory {
     /// The payment in JSON.
@@ -233,9 +229,6 @@ impl<'a, S: Scheme> Shop<'a, S> {
         let admitted: Admitted<'_, _> = seller.admit(&self.scheme, &payload, now)?;
         let payment = admitted.verified.payment();
         let (key, expires_at) = (payment.claim_key(), payment.expires_at());
-        if expires_at > now.saturating_add(LONGEST) {
-            return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore.into());
-        }
         // Before the claim, so that nothing is claimed that cannot be asked.
         let ask = admitted.request().encode(ask)?;
 
@@ -243,7 +236,9 @@ impl<'a, S: Scheme> Shop<'a, S> {
             Presented::New => true,
             // Nobody knows what became of it: the facilitator is asked once more.
             Presented::Known(ClaimState::Broadcast(_)) => false,
-            Presented::Known(ClaimState::Settled(transaction)) => {
+            Presented::Known(
+                ClaimState::Settled(transaction) | ClaimState::Delivered(transaction),
+            ) => {
                 return Err(Refusal { reason: Reason::DuplicateSettlement, transaction });
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
@@ -263,14 +258,16 @@ impl<'a, S: Scheme> Shop<'a, S> {
         }
         let outcome = settle(&mut stream, self.facilitator, ask, answer)
             .map_or(ClaimState::Broadcast(Transaction::new()), |answer| {
-                seller::settled(&answer, self.offer.network, first)
+                seller::settled(&answer, &self.offer, None, first)
             });
         if let Some(state) = self.claims.state(&key).cloned() {
             // An answer that says no more than was known changes nothing.
             self.claims.advance(&key, &state, outcome.clone()).ok();
         }
         match outcome {
-            ClaimState::Settled(transaction) => Ok(transaction),
+            ClaimState::Settled(transaction) | ClaimState::Delivered(transaction) => {
+                Ok(transaction)
+            }
             ClaimState::Failed(reason) => Err(reason.into()),
             ClaimState::Broadcast(transaction) => {
                 Err(Refusal { reason: Reason::SettlementPending, transaction })

@@ -110,8 +110,10 @@ fn answer(head: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\n{DATE}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
+const TRANSACTION: &str = "0xaa00000000000000000000000000000000000000000000000000000000000000";
+
 fn settled(success: bool, reason: &str) -> Vec<u8> {
-    let transaction = if success { "0xaa" } else { "" };
+    let transaction = if success { TRANSACTION } else { "" };
     let body = format!(
         r#"{{"success":{success},"errorReason":"{reason}","transaction":"{transaction}","network":"eip155:1328"}}"#
     );
@@ -240,7 +242,7 @@ fn a_payment_that_lasts_too_long_is_refused() {
     let peer: Peer<'_> = Rc::new(|_| Ok(settled(true, "")));
     let (_, requests) = buy(&mut shop(), &mut To(peer.clone(), 64), 64);
     let request: Peer<'_> = Rc::new(|_| Ok(requests[1].clone()));
-    for (earlier, lasts_too_long) in [(4140, false), (4141, true)] {
+    for (earlier, lasts_too_long) in [(3600, false), (3601, true)] {
         let mut wire = To(request.clone(), 64).open().unwrap();
         let (mut received, mut memory) = ([0; 4096], seller::Memory::new());
         let read = http::read_request(&mut wire, &mut received);
@@ -293,7 +295,7 @@ fn an_unreachable_facilitator_costs_no_claim() {
     let (served, _) = ask(&mut shop, &requests[1], &mut Nowhere, 64);
     assert_eq!(served, Served::Refused(Reason::FacilitatorUnavailable));
     let (served, _) = ask(&mut shop, &requests[1], &mut facilitator, 64);
-    assert!(matches!(served, Served::Sold(transaction) if transaction == "0xaa"));
+    assert!(matches!(served, Served::Sold(transaction) if transaction == TRANSACTION));
 }
 
 #[test]
