@@ -197,8 +197,9 @@
 //! The resource is given when the transaction is sent, and the transaction then fails, is never
 //! mined, or is undone by a reorganisation. arXiv 2605.11781 (attack I-A).
 //!
-//! **Here.** Only a facilitator's "success" that names a transaction, and no other network, is
-//! taken for one. All that is unclear (no answer, pending, a fault, "failed" without a transaction)
+//! **Here.** Only a facilitator's "success" without contradictions is taken for one: it names a
+//! transaction of the network's form, no other network, no other payer, no smaller amount and no
+//! reason for an error, and a transaction that settled another payment here settles none. All that is unclear (no answer, pending, a fault, "failed" without a transaction)
 //! is `settlement_pending`: nothing is served, the claim stays
 //! ([`ClaimState`](x402_core::claim::ClaimState)), and the same payment, presented again, finds
 //! out.
@@ -208,7 +209,8 @@
 //! token's log of the very transfer, in a block that is as deep as
 //! [asked](crate::ledger::EvmChain::confirmations) and still the one at its height; on Solana, the
 //! very message at the [commitment asked](crate::ledger::SvmSettings::commitment), without an error
-//! and with its effect. Failed is what can never move the money any more. The rest is pending. With
+//! and with its effect. Failed is what can never move the money any more: it takes
+//! [more blocks](crate::ledger::EvmChain::failed_after) than settled does, and on Solana finality. The rest is pending. With
 //! several nodes, as many [witnesses](crate::ledger::EvmChain::witnesses) as asked must say alike.
 //!
 //! **Left to you.** How deep is deep enough, and how many nodes lie alike, for what you sell. Of
@@ -217,11 +219,13 @@
 //!
 //! **Shown by:**
 //! - `x402-std/tests/server.rs::an_unclear_settlement_is_resumed_by_the_same_payment`
+//! - `x402-std/tests/delivery.rs::a_success_that_contradicts_itself_serves_nothing`
 //! - `x402-std/tests/server.rs::a_lost_answer_stays_pending`
 //! - `x402-std/tests/server.rs::receipts_hold_what_is_the_buyers_to_know`
 //! - `x402-std/tests/evm_ledger.rs::what_nodes_do_with_a_transaction`
 //! - `x402-std/tests/evm_ledger.rs::nothing_is_final_before_it_is_deep`
 //! - `x402-std/tests/evm_ledger.rs::failed_is_certain`
+//! - `x402-std/tests/evm_ledger.rs::failed_is_surer_than_settled`
 //! - `x402-std/tests/evm_ledger.rs::one_liar_of_two_witnesses_proves_nothing`
 //! - `x402-std/tests/svm_ledger.rs::outcomes_are_certain_or_pending`
 //! - `x402-std/tests/solana.rs::failed_without_a_transaction_is_not_certain`
@@ -258,21 +262,27 @@
 //!
 //! # Denial of settlement
 //!
-//! The buyer makes the settlement fail after the work, hangs up in the middle, or fills the
-//! seller's memory with payments that never land. arXiv 2605.30998 (denial of settlement).
+//! The buyer makes the settlement fail after the work, hangs up in the middle, asks for what never
+//! ends, or fills the seller's memory with payments that never land. arXiv 2605.30998 (denial of
+//! settlement). A payment costs its payer nothing until it is settled.
 //!
-//! **Here.** A settlement that has begun runs to its end, whoever hangs up, and is recorded.
-//! Payments signed by this library are good for an hour at the most
-//! ([`MAX_VALIDITY_SECONDS`](x402_evm::MAX_VALIDITY_SECONDS)). What expired while pending can still
-//! be found out about, and is forgotten a day later, if room is needed. A layer works on
-//! [`PAYMENTS_AT_ONCE`](crate::server::PAYMENTS_AT_ONCE); beyond that, and with a full store, it
-//! answers 503.
+//! **Here.** Work is done in the connection's own future and ends with it, and no later than its
+//! payment could be settled; the payment is given back then. Only a settlement that has begun runs
+//! to its end, whoever hangs up, and is recorded. The body of a request is read before anything is
+//! done for its payment, within [`REQUEST_LIMIT`](crate::server::REQUEST_LIMIT) and 30 seconds. A layer
+//! works on [`PAYMENTS_AT_ONCE`](crate::server::PAYMENTS_AT_ONCE), a seller on
+//! [`PAYER_AT_ONCE`](crate::seller::PAYER_AT_ONCE) of one payer; beyond that, and with a full store,
+//! the answer is 503.
 //!
 //! **Left to you.** A handler's answer of 400 or above is sent and not charged for: put nothing of
 //! value into it. Such a payment is whole and may be presented again, which costs you the work
-//! again; limit requests by payer, or offer `upfront`. Volume is not defended against.
+//! again, or offer `upfront`. A handler that must not be stopped halfway spawns its own task. Volume
+//! is not defended against.
 //!
 //! **Shown by:**
+//! - `x402-std/tests/delivery.rs::work_ends_with_its_connection`
+//! - `x402-std/tests/delivery.rs::work_ends_when_its_payment_does`
+//! - `x402-std/tests/delivery.rs::bodies_of_paid_requests_are_bounded`
 //! - `x402-std/tests/server.rs::a_second_presentation_waits_for_the_first`
 //! - `x402-std/tests/client.rs::a_settlement_outlives_the_caller`
 //! - `x402-std/tests/server.rs::a_pending_payment_outlives_its_validity`
@@ -280,6 +290,111 @@
 //! - `x402-std/tests/server.rs::nothing_is_charged_for_a_failed_handler`
 //! - `x402-std/tests/attacks.rs::who_is_busy_serves_nobody`
 //! - `x402-evm/tests/vectors.rs::signs_what_the_official_clients_sign`
+//!
+//! # Answers that are lost after they were paid for
+//!
+//! The payment settles, and the answer does not arrive: a proxy gives up after 30 seconds, a phone is
+//! in a tunnel, a server is killed. The buyer has paid, and the same payment is a duplicate.
+//!
+//! **Here.** The answer is kept for ten minutes, in 64 MB for all. The same payment for the same
+//! request (method, URL and body, see [`RequestDigest`](crate::seller::RequestDigest)) gets the same
+//! bytes again if the connection ended before all was written, or broke after it. The claim says
+//! `delivered` before the last 64 KB are written. After a restart, a payment that settled and was not
+//! delivered has its work done once more, for the same request, by one process: at once if no other
+//! uses the file of claims, else after [`DELIVERY_SECONDS`](crate::seller::DELIVERY_SECONDS). Work
+//! that fails then may be asked for again. `x402 serve` waits for settlements when it is asked to stop.
+//!
+//! **Left to you.** With claims in memory nothing outlives the process. Work that must not be done
+//! twice needs a key of its own: the payment's, say. Whoever has the payment and the whole request
+//! gets the kept answer: use TLS. With `upfront` the body is streamed and not kept: it counts as
+//! delivered when the handler has answered below 400. A process that is killed between the note and the
+//! last bytes, which is a moment, loses the answer.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/delivery.rs::an_answer_lost_after_settlement_is_given_again_to_the_same_request`
+//! - `x402-std/tests/delivery.rs::a_lost_answer_is_given_to_one_at_a_time`
+//! - `x402-std/tests/delivery.rs::an_answer_lost_over_a_restart_is_made_once_more`
+//! - `x402-std/tests/delivery.rs::an_answer_that_another_process_may_be_writing_is_not_made`
+//! - `x402-std/tests/delivery.rs::a_delivered_answer_is_not_made_again_after_a_restart`
+//! - `x402-std/tests/stores.rs::sqlite_says_since_when_it_is_used_alone`
+//! - `x402-std/src/seller/answers.rs::only_what_was_lost_is_given_again_and_only_to_the_same_request`
+//! - `x402-std/src/seller/answers.rs::what_is_kept_is_bounded`
+//!
+//! # Payments that nobody finishes
+//!
+//! A facilitator dies after it has sent a payment, or before; a seller loses the facilitator's answer.
+//! The money has moved, or may, and the claim is pending for as long as nobody asks.
+//!
+//! **Here.** [`Seller::keep`](crate::seller::Seller::keep) and
+//! [`LocalFacilitator::keep`](crate::facilitator::LocalFacilitator::keep) finish what is pending, at
+//! the start and all the time; the commands run them. The request and the signed transaction are kept
+//! beside the claim, so a payment that was written down and not sent is sent, or another transaction
+//! in its place. Of the processes that share a store, one works on a payment at a time, and one that
+//! hangs holds up no other. An account that is stuck behind a transaction nobody knows of has it
+//! replaced. A claim of which nothing was sent ends with its lease, and says why it is late.
+//!
+//! **Left to you.** Spawn both in a program of your own. A store of your own finishes nothing unless it
+//! keeps records ([`ClaimStore::pending`](crate::store::ClaimStore::pending)).
+//!
+//! **Shown by:**
+//! - `x402-std/tests/delivery.rs::pending_payments_are_finished_without_being_asked_about`
+//! - `x402-std/tests/delivery.rs::a_late_claim_says_why_it_is_late`
+//! - `x402-std/tests/evm_ledger.rs::a_killed_settlement_is_finished_by_the_keeper`
+//! - `x402-std/tests/evm_ledger.rs::what_was_written_down_is_sent_by_the_next_life`
+//! - `x402-std/tests/evm_ledger.rs::a_hanging_send_holds_up_nobody`
+//! - `x402-std/tests/evm_ledger.rs::an_unknown_transaction_does_not_hold_up_an_account_for_ever`
+//! - `x402-std/tests/stores.rs::sqlite_takes_files_of_the_version_before`
+//!
+//! # Stores that are filled for ever
+//!
+//! A claim is kept until its payment can no longer settle, and the buyer writes when that is:
+//! `validBefore` may be 2^256-1. Or a facilitator is busy for minutes, and the claims of payments that
+//! were never sent stay for a day.
+//!
+//! **Here.** The gate refuses a payment that is good for longer than its offer's time-out, of at most a
+//! week, and [`VALIDITY_SLACK_SECONDS`](x402_evm::VALIDITY_SLACK_SECONDS). A claim without a known
+//! transaction lives ten minutes beyond its payment. A facilitator's `busy` without a transaction gives
+//! the claim back. Keepers warn when a store is four fifths full; `x402_store` shows it. A full store in
+//! memory does not look at all claims for each payment.
+//!
+//! **Left to you.** A store that is large enough for a time-out's sales.
+//!
+//! **Shown by:**
+//! - `x402-evm/tests/vectors.rs::validity_is_bounded_by_the_offer`
+//! - `x402-std/tests/delivery.rs::busy_gives_the_claim_back`
+//! - `x402-std/tests/stores.rs::memory_does_what_the_model_does`
+//! - `x402-std/tests/stores.rs::sqlite_files_that_are_gone_take_nothing`
+//! - `x402-core/src/claim.rs::kept_as_long_as_is_forgettable_says`
+//!
+//! # Gas that is burnt
+//!
+//! A payer makes the facilitator's transactions fail. An account with code (a contract, or EIP-7702)
+//! says yes when it is asked and loops when it is paid for. One balance pays for many payments at once.
+//! An authorization ends before the next block.
+//!
+//! **Here.** Accounts with code are refused unless
+//! [`smart_wallets`](crate::ledger::EvmChain::smart_wallets) are taken, which the service does not unless
+//! told. Where they are, they are simulated with the fees that will be paid, have few of the places,
+//! and rest for an hour after a failure, and their code after two; above
+//! [`max_gas_lost`](crate::ledger::EvmChain::max_gas_lost) all of them rest, and keys go on. A key whose
+//! transaction failed rests for half a minute, then for longer. A payment is sent only if the balance
+//! covers it with all of the payer's that are on their way, and if it is valid for two more blocks.
+//! `x402_gas_lost` shows what was lost.
+//!
+//! **Left to you.** Whether to take accounts with code: each new one can cost you one transaction, up to
+//! the ceiling. Processes that share a store do not know of each other's payments on their way. Known
+//! tokens only, unless told: a token's own code could do the same. A price for the chain's coin
+//! ([`coin_price`](crate::ledger::EvmChain::coin_price)), for payments that cost more than they bring.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/evm_ledger.rs::code_is_not_paid_for_unless_it_is_taken`
+//! - `x402-std/tests/evm_ledger.rs::who_made_a_transaction_fail_waits`
+//! - `x402-std/tests/evm_ledger.rs::one_balance_pays_for_what_it_covers_and_no_more`
+//! - `x402-std/tests/evm_ledger.rs::a_payment_must_outlive_two_blocks`
+//! - `x402-std/tests/evm_ledger.rs::gas_is_held_against_what_is_paid`
+//! - `x402-std/tests/evm_ledger.rs::what_is_above_the_places_waits_for_one`
+//! - `x402-std/src/ledger/evm/guard.rs::who_made_transactions_fail_rests`
+//! - `x402-std/src/ledger/evm/guard.rs::one_balance_is_sent_once`
 //!
 //! # Parser differentials
 //!

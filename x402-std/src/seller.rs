@@ -843,8 +843,8 @@ where
                 }
             };
             let offer = claim.request.payment_requirements.view();
-            let mut outcome =
-                answer.with_view(|answer| seller::settled(answer, &offer, Some(&claim.payer), first));
+            let mut outcome = answer
+                .with_view(|answer| seller::settled(answer, &offer, Some(&claim.payer), first));
             if answer.success && !matches!(outcome, ClaimState::Settled(_)) {
                 tracing::warn!("the facilitator's success contradicts itself: payment pending");
             }

@@ -21,13 +21,14 @@ use axum::routing::post;
 use axum::{Json, Router};
 use durable::Durable;
 use serde_json::{Value, json};
+use x402_core::claim::ClaimState;
 use x402_core::crypto::secp256k1::{K256, LocalKey};
 use x402_core::crypto::{Recover, RecoverableSignature, Signer};
 use x402_core::gate::{self, Verified};
-use x402_core::{Amount, Reason};
+use x402_core::{Amount, Money, Reason};
 use x402_evm::{Eip3009Unsigned, PAYLOAD_BYTES, assets, eip712};
 use x402_std::core::claim::Transaction;
-use x402_std::facilitator::{Facilitator, LocalFacilitator};
+use x402_std::facilitator::{Facilitator, LocalFacilitator, settlement_id};
 use x402_std::ledger::{EvmChain, EvmLedger, Ledger, NotReady, Outcome};
 use x402_std::message::{PaymentRequirements, VerifyRequest};
 use x402_std::payment::{EvmRules, Payment, Schemes};
@@ -609,6 +610,11 @@ fn decode(world: &mut World, raw: &[u8]) -> Tx {
     };
     assert_eq!(hash, keccak256(raw));
     assert_eq!(chain_id, Some(world.chain_id));
+    if to == from {
+        // Nothing to oneself: it frees a nonce.
+        assert_eq!((gas, input.len()), (21_000, 0));
+        return Tx { hash, from, nonce, per_gas, does: Does::Nothing };
+    }
     assert!((GAS..=300_000).contains(&gas));
     let does = if to == MULTICALL3 {
         let calls = aggregate3Call::abi_decode(&input).unwrap().calls;
@@ -2056,4 +2062,326 @@ async fn a_settlement_is_no_transfer() {
     let payment = proven(&proof(&by_transfer("a"), URL, &payer(), hash), NOW);
     let mismatch = Err(Reason::InvalidExactEvmTransferEventMismatch);
     assert_eq!(ledger.check(&payment, NOW).await, mismatch);
+}
+
+// ---- what costs gas for nothing
+
+/// A payer's balance counts together with what is on its way, in whatever order they are sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_balance_pays_for_what_it_covers_and_no_more() {
+    let net = Net::new(1).await;
+    net.world(|world| {
+        world.auto = false;
+        let tokens = &mut world.blocks.last_mut().unwrap().tokens;
+        tokens.insert(address(&payer()), U256::from(2 * VALUE));
+    });
+    let ledger = net.ledger();
+    // What is given up takes nothing.
+    drop(ledger.prepare(&payment(9)).await.unwrap());
+    let mut sent = Vec::new();
+    for n in [1, 2] {
+        let (transaction, unsent) = ledger.prepare(&payment(n)).await.unwrap();
+        ledger.send(unsent).await;
+        sent.push((n, transaction));
+    }
+    for n in [3, 4] {
+        assert_eq!(ledger.check(&payment(n), NOW).await, Err(Reason::Busy));
+        assert_eq!(ledger.prepare(&payment(n)).await.unwrap_err(), Reason::Busy);
+    }
+    // A payment that is on its way itself is no reason against it.
+    assert_eq!(ledger.check(&payment(1), NOW).await, Ok(()));
+    net.world(|world| world.mine(1));
+    for (n, transaction) in sent {
+        let outcome = ledger.confirm(&payment(n), &transaction).await;
+        assert_eq!(End::of(&transaction, &outcome), End::Own);
+    }
+    let poor = Err(Reason::InvalidExactEvmInsufficientBalance);
+    assert_eq!(ledger.check(&payment(3), NOW).await, poor);
+    assert_eq!(net.world(|world| world.sent.len()), 2);
+    assert_eq!(ledger.gas_lost(), [(CHAIN_ID, Default::default())]);
+}
+
+/// What cannot be mined in time is not sent, however long the chain's blocks take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_must_outlive_two_blocks() {
+    let late = Reason::InvalidExactEvmPayloadAuthorizationValidBefore;
+    // Seconds a block takes, seconds that the payment is good for yet, whether that is enough.
+    for (seconds, left, enough) in
+        [(1, 15, true), (12, 25, true), (12, 24, false), (12, 8, false), (1, 2, false)]
+    {
+        let net = Net::new(1).await;
+        net.world(|world| {
+            let newest = world.blocks.len() as u64 - 1;
+            for (number, block) in world.blocks.iter_mut().enumerate() {
+                block.time = NOW + 60 - left - seconds * (newest - number as u64);
+            }
+        });
+        let ledger = net.ledger();
+        let checked = ledger.check(&payment(1), NOW).await;
+        let prepared = ledger.prepare(&payment(1)).await.map(|_| ());
+        let expected = if enough { Ok(()) } else { Err(late) };
+        assert_eq!((checked, prepared), (expected, expected), "{seconds} {left}");
+    }
+}
+
+/// Accounts that have code can say one thing and do another: they are not paid for unless told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_is_not_paid_for_unless_it_is_taken() {
+    let net = Net::new(1).await;
+    net.world(|world| world.accounts.insert(address(&payer()), true));
+    let mut chain = net.chain();
+    chain.smart_wallets = false;
+    let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
+    let refused = Reason::InvalidExactEvmSignature;
+    assert_eq!(ledger.check(&payment(1), NOW).await, Err(refused));
+    assert_eq!(ledger.prepare(&payment(1)).await.unwrap_err(), refused);
+    assert!(net.world(|world| world.sent.is_empty()));
+    // Where they are taken, few at a time.
+    let mut chain = net.chain();
+    chain.code_at_once = 1;
+    let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
+    let first = ledger.prepare(&payment(1)).await.unwrap();
+    assert_eq!(ledger.prepare(&payment(2)).await.unwrap_err(), Reason::Busy);
+    drop(first);
+    assert!(ledger.prepare(&payment(2)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_made_a_transaction_fail_waits() {
+    for has_code in [false, true] {
+        let net = Net::new(1).await;
+        net.world(|world| {
+            world.auto = false;
+            if has_code {
+                world.accounts.insert(address(&payer()), true);
+            }
+        });
+        let ledger = net.ledger();
+        let (transaction, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+        ledger.send(unsent).await;
+        // The money is gone when the transaction is mined.
+        let tokens = net.world(|world| {
+            let tokens = std::mem::take(&mut world.blocks.last_mut().unwrap().tokens);
+            world.mine(1);
+            tokens
+        });
+        for _ in 0..2 {
+            assert_eq!(ledger.confirm(&payment(1), &transaction).await, Outcome::Pending);
+        }
+        net.world(|world| world.blocks.last_mut().unwrap().tokens = tokens);
+        assert_eq!(ledger.check(&payment(2), NOW).await, Err(Reason::Busy), "{has_code}");
+        assert_eq!(ledger.prepare(&payment(2)).await.unwrap_err(), Reason::Busy);
+        let [(_, lost)] = ledger.gas_lost()[..] else { panic!("one chain") };
+        assert_eq!((lost.transactions, lost.gas), (1, 1), "counted once");
+    }
+}
+
+/// A payer who is told "failed" pays again: that must never be taken back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_is_surer_than_settled() {
+    let ends: [fn(&mut World); 2] = [
+        |world| world.mine(120),
+        |world| {
+            let nonce = B256::repeat_byte(1);
+            world.elsewhere(Does::Cancel { from: address(&payer()), nonce });
+        },
+    ];
+    for end in ends {
+        let net = Net::new(1).await;
+        let mut chain = net.chain();
+        (chain.failed_after, chain.confirm_time) = (3, Duration::from_millis(200));
+        let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
+        net.world(end);
+        let transaction = Transaction::try_from("0x00").unwrap();
+        for _ in 0..3 {
+            let outcome = ledger.confirm(&payment(1), &transaction).await;
+            assert_eq!(outcome, Outcome::Pending);
+            net.world(|world| world.mine(1));
+        }
+        let outcome = ledger.confirm(&payment(1), &transaction).await;
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    }
+}
+
+// ---- nodes that come and go
+
+/// A node that was down at first is asked which chain it is of before anything else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_up_late_says_first_who_it_is() {
+    let net = Net::new(2).await;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let is_up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (seen, up) = (asked.clone(), is_up.clone());
+    *net.hooks[1].lock().unwrap() = Box::new(move |_, method, _| {
+        seen.lock().unwrap().push(method.to_owned());
+        match (up.load(Ordering::SeqCst), method) {
+            (false, _) => Reply::Status(503),
+            (true, "eth_chainId") => Reply::Result(json!("0x1")),
+            (true, _) => Reply::Result(json!("0x0")),
+        }
+    });
+    let ledger = net.ledger();
+    let (transaction, outcome) = settle(&ledger, &payment(1)).await;
+    assert_eq!(End::of(&transaction, &outcome), End::Own);
+    is_up.store(true, Ordering::SeqCst);
+    assert_eq!(ledger.ready().await, Err(NotReady::WrongChain { chain_id: CHAIN_ID }));
+    let (transaction, outcome) = settle(&ledger, &payment(2)).await;
+    assert_eq!(End::of(&transaction, &outcome), End::Own);
+    let asked = asked.lock().unwrap().clone();
+    assert!(asked.iter().all(|method| method == "eth_chainId"), "{asked:?}");
+}
+
+/// No single node sets everybody's price.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tip_is_the_least_that_nodes_name() {
+    let net = Net::new(2).await;
+    net.hook(|_, method, _| match method {
+        "eth_maxPriorityFeePerGas" => Reply::Result(json!(format!("{:#x}", 3 * GWEI))),
+        _ => Reply::Honest,
+    });
+    settle(&net.ledger(), &payment(1)).await;
+    assert_eq!(net.world(|world| world.sent[0].per_gas), 2 * GWEI + GWEI / 100);
+}
+
+/// A payment for which gas would cost more than it is worth is not settled, where the coin's price
+/// is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gas_is_held_against_what_is_paid() {
+    for (price, expected) in
+        [(Some("$1"), Ok(())), (Some("$100000000"), Err(Reason::Busy)), (None, Ok(()))]
+    {
+        let net = Net::new(1).await;
+        let mut chain = net.chain();
+        chain.coin_price = price.map(|price| Money::parse(price).unwrap());
+        let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
+        let prepared = ledger.prepare(&payment(1)).await.map(|_| ());
+        assert_eq!(prepared, expected, "{price:?}");
+    }
+}
+
+// ---- what an earlier life left behind
+
+/// A transaction that was written down and never sent is sent, or another one in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_down_is_sent_by_the_next_life() {
+    for nonce_taken in [false, true] {
+        let net = Net::new(1).await;
+        let before = net.ledger();
+        let (transaction, unsent) = before.prepare(&payment(1)).await.unwrap();
+        let raw = before.raw(&unsent);
+        drop((unsent, before));
+        let ledger = net.ledger();
+        if nonce_taken {
+            let (transaction, outcome) = settle(&ledger, &payment(2)).await;
+            assert_eq!(End::of(&transaction, &outcome), End::Own);
+        }
+        ledger.recover(&payment(1), &transaction, &raw).await;
+        ledger.tend().await;
+        let outcome = ledger.confirm(&payment(1), &transaction).await;
+        let expected = if nonce_taken { End::Other } else { End::Own };
+        assert_eq!(End::of(&transaction, &outcome), expected);
+        // Once more changes nothing, nor does what is not a transaction.
+        let sent = net.world(|world| world.sent.len());
+        for raw in [&raw[..], &raw[1..], b""] {
+            ledger.recover(&payment(1), &transaction, raw).await;
+            ledger.tend().await;
+        }
+        assert_eq!(net.world(|world| world.sent.len()), sent);
+        assert_eq!(net.paid(), if nonce_taken { 2 * VALUE } else { VALUE });
+    }
+}
+
+/// A facilitator that died between writing down and sending has its successor settle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_settlement_is_finished_by_the_keeper() {
+    let net = Net::new(1).await;
+    // It is lost on its way, and so is whoever sent it.
+    net.hook(|_, method, _| if is_send(method) { Reply::Status(503) } else { Reply::Honest });
+    let mut chain = net.chain();
+    (chain.confirm_time, chain.resend_after) = (Duration::from_millis(100), Duration::MAX);
+    let store = Arc::new(MemoryStore::default());
+    let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
+    let facilitator = LocalFacilitator::with(ledger, Arc::clone(&store), NOW);
+    let answer = facilitator.settle(&request(1)).await.unwrap();
+    assert_eq!(answer.error_reason.as_deref(), Some("settlement_pending"));
+    assert_eq!(net.paid(), 0);
+    drop(facilitator);
+    net.hook(|_, _, _| Reply::Honest);
+    tokio::time::sleep(x402_std::store::PENDING_AFTER).await;
+    let next = Arc::new(LocalFacilitator::with(net.ledger(), Arc::clone(&store), NOW));
+    let keeping = tokio::spawn(Arc::clone(&next).keep());
+    let id = settlement_id(payment(1).payment());
+    let since = std::time::Instant::now();
+    while !matches!(next.settlement(id).await, Ok(Some(ClaimState::Settled(_)))) {
+        assert!(since.elapsed() < Duration::from_secs(20), "nobody finishes it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    keeping.abort();
+    assert_eq!(net.paid(), VALUE);
+}
+
+/// A send that hangs holds up nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_send_holds_up_nobody() {
+    let net = Net::new(1).await;
+    net.hook(first_send(|_, _| Reply::Late(60_000)));
+    let ledger = Arc::new(net.ledger());
+    let (_, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+    let sending = Arc::clone(&ledger);
+    let first = tokio::spawn(async move { sending.send(unsent).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (_, unsent) = ledger.prepare(&payment(2)).await.unwrap();
+    assert!(!first.is_finished());
+    ledger.send(unsent).await;
+    assert_eq!(net.world(|world| world.sent.len()), 1);
+    first.abort();
+}
+
+/// An account that is stuck behind a transaction which nobody knows of goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_transaction_does_not_hold_up_an_account_for_ever() {
+    let net = Net::new(1).await;
+    let account = address(&sender());
+    net.world(|world| {
+        let (hash, does) = (B256::repeat_byte(0xdd), Does::Nothing);
+        let cheap = Tx { hash, from: account, nonce: 0, per_gas: GWEI / 2, does };
+        world.pool.insert((account, 0), cheap);
+    });
+    let ledger = net.ledger();
+    let (transaction, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+    ledger.send(unsent).await;
+    assert_eq!(net.paid(), 0, "it waits");
+    let since = std::time::Instant::now();
+    while net.paid() == 0 {
+        assert!(since.elapsed() < Duration::from_secs(20), "it is stuck");
+        ledger.tend().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let outcome = ledger.confirm(&payment(1), &transaction).await;
+    assert_eq!(End::of(&transaction, &outcome), End::Own);
+    assert_eq!(net.world(|world| world.nonce(account)), 2);
+}
+
+/// More than may wait at once waits for a place, and is busy only after a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_above_the_places_waits_for_one() {
+    let net = Net::new(1).await;
+    net.world(|world| world.auto = false);
+    let mut chain = net.chain();
+    (chain.at_once, chain.confirm_time) = (1, Duration::from_secs(20));
+    let ledger = Arc::new(EvmLedger::new().with_chain(chain, vec![sender()]));
+    let (_, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+    ledger.send(unsent).await;
+    let waiting = Arc::clone(&ledger);
+    let second = tokio::spawn(async move { waiting.prepare(&payment(2)).await.map(|_| ()) });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!second.is_finished());
+    net.world(|world| world.mine(1));
+    assert_eq!(second.await.unwrap(), Ok(()));
+    let mut chain = net.chain();
+    (chain.at_once, chain.confirm_time) = (1, Duration::from_millis(200));
+    let impatient = EvmLedger::new().with_chain(chain, vec![sender()]);
+    let (_, unsent) = impatient.prepare(&payment(3)).await.unwrap();
+    impatient.send(unsent).await;
+    assert_eq!(impatient.prepare(&payment(4)).await.unwrap_err(), Reason::Busy);
 }
