@@ -235,7 +235,7 @@ mod tests {
             (true, "", "lol", "", none, broadcast("")),
             (true, "", "pending", "", none, broadcast("")),
             (true, "", "0x1", "", none, broadcast("")),
-            (true, "", &TX[2..], "", none, broadcast("")),
+            (true, "", TX.trim_start_matches("0x"), "", none, broadcast("")),
             (true, "", SIGNATURE, "", none, broadcast("")),
             (false, "insufficient_funds", "", "", none, failed(Reason::InsufficientFunds)),
             (false, "something new", "", "", none, broadcast("")),
@@ -278,7 +278,8 @@ mod tests {
         let solana = Network::parse("solana").unwrap();
         for (id, expected) in [
             (SIGNATURE, true),
-            (&SIGNATURE[..63], false),
+            (SIGNATURE.trim_end_matches("iSZkQUW"), true),
+            (SIGNATURE.split_at(63).0, false),
             ("0x00000000000000000000000000000000000000000000000000000000000000ab", false),
             ("", false),
         ] {

@@ -154,7 +154,7 @@ impl<A: Answer> Works<A> {
                     Known::Unknown => {}
                 }
             }
-            Ok(Entry::Work(Held { work: Some((admitted?, permit)), context }))
+            Ok(Entry::Work(Held { work: Some((Box::new(admitted?), permit)), context }))
         })
         .await
     }
@@ -192,7 +192,8 @@ impl<A: Answer> Context<A> {
 /// panicked, or the caller went.
 pub(crate) struct Held<A: Answer> {
     context: Context<A>,
-    work: Option<(Admission, OwnedSemaphorePermit)>,
+    /// In a box, for it is large.
+    work: Option<(Box<Admission>, OwnedSemaphorePermit)>,
 }
 
 impl<A: Answer> Held<A> {
@@ -244,12 +245,12 @@ impl<A: Answer> Held<A> {
 
 async fn settle<A: Answer>(
     context: Context<A>,
-    work: Option<(Admission, OwnedSemaphorePermit)>,
+    work: Option<(Box<Admission>, OwnedSemaphorePermit)>,
 ) -> Result<(SettleResponse, Delivery<A>), Refusal> {
     let (admission, _permit) = work.ok_or(Reason::UnexpectedSettleError)?;
     let (key, noted) = (admission.claim_key(), admission.is_settled());
     context.shared.answers.begin(key, context.digest);
-    match Arc::clone(&context.seller).settle(admission).await {
+    match Arc::clone(&context.seller).settle(*admission).await {
         Ok(receipt) => {
             let claim = Some((key, receipt.transaction.clone()));
             Ok((receipt, Delivery { context, claim, kept: false, noted }))
@@ -266,7 +267,7 @@ impl<A: Answer> Drop for Held<A> {
         if let Some((admission, permit)) = self.work.take() {
             self.context.note(|seller| {
                 Box::pin(async move {
-                    seller.release(admission).await;
+                    seller.release(*admission).await;
                     drop(permit);
                 })
             });
