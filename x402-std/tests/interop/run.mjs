@@ -27,6 +27,7 @@ const { stopCommands } = await import('./lib/clients.mjs');
 const { servicesFor } = await import('./lib/services.mjs');
 const { casesFor } = await import('./cases.mjs');
 const { mcpCases } = await import('./cases-mcp.mjs');
+const { attackCases } = await import('./cases-attacks.mjs');
 
 if (what === '--stop') {
   await stopLeftovers();
@@ -43,7 +44,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   });
 }
 
-const cases = [...casesFor(binary), ...mcpCases(binary)].filter(({ name }) => name.includes(text));
+const cases = [...casesFor(binary), ...mcpCases(binary), ...(binary ? attackCases(binary) : [])].filter(({ name }) => name.includes(text));
 const services = await servicesFor(binary);
 
 /** Runs one case; returns whether it passed. */

@@ -3,10 +3,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EVM_NETWORK, EVM_RPC, freePort, HOST, senderKey, SVM_NETWORK, SVM_RPC, svmSecretKey } from './config.mjs';
-import { isRunning, kill, OUT, start, stop } from './processes.mjs';
+import { isRunning, kill, OUT, pidOf, start, stop } from './processes.mjs';
 
 /** The facilitator's configuration, in TOML. What is secret in it is in the environment: see `secretsOf`. */
-export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'memory' }, evm = {}, svm = {}, limits }) {
+export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'memory' }, evm = {}, svm = {}, limits, options = {} }) {
   if (url) {
     store.url_env = 'X402_FACILITATOR_REDIS';
   }
@@ -16,7 +16,8 @@ export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'me
   ];
   const tables = [['[store]', store], ...chains, ...(limits ? [['[limits]', limits]] : [])];
   const lines = ([name, values]) => [name, ...Object.entries(values).map(pair)];
-  return [pair(['listen', `${HOST}:${port}`]), ...tables.flatMap(lines)].join('\n') + '\n';
+  const top = Object.entries({ listen: `${HOST}:${port}`, ...options }).map(pair);
+  return [...top, ...tables.flatMap(lines)].join('\n') + '\n';
 }
 
 const pair = ([name, value]) => `${name} = ${JSON.stringify(value)}`;
@@ -64,6 +65,7 @@ export function newFacilitator(binary, name, settings = {}) {
     start: launch(false),
     startAgain: launch(true),
     kill: () => kill(address),
+    pid: () => pidOf(address),
     stop: () => stop(address),
     isRunning: () => isRunning(address),
   };

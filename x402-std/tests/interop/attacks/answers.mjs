@@ -1,0 +1,133 @@
+// Answers that get lost after the payment: the buyer hangs up, or the shop dies. What was paid is served, once.
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { counted, newBuyer, request, requestAgain, signFor, wordsOf } from '../lib/buyers.mjs';
+import { evmBalance } from '../lib/config.mjs';
+import { newFacilitator, newSqlite, until } from '../lib/facilitators.mjs';
+import { newHandler, newRelay, newShop } from '../lib/shops.mjs';
+
+const PRICE = 10_000n;
+// So many blocks of a second are waited for before a payment counts as settled.
+const CONFIRMATIONS = 4;
+const LEAVE_MS = 1_500;
+const SETTLED_MS = 20_000;
+const RECORDED_MS = 1_000;
+
+async function withShop(binary, name, play) {
+  const facilitator = newFacilitator(binary, `${name}-facilitator`, {
+    store: newSqlite(`${name}-facilitator`),
+    evm: { confirmations: CONFIRMATIONS },
+  });
+  const handler = await newHandler();
+  const relay = await newRelay(facilitator.url);
+  const shop = newShop(binary, `${name}-shop`, { facilitator: relay.url, upstream: handler.url, claims: true });
+  try {
+    await facilitator.start();
+    await shop.start();
+    return await play({ handler, relay, shop, url: shop.url });
+  } finally {
+    await Promise.all([shop.stop(), facilitator.stop()]);
+    relay.close();
+    handler.close();
+  }
+}
+
+const isSettled = ({ relay }) => until(async () => relay.settled.some(({ success }) => success), SETTLED_MS, 'a settlement');
+const paidOnce = async ({ shop }) => assert.equal(await evmBalance(shop.payTo), PRICE, 'what the shop was paid');
+
+/** Served what the handler made in its run number `run`, and it ran no more than that. */
+function servedThat(answer, { handler }, path, run) {
+  assert.equal(answer.status, 200, `the payment again: ${wordsOf(answer)}`);
+  assert.equal(handler.ran(path), run, 'how often the handler ran');
+  assert.ok(answer.body.equals(handler.answers(path)[run - 1]), 'another answer than the one it made');
+}
+
+/** The buyer hangs up while its payment is settled. */
+export const hangsUp = binary =>
+  withShop(binary, 'hangs-up', async all => {
+    const path = '/item/1';
+    const url = all.url + path;
+    const buyer = await newBuyer(PRICE);
+    const what = { method: 'POST', body: 'one' };
+    const payment = await signFor(url, buyer, what);
+    const first = await request(url, { ...what, payment, leaveAfter: LEAVE_MS });
+    assert.ok(first.lost, `before it left: ${wordsOf(first)}`);
+    const early = await request(url, { ...what, payment });
+    assert.equal(early.reason, 'settlement_pending', `before the settlement ended: ${wordsOf(early)}`);
+    await isSettled(all);
+    await sleep(RECORDED_MS);
+    const elsewhere = {
+      'another URL': [`${all.url}/item/2`, what],
+      'another query': [`${url}?more=1`, what],
+      'another method': [url, { ...what, method: 'PUT' }],
+      'another body': [url, { ...what, body: 'two' }],
+    };
+    for (const [name, [otherUrl, other]] of Object.entries(elsewhere)) {
+      const answer = await request(otherUrl, { ...other, payment });
+      assert.ok(answer.status >= 400 && answer.status < 500, `${name}: ${wordsOf(answer)}`);
+    }
+    servedThat(await requestAgain(url, { ...what, payment }), all, path, 1);
+    assert.equal(all.handler.ran('/item/2'), 0, 'what was made for another URL');
+    await paidOnce(all);
+  });
+
+/** The buyer hangs up in the middle of a large answer. */
+export const readsHalf = binary =>
+  withShop(binary, 'reads-half', async all => {
+    const path = '/large/1';
+    const buyer = await newBuyer(PRICE);
+    const payment = await signFor(all.url + path, buyer);
+    const first = await request(all.url + path, { payment, leaveAt: 100_000 });
+    assert.equal(first.lost, 'left', wordsOf(first));
+    servedThat(await requestAgain(all.url + path, { payment }), all, path, 1);
+    await paidOnce(all);
+  });
+
+/** The shop dies with the payment settled and nobody served: `die` tells when. */
+const shopDies = (binary, name, die) =>
+  withShop(binary, name, async all => {
+    const path = '/item/1';
+    const buyer = await newBuyer(PRICE);
+    const payment = await signFor(all.url + path, buyer);
+    await die(all, payment, all.url + path);
+    await all.shop.startAgain();
+    const answers = await Promise.all(Array.from({ length: 5 }, () => requestAgain(all.url + path, { payment })));
+    answers.push(await request(all.url + path, { payment }));
+    const served = answers.filter(({ status }) => status === 200);
+    assert.ok(served.length > 0, `paid, and not served after the restart: ${counted(answers.map(wordsOf))}`);
+    const last = all.handler.answers(path).at(-1);
+    assert.ok(
+      served.every(({ body }) => body.equals(last)),
+      'served twice: two different answers',
+    );
+    assert.ok(all.handler.ran(path) <= 2, `the handler ran ${all.handler.ran(path)} times`);
+    await paidOnce(all);
+    return `${all.handler.ran(path)} runs, ${counted(answers.map(wordsOf))}`;
+  });
+
+export const killedUnheard = binary =>
+  shopDies(binary, 'unheard', async ({ relay, shop }, payment, url) => {
+    relay.before.answer = () => new Promise(() => {});
+    const first = request(url, { payment });
+    await isSettled({ relay });
+    await shop.kill();
+    relay.before.answer = undefined;
+    assert.ok((await first).lost, 'an answer of a shop that heard nothing');
+  });
+
+export const killedUntold = binary =>
+  shopDies(binary, 'untold', async ({ relay, shop }, payment, url) => {
+    await request(url, { payment, leaveAfter: LEAVE_MS });
+    await isSettled({ relay });
+    await sleep(RECORDED_MS);
+    await shop.kill();
+  });
+
+export const terminated = binary =>
+  shopDies(binary, 'terminated', async ({ relay, shop }, payment, url) => {
+    await request(url, { payment, leaveAfter: LEAVE_MS });
+    const gone = shop.kill('SIGTERM');
+    const late = sleep(SETTLED_MS).then(() => assert.fail('not gone after SIGTERM'));
+    await Promise.race([gone, late]);
+    assert.equal(relay.settled.length, 1, 'answers to /settle when it was gone');
+  });
