@@ -103,7 +103,7 @@ export const EVM_KEYS = {
 
 const MNEMONIC = 'test test test test test test test test test test test junk';
 /** How many accounts of the mnemonic anvil gives money to. */
-export const EVM_ACCOUNTS = 100;
+export const EVM_ACCOUNTS = 150;
 /** The key of one who sends transactions for a facilitator. */
 export function senderKey(index) {
   const addressIndex = Object.keys(EVM_KEYS).length + index;
