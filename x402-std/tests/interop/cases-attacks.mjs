@@ -1,5 +1,6 @@
 // What somebody, or bad luck, has done to the seller and the facilitator: as cases.mjs. See attacks/.
 import { hangsUp, killedUnheard, killedUntold, readsHalf, terminated } from './attacks/answers.mjs';
+import { goneStreams, heldStreams, missingBodies } from './attacks/crowds.mjs';
 import {
   codeIsRefused,
   codeIsRemembered,
@@ -7,7 +8,10 @@ import {
   restartInSpike,
   shortAuthorizations,
 } from './attacks/gas.mjs';
+import { contradictions } from './attacks/lies.mjs';
+import { lateChain, readiness } from './attacks/nodes.mjs';
 import { killedUnsent, neverAnswered, oneOfThreeDies } from './attacks/pending.mjs';
+import { busyForAWhile, endless, proofsNeedAStore } from './attacks/stores.mjs';
 import { testCase } from './lib/checks.mjs';
 import { HOST, PORTS } from './lib/config.mjs';
 import { newSqlite } from './lib/facilitators.mjs';
@@ -37,4 +41,13 @@ export const attackCases = binary =>
     testCase('code that loops when paid for, a wallet', ['chains'], () => codeIsRemembered(binary, { delegated: false })),
     testCase('one cent, sixty payments', ['chains'], () => overdraft(binary)),
     testCase('authorizations that end before the next block', ['chains'], () => shortAuthorizations(binary)),
+    testCase('authorizations that never end', ['chains'], () => endless(binary)),
+    testCase('a facilitator that is busy for a while', ['chains'], () => busyForAWhile(binary)),
+    testCase('transfer proofs, and claims in memory', ['chains'], () => proofsNeedAStore(binary)),
+    testCase('a node that comes up as another chain', ['chains'], () => lateChain(binary)),
+    testCase('a sender without gas', ['chains'], () => readiness(binary)),
+    testCase('a success that contradicts itself', ['chains'], () => contradictions(binary)),
+    testCase('answers without an end, and nobody there', ['chains'], () => goneStreams(binary)),
+    testCase('answers without an end, held by one payer', ['chains'], () => heldStreams(binary)),
+    testCase('bodies that never come', ['chains'], () => missingBodies(binary)),
   ].map(each => ({ ...each, name: `attack: ${each.name}` }));

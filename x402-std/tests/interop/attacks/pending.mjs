@@ -5,7 +5,7 @@ import { counted } from '../lib/buyers.mjs';
 import { startProxy } from '../lib/chaos-rpc.mjs';
 import { EVM_RPC, SVM_RPC } from '../lib/config.mjs';
 import { newFacilitator, newSenders, newSqlite, until } from '../lib/facilitators.mjs';
-import { codeOf, inWords, isUnclear, newPayment, settle, settlementAt } from '../lib/payments.mjs';
+import { briefly, isUnclear, newPayment, settle, settlementAt } from '../lib/payments.mjs';
 
 const PAYMENTS = 60;
 const CONFIRMATIONS = 3;
@@ -61,7 +61,7 @@ export async function oneOfThreeDies(binary, store) {
       left = await open();
     }
     const took = Math.round((Date.now() - died) / 1000);
-    const told = counted(answers.map(answer => inWords({ ...answer, transaction: undefined })));
+    const told = counted(answers.map(briefly));
     const words = `told ${told}; ${known.length} looked up`;
     assert.ok(lost > 0, `no answer was lost: ${words}`);
     assert.equal(left.length, 0, `${words}: not ended after ${took} s, nobody having asked: ${counted(left)}`);
@@ -73,9 +73,9 @@ export async function oneOfThreeDies(binary, store) {
     for (const [index, answer] of again.entries()) {
       const record = answer.location && (await settlementAt(others[0].url, answer.location));
       if (moved[index] > 0n && (isUnclear(answer) || record?.state !== 'settled')) {
-        wrong.push(`moved ${moved[index]}, asked again: ${inWords({ ...answer, transaction: undefined })}, state ${record?.state}`);
+        wrong.push(`moved ${moved[index]}, asked again: ${briefly(answer)}, state ${record?.state}`);
       } else if (moved[index] === 0n && isUnclear(answer)) {
-        wrong.push(`moved nothing, asked again: ${inWords(answer)}`);
+        wrong.push(`moved nothing, asked again: ${briefly(answer)}`);
       }
       const now = await payments[index].moved();
       assert.ok([0n, payments[index].price].includes(now), `moved ${now}`);
@@ -114,7 +114,7 @@ export async function killedUnsent(binary, chain) {
     await facilitator.kill();
     isHolding = false;
     const first = await presented;
-    assert.ok(isUnclear(first), `the first answer: ${inWords(first)}`);
+    assert.ok(isUnclear(first), `the first answer: ${briefly(first)}`);
     await facilitator.startAgain();
     const started = Date.now();
     const { location } = first;
@@ -124,7 +124,7 @@ export async function killedUnsent(binary, chain) {
     const { state } = (await record()) ?? { state: 'moved' };
     assert.equal(await payment.moved(), state === 'failed' ? 0n : payment.price, `${state}, and what moved`);
     const took = Math.round((Date.now() - started) / 1000);
-    return `${state} within ${took} s, the first answer having been ${inWords(first)}`;
+    return `${state} within ${took} s, the first answer having been ${briefly(first)}`;
   } finally {
     await facilitator.stop();
     proxy.close();
@@ -157,7 +157,7 @@ export async function neverAnswered(binary, { passes }) {
     const started = Date.now();
     const late = sleep(OTHERS_MS).then(() => ({ errorReason: `nothing after ${OTHERS_MS / 1000} s` }));
     const answers = await Promise.all(others.map(other => Promise.race([settle(facilitator.url, other), late])));
-    const words = counted(answers.map(({ success, errorReason }) => (success ? 'success' : codeOf(errorReason))));
+    const words = counted(answers.map(briefly));
     assert.ok(
       answers.every(({ success }) => success),
       `the others: ${words}`,

@@ -150,3 +150,6 @@ export const inWords = ({ lost, status, success, errorReason, transaction }) =>
   lost
     ? `no answer (${lost})`
     : `${status} ${success ? 'success' : codeOf(errorReason)}${transaction ? ` ${transaction.slice(0, 10)}…` : ''}`;
+
+/** The same without the transaction: to count equal ones. */
+export const briefly = answer => inWords({ ...answer, transaction: undefined });

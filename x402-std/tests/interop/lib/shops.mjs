@@ -76,7 +76,7 @@ export async function newHandler() {
       response.on('close', () => clearInterval(timer));
       return;
     }
-    request.resume();
+    await request.toArray().catch(() => {});
     const once = randomBytes(16).toString('hex');
     if (path.startsWith('/large')) {
       say(response, path, 'application/octet-stream', Buffer.concat([Buffer.from(once), Buffer.alloc(LARGE_BYTES, '.')]));

@@ -1,0 +1,83 @@
+// Nodes that turn out to be others, and what a facilitator says of itself.
+import assert from 'node:assert/strict';
+import { counted, newAddress, newBuyer, newSender, offerTo, pay, bodyOf } from '../lib/buyers.mjs';
+import { startProxy } from '../lib/chaos-rpc.mjs';
+import { anvil, EVM_NETWORK, EVM_RPC, freePort, HOST, SVM_NETWORK } from '../lib/config.mjs';
+import { newFacilitator, newSqlite, until } from '../lib/facilitators.mjs';
+import { briefly, settle } from '../lib/payments.mjs';
+
+const PRICE = 10_000n;
+const SETTLEMENTS = 10;
+const READY_MS = 30_000;
+
+/** A node that is down at the start, and then one of another chain: it is asked for nothing else any more. */
+export async function lateChain(binary) {
+  const port = freePort();
+  const late = `http://${HOST}:${port}`;
+  const asked = [];
+  let proxy;
+  const told = [];
+  for (const rpc of [
+    [late, EVM_RPC],
+    [EVM_RPC, late],
+  ]) {
+    const name = `late-chain-${rpc.indexOf(late)}`;
+    const facilitator = newFacilitator(binary, name, { store: newSqlite(name), evm: { rpc } });
+    asked.length = 0;
+    try {
+      await facilitator.start();
+      proxy = await startProxy(
+        EVM_RPC,
+        ({ method }) => {
+          asked.push(method);
+          return method === 'eth_chainId' ? { answer: '0x1' } : undefined;
+        },
+        port,
+      );
+      const buyer = await newBuyer(PRICE * BigInt(SETTLEMENTS));
+      const answers = await Promise.all(
+        Array.from({ length: SETTLEMENTS }, async () =>
+          settle(facilitator.url, { body: bodyOf(await pay(buyer, offerTo(newAddress()))) }),
+        ),
+      );
+      const words = `${counted(answers.map(briefly))}; it was asked ${counted(asked) || 'nothing'}`;
+      assert.ok(
+        asked.every(method => method === 'eth_chainId'),
+        words,
+      );
+      assert.ok(
+        answers.every(({ success }) => success),
+        words,
+      );
+      told.push(words);
+    } finally {
+      await facilitator.stop();
+      proxy?.close();
+    }
+  }
+  return told.join('; ');
+}
+
+/** A sender without gas makes its network unready, and only that one. */
+export async function readiness(binary) {
+  const sender = await newSender();
+  await anvil.setBalance({ address: sender.address, value: 0n });
+  const facilitator = newFacilitator(binary, 'readiness', { store: newSqlite('readiness'), evmKeys: [sender.key] });
+  try {
+    await facilitator.start();
+    const read = async () => {
+      const response = await fetch(`${facilitator.url}/readyz`);
+      return { status: response.status, text: await response.text() };
+    };
+    const poor = await read();
+    assert.equal(poor.status, 503, `without gas: ${poor.status} ${poor.text}`);
+    assert.ok(poor.text.includes(EVM_NETWORK), `it does not name ${EVM_NETWORK}: ${poor.text}`);
+    const ofSolana = poor.text.split('\n').find(line => line.includes(SVM_NETWORK)) ?? '';
+    assert.ok(!/gas|not ready/i.test(ofSolana), `the other network: ${poor.text}`);
+    await anvil.setBalance({ address: sender.address, value: 10n ** 18n });
+    await until(async () => (await read()).status === 200, READY_MS, 'ready, with gas');
+    return poor.text.trim();
+  } finally {
+    await facilitator.stop();
+  }
+}
