@@ -12,6 +12,9 @@ const CONFIRMATIONS = 4;
 const LEAVE_MS = 1_500;
 const SETTLED_MS = 20_000;
 const RECORDED_MS = 1_000;
+const BUYERS = 60;
+const BUYING_MS = 12_000;
+const KILLS = 6;
 
 async function withShop(binary, name, play) {
   const facilitator = newFacilitator(binary, `${name}-facilitator`, {
@@ -32,7 +35,8 @@ async function withShop(binary, name, play) {
   }
 }
 
-const isSettled = ({ relay }) => until(async () => relay.settled.some(({ success }) => success), SETTLED_MS, 'a settlement');
+const isSettled = ({ relay }) =>
+  until(async () => relay.settled.some(({ success }) => success), SETTLED_MS, 'a settlement');
 const paidOnce = async ({ shop }) => assert.equal(await evmBalance(shop.payTo), PRICE, 'what the shop was paid');
 
 /** Served what the handler made in its run number `run`, and it ran no more than that. */
@@ -130,4 +134,33 @@ export const terminated = binary =>
     const late = sleep(SETTLED_MS).then(() => assert.fail('not gone after SIGTERM'));
     await Promise.race([gone, late]);
     assert.equal(relay.settled.length, 1, 'answers to /settle when it was gone');
+  });
+
+/** The shop dies now and then while many buy: all are served, each one thing, and it is paid once for each. */
+export const killedNowAndThen = binary =>
+  withShop(binary, 'now-and-then', async all => {
+    const paths = Array.from({ length: BUYERS }, (_, index) => `/item/${index}`);
+    const payments = [];
+    for (const path of paths) {
+      payments.push(await signFor(all.url + path, await newBuyer(PRICE), { seconds: 90 }));
+    }
+    const buys = paths.map(async (path, index) => {
+      await sleep((index * BUYING_MS) / BUYERS);
+      return requestAgain(all.url + path, { payment: payments[index] }, { ms: 2 * SETTLED_MS });
+    });
+    for (let kills = 0; kills < KILLS; kills += 1) {
+      await sleep(BUYING_MS / KILLS);
+      await all.shop.kill();
+      await all.shop.startAgain();
+    }
+    const answers = await Promise.all(buys);
+    const words = counted(answers.map(wordsOf));
+    assert.equal(words, `${BUYERS} x 200 served`);
+    for (const [index, path] of paths.entries()) {
+      const again = await request(all.url + path, { payment: payments[index] });
+      const isSame = again.status !== 200 || again.body.equals(answers[index].body);
+      assert.ok(isSame, `${path}: the payment bought a second thing`);
+    }
+    assert.equal(await evmBalance(all.shop.payTo), PRICE * BigInt(BUYERS), 'what the shop was paid');
+    return `${words}, ${KILLS} kills`;
   });

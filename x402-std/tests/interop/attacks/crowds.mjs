@@ -77,7 +77,11 @@ export const heldStreams = binary =>
 /** Bodies that are announced and do not come. */
 export const missingBodies = binary =>
   withShop(binary, 'missing-bodies', async ({ holdMany, honest }) => {
-    await holdMany(UPLOADS, Math.ceil(UPLOADS / (PER_PAYER - 4)), '/upload', { method: 'POST', length: 1_000, sent: 'x' });
+    await holdMany(UPLOADS, Math.ceil(UPLOADS / (PER_PAYER - 4)), '/upload', {
+      method: 'POST',
+      length: 1_000,
+      sent: 'x',
+    });
     await sleep(1_000);
     const one = await honest(`while ${UPLOADS} bodies are awaited`);
     await holdMany(OPEN - UPLOADS, 10, '/upload', { method: 'POST', length: 1_000, sent: 'x' });

@@ -58,7 +58,7 @@ let evil;
  * Accounts with money, whose code says yes in a simulation, and loops where somebody pays. What is delegated has a key
  * that signs; a wallet's signature is no key's.
  */
-async function twoFaced(count, { delegated }) {
+export async function twoFaced(count, { delegated }) {
   if (!evil) {
     const { TwoFaced } = await compileContracts();
     evil = { runtime: TwoFaced.runtime, address: newAddress() };
@@ -97,7 +97,7 @@ export const codeIsRefused = binary =>
     }
   });
 
-/** `smart_wallets = true`: a code that made a transaction fail is remembered, whoever has it; keys go on being served. */
+/** `smart_wallets = true`: a code that made a transaction fail is remembered, whoever has it; keys are served. */
 export const codeIsRemembered = (binary, { delegated }) =>
   withFacilitator(
     binary,

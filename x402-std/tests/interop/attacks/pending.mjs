@@ -1,4 +1,4 @@
-// Payments that are pending when a process dies, or when a node does not answer: somebody ends them, though nobody asks.
+// Payments that are pending when a process dies, or a node does not answer: they end, though nobody asks.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { counted } from '../lib/buyers.mjs';

@@ -2,10 +2,21 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { bodyOf, counted, newAddress, newBuyer, newSender, offerTo, pay, request, signFor, wordsOf } from '../lib/buyers.mjs';
+import {
+  bodyOf,
+  counted,
+  newAddress,
+  newBuyer,
+  newSender,
+  offerTo,
+  pay,
+  request,
+  signFor,
+  wordsOf,
+} from '../lib/buyers.mjs';
+import { claimsIn } from '../lib/claims.mjs';
 import { command } from '../lib/clients.mjs';
 import { facilitatorCommand, newFacilitator, newSqlite } from '../lib/facilitators.mjs';
-import { PYTHON } from '../lib/install.mjs';
 import { briefly, codeOf, post, settle } from '../lib/payments.mjs';
 import { OUT } from '../lib/processes.mjs';
 import { newHandler, newShop, newStub, success } from '../lib/shops.mjs';
@@ -67,7 +78,7 @@ export async function busyForAWhile(binary) {
     }
     const all = () => Promise.all(urls.map((url, index) => request(url, { payment: payments[index] })));
     const before = counted((await all()).map(wordsOf));
-    const kept = await claimsKept(shop.claims, HOUR);
+    const kept = claimsIn(shop.claims, `kept_until > strftime('%s') + ${HOUR}`);
     assert.equal(kept, 0, `claims that are kept for more than an hour, nothing having been sent; ${before}`);
     isBusy = false;
     const answers = (await all()).map(wordsOf);
@@ -78,15 +89,6 @@ export async function busyForAWhile(binary) {
     stub.close();
     handler.close();
   }
-}
-
-/** How many claims in a file are kept for longer than so many seconds. */
-async function claimsKept(file, seconds) {
-  const query = `SELECT count(*) FROM claims WHERE kept_until > strftime('%s') + ${seconds}`;
-  const script = 'import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])';
-  const { code, stdout, stderr } = await command(PYTHON, ['-c', script, file, query], {});
-  assert.equal(code, 0, stderr);
-  return Number(stdout);
 }
 
 /** Transfers that buyers present, with claims that a restart forgets: a mistake in the configuration. */

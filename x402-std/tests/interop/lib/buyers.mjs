@@ -95,7 +95,7 @@ export async function challengeOf(url, { method = 'GET', body } = {}) {
   return fromBase64Json(answer.headers['payment-required']);
 }
 
-/** Signs for what a shop asks: the value of the payment header. Without an account, the official client pays on Solana. */
+/** Signs for what a shop asks: the value of the payment header. The official client pays on Solana if nobody does. */
 export async function signFor(url, account, { method, body, ...settings } = {}) {
   const challenge = await challengeOf(url, { method, body });
   if (!account) {
@@ -107,10 +107,13 @@ export async function signFor(url, account, { method, body, ...settings } = {}) 
 }
 
 /**
- * One request: `{ status, headers, body, reason }`, or `{ lost }`. With `leaveAfter` it ends after so many milliseconds,
- * with `leaveAt` when so many bytes of the answer are there.
+ * One request: `{ status, headers, body, reason }`, or `{ lost }`. With `leaveAfter` it ends after so many
+ * milliseconds, with `leaveAt` when so many bytes of the answer are there.
  */
-export function request(url, { method = 'GET', payment, body, headers = {}, leaveAfter, leaveAt, ms = REQUEST_MS } = {}) {
+export function request(
+  url,
+  { method = 'GET', payment, body, headers = {}, leaveAfter, leaveAt, ms = REQUEST_MS } = {},
+) {
   return new Promise(resolve => {
     const lost = error => resolve({ lost: error?.code ?? error?.message ?? 'closed' });
     const paid = payment ? { 'PAYMENT-SIGNATURE': payment } : {};

@@ -13,12 +13,16 @@ export async function newChain(name, args = []) {
   const own = createTestClient({ chain, transport: http(url), mode: 'anvil' }).extend(publicActions);
   await own.setCode({ address: USDC, bytecode: await publicClient.getCode({ address: USDC }) });
   for (const index of [0, 1, 2].map(slot => toHex(slot, { size: 32 }))) {
-    await own.setStorageAt({ address: USDC, index, value: await publicClient.getStorageAt({ address: USDC, slot: index }) });
+    await own.setStorageAt({
+      address: USDC,
+      index,
+      value: await publicClient.getStorageAt({ address: USDC, slot: index }),
+    });
   }
   return { url, client: own, stop: () => stop({ name, port }) };
 }
 
-/** The transactions of some senders since a block, that were mined: `{ mined, failed, gas, wei }`; the last two of those that failed. */
+/** What some senders sent since a block: how many were mined, and of those that failed the gas and its price. */
 export async function sentBy(senders, { since, client = anvil }) {
   const addresses = senders.map(address => address.toLowerCase());
   const total = { mined: 0, failed: 0, gas: 0n, wei: 0n };

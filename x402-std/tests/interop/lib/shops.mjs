@@ -29,6 +29,7 @@ export function newShop(binary, name, { facilitator, upstream, claims = false, p
   }
   const launch = again => () => start({ ...address, command: binary, args, again });
   return {
+    ...address,
     url: `http://${HOST}:${port}`,
     payTo,
     claims: file,
@@ -79,7 +80,12 @@ export async function newHandler() {
     await request.toArray().catch(() => {});
     const once = randomBytes(16).toString('hex');
     if (path.startsWith('/large')) {
-      say(response, path, 'application/octet-stream', Buffer.concat([Buffer.from(once), Buffer.alloc(LARGE_BYTES, '.')]));
+      say(
+        response,
+        path,
+        'application/octet-stream',
+        Buffer.concat([Buffer.from(once), Buffer.alloc(LARGE_BYTES, '.')]),
+      );
       return;
     }
     say(response, path, 'application/json', Buffer.from(JSON.stringify({ path, once })));
@@ -87,7 +93,7 @@ export async function newHandler() {
   return { ...server, runs, ran: path => runs.get(path) ?? 0, answers: path => answers.get(path) ?? [] };
 }
 
-/** A facilitator that takes every payment for good, and answers `/settle` as `settle(request)` says: `{ status, ...body }`. */
+/** A facilitator that takes every payment for good. `settle` gives its answers to `/settle`: `{ status, ...body }`. */
 export async function newStub(settle) {
   const reply = (response, body, status = 200) =>
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
