@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { counted, newBuyer, request, requestAgain, signFor, wordsOf } from '../lib/buyers.mjs';
-import { evmBalance } from '../lib/config.mjs';
+import { evmBalance, SVM_NETWORK } from '../lib/config.mjs';
 import { newFacilitator, newSqlite, until } from '../lib/facilitators.mjs';
+import { CHAINS } from '../lib/payments.mjs';
 import { newHandler, newRelay, newShop } from '../lib/shops.mjs';
 
 const PRICE = 10_000n;
@@ -23,11 +24,17 @@ async function withShop(binary, name, play) {
   });
   const handler = await newHandler();
   const relay = await newRelay(facilitator.url);
-  const shop = newShop(binary, `${name}-shop`, { facilitator: relay.url, upstream: handler.url, claims: true });
+  const svmPayTo = await CHAINS.svm.recipient();
+  const shop = newShop(binary, `${name}-shop`, {
+    facilitator: relay.url,
+    upstream: handler.url,
+    claims: true,
+    networks: [[SVM_NETWORK, svmPayTo]],
+  });
   try {
     await facilitator.start();
     await shop.start();
-    return await play({ handler, relay, shop, url: shop.url });
+    return await play({ handler, relay, shop, svmPayTo, url: shop.url });
   } finally {
     await Promise.all([shop.stop(), facilitator.stop()]);
     relay.close();
@@ -37,7 +44,8 @@ async function withShop(binary, name, play) {
 
 const isSettled = ({ relay }) =>
   until(async () => relay.settled.some(({ success }) => success), SETTLED_MS, 'a settlement');
-const paidOnce = async ({ shop }) => assert.equal(await evmBalance(shop.payTo), PRICE, 'what the shop was paid');
+const paidOnce = async ({ shop, svmPayTo }, chain = 'evm') =>
+  assert.equal(await CHAINS[chain].balance(chain === 'evm' ? shop.payTo : svmPayTo), PRICE, 'what the shop was paid');
 
 /** Served what the handler made in its run number `run`, and it ran no more than that. */
 function servedThat(answer, { handler }, path, run) {
@@ -47,19 +55,21 @@ function servedThat(answer, { handler }, path, run) {
 }
 
 /** The buyer hangs up while its payment is settled. */
-export const hangsUp = binary =>
-  withShop(binary, 'hangs-up', async all => {
+export const hangsUp = (binary, chain = 'evm') =>
+  withShop(binary, `hangs-up-${chain}`, async all => {
     const path = '/item/1';
     const url = all.url + path;
-    const buyer = await newBuyer(PRICE);
+    const buyer = chain === 'evm' ? await newBuyer(PRICE) : undefined;
     const what = { method: 'POST', body: 'one' };
+    // All is final at once on Solana here.
+    all.relay.before.answer = chain === 'svm' ? () => sleep(2 * LEAVE_MS) : undefined;
     const payment = await signFor(url, buyer, what);
     const first = await request(url, { ...what, payment, leaveAfter: LEAVE_MS });
     assert.ok(first.lost, `before it left: ${wordsOf(first)}`);
     const early = await request(url, { ...what, payment });
     assert.equal(early.reason, 'settlement_pending', `before the settlement ended: ${wordsOf(early)}`);
     await isSettled(all);
-    await sleep(RECORDED_MS);
+    await sleep(RECORDED_MS + (chain === 'svm' ? 2 * LEAVE_MS : 0));
     const elsewhere = {
       'another URL': [`${all.url}/item/2`, what],
       'another query': [`${url}?more=1`, what],
@@ -72,7 +82,7 @@ export const hangsUp = binary =>
     }
     servedThat(await requestAgain(url, { ...what, payment }), all, path, 1);
     assert.equal(all.handler.ran('/item/2'), 0, 'what was made for another URL');
-    await paidOnce(all);
+    await paidOnce(all, chain);
   });
 
 /** The buyer hangs up in the middle of a large answer. */
