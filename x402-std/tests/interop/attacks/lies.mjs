@@ -18,11 +18,12 @@ const LIES = {
   'a reason beside success': () => ({ errorReason: 'insufficient_funds' }),
 };
 
-export async function contradictions(binary) {
+/** With claims in a file, and in memory. */
+export async function contradictions(binary, { claims }) {
   let lie = {};
   const stub = await newStub(asked => ({ ...success(asked), ...lie }));
   const handler = await newHandler();
-  const shop = newShop(binary, 'lies-shop', { facilitator: stub.url, upstream: handler.url });
+  const shop = newShop(binary, 'lies-shop', { facilitator: stub.url, upstream: handler.url, claims });
   try {
     await shop.start();
     const served = async name => {

@@ -5,7 +5,7 @@ import { counted } from '../lib/buyers.mjs';
 import { startProxy } from '../lib/chaos-rpc.mjs';
 import { EVM_RPC, SVM_RPC } from '../lib/config.mjs';
 import { newFacilitator, newSenders, newSqlite, until } from '../lib/facilitators.mjs';
-import { briefly, isUnclear, newPayment, settle, settlementAt } from '../lib/payments.mjs';
+import { briefly, isUnclear, newPayment, settle, settleAgain, settlementAt } from '../lib/payments.mjs';
 
 const PAYMENTS = 60;
 const CONFIRMATIONS = 3;
@@ -14,6 +14,7 @@ const CONFIRM_SECONDS = 1;
 // Before which every claim has ended.
 const ENDED_MS = 30_000;
 const CAUGHT_MS = 15_000;
+const AGAIN_MS = 10_000;
 const OTHERS = 10;
 const OTHERS_MS = 20_000;
 // A claim that nobody works on is free after it.
@@ -74,8 +75,12 @@ export async function oneOfThreeDies(binary, store) {
       const record = answer.location && (await settlementAt(others[0].url, answer.location));
       if (moved[index] > 0n && (isUnclear(answer) || record?.state !== 'settled')) {
         wrong.push(`moved ${moved[index]}, asked again: ${briefly(answer)}, state ${record?.state}`);
-      } else if (moved[index] === 0n && isUnclear(answer)) {
-        wrong.push(`moved nothing, asked again: ${briefly(answer)}`);
+      } else if (moved[index] === 0n) {
+        // Nothing was sent: it is made only now, or never.
+        const last = (await settleAgain(others[1].url, payments[index], { ms: AGAIN_MS })).at(-1);
+        if (isUnclear(last)) {
+          wrong.push(`moved nothing, asked again: ${briefly(last)}`);
+        }
       }
       const now = await payments[index].moved();
       assert.ok([0n, payments[index].price].includes(now), `moved ${now}`);
