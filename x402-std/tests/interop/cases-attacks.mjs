@@ -1,7 +1,7 @@
 // What somebody, or bad luck, has done to the seller and the facilitator: as cases.mjs. See attacks/.
 import assert from 'node:assert/strict';
 import { hangsUp, killedNowAndThen, killedUnheard, killedUntold, readsHalf, terminated } from './attacks/answers.mjs';
-import { goneStreams, heldStreams, missingBodies } from './attacks/crowds.mjs';
+import { drops, goneStreams, heldStreams, missingBodies } from './attacks/crowds.mjs';
 import { codeIsRefused, codeIsRemembered, overdraft, restartInSpike, shortAuthorizations } from './attacks/gas.mjs';
 import { contradictions } from './attacks/lies.mjs';
 import { lateChain, readiness } from './attacks/nodes.mjs';
@@ -51,6 +51,7 @@ export const attackCases = binary => [
   attack('a success that contradicts itself, claims in a file', () => contradictions(binary, { claims: true })),
   attack('answers without an end, and nobody there', () => goneStreams(binary)),
   attack('answers without an end, held by one payer', () => heldStreams(binary)),
+  attack('answers in small parts', () => drops(binary)),
   attack('bodies that never come', () => missingBodies(binary)),
   attack('soak for a minute', () => soaked(binary), { ms: 150_000 }),
 ];

@@ -2,7 +2,6 @@
 // minutes or so many seconds, at `x402 serve --claims` and `x402 facilitator` with SQLite. The exit code is 0 only if
 // every honest buyer was served, nothing was served twice or unpaid, and memory stayed bounded.
 //   SEED (402)  what hostile buyers do is drawn from it     EVM_RATE (2), SVM_RATE (1), HOSTILE_RATE (4)  a second
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { claimsIn } from './lib/claims.mjs';
@@ -17,7 +16,7 @@ const { evmBalance, SVM_NETWORK } = await import('./lib/config.mjs');
 const { newFacilitator, newSqlite } = await import('./lib/facilitators.mjs');
 const { blockNumber, sentBy } = await import('./lib/own-chain.mjs');
 const { CHAINS } = await import('./lib/payments.mjs');
-const { logOf, stopChildren } = await import('./lib/processes.mjs');
+const { logOf, megabytesOf, stopChildren } = await import('./lib/processes.mjs');
 const { newHandler, newShop } = await import('./lib/shops.mjs');
 
 const PRICE = 10_000n;
@@ -104,9 +103,6 @@ async function steadily(rate, ends, act) {
   return Promise.all(begun);
 }
 
-const megabytes = service =>
-  Math.round(Number(execFileSync('ps', ['-o', 'rss=', '-p', `${service.pid()}`], { encoding: 'utf8' })) / 1024);
-
 const at = (took, share) => {
   const sorted = took.toSorted((a, b) => a - b);
   return sorted.length > 0 ? Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]) : 0;
@@ -130,7 +126,7 @@ async function soak() {
   let most = 0;
 
   const report = async () => {
-    const memory = [megabytes(shop), megabytes(facilitator)];
+    const memory = [shop, facilitator].map(service => megabytesOf(service.pid()));
     most = Math.max(most, ...memory);
     const { mined, failed, gas } = await sentBy(
       senders.map(({ address }) => address),

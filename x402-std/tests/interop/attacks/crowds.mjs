@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { challengeOf, headerOf, hold, newBuyer, pay, request, signFor, wordsOf } from '../lib/buyers.mjs';
+import { megabytesOf } from '../lib/processes.mjs';
 import { newHandler, newShop, newStub, success } from '../lib/shops.mjs';
 import { until } from '../lib/facilitators.mjs';
 
@@ -14,6 +15,9 @@ const HELD = 300;
 const UPLOADS = 600;
 const ARRIVED_MS = 20_000;
 const ENOUGH = 1_000;
+const DRIPPING = 40;
+const DRIPPING_MS = 8_000;
+const MOST_MEGABYTES = 100;
 const ADMITTED_MS = 5_000;
 
 async function withShop(binary, name, play) {
@@ -73,6 +77,19 @@ export const heldStreams = binary =>
     const open = handler.ran('/stream');
     assert.ok(open > 0 && open <= PER_PAYER, `one payer has ${open} answers open; ${words}`);
     return `${open} open; ${words}`;
+  });
+
+/** Answers that come in very small parts, withheld until they are paid for: they take no more memory than others. */
+export const drops = binary =>
+  withShop(binary, 'drops', async ({ holdMany, handler, shop }) => {
+    await holdMany(DRIPPING, 1, '/drops');
+    await until(() => handler.ran('/drops') === DRIPPING, ARRIVED_MS, 'all of them');
+    let most = 0;
+    for (const ends = Date.now() + DRIPPING_MS; Date.now() < ends; await sleep(200)) {
+      most = Math.max(most, megabytesOf(shop.pid()));
+    }
+    assert.ok(most <= MOST_MEGABYTES, `${most} MB for ${DRIPPING} answers of some kilobytes`);
+    return `${most} MB`;
   });
 
 /** Bodies that are announced and do not come. */

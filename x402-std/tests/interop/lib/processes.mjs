@@ -92,6 +92,10 @@ export async function start({ name, command, args, env = {}, port, says = /^/, a
 /** The pid of a process that `start` made. */
 export const pidOf = ({ name, port }) => JSON.parse(fs.readFileSync(pidFileOf({ name, port }), 'utf8')).pid;
 
+/** How much memory a process has. */
+export const megabytesOf = pid =>
+  Math.round(Number(execFileSync('ps', ['-o', 'rss=', '-p', `${pid}`], { encoding: 'utf8' })) / 1024);
+
 /** Ends a process that `start` made, with SIGKILL or another signal, and waits until it is gone. */
 export async function kill({ name, port }, signal = 'SIGKILL') {
   const pid = pidOf({ name, port });

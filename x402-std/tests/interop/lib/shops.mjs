@@ -3,12 +3,14 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { newAddress } from './buyers.mjs';
 import { EVM_NETWORK, freePort, HOST } from './config.mjs';
 import { isRunning, kill, OUT, pidOf, start, stop } from './processes.mjs';
 
 const LARGE_BYTES = 1_000_000;
 const EVENT_MS = 1_000;
+const DROPS = 3_000;
 
 /** A shop of the case's own, paid at an address of its own on EVM. It is not started yet. */
 export function newShop(binary, name, { facilitator, upstream, claims = false, price = '$0.01', networks = [] }) {
@@ -57,7 +59,7 @@ async function listen(answer) {
 
 /**
  * What is sold: an answer that is another one each time; a large one below `/large`, events without an end below
- * `/stream`. `ran` counts by path, `answers` has what was said, for those that end.
+ * `/stream`, and one in small drops below `/drops`. `ran` counts by path, `answers` has what was said, for those that end.
  */
 export async function newHandler() {
   const runs = new Map();
@@ -75,6 +77,16 @@ export async function newHandler() {
       response.write('data: on\n\n');
       const timer = setInterval(() => response.write('data: on\n\n'), EVENT_MS);
       response.on('close', () => clearInterval(timer));
+      return;
+    }
+    if (path.startsWith('/drops')) {
+      response.writeHead(200, { 'content-type': 'text/plain' });
+      request.socket.setNoDelay(true);
+      for (let drop = 0; drop < DROPS && !response.destroyed; drop += 1) {
+        response.write('a drop\n');
+        await sleep(1);
+      }
+      response.end();
       return;
     }
     await request.toArray().catch(() => {});
