@@ -15,7 +15,8 @@ import { newSqlite } from './lib/facilitators.mjs';
 export const attackCases = binary => [
   attack('an answer lost: the buyer hangs up', () => hangsUp(binary)),
   attack('an answer lost: the buyer hangs up, Solana', () => hangsUp(binary, 'svm')),
-  attack('an answer lost: half of the body', () => readsHalf(binary)),
+  attack('an answer lost: half of the body', () => readsHalf(binary, { closes: false })),
+  attack('an answer lost: half of the body, Connection: close', () => readsHalf(binary, { closes: true })),
   attack('an answer lost: kill -9 before the shop heard', () => killedUnheard(binary)),
   attack('an answer lost: kill -9 after it heard', () => killedUntold(binary)),
   attack('an answer lost: kill -9 now and then', () => killedNowAndThen(binary)),

@@ -13,6 +13,7 @@ const CONFIRMATIONS = 4;
 const LEAVE_MS = 1_500;
 const SETTLED_MS = 20_000;
 const RECORDED_MS = 1_000;
+const SEEN_MS = 300;
 const BUYERS = 60;
 const BUYING_MS = 12_000;
 const KILLS = 6;
@@ -85,14 +86,16 @@ export const hangsUp = (binary, chain = 'evm') =>
     await paidOnce(all, chain);
   });
 
-/** The buyer hangs up in the middle of a large answer. */
-export const readsHalf = binary =>
-  withShop(binary, 'reads-half', async all => {
+/** The buyer hangs up in the middle of a large answer; with `closes` it said that it sends no other request. */
+export const readsHalf = (binary, { closes }) =>
+  withShop(binary, `reads-half${closes ? '-closes' : ''}`, async all => {
     const path = '/large/1';
     const buyer = await newBuyer(PRICE);
     const payment = await signFor(all.url + path, buyer);
-    const first = await request(all.url + path, { payment, leaveAt: 100_000 });
+    const first = await request(all.url + path, { payment, closes, leaveAt: 100_000 });
     assert.equal(first.lost, 'left', wordsOf(first));
+    // Until the shop has seen it.
+    await sleep(SEEN_MS);
     servedThat(await requestAgain(all.url + path, { payment }), all, path, 1);
     await paidOnce(all);
   });

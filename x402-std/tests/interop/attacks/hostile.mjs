@@ -36,9 +36,12 @@ export function hostileKinds({ shop, facilitator, offer, newPath, paid, draw }) 
   /** Leaves, and comes back for what was paid. */
   const returns = async (path, leaving, isOnSolana = false) => {
     const payment = isOnSolana ? await signFor(shop + path) : await signed(path);
-    await request(shop + path, { payment, ...leaving });
-    await sleep(draw() * 8_000);
     const chain = isOnSolana ? 'svm' : 'evm';
+    const first = await request(shop + path, { payment, ...leaving });
+    if (first.status === 200) {
+      return { honest: true, chain, path, answer: first };
+    }
+    await sleep(draw() * 8_000);
     return { honest: true, chain, path, answer: await requestAgain(shop + path, { payment }) };
   };
 
@@ -54,7 +57,7 @@ export function hostileKinds({ shop, facilitator, offer, newPath, paid, draw }) 
   return {
     'hangs up': () => returns(newPath('/item'), { leaveAfter: 100 + draw() * 1_500 }),
     'hangs up, Solana': () => returns(newPath('/item'), { leaveAfter: 1 + draw() * 30 }, true),
-    'half of a body': () => returns(newPath('/large'), { leaveAt: 100_000 }),
+    'half of a body': () => returns(newPath('/large'), { leaveAt: 100_000, closes: draw() < 0.5 }),
     async 'slow bodies'() {
       const payment = await signed(newPath('/upload'));
       const socket = hold(`${shop}/upload`, { method: 'POST', payment, length: 1_000, sent: 'x' });

@@ -108,16 +108,18 @@ export async function signFor(url, account, { method, body, ...settings } = {}) 
 
 /**
  * One request: `{ status, headers, body, reason }`, or `{ lost }`. With `leaveAfter` it ends after so many
- * milliseconds, with `leaveAt` when so many bytes of the answer are there.
+ * milliseconds, with `leaveAt` when so many bytes of the answer are there. `closes` says `Connection: close`.
  */
 export function request(
   url,
-  { method = 'GET', payment, body, headers = {}, leaveAfter, leaveAt, ms = REQUEST_MS } = {},
+  { method = 'GET', payment, body, headers = {}, closes, leaveAfter, leaveAt, ms = REQUEST_MS } = {},
 ) {
   return new Promise(resolve => {
     const lost = error => resolve({ lost: error?.code ?? error?.message ?? 'closed' });
+    // A connection of its own, kept open or not, as the client says.
+    const agent = closes ? false : new http.Agent({ keepAlive: true });
     const paid = payment ? { 'PAYMENT-SIGNATURE': payment } : {};
-    const asked = http.request(url, { method, agent: false, headers: { ...paid, ...headers } }, answer => {
+    const asked = http.request(url, { method, agent, headers: { ...paid, ...headers } }, answer => {
       const chunks = [];
       let length = 0;
       answer.on('data', chunk => {
@@ -130,6 +132,7 @@ export function request(
       });
       answer.on('error', lost);
       answer.on('end', () => {
+        setImmediate(() => agent && agent.destroy());
         const { statusCode: status, headers } = answer;
         const told = { status, headers, body: Buffer.concat(chunks) };
         resolve({ ...told, reason: status === 200 ? undefined : reasonOf(told) });
