@@ -41,6 +41,12 @@ export const attackCases = binary => [
   ...beside(
     attack('code that loops when paid for, EIP-7702', () => codeIsRemembered(binary, { delegated: true })),
     attack('code that loops when paid for, a wallet', () => codeIsRemembered(binary, { delegated: false })),
+    attack('code that fails at random, EIP-7702', () =>
+      codeIsRemembered(binary, { delegated: true, contract: 'Dice' }),
+    ),
+    attack('code that fails at random, a wallet', () =>
+      codeIsRemembered(binary, { delegated: false, contract: 'Dice' }),
+    ),
   ),
   attack('one cent, sixty payments', () => overdraft(binary)),
   attack('authorizations that never end', () => endless(binary)),

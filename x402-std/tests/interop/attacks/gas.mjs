@@ -53,20 +53,22 @@ async function withFacilitator(binary, name, { client = anvil, ...settings }, pl
 const told = ({ mined, failed, gas, wei, all }) =>
   `${all} transactions, ${mined} mined, ${failed} failed: ${gas} gas, ${wei} wei`;
 
-let evil;
+const evil = new Map();
 /**
  * Accounts with money, whose code says yes in a simulation, and loops where somebody pays. What is delegated has a key
- * that signs; a wallet's signature is no key's.
+ * that signs; a wallet's signature is no key's. `Dice` fails in every other block only.
  */
-export async function twoFaced(count, { delegated }) {
-  if (!evil) {
-    const { TwoFaced } = await compileContracts();
-    evil = { runtime: TwoFaced.runtime, address: newAddress() };
-    await anvil.setCode({ address: evil.address, bytecode: evil.runtime });
+export async function twoFaced(count, { delegated, contract = 'TwoFaced' }) {
+  if (!evil.has(contract)) {
+    const { runtime } = (await compileContracts())[contract];
+    const address = newAddress();
+    await anvil.setCode({ address, bytecode: runtime });
+    evil.set(contract, { runtime, address });
   }
-  const buyers = await Promise.all(Array.from({ length: count }, () => newBuyer(PRICE)));
+  const { runtime, address: delegate } = evil.get(contract);
+  const buyers = await Promise.all(Array.from({ length: count }, () => newBuyer(PRICE * BigInt(ATTEMPTS))));
   for (const { address } of buyers) {
-    const bytecode = delegated ? concat(['0xef0100', evil.address]) : evil.runtime;
+    const bytecode = delegated ? concat(['0xef0100', delegate]) : runtime;
     await anvil.setCode({ address, bytecode });
   }
   return buyers.map(buyer => (delegated ? buyer : { ...buyer, signTypedData: async () => toHex(randomBytes(68)) }));
@@ -98,13 +100,13 @@ export const codeIsRefused = binary =>
   });
 
 /** `smart_wallets = true`: a code that made a transaction fail is remembered, whoever has it; keys are served. */
-export const codeIsRemembered = (binary, { delegated }) =>
+export const codeIsRemembered = (binary, { delegated, contract }) =>
   withFacilitator(
     binary,
-    `code-remembered-${delegated ? '7702' : 'wallet'}`,
+    `code-remembered-${contract ?? ''}${delegated ? '7702' : 'wallet'}`,
     { options: { smart_wallets: true } },
     async (facilitator, sent) => {
-      const buyers = await twoFaced(ACCOUNTS, { delegated });
+      const buyers = await twoFaced(ACCOUNTS, { delegated, contract });
       const ends = Date.now() + ATTACK_MS;
       const attack = Array.from({ length: ATTEMPTS }, async (_, index) => {
         await sleep((index * ATTACK_MS) / ATTEMPTS);
