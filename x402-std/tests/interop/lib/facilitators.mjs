@@ -6,7 +6,7 @@ import { EVM_NETWORK, EVM_RPC, freePort, HOST, senderKey, SVM_NETWORK, SVM_RPC, 
 import { isRunning, kill, OUT, pidOf, start, stop } from './processes.mjs';
 
 /** The facilitator's configuration, in TOML. What is secret in it is in the environment: see `secretsOf`. */
-export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'memory' }, evm = {}, svm = {}, limits, options = {} }) {
+export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'memory' }, evm = {}, svm = {}, limits }) {
   if (url) {
     store.url_env = 'X402_FACILITATOR_REDIS';
   }
@@ -16,8 +16,7 @@ export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'me
   ];
   const tables = [['[store]', store], ...chains, ...(limits ? [['[limits]', limits]] : [])];
   const lines = ([name, values]) => [name, ...Object.entries(values).map(pair)];
-  const top = Object.entries({ listen: `${HOST}:${port}`, ...options }).map(pair);
-  return [...top, ...tables.flatMap(lines)].join('\n') + '\n';
+  return [pair(['listen', `${HOST}:${port}`]), ...tables.flatMap(lines)].join('\n') + '\n';
 }
 
 const pair = ([name, value]) => `${name} = ${JSON.stringify(value)}`;
@@ -39,7 +38,9 @@ export async function facilitatorCommand(binary, { name, ...settings }) {
   }
   fs.mkdirSync(OUT, { recursive: true });
   const file = path.join(OUT, `${name}-${settings.port}.toml`);
-  fs.writeFileSync(file, configOf(settings));
+  // What stands in no table comes first.
+  const options = Object.entries(settings.options ?? {}).map(pair);
+  fs.writeFileSync(file, [...options, configOf(settings)].join('\n'));
   const env = await secretsOf(settings);
   return { command: binary, args: ['facilitator', '--config', file], env, says: /listening/ };
 }
