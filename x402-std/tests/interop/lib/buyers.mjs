@@ -14,7 +14,8 @@ const REQUEST_MS = 60_000;
 const BALANCES_SLOT = 4n;
 
 const domain = { name: USDC_NAME, version: USDC_VERSION, chainId: CHAIN_ID, verifyingContract: USDC };
-const types = {
+/** What EIP-3009 signs. */
+export const transferTypes = {
   TransferWithAuthorization: [
     { name: 'from', type: 'address' },
     { name: 'to', type: 'address' },
@@ -73,7 +74,7 @@ export async function pay(account, offer, { seconds = offer.maxTimeoutSeconds, r
   };
   const signature = await account.signTypedData({
     domain,
-    types,
+    types: transferTypes,
     primaryType: 'TransferWithAuthorization',
     message: authorization,
   });
