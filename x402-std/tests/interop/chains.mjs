@@ -11,7 +11,7 @@ const EVM = { name: 'anvil', port: PORTS.evm };
 const SVM = { name: 'svm-rpc', port: PORTS.svm };
 
 /** The platform's own binary: npm's wrapper would leave it running when the wrapper is stopped. */
-function anvilBinary() {
+export function anvilBinary() {
   const system = { linux: 'linux', darwin: 'darwin', win32: 'win32' }[process.platform];
   const machine = { x64: 'amd64', arm64: 'arm64' }[process.arch];
   const require = createRequire(import.meta.url);

@@ -27,6 +27,7 @@ const { stopCommands } = await import('./lib/clients.mjs');
 const { servicesFor } = await import('./lib/services.mjs');
 const { casesFor } = await import('./cases.mjs');
 const { mcpCases } = await import('./cases-mcp.mjs');
+const { attackCases } = await import('./cases-attacks.mjs');
 
 if (what === '--stop') {
   await stopLeftovers();
@@ -43,13 +44,30 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   });
 }
 
-const cases = [...casesFor(binary), ...mcpCases(binary)].filter(({ name }) => name.includes(text));
+const attacks = binary ? attackCases(binary) : [];
+const cases = [...casesFor(binary), ...mcpCases(binary), ...attacks].filter(({ name }) => name.includes(text));
 const services = await servicesFor(binary);
 
-/** Runs one case; returns whether it passed. */
-async function play({ name, uses, run, ms = CASE_MS }) {
+const begun = new Map();
+
+/** Runs one case, and with it all that may run `beside` it, which mostly wait. */
+function begin(testCase) {
+  const isBeside = other => other === testCase || (other.beside && other.beside === testCase.beside);
+  for (const other of begun.has(testCase) ? [] : cases.filter(isBeside)) {
+    const { uses, run, ms = CASE_MS } = other;
+    const playing = withTimeout(Promise.all(['chains', ...uses].map(services.get)).then(run), ms);
+    // Whoever comes to it is told.
+    playing.catch(() => {});
+    begun.set(other, playing);
+  }
+  return begun.get(testCase);
+}
+
+/** Plays one case; returns whether it passed. */
+async function play(testCase) {
+  const { name, uses } = testCase;
   try {
-    const note = await withTimeout(Promise.all(['chains', ...uses].map(services.get)).then(run), ms);
+    const note = await begin(testCase);
     console.log(typeof note === 'string' ? `ok ${name}: ${note}` : `ok ${name}`);
     return true;
   } catch (error) {

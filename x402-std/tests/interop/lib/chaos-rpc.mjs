@@ -16,8 +16,7 @@ import { freePort, HOST } from './config.mjs';
  *   truncate  half of the answer goes back
  *   cut       'before' or 'after' it goes on, the connection ends
  */
-export async function startProxy(target, decide) {
-  const port = freePort();
+export async function startProxy(target, decide, port = freePort()) {
   const onward = new http.Agent({ keepAlive: true });
   const waiting = new Set();
   const server = http.createServer(async (request, response) => {

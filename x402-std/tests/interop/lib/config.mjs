@@ -65,9 +65,11 @@ export function freePort() {
 }
 /** What the replay of recorded requests, which has chains of its own, adds to `PORT_OFFSET`. */
 export const REPLAY_OFFSET = 200;
+/** The same of `soak.mjs`, where it is a case. */
+export const SOAK_OFFSET = 400;
 const isOfCase = port => port >= CASE_PORTS.first && port < CASE_PORTS.first + CASE_PORTS.count;
 export const isOurPort = port =>
-  [port, port - REPLAY_OFFSET].some(port => Object.values(PORTS).includes(port) || isOfCase(port));
+  [port, port - REPLAY_OFFSET, port - SOAK_OFFSET].some(port => Object.values(PORTS).includes(port) || isOfCase(port));
 
 export const urlOf = service => `http://${HOST}:${PORTS[service]}`;
 export const EVM_RPC = process.env.INTEROP_EVM_RPC ?? urlOf('evm');
@@ -103,7 +105,7 @@ export const EVM_KEYS = {
 
 const MNEMONIC = 'test test test test test test test test test test test junk';
 /** How many accounts of the mnemonic anvil gives money to. */
-export const EVM_ACCOUNTS = 100;
+export const EVM_ACCOUNTS = 150;
 /** The key of one who sends transactions for a facilitator. */
 export function senderKey(index) {
   const addressIndex = Object.keys(EVM_KEYS).length + index;

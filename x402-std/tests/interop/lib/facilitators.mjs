@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EVM_NETWORK, EVM_RPC, freePort, HOST, senderKey, SVM_NETWORK, SVM_RPC, svmSecretKey } from './config.mjs';
-import { isRunning, kill, OUT, start, stop } from './processes.mjs';
+import { isRunning, kill, OUT, pidOf, start, stop } from './processes.mjs';
 
 /** The facilitator's configuration, in TOML. What is secret in it is in the environment: see `secretsOf`. */
 export function configOf({ port, evmKeys, store: { url, ...store } = { kind: 'memory' }, evm = {}, svm = {}, limits, accept }) {
@@ -39,7 +39,9 @@ export async function facilitatorCommand(binary, { name, ...settings }) {
   }
   fs.mkdirSync(OUT, { recursive: true });
   const file = path.join(OUT, `${name}-${settings.port}.toml`);
-  fs.writeFileSync(file, configOf(settings));
+  // What stands in no table comes first.
+  const options = Object.entries(settings.options ?? {}).map(pair);
+  fs.writeFileSync(file, [...options, configOf(settings)].join('\n'));
   const env = await secretsOf(settings);
   return { command: binary, args: ['facilitator', '--config', file], env, says: /listening/ };
 }
@@ -65,6 +67,7 @@ export function newFacilitator(binary, name, settings = {}) {
     start: launch(false),
     startAgain: launch(true),
     kill: () => kill(address),
+    pid: () => pidOf(address),
     stop: () => stop(address),
     isRunning: () => isRunning(address),
   };

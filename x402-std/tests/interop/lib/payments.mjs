@@ -24,7 +24,8 @@ import { evmLedger, svmLedger } from './ledgers.mjs';
 import { openTokenAccount, svmBalance, USDC } from './setup-svm.mjs';
 
 const feePayer = (await svmSigner('facilitator')).address;
-const client = new x402Client()
+/** The official client, with the keys of `client`. */
+export const officialClient = new x402Client()
   .register('eip155:*', new ExactEvmScheme(toClientEvmSigner(accounts.client, publicClient)))
   .register('solana:*', new ExactSvmScheme(await svmSigner('client'), { rpcUrl: SVM_RPC }));
 
@@ -65,7 +66,7 @@ export async function newPayment(name, { seconds = 60 } = {}) {
   const payTo = await chain.recipient();
   const offer = { scheme: 'exact', ...chain.offer, amount: `${chain.price}`, payTo, maxTimeoutSeconds: seconds };
   const resource = { url: 'http://127.0.0.1/', description: '', mimeType: '' };
-  const paymentPayload = await client.createPaymentPayload({ x402Version: 2, resource, accepts: [offer] });
+  const paymentPayload = await officialClient.createPaymentPayload({ x402Version: 2, resource, accepts: [offer] });
   return {
     chain: name,
     payTo,
@@ -149,3 +150,6 @@ export const inWords = ({ lost, status, success, errorReason, transaction }) =>
   lost
     ? `no answer (${lost})`
     : `${status} ${success ? 'success' : codeOf(errorReason)}${transaction ? ` ${transaction.slice(0, 10)}…` : ''}`;
+
+/** The same without the transaction: to count equal ones. */
+export const briefly = answer => inWords({ ...answer, transaction: undefined });

@@ -89,13 +89,20 @@ export async function start({ name, command, args, env = {}, port, says = /^/, a
   }
 }
 
-/** Takes a process that `start` made away with SIGKILL, and waits until it is gone. */
-export async function kill({ name, port }) {
-  const { pid } = JSON.parse(fs.readFileSync(pidFileOf({ name, port }), 'utf8'));
+/** The pid of a process that `start` made. */
+export const pidOf = ({ name, port }) => JSON.parse(fs.readFileSync(pidFileOf({ name, port }), 'utf8')).pid;
+
+/** How much memory a process has. */
+export const megabytesOf = pid =>
+  Math.round(Number(execFileSync('ps', ['-o', 'rss=', '-p', `${pid}`], { encoding: 'utf8' })) / 1024);
+
+/** Ends a process that `start` made, with SIGKILL or another signal, and waits until it is gone. */
+export async function kill({ name, port }, signal = 'SIGKILL') {
+  const pid = pidOf({ name, port });
   if (!children.has(pid)) {
     throw new Error(`${name} has ended already, see ${logOf({ name, port })}`);
   }
-  process.kill(pid, 'SIGKILL');
+  process.kill(pid, signal);
   while (children.has(pid)) {
     await sleep(POLL_MS);
   }
@@ -105,7 +112,7 @@ export async function kill({ name, port }) {
 /** Whether a process that `start` made is still there. */
 export function isRunning({ name, port }) {
   const pidFile = pidFileOf({ name, port });
-  return fs.existsSync(pidFile) && children.has(JSON.parse(fs.readFileSync(pidFile, 'utf8')).pid);
+  return fs.existsSync(pidFile) && children.has(pidOf({ name, port }));
 }
 
 /** Stops the process that `start` recorded, in this run or in an earlier one. */

@@ -2,8 +2,8 @@
 // them, once.
 import assert from 'node:assert/strict';
 import { encodeFunctionData, parseAbi } from 'viem';
-import { accounts, CHAIN_ID, publicClient, USDC, walletOf } from '../lib/config.mjs';
-import { newFacilitator } from '../lib/facilitators.mjs';
+import { accounts, CHAIN_ID, PORTS, publicClient, USDC, walletOf } from '../lib/config.mjs';
+import { newFacilitator, newSqlite } from '../lib/facilitators.mjs';
 import { codeOf, inWords, settle } from '../lib/payments.mjs';
 import { evmOffer, signTyped } from './typed.mjs';
 
@@ -45,7 +45,10 @@ async function proof(offer, txHash, account = 'client') {
 }
 
 export async function transfersPay(binary) {
-  const taking = newFacilitator(binary, 'transfers', { evm: { max_proof_age_seconds: MAX_AGE_SECONDS } });
+  const taking = newFacilitator(binary, 'transfers', {
+    store: newSqlite(`transfers-${PORTS.evm}`),
+    evm: { max_proof_age_seconds: MAX_AGE_SECONDS },
+  });
   const refusing = newFacilitator(binary, 'transfers-none');
   try {
     await Promise.all([taking.start(), refusing.start()]);

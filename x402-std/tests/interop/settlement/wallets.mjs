@@ -11,6 +11,7 @@ import { EVM_OFFER, signTyped } from './typed.mjs';
 
 const PRICE = 10_000n;
 const VALID_SECONDS = 300;
+const OPTIONS = { smart_wallets: true };
 const INVALID = 'invalid_exact_evm_signature';
 const ERC6492_SUFFIX = `0x${'6492'.repeat(16)}`;
 
@@ -64,8 +65,8 @@ export async function walletsPay(binary) {
     return { body: EVM_OFFER.pay({ authorization, signature }) };
   };
 
-  const withFactory = newFacilitator(binary, 'wallets', { evm: { factories: [factory] } });
-  const without = newFacilitator(binary, 'wallets-none');
+  const withFactory = newFacilitator(binary, 'wallets', { options: OPTIONS, evm: { factories: [factory] } });
+  const without = newFacilitator(binary, 'wallets-none', { options: OPTIONS });
   try {
     await Promise.all([withFactory.start(), without.start()]);
     const refused = async (name, facilitator, presented, reason) => {
