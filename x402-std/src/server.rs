@@ -40,7 +40,7 @@ use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, response};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Either, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tower::{Layer, Service};
@@ -587,11 +587,27 @@ impl<F, S, C> Shared<F, S, C> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = response.into_parts();
-        let declared = body.size_hint().lower();
-        let error = match survive(Limited::new(body, self.body_limit).collect()).await {
-            Some(Ok(body)) => return Ok((parts, body.to_bytes())),
-            Some(Err(error)) if error.is::<LengthLimitError>() => {
-                let limit = self.body_limit;
+        let (limit, declared) = (self.body_limit, body.size_hint().lower());
+        // In one piece: small ones may each keep a large buffer alive.
+        let read = async {
+            let mut body = pin!(body);
+            let mut whole = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| Some(error.into()))?;
+                let Ok(data) = frame.into_data() else { continue };
+                if whole.len() + data.len() > limit {
+                    return Err(None);
+                }
+                whole.extend_from_slice(&data);
+            }
+            Ok::<_, Option<Box<dyn Error + Send + Sync>>>(whole)
+        };
+        let error = match survive(read).await {
+            Some(Ok(mut body)) => {
+                body.shrink_to_fit();
+                return Ok((parts, body.into()));
+            }
+            Some(Err(None)) => {
                 tracing::error!(limit, declared, "paid answer is too long: see Charge::body_limit");
                 let text = format!(
                     "The answer is longer than the {limit} bytes that this server withholds until \
@@ -599,7 +615,8 @@ impl<F, S, C> Shared<F, S, C> {
                 );
                 return Err(plain(StatusCode::INTERNAL_SERVER_ERROR, text));
             }
-            failed => failed.and_then(Result::err),
+            Some(Err(error)) => error,
+            None => None,
         };
         tracing::error!(?error, "paid body not sent and not charged for");
         Err(empty(StatusCode::INTERNAL_SERVER_ERROR))

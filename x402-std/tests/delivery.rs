@@ -524,4 +524,8 @@ async fn pending_payments_are_finished_without_being_asked_about() {
     assert!(matches!(state, Some(ClaimState::Settled(_))), "{state:?}");
     keeping.abort();
     finishing.abort();
+    // Nobody was told of it: the first who asks is, and nobody after that.
+    let reason = async || local.settle(&request).await.unwrap().error_reason;
+    assert_eq!(reason().await, None);
+    assert_eq!(reason().await.as_deref(), Some("duplicate_settlement"));
 }

@@ -9,10 +9,7 @@ use {
         task::JoinSet,
         time::{sleep, timeout},
     },
-    x402_core::{
-        Reason,
-        claim::{ClaimState, Resource},
-    },
+    x402_core::claim::ClaimState,
 };
 
 #[cfg(feature = "tokio")]
@@ -22,7 +19,7 @@ use crate::store::{Record, Role};
 #[cfg(feature = "tokio")]
 use crate::{
     clock::Clock,
-    ledger::Ledger,
+    ledger::{Ledger, Outcome},
     store::{ClaimStore, Pending, warn_if_full},
 };
 
@@ -50,12 +47,20 @@ struct Kept {
     request: Box<RawValue>,
 }
 
+/// What is beside a claim that the keeper settled: nobody was told of it.
+pub(super) const UNTOLD: &[u8] = b"untold";
+
+/// A facilitator's record of these bytes.
+pub(super) fn beside(bytes: &[u8]) -> Record {
+    Record { role: Role::Facilitator, bytes: bytes.into() }
+}
+
 /// What it takes to go on with a settlement; `None` for a request that cannot be written, which was
 /// never read.
 pub(super) fn kept(request: &VerifyRequest, raw: &[u8]) -> Option<Record> {
     let request = request.to_json().ok()?;
-    let bytes = format!(r#"{{"raw":"{}","request":{request}}}"#, hex::encode(raw)).into_bytes();
-    Some(Record { role: Role::Facilitator, bytes })
+    let kept = format!(r#"{{"raw":"{}","request":{request}}}"#, hex::encode(raw));
+    Some(beside(kept.as_bytes()))
 }
 
 impl Kept {
@@ -152,12 +157,12 @@ where
         };
         let _working = self.working.enter(pending.key);
         self.ledger().recover(&verified, &transaction, &raw).await;
-        match self.resume(pending.key, &verified, transaction, Resource::ANY).await {
-            Ok(transaction) => tracing::info!(id, %transaction, "pending payment settled"),
-            Err(failure) if failure.reason == Reason::SettlementPending => {}
-            Err(failure) => {
-                tracing::info!(id, reason = %failure.reason, "pending payment finished");
+        match self.finish(pending.key, &verified, transaction).await {
+            Outcome::Settled(transaction) => {
+                tracing::info!(id, %transaction, "pending payment settled");
             }
+            Outcome::Failed(reason) => tracing::info!(id, %reason, "pending payment failed"),
+            Outcome::Pending => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use x402_core::{Payment as _, Reason, wire};
 
 use super::accept::{Acceptance, NotAccepted};
 use super::in_flight::{InFlight, One};
-use super::keeper::kept;
+use super::keeper::{UNTOLD, beside, kept};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Ledger, Outcome};
@@ -179,8 +179,13 @@ where
         self.ledger.prove(verified).await?;
         match self.store.present(key, caller, payment.expires_at(), now).await? {
             Presented::New => {}
-            Presented::Known(ClaimState::Settled(transaction)) if caller != Resource::ANY => {
+            Presented::Known(
+                ClaimState::Settled(transaction) | ClaimState::Delivered(transaction),
+            ) if caller != Resource::ANY => {
                 return Ok(transaction);
+            }
+            Presented::Known(ClaimState::Settled(transaction)) => {
+                return self.untold(key, transaction).await;
             }
             // Nobody works on it any more, and nothing was sent: it is too late for that.
             Presented::Known(ClaimState::Claimed) if late.is_some() => {
@@ -221,9 +226,45 @@ where
         self.resume(key, verified, transaction, caller).await
     }
 
+    /// What somebody hears of a payment that is settled. If the keeper settled it, nobody was told:
+    /// the first who asks is.
+    async fn untold(
+        &self,
+        key: ClaimKey,
+        transaction: Transaction,
+    ) -> Result<Transaction, Failure> {
+        let found = self.store.find(key).await?;
+        let untold = found.and_then(|found| found.record).is_some_and(|it| it.bytes == UNTOLD);
+        let settled = ClaimState::Settled(transaction.clone());
+        let told = ClaimState::Delivered(transaction.clone());
+        if untold && self.store.advance(key, &settled, told).await.is_ok() {
+            return Ok(transaction);
+        }
+        Err(settled.into())
+    }
+
+    /// Asks what became of what was sent, and tells nobody.
+    pub(super) async fn finish(
+        &self,
+        key: ClaimKey,
+        verified: &Verified<Payment>,
+        transaction: Transaction,
+    ) -> Outcome {
+        let state = ClaimState::Broadcast(transaction.clone());
+        let outcome = self.ledger.confirm(verified, &transaction).await;
+        let (next, record) = match &outcome {
+            Outcome::Settled(moved) => (ClaimState::Settled(moved.clone()), Some(beside(UNTOLD))),
+            Outcome::Failed(reason) => (ClaimState::Failed(*reason), None),
+            Outcome::Pending => return outcome,
+        };
+        // Whoever was faster has written the same.
+        self.store.advance_with(key, &state, next, record).await.ok();
+        outcome
+    }
+
     /// Asks what became of what was sent. Of several who ask, one is told that it settled; and
     /// whoever asks for somebody in particular, as they are one.
-    pub(super) async fn resume(
+    async fn resume(
         &self,
         key: ClaimKey,
         verified: &Verified<Payment>,
@@ -234,10 +275,13 @@ where
         match self.ledger.confirm(verified, &transaction).await {
             Outcome::Settled(moved) => {
                 let settled = ClaimState::Settled(moved.clone());
-                match self.store.advance(key, &state, settled).await {
+                // Nobody has to go on with it.
+                let record = Some(beside(b""));
+                match self.store.advance_with(key, &state, settled, record).await {
                     Ok(()) => Ok(moved),
                     Err(StoreError::Conflict) => match self.store.state(key).await? {
                         Some(ClaimState::Settled(moved)) if caller != Resource::ANY => Ok(moved),
+                        Some(ClaimState::Settled(moved)) => self.untold(key, moved).await,
                         _ => Err(self.told(key).await),
                     },
                     Err(_) => Err(Failure::pending(transaction)),
@@ -296,8 +340,8 @@ pub fn settlement_id(payment: &Payment) -> ClaimKey {
 }
 
 /// A settlement that is not to be served, with its transaction if there is one.
-pub(super) struct Failure {
-    pub(super) reason: Reason,
+struct Failure {
+    reason: Reason,
     transaction: Transaction,
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,7 +18,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tower::ServiceExt;
 use x402_std::seller::ConnectionEnd;
 
@@ -76,7 +76,7 @@ impl Listen {
                 request.extensions_mut().insert(known.clone());
                 router.clone().oneshot(request)
             });
-            let stream = Watched { stream, end: end.clone() };
+            let stream = Watched { stream, end: end.clone(), linger: None };
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
@@ -111,7 +111,15 @@ impl Listen {
 struct Watched {
     stream: TcpStream,
     end: ConnectionEnd,
+    /// Once nothing more is written: until when it is waited for the peer's end, and how much of what
+    /// it sends meanwhile is left to be thrown away.
+    linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
+
+/// How long it is waited for the peer's end of a connection after ours, and how much is read of it:
+/// only then it shows whether the peer has read all it was sent.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
 
 impl Watched {
     fn note<T>(&self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -162,8 +170,29 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.note(poll)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            let poll = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.note(poll))?;
+            this.linger = Some((Box::pin(sleep(LINGER)), LINGER_BYTES));
+        }
+        let mut scratch = [0; 4096];
+        while let Some((time, left)) = &mut this.linger {
+            if time.as_mut().poll(context).is_ready() || *left == 0 {
+                break;
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => break,
+                Poll::Ready(Ok(())) => *left = left.saturating_sub(buffer.filled().len()),
+                Poll::Ready(Err(_)) => {
+                    this.end.broke();
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
