@@ -15,7 +15,7 @@ use x402_std::facilitator::{Acceptance, Callers, Hosts, ServiceLimits};
 use x402_std::ledger::Commitment;
 use x402_std::message::NetworkId;
 
-use section::Section;
+use section::{Secret, Section};
 
 /// As much of a file as is read.
 pub(super) const FILE_BYTES: usize = 256 * 1024;
@@ -45,14 +45,14 @@ pub(super) struct Config {
 pub(super) enum Store {
     Memory { capacity: usize },
     Sqlite { path: PathBuf, capacity: usize, lease: Duration },
-    Redis { url: String, lease: Duration },
+    Redis { url: Secret, lease: Duration },
 }
 
 /// An EVM network.
 pub(super) struct Evm {
     pub(super) chain_id: u64,
     pub(super) rpc: Vec<String>,
-    pub(super) keys: Vec<String>,
+    pub(super) keys: Vec<Secret>,
     pub(super) confirmations: u64,
     pub(super) witnesses: usize,
     pub(super) confirm: Duration,
@@ -73,7 +73,7 @@ pub(super) struct Evm {
 pub(super) struct Svm {
     pub(super) network: NetworkId,
     pub(super) rpc: Vec<String>,
-    pub(super) keys: Vec<String>,
+    pub(super) keys: Vec<Secret>,
     pub(super) commitment: Commitment,
     pub(super) witnesses: usize,
     pub(super) confirm: Duration,

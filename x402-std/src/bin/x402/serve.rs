@@ -16,7 +16,7 @@ use x402_std::SystemClock;
 use x402_std::exposed;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
-use x402_std::seller::{OfferError, Seller, Terms, exact};
+use x402_std::seller::{OfferError, PAYER_AT_ONCE, Seller, Terms, exact};
 use x402_std::server::Charge;
 use x402_std::store::{ClaimStore, SqliteStore};
 use x402_std::svm::MEMO_BYTES;
@@ -92,6 +92,10 @@ pub(crate) struct Selling {
     /// secret, by which the facilitator knows this server, is kept beside it in FILE.secret
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
+    /// Payments of one payer that are worked on at the same time; more are told to come again
+    #[arg(long, value_name = "NUMBER", default_value_t = PAYER_AT_ONCE,
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    per_payer: usize,
 }
 
 /// What is done with a seller.
@@ -195,7 +199,8 @@ impl Selling {
     {
         let terms = completed(all, &facilitator).await?;
         let Some(path) = &self.claims else {
-            return checked(Seller::new(facilitator), terms, shop).await;
+            let seller = Seller::new(facilitator).with_payer_limit(self.per_payer);
+            return checked(seller, terms, shop).await;
         };
         let store = SqliteStore::open(path)
             .map_err(|error| Failure::refused(format_args!("--claims: {error}")))?
@@ -205,6 +210,7 @@ impl Selling {
         let secret = secret(Path::new(&beside))
             .map_err(|error| Failure::refused(format_args!("--claims: FILE.secret: {error}")))?;
         let seller = Seller::with(facilitator, store, SystemClock).with_secret(secret);
+        let seller = seller.with_payer_limit(self.per_payer);
         checked(seller, terms, shop).await
     }
 }

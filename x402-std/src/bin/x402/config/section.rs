@@ -8,16 +8,25 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 use x402_std::core::{Amount, Money, Network};
-use x402_std::evm;
 use x402_std::facilitator::{Acceptance, AcceptedAsset, Least, Payee};
 use x402_std::ledger::Commitment;
 use x402_std::message::NetworkId;
+
+use x402_std::{evm, exposed};
+use zeroize::Zeroizing;
 
 use super::{BASE_FEE, Evm, FILE_BYTES, Svm};
 use crate::input;
 
 /// Longest time that can be asked for.
 const MAX_SECONDS: u64 = 3600;
+
+/// A text that is wiped when it is dropped.
+pub(crate) type Secret = Zeroizing<String>;
+
+fn trimmed(secret: &str) -> Secret {
+    Zeroizing::new(secret.trim().to_owned())
+}
 
 /// A table of the configuration, of which every key is to be asked for.
 pub(super) struct Section<'a> {
@@ -131,19 +140,24 @@ impl Section<'_> {
     }
 
     /// Secrets, out of the variables that `KEY_env` names or the files that `KEY_file` does.
-    fn secrets(&mut self, key: &str) -> Option<Vec<String>> {
+    fn secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
         let (env, file) = (format!("{key}_env"), format!("{key}_file"));
         let (names, paths) = (self.texts(&env), self.texts(&file));
         let mut secrets = Vec::new();
         for name in names.iter().flatten() {
             match env::var(name) {
-                Ok(secret) => secrets.push(secret.trim().into()),
+                Ok(secret) => secrets.push(trimmed(&Zeroizing::new(secret))),
                 Err(_) => self.wrong(&env, "the variable it names is not set to a text"),
             }
         }
         for path in paths.iter().flatten() {
-            match input::file(Path::new(path), FILE_BYTES).map(String::from_utf8) {
-                Ok(Ok(secret)) => secrets.push(secret.trim().into()),
+            // Readable to others it may be, where a system mounts it so.
+            if let Err(exposed) = exposed::check(Path::new(path), false) {
+                self.wrong(&file, &exposed.to_string());
+            }
+            let bytes = input::secret_file(Path::new(path), FILE_BYTES);
+            match bytes.as_ref().map(|bytes| str::from_utf8(bytes)) {
+                Ok(Ok(secret)) => secrets.push(trimmed(secret)),
                 _ => self.wrong(&file, "the file it names cannot be read"),
             }
         }
@@ -153,7 +167,7 @@ impl Section<'_> {
         (names.is_some() || paths.is_some()).then_some(secrets)
     }
 
-    pub(super) fn secret(&mut self, key: &str) -> Option<String> {
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         match self.secrets(key) {
             Some(mut secrets) => {
                 if secrets.len() > 1 {
@@ -171,7 +185,7 @@ impl Section<'_> {
     /// Tokens of callers, of which there may be none. In a variable or file there may be several.
     pub(super) fn tokens(&mut self) -> Vec<String> {
         let Some(secrets) = self.secrets("token") else { return Vec::new() };
-        let split = |secret: &String| secret.split_whitespace().map(String::from).collect();
+        let split = |secret: &Secret| secret.split_whitespace().map(String::from).collect();
         let tokens: Vec<Vec<String>> = secrets.iter().map(split).collect();
         // Otherwise it would be open to everybody.
         if tokens.is_empty() || tokens.iter().any(Vec::is_empty) {
@@ -237,7 +251,7 @@ impl Section<'_> {
         acceptance
     }
 
-    fn keys(&mut self) -> Vec<String> {
+    fn keys(&mut self) -> Vec<Secret> {
         self.secrets("key").unwrap_or_else(|| {
             self.wrong("key", "missing: key_env or key_file says where it is");
             Vec::new()
