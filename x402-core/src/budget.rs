@@ -138,8 +138,10 @@ impl Key {
 
 /// By which a host is known.
 fn host_bytes(host: &str) -> impl Iterator<Item = u8> {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => (name, port),
+    // Not `rsplit_once`: the optimiser does not see that its search cannot panic.
+    let before = host.trim_end_matches(|c: char| c.is_ascii_digit());
+    let (name, port) = match (before.strip_suffix(':'), host.get(before.len()..)) {
+        (Some(name), Some(port)) => (name, port),
         _ => (host, ""),
     };
     let name = name.strip_suffix('.').unwrap_or(name);

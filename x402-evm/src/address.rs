@@ -28,8 +28,8 @@ impl Address {
         let address = Self::parse(text)?;
         let upper = text.bytes().any(|b| b.is_ascii_uppercase());
         let lower = text.bytes().skip(2).any(|b| b.is_ascii_lowercase());
-        let typed_right = address.checksummed(&mut [0; Self::CHARS]) == text;
-        (typed_right || !(upper && lower)).then_some(address)
+        let checked = !(upper && lower) || address.checksummed(&mut [0; Self::CHARS]) == text;
+        checked.then_some(address)
     }
 
     pub(crate) fn read(text: JsonStr<'_>) -> Option<Self> {

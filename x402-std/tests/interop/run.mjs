@@ -1,7 +1,7 @@
 // node run.mjs PATH_TO_x402 [TEXT] : plays the x402 command against the official SDKs, case by case.
 // node run.mjs --self-test [TEXT]  : the same with official parts only.
 // node run.mjs --stop              : stops what a killed run left behind.
-// TEXT: only the cases whose name contains it.
+// TEXT: only the cases whose name contains it; with `!` before it, the others.
 import fs from 'node:fs';
 import path from 'node:path';
 import { installIfMissing } from './lib/install.mjs';
@@ -9,7 +9,9 @@ import { installIfMissing } from './lib/install.mjs';
 const CASE_MS = 90_000;
 const LOG_LINES = 40;
 
-const [what, text = ''] = process.argv.slice(2);
+const [what, wanted = ''] = process.argv.slice(2);
+const others = wanted.startsWith('!');
+const text = others ? wanted.slice(1) : wanted;
 if (!what) {
   console.error('usage: node run.mjs PATH_TO_x402|--self-test|--stop [TEXT]');
   process.exit(2);
@@ -45,7 +47,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 }
 
 const attacks = binary ? attackCases(binary) : [];
-const cases = [...casesFor(binary), ...mcpCases(binary), ...attacks].filter(({ name }) => name.includes(text));
+const cases = [...casesFor(binary), ...mcpCases(binary), ...attacks].filter(({ name }) => name.includes(text) !== others);
 const services = await servicesFor(binary);
 
 const begun = new Map();

@@ -8,7 +8,7 @@ use x402_core::budget::{Limit, Most, Per, Scope, Spending};
 use x402_core::buyer::{self, Policy, Purchase, Wallet};
 use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Resource};
 use x402_core::json::RawJson;
-use x402_core::seller::Seller;
+use x402_core::seller::{self, Seller};
 use x402_core::wire::{
     PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
     SupportedKind, SupportedResponse, VerifyRequest, VerifyResponse,
@@ -192,11 +192,15 @@ impl Scheme for Dummy {
     }
 }
 
-/// Makes a challenge and admits a payment.
+/// Makes a challenge, admits a payment and judges what became of it.
 fn sell(offer: &[u8], payment: &[u8]) {
     let mut out = [0; BYTES];
     let extensions = RawJson::parse(offer).ok();
     let Ok(offer) = PaymentRequirements::parse(offer) else { return };
+    if let Ok(answer) = SettleResponse::parse(black_box(samples::RECEIPT)) {
+        let payer = black_box(Some("0x"));
+        black_box(seller::settled(&answer, &offer, payer, black_box(true)));
+    }
     let offers = [offer];
     let seller = Seller { resource: ResourceInfo::default(), accepts: &offers, extensions };
     for version in [Version::V1, Version::V2] {
