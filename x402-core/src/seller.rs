@@ -110,7 +110,8 @@ fn is_transaction(id: &str, network: Network<'_>) -> bool {
     }
     if network.eip155().is_some() {
         let digits = id.strip_prefix("0x").unwrap_or_default();
-        return digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let zero = digits.bytes().all(|byte| byte == b'0');
+        return digits.len() == 64 && !zero && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     }
     !id.is_empty()
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 use url::Url;
 use x402_core::Network;
 use x402_svm::base58;
@@ -317,6 +318,36 @@ impl Nodes {
         }
         answers.sort_by_key(|(place, _)| *place);
         answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// Asks all nodes the same at once, and takes what they answer within a time; if none does, the
+    /// first answer after it.
+    pub(crate) async fn ask_all(
+        &self,
+        within: Duration,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Vec<Box<RawValue>> {
+        let Ok(params) = encode(params) else { return Vec::new() };
+        let (method, params): (Arc<str>, Arc<RawValue>) = (method.into(), params.into());
+        let mut asking = JoinSet::new();
+        for node in self.in_turn() {
+            let (nodes, method, params) = (self.clone(), Arc::clone(&method), Arc::clone(&params));
+            asking.spawn(async move { nodes.once(&node, &method, &params).await });
+        }
+        let (end, mut answers) = (tokio::time::Instant::now() + within, Vec::new());
+        loop {
+            let next = asking.join_next();
+            let next = match answers.is_empty() {
+                true => next.await,
+                false => timeout_at(end, next).await.unwrap_or(None),
+            };
+            match next {
+                Some(Ok(Ok(answer))) => answers.push(answer),
+                Some(_) => {}
+                None => return answers,
+            }
+        }
     }
 
     /// The nodes, those that failed lately last.

@@ -571,13 +571,16 @@ pub struct Refusal {
     pub malformed: Option<ParseError>,
     /// The claim of a payment that was settled before.
     pub settled: Option<ClaimKey>,
+    /// Whether that claim says that its answer was delivered.
+    pub delivered: bool,
     /// The receipt of a settlement that failed or is not certain.
     pub receipt: Option<Box<SettleResponse>>,
 }
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        Self { reason, status: reason.status(), malformed: None, settled: None, receipt: None }
+        let (malformed, settled, receipt) = (None, None, None);
+        Self { reason, status: reason.status(), malformed, settled, delivered: false, receipt }
     }
 }
 
@@ -712,7 +715,8 @@ where
                 return self.settled_before(admission, transaction, now).await;
             }
             Presented::Known(ClaimState::Delivered(transaction)) => {
-                return Err(admission.duplicate(&transaction));
+                let refusal = admission.duplicate(&transaction);
+                return Err(Refusal { delivered: true, ..refusal });
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
             Presented::Elsewhere => return Err(Reason::DuplicateSettlement.into()),
@@ -744,19 +748,21 @@ where
         Ok(admission)
     }
 
-    /// Notes that the answer to a settled payment was written out. `false` if it is not in that
-    /// state any more: somebody else has noted so.
-    pub async fn delivered(&self, key: ClaimKey, transaction: &str) -> bool {
-        let Ok(transaction) = Transaction::try_from(transaction) else { return false };
+    /// Notes that the answer to a settled payment was written out.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if it is not in that state any more: somebody else has noted so. Others
+    /// of the store's: the answer may be made once more then.
+    pub async fn delivered(&self, key: ClaimKey, transaction: &str) -> Result<(), StoreError> {
+        let transaction = Transaction::try_from(transaction).map_err(|_| StoreError::Conflict)?;
         let from = ClaimState::Settled(transaction.clone());
-        match self.store.advance(key, &from, ClaimState::Delivered(transaction)).await {
-            Ok(()) => true,
-            Err(StoreError::Conflict) => false,
-            Err(error) => {
-                tracing::warn!(%error, "a delivery is not noted: its answer may be made once more");
-                false
-            }
+        let noted = self.store.advance(key, &from, ClaimState::Delivered(transaction)).await;
+        if let Err(error) = &noted
+            && *error != StoreError::Conflict
+        {
+            tracing::warn!(%error, "a delivery is not noted: its answer may be made once more");
         }
+        noted
     }
 
     /// Takes back that an answer was written out: the attempt came to nothing.
@@ -800,7 +806,7 @@ where
         let key = admission.key;
         if let ClaimState::Settled(transaction) = &admission.state {
             // Of several who find the answer lost, one makes it once more.
-            if self.delivered(key, transaction).await {
+            if self.delivered(key, transaction).await.is_ok() {
                 let answer = SettleResponse::default();
                 return Ok(admission.receipt(true, None, transaction, &answer));
             }
@@ -848,11 +854,24 @@ where
             if answer.success && !matches!(outcome, ClaimState::Settled(_)) {
                 tracing::warn!("the facilitator's success contradicts itself: payment pending");
             }
-            if let ClaimState::Settled(transaction) = &outcome
-                && !self.is_own(claim, transaction).await?
-            {
-                tracing::warn!(%transaction, "the facilitator names a transaction for two payments");
-                outcome = ClaimState::Broadcast(Transaction::new());
+            if let ClaimState::Settled(transaction) = &outcome {
+                match self.is_own(claim, transaction).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        tracing::warn!(%transaction, "the facilitator names a transaction for two payments");
+                        outcome = ClaimState::Broadcast(Transaction::new());
+                    }
+                    // What was paid is not lost for want of room to compare it with others.
+                    Err(StoreError::Full) => {
+                        tracing::warn!(%transaction, "store full: a transaction is not compared with others");
+                    }
+                    Err(_) => {
+                        let pending = ClaimState::Broadcast(transaction.clone());
+                        self.store.advance(key, &state, pending).await.ok();
+                        let pending = Unsettled::pending(transaction.clone());
+                        return Err(Unsettled { status: 503, ..pending });
+                    }
+                }
             }
             match &outcome {
                 ClaimState::Settled(transaction) => {
@@ -900,7 +919,7 @@ where
         &self,
         claim: &Claim<'_>,
         transaction: &Transaction,
-    ) -> Result<bool, Unsettled> {
+    ) -> Result<bool, StoreError> {
         let network = claim.request.payment_requirements.network.view();
         let network = network.caip2().unwrap_or(network);
         // Hexadecimal digits are the same in either letter case, base58's are not.
@@ -924,7 +943,8 @@ where
     S: ClaimStore,
     C: Clock,
 {
-    /// Moves the claim to settled. Another process may have noted the transaction meanwhile.
+    /// Moves the claim to settled. Another process may have noted the transaction meanwhile, or its
+    /// keeper that it settled: then it is for the one who has an answer to give.
     async fn record_settled(
         &self,
         claim: &Claim<'_>,
@@ -932,7 +952,7 @@ where
         transaction: &Transaction,
     ) -> Result<(), StoreError> {
         let (key, settled) = (claim.key, ClaimState::Settled(transaction.clone()));
-        let record = || Kept::settled(claim.digest, self.clock.now());
+        let record = || Kept::settled(claim.digest, self.clock.now(), claim.untold);
         match self.store.advance_with(key, &state, settled.clone(), record()).await {
             Err(StoreError::Conflict) => {}
             done => return done,
@@ -940,6 +960,16 @@ where
         match self.store.state(key).await? {
             Some(now @ ClaimState::Broadcast(_)) => {
                 self.store.advance_with(key, &now, settled, record()).await
+            }
+            Some(ClaimState::Settled(found)) if found == *transaction && !claim.untold => {
+                let kept = self.store.find(key).await?.and_then(|found| found.record);
+                if !kept.and_then(|it| Kept::read(&it.bytes)).is_some_and(|kept| kept.untold) {
+                    return Err(StoreError::Conflict);
+                }
+                // Of several, one takes it.
+                let taken = ClaimState::Delivered(transaction.clone());
+                self.store.advance(key, &settled, taken.clone()).await?;
+                self.store.advance_with(key, &taken, settled, record()).await
             }
             _ => Err(StoreError::Conflict),
         }
@@ -953,6 +983,8 @@ struct Claim<'a> {
     payer: String,
     expires_at: u64,
     digest: Option<RequestDigest>,
+    /// Whether there is nobody to tell that it settled.
+    untold: bool,
 }
 
 impl<'a> Claim<'a> {
@@ -963,6 +995,7 @@ impl<'a> Claim<'a> {
             payer: admission.payment().payer(),
             expires_at: admission.payment().expires_at(),
             digest: admission.digest,
+            untold: false,
         }
     }
 }

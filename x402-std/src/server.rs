@@ -22,7 +22,6 @@
 //! unpaid: `HEAD` gets the challenge, and a CORS preflight is answered here, empty. To let browsers
 //! of other origins in, put a CORS layer outside this one.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -277,9 +276,22 @@ pub struct OwnBody {
     left: Bytes,
     begun: bool,
     delivery: Option<Delivery<Paid>>,
-    noting: Option<Boxed<()>>,
+    noting: Option<Boxed<bool>>,
     end: Option<ConnectionEnd>,
 }
+
+/// Why an answer that was paid for is not written to its end: it took too long, and the same payment
+/// had it made once more, elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenOver;
+
+impl fmt::Display for TakenOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this answer was made once more, elsewhere, for the same payment")
+    }
+}
+
+impl Error for TakenOver {}
 
 impl fmt::Debug for OwnBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -295,19 +307,20 @@ impl From<Bytes> for OwnBody {
 
 impl Body for OwnBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = TakenOver;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TakenOver>>> {
         let this = self.get_mut();
         this.begun = true;
         if this.left.is_empty() {
             return Poll::Ready(None);
         }
-        if this.left.len() <= CHUNK {
-            ready!(this.noted(context));
+        if this.left.len() <= CHUNK && !ready!(this.noted(context)) {
+            this.left.clear();
+            return Poll::Ready(Some(Err(TakenOver)));
         }
         let length = this.left.len().min(CHUNK);
         let chunk = this.left.split_to(length);
@@ -327,13 +340,17 @@ impl Body for OwnBody {
 }
 
 impl OwnBody {
-    /// Whether it is noted that all of it is delivered.
-    fn noted(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(delivery) = &mut self.delivery else { return Poll::Ready(()) };
+    /// Notes that all of it is delivered. `false` if it must not be: somebody who was slow to read it
+    /// has had it made once more elsewhere.
+    fn noted(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let Some(delivery) = &mut self.delivery else { return Poll::Ready(true) };
         let noting = self.noting.get_or_insert_with(|| delivery.note());
-        ready!(noting.as_mut().poll(context));
+        let mine = ready!(noting.as_mut().poll(context));
         self.noting = None;
-        Poll::Ready(())
+        if !mine && let Some(delivery) = self.delivery.take() {
+            delivery.taken_over();
+        }
+        Poll::Ready(mine)
     }
 
     fn written(&mut self) {

@@ -21,16 +21,16 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 use x402_core::claim::ClaimState;
 use x402_core::{Payment as _, Reason, Version};
-use x402_std::SystemClock;
 use x402_std::facilitator::{Facilitator, LocalFacilitator, settlement_id};
 use x402_std::message::{
     PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
 };
 use x402_std::payment::Schemes;
-use x402_std::seller::{RequestDigest, Seller, Terms, exact};
+use x402_std::seller::{DELIVERY_SECONDS, RequestDigest, Seller, Terms, exact};
 use x402_std::server::{Charge, ConnectionEnd};
 use x402_std::store::{ClaimStore, MemoryStore, PENDING_AFTER, SqliteStore};
 use x402_std::transport::PaymentText;
+use x402_std::{Clock, SystemClock};
 
 /// Longer than what is written at a time.
 const LONG: usize = 300_000;
@@ -40,23 +40,23 @@ fn offer() -> PaymentRequirements {
 }
 
 /// A shop whose handler counts its calls, and says in its answer how many there were.
-struct Shop<S> {
+struct Shop<S, C = SystemClock> {
     app: Router,
     facilitator: Scripted,
     handled: Arc<AtomicUsize>,
     fails: Arc<AtomicBool>,
-    seller: Arc<Seller<Scripted, S>>,
+    seller: Arc<Seller<Scripted, S, C>>,
 }
 
 fn shop<S: ClaimStore + 'static>(facilitator: Scripted, store: S) -> Shop<S> {
     shop_of(Seller::with(facilitator.clone(), store, SystemClock), facilitator, offer())
 }
 
-fn shop_of<S: ClaimStore + 'static>(
-    seller: Seller<Scripted, S>,
+fn shop_of<S: ClaimStore + 'static, C: Clock + 'static>(
+    seller: Seller<Scripted, S, C>,
     facilitator: Scripted,
     offer: PaymentRequirements,
-) -> Shop<S> {
+) -> Shop<S, C> {
     let seller = Arc::new(seller);
     let handled = Arc::new(AtomicUsize::new(0));
     let fails = Arc::new(AtomicBool::new(false));
@@ -102,7 +102,7 @@ fn request(method: Method, path: &str, payment: Option<&PaymentText>, body: &str
     request.body(body.to_owned().into()).unwrap()
 }
 
-impl<S> Shop<S> {
+impl<S, C> Shop<S, C> {
     async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.app.clone().oneshot(request).await.unwrap()
     }
@@ -299,6 +299,43 @@ async fn an_answer_that_another_process_may_be_writing_is_not_made() {
     let early = shop.get("/weather", &payment).await;
     assert_eq!(refused(early.headers()).as_deref(), Some("settlement_pending"));
     assert_eq!(shop.handled(), 0);
+}
+
+/// A clock of somebody who comes when the time to write an answer out is over.
+struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> u64 {
+        SystemClock.now() + DELIVERY_SECONDS + 1
+    }
+}
+
+/// Two processes share their claims. What one has made once more, the other does not give: not what
+/// it kept when its buyer hung up, and not the rest of what its buyer was too slow to read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_buys_one_whole_answer_from_two_processes() {
+    for hangs_up in [true, false] {
+        let (facilitator, file) = (Scripted::new(), File::new(&format!("two-{hangs_up}")));
+        let one = shop(facilitator.clone(), file.open());
+        let later = Seller::with(facilitator.clone(), file.open(), Later);
+        let other = shop_of(later, facilitator.clone(), offer());
+        let payment = one.paid("/long").await;
+        let mut body = Some(one.get("/long", &payment).await.into_body());
+        body.as_mut().unwrap().frame().await.unwrap().unwrap();
+        if hangs_up {
+            body = None;
+        }
+        let again = other.get("/long", &payment).await;
+        assert_eq!(text(again).await.len(), LONG, "{hangs_up}");
+        match body {
+            None => {
+                let again = one.get("/long", &payment).await;
+                assert_eq!(refused(again.headers()).as_deref(), Some("duplicate_settlement"));
+            }
+            Some(body) => assert!(body.collect().await.is_err(), "the rest was given, too"),
+        }
+        assert_eq!(facilitator.paid(), 10_000);
+    }
 }
 
 /// A delivered answer is delivered, over a restart too.

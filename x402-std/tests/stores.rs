@@ -1230,7 +1230,7 @@ async fn sqlite_files_are_their_owners() {
     let store = SqliteStore::open(folder.path("claims.db")).unwrap();
     assert_eq!(store.present(key(1), HERE, NOW, NOW).await, Ok(Presented::New));
     let files: Vec<_> = fs::read_dir(&folder.0).unwrap().map(Result::unwrap).collect();
-    assert_eq!(files.len(), 4, "the file, its log, the log's index, who uses it");
+    assert_eq!(files.len(), 5, "the file, its log, the log's index, who uses it, who looks");
     for file in files {
         let mode = file.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{:?}", file.file_name());

@@ -219,8 +219,8 @@ where
         match self.store.advance_with(key, &ClaimState::Claimed, sending, record).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => return Err(self.told(key).await),
-            // Whether it says so or not, nothing was sent.
-            Err(_) => return Err(Reason::Busy.into()),
+            // If it says so nevertheless, it is sent: by the keeper, or when somebody asks again.
+            Err(_) => return Err(Failure::pending(transaction)),
         }
         self.ledger.send(unsent).await;
         self.resume(key, verified, transaction, caller).await

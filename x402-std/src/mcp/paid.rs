@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use http::request::Parts;
 use rmcp::model::*;
 use rmcp::service::{MaybeSendFuture, NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -17,7 +18,7 @@ use super::{PAYMENT, PAYMENT_RESPONSE};
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
 use crate::message::SettleResponse;
-use crate::seller::work::{Entry, Works};
+use crate::seller::work::{Delivery, Entry, Works};
 use crate::seller::{Refusal, RequestDigest, Seller, Terms};
 use crate::store::{ClaimStore, MemoryStore};
 
@@ -199,10 +200,19 @@ where
         let digest = RequestDigest::of(&[b"mcp", request.name.as_bytes(), arguments.as_bytes()]);
         let (terms, payment) = (Arc::new(terms), payment.to_string().into_bytes());
         let of = Arc::clone(&terms);
+        // How the connection ends, over HTTP; and whether the call is cancelled before.
+        let end = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
+        let (end, cancelled) = (end.cloned(), context.ct.clone());
+        let give = move |delivery: Delivery<CallToolResponse>| {
+            // Dropped, it counts as lost.
+            if !cancelled.is_cancelled() {
+                delivery.written(end);
+            }
+        };
         let held = match self.works.admit(&self.seller, of, version, payment, digest).await {
             Ok(Entry::Work(held)) => held,
             Ok(Entry::Again(response, delivery)) => {
-                delivery.written(None);
+                give(delivery);
                 return Ok(response);
             }
             Err(refusal) => return refuse(&terms, version, &refusal),
@@ -218,7 +228,7 @@ where
             // What was paid and failed may be asked for again.
             if is_success(&response) {
                 delivery.keep(response.clone(), size_of(&response));
-                delivery.written(None);
+                give(delivery);
             }
             return Ok(response);
         }
@@ -251,7 +261,7 @@ where
         };
         match held.settle_with(make).await {
             Ok((response, delivery)) => {
-                delivery.written(None);
+                give(delivery);
                 Ok(response)
             }
             Err(refusal) => refuse(&terms, version, &refusal),

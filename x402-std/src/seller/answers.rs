@@ -52,7 +52,7 @@ pub(crate) struct Answers<A>(Mutex<All<A>>);
 #[derive(Debug)]
 struct All<A> {
     kept: HashMap<ClaimKey, Kept<A>>,
-    /// Claims by when their answers were made.
+    /// Claims with an answer, by when it was made.
     order: VecDeque<(Instant, ClaimKey)>,
     bytes: usize,
 }
@@ -62,16 +62,18 @@ struct Kept<A> {
     digest: Option<RequestDigest>,
     made: Instant,
     stage: Stage,
-    /// None while it is settled.
+    /// None while it is settled, and for one on its way that there is no room for.
     answer: Option<A>,
     bytes: usize,
+    /// Whether its claim was noted as delivered from here.
+    noted: bool,
 }
 
 #[derive(Debug)]
 enum Stage {
     /// It is being settled, or written out since then.
     Busy(Instant),
-    Written(Option<ConnectionEnd>),
+    Written(ConnectionEnd),
     Lost,
 }
 
@@ -99,16 +101,25 @@ impl<A: Clone> Answers<A> {
     }
 
     /// Says that a payment is being settled here: until its answer is kept, none is made anew.
-    pub(crate) fn begin(&self, key: ClaimKey, digest: Option<RequestDigest>) {
+    /// `false` if that was said before, or its answer is kept.
+    pub(crate) fn begin(&self, key: ClaimKey, digest: Option<RequestDigest>) -> bool {
         let now = Instant::now();
-        let kept =
-            Kept { digest, made: now, stage: Stage::Busy(now), answer: None, bytes: OVERHEAD };
-        self.all().put(key, kept, now);
+        let stage = Stage::Busy(now);
+        let kept = Kept { digest, made: now, stage, answer: None, bytes: OVERHEAD, noted: false };
+        let mut all = self.all();
+        let new = !all.kept.contains_key(&key);
+        if new {
+            all.put(key, kept, now);
+        }
+        new
     }
 
-    /// Forgets a payment that was not settled.
+    /// Forgets a payment that has no answer.
     pub(crate) fn forget(&self, key: ClaimKey) {
-        self.all().remove(key);
+        let mut all = self.all();
+        if all.kept.get(&key).is_some_and(|kept| kept.answer.is_none()) {
+            all.remove(key);
+        }
     }
 
     /// Keeps the answer to a settled payment, which is about to be written out.
@@ -121,29 +132,62 @@ impl<A: Clone> Answers<A> {
     ) {
         let (now, bytes) = (Instant::now(), bytes.saturating_add(OVERHEAD));
         let (stage, answer) = (Stage::Busy(now), Some(answer));
-        self.all().put(key, Kept { digest, made: now, stage, answer, bytes }, now);
+        let kept = Kept { digest, made: now, stage, answer, bytes, noted: false };
+        self.all().put(key, kept, now);
     }
 
     pub(crate) fn written(&self, key: ClaimKey, end: Option<ConnectionEnd>) {
         let mut all = self.all();
-        match end {
-            Some(end) => {
-                if let Some(kept) = all.kept.get_mut(&key) {
-                    kept.stage = Stage::Written(Some(end));
-                }
+        match (end, all.kept.get_mut(&key)) {
+            // What its connection did before is no sign that this was read.
+            (Some(end), Some(kept)) if kept.answer.is_some() => {
+                kept.stage = match end.is(ConnectionEnd::OPEN) {
+                    true => Stage::Written(end),
+                    false => Stage::Lost,
+                };
             }
-            None => all.remove(key),
+            _ => all.remove(key),
         }
     }
 
-    pub(crate) fn lost(&self, key: ClaimKey) {
+    /// Whether it was written out for the same request, over a connection whose end is not known.
+    pub(crate) fn is_open(&self, key: ClaimKey, digest: Option<RequestDigest>) -> bool {
+        let all = self.all();
+        let kept = all.kept.get(&key).filter(|kept| kept.digest == digest);
+        kept.is_some_and(
+            |kept| matches!(&kept.stage, Stage::Written(end) if end.is(ConnectionEnd::OPEN)),
+        )
+    }
+
+    /// Notes that its claim says it is delivered, from here.
+    pub(crate) fn noted(&self, key: ClaimKey) {
         if let Some(kept) = self.all().kept.get_mut(&key) {
-            kept.stage = Stage::Lost;
+            kept.noted = true;
+        }
+    }
+
+    /// Whether its claim was noted as delivered from here.
+    pub(crate) fn is_noted(&self, key: ClaimKey) -> bool {
+        self.all().kept.get(&key).is_some_and(|kept| kept.noted)
+    }
+
+    pub(crate) fn lost(&self, key: ClaimKey) {
+        let mut all = self.all();
+        match all.kept.get_mut(&key) {
+            Some(kept) if kept.answer.is_some() => kept.stage = Stage::Lost,
+            _ => all.remove(key),
         }
     }
 
     /// Takes the answer for the same request, if it was lost. It is about to be written out again.
-    pub(crate) fn take(&self, key: ClaimKey, digest: Option<RequestDigest>) -> Known<A> {
+    /// If its claim says that it was `delivered`, it is taken only where that was noted: elsewhere
+    /// somebody had it made once more.
+    pub(crate) fn take(
+        &self,
+        key: ClaimKey,
+        digest: Option<RequestDigest>,
+        delivered: bool,
+    ) -> Known<A> {
         let mut all = self.all();
         let now = Instant::now();
         all.forget_old(now);
@@ -152,9 +196,9 @@ impl<A: Clone> Answers<A> {
         let lost = match &kept.stage {
             Stage::Lost => true,
             Stage::Busy(since) => since.elapsed() > Duration::from_secs(DELIVERY_SECONDS),
-            Stage::Written(end) => end.as_ref().is_some_and(|end| end.is(ConnectionEnd::BROKEN)),
+            Stage::Written(end) => end.is(ConnectionEnd::BROKEN),
         };
-        if !lost || kept.digest.is_none() || kept.digest != digest {
+        if !lost || delivered && !kept.noted || kept.digest.is_none() || kept.digest != digest {
             return Known::Elsewhere;
         }
         let answer = answer.clone();
@@ -167,7 +211,9 @@ impl<A> All<A> {
     fn put(&mut self, key: ClaimKey, kept: Kept<A>, now: Instant) {
         self.remove(key);
         self.bytes = self.bytes.saturating_add(kept.bytes);
-        self.order.push_back((kept.made, key));
+        if kept.answer.is_some() {
+            self.order.push_back((kept.made, key));
+        }
         self.kept.insert(key, kept);
         self.forget_old(now);
     }
@@ -183,22 +229,24 @@ impl<A> All<A> {
         while let Some((made, key)) = self.order.front().copied() {
             let current = self.kept.get(&key).filter(|kept| kept.made == made);
             let goes = current.is_none_or(|kept| {
-                let delivered = match &kept.stage {
-                    Stage::Written(Some(end)) => end.is(ConnectionEnd::GOOD),
-                    Stage::Written(None) => true,
-                    Stage::Busy(_) | Stage::Lost => false,
-                };
-                // One that is settled takes no room to speak of, and must not be made anew.
-                let old = now.duration_since(made) > KEPT || self.bytes > BYTES;
-                delivered || old && kept.answer.is_some() || now.duration_since(made) > 2 * KEPT
+                let delivered =
+                    matches!(&kept.stage, Stage::Written(end) if end.is(ConnectionEnd::GOOD));
+                delivered || now.duration_since(made) > KEPT || self.bytes > BYTES
             });
             if !goes {
                 return;
             }
-            if current.is_some() {
-                self.remove(key);
-            }
             self.order.pop_front();
+            match self.kept.get_mut(&key).filter(|kept| kept.made == made) {
+                // As long as it is on its way it must not be made anew.
+                Some(kept) if matches!(kept.stage, Stage::Busy(_)) => {
+                    kept.answer = None;
+                    let freed = std::mem::replace(&mut kept.bytes, OVERHEAD);
+                    self.bytes = self.bytes.saturating_add(OVERHEAD).saturating_sub(freed);
+                }
+                Some(_) => self.remove(key),
+                None => {}
+            }
         }
     }
 }
@@ -215,43 +263,83 @@ mod tests {
     fn only_what_was_lost_is_given_again_and_only_to_the_same_request() {
         let answers = Answers::default();
         let (this, other) = (Some(RequestDigest([1; 32])), Some(RequestDigest([2; 32])));
-        assert_eq!(answers.take(key(1), this), Known::Unknown);
+        assert_eq!(answers.take(key(1), this, false), Known::Unknown);
         answers.begin(key(1), this);
-        assert_eq!(answers.take(key(1), this), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
         answers.keep(key(1), this, "one", 3);
-        assert_eq!(answers.take(key(1), this), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
+        // Somebody who came later, and found it settled, takes nothing away.
+        assert!(!answers.begin(key(1), this));
+        answers.forget(key(1));
         answers.lost(key(1));
         for not_this in [other, None] {
-            assert_eq!(answers.take(key(1), not_this), Known::Elsewhere);
+            assert_eq!(answers.take(key(1), not_this, false), Known::Elsewhere);
         }
-        assert_eq!(answers.take(key(1), this), Known::Lost("one"));
+        assert_eq!(answers.take(key(1), this, false), Known::Lost("one"));
         // It is on its way again, to one only.
-        assert_eq!(answers.take(key(1), this), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
         let end = ConnectionEnd::default();
         answers.written(key(1), Some(end.clone()));
-        assert_eq!(answers.take(key(1), this), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
         end.broke();
         end.closed();
-        assert_eq!(answers.take(key(1), this), Known::Lost("one"));
+        assert_eq!(answers.take(key(1), this, false), Known::Lost("one"));
         answers.written(key(1), None);
-        assert_eq!(answers.take(key(1), this), Known::Unknown);
+        assert_eq!(answers.take(key(1), this, false), Known::Unknown);
         assert_eq!(answers.all().bytes, 0);
         // A request that is not told from others gets nothing again.
         answers.keep(key(2), None, "two", 3);
         answers.lost(key(2));
-        assert_eq!(answers.take(key(2), None), Known::Elsewhere);
+        assert_eq!(answers.take(key(2), None, false), Known::Elsewhere);
+    }
+
+    #[test]
+    fn who_delivered_it_gives_it_again_and_nobody_else() {
+        let (answers, this) = (Answers::default(), Some(RequestDigest([1; 32])));
+        for (number, noted) in [(1, false), (2, true)] {
+            answers.keep(key(number), this, number, 3);
+            if noted {
+                answers.noted(key(number));
+            }
+            answers.lost(key(number));
+            assert_eq!(answers.is_noted(key(number)), noted);
+        }
+        assert_eq!(answers.take(key(1), this, true), Known::Elsewhere);
+        assert_eq!(answers.take(key(2), this, true), Known::Lost(2));
+        // Over a connection that ended before it was written it was not read.
+        let end = ConnectionEnd::default();
+        end.closed();
+        answers.written(key(2), Some(end));
+        assert_eq!(answers.take(key(2), this, true), Known::Lost(2));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_not_made_anew() {
+        let (answers, this) = (Answers::default(), Some(RequestDigest([1; 32])));
+        for number in 0..100 {
+            answers.keep(key(number), this, number, 1 << 20);
+        }
+        assert!(answers.all().bytes <= BYTES);
+        assert_eq!(answers.take(key(0), this, false), Known::Elsewhere);
+        // Its connection broke, and it is not here any more.
+        answers.lost(key(0));
+        assert_eq!(answers.take(key(0), this, false), Known::Unknown);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let answers = Answers::default();
+        // However long it is settled for, it does not hold up the others.
+        assert!(answers.begin(key(200), None) && !answers.begin(key(200), None));
         for number in 0..100 {
             answers.keep(key(number), Some(RequestDigest([1; 32])), number, 1 << 20);
             answers.lost(key(number));
         }
         let all = answers.all();
-        assert!(all.bytes <= BYTES && all.kept.len() == all.order.len(), "{}", all.bytes);
-        assert!((60..64).contains(&all.kept.len()), "{}", all.kept.len());
+        // One that is settled has no answer yet.
+        let answered = all.kept.len() - 1;
+        assert!(all.bytes <= BYTES && answered == all.order.len(), "{}", all.bytes);
+        assert!((60..64).contains(&answered), "{answered}");
         assert!(all.kept.contains_key(&key(99)) && !all.kept.contains_key(&key(0)));
     }
 

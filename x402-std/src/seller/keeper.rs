@@ -73,7 +73,8 @@ where
         let Some(payer) = crate::payment::payer(&request.view().payment_payload) else { return };
         // By then nothing is kept of it anyway.
         let expires_at = self.clock.now().saturating_add(HOLD.as_secs());
-        let claim = Claim { key: pending.key, request: &request, payer, expires_at, digest };
+        let (key, untold) = (pending.key, true);
+        let claim = Claim { key, request: &request, payer, expires_at, digest, untold };
         match self.settle_claim(&claim, pending.state).await {
             Ok((transaction, _)) => tracing::info!(%transaction, "pending payment settled"),
             Err(unsettled) => tracing::debug!(reason = %unsettled.reason, "still pending"),

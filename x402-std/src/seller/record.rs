@@ -13,6 +13,8 @@ pub(super) struct Kept {
     pub(super) digest: Option<RequestDigest>,
     /// In Unix seconds; zero while it is pending.
     pub(super) settled_at: u64,
+    /// Whether a keeper settled it: nobody has its answer.
+    pub(super) untold: bool,
     #[cfg_attr(not(feature = "tokio"), expect(dead_code))]
     pub(super) request: Option<VerifyRequest>,
 }
@@ -22,6 +24,8 @@ struct Written {
     digest: Option<String>,
     #[serde(default)]
     at: u64,
+    #[serde(default)]
+    untold: bool,
     request: Option<Box<RawValue>>,
 }
 
@@ -36,13 +40,13 @@ impl Kept {
         Some(record(format!(r#"{{"digest":{digest},"request":{request}}}"#)))
     }
 
-    pub(super) fn settled(digest: Option<RequestDigest>, now: u64) -> Option<Record> {
+    pub(super) fn settled(digest: Option<RequestDigest>, now: u64, untold: bool) -> Option<Record> {
         let digest = json_of(digest);
-        Some(record(format!(r#"{{"digest":{digest},"at":{now}}}"#)))
+        Some(record(format!(r#"{{"digest":{digest},"at":{now},"untold":{untold}}}"#)))
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let Written { digest, at, request } = serde_json::from_slice(bytes).ok()?;
+        let Written { digest, at, untold, request } = serde_json::from_slice(bytes).ok()?;
         let digest = match digest {
             None => None,
             Some(digits) => {
@@ -55,7 +59,7 @@ impl Kept {
             None => None,
             Some(json) => Some(VerifyRequest::from_json(json.get().as_bytes()).ok()?),
         };
-        Some(Self { digest, settled_at: at, request })
+        Some(Self { digest, settled_at: at, untold, request })
     }
 }
 

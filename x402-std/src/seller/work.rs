@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 use x402_core::buyer::Flow;
 use x402_core::claim::ClaimKey;
 use x402_core::{Reason, Version};
@@ -20,7 +21,7 @@ use super::{Admission, Refusal, RequestDigest, Seller, Terms};
 use crate::clock::Clock;
 use crate::facilitator::Facilitator;
 use crate::message::SettleResponse;
-use crate::store::ClaimStore;
+use crate::store::{ClaimStore, StoreError};
 
 /// Payments that are worked on at the same time, and answers that may have been lost. Clones are
 /// one.
@@ -32,6 +33,10 @@ pub(crate) struct Works<A> {
     notes: Arc<Semaphore>,
     answers: Arc<Answers<A>>,
 }
+
+/// How often it is looked, and how long it takes each time, until it is known how a connection ended.
+const ENDS: u32 = 20;
+const END: Duration = Duration::from_millis(50);
 
 /// Notes at once: more than there are ever.
 const NOTES: u32 = 1 << 20;
@@ -63,7 +68,11 @@ pub(crate) trait AnySeller: Send + Sync {
     fn now(&self) -> u64;
     fn settle(self: Arc<Self>, admission: Admission) -> Boxed<Result<SettleResponse, Refusal>>;
     fn release(self: Arc<Self>, admission: Admission) -> Boxed<()>;
-    fn delivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()>;
+    fn delivered(
+        self: Arc<Self>,
+        key: ClaimKey,
+        transaction: String,
+    ) -> Boxed<Result<(), StoreError>>;
     fn undelivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()>;
 }
 
@@ -85,8 +94,12 @@ where
         Box::pin(async move { Seller::release(&self, admission).await })
     }
 
-    fn delivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()> {
-        Box::pin(async move { _ = Seller::delivered(&self, key, &transaction).await })
+    fn delivered(
+        self: Arc<Self>,
+        key: ClaimKey,
+        transaction: String,
+    ) -> Boxed<Result<(), StoreError>> {
+        Box::pin(async move { Seller::delivered(&self, key, &transaction).await })
     }
 
     fn undelivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()> {
@@ -138,12 +151,19 @@ impl<A: Answer> Works<A> {
                     (key, receipt.map(|it| it.transaction.clone()).unwrap_or_default())
                 }),
             };
+            let delivered = matches!(&admitted, Err(refusal) if refusal.delivered);
             let context = Context { seller, shared, digest };
             if let Some((key, transaction)) = settled {
-                match context.shared.answers.take(key, digest) {
+                let answers = &context.shared.answers;
+                // Somebody hung up and asks again: how the first connection ended shows soon.
+                let mut waits = 0..ENDS;
+                while answers.is_open(key, digest) && waits.next().is_some() {
+                    sleep(END).await;
+                }
+                match answers.take(key, digest, delivered) {
                     Known::Lost(answer) => {
                         let claim = Some((key, transaction));
-                        let delivery = Delivery { context, claim, kept: true, noted: false };
+                        let delivery = Delivery { context, claim, kept: true, noted: delivered };
                         return Ok(Entry::Again(answer, delivery));
                     }
                     // It is being written out, or was.
@@ -175,6 +195,22 @@ impl<A> Clone for Context<A> {
 }
 
 impl<A: Answer> Context<A> {
+    /// Notes that an answer is delivered. `false` if somebody else had it made once more.
+    fn delivered(&self, key: ClaimKey, transaction: String) -> Boxed<bool> {
+        let (seller, answers) = (Arc::clone(&self.seller), Arc::clone(&self.shared.answers));
+        Box::pin(async move {
+            match seller.delivered(key, transaction).await {
+                Ok(()) => {
+                    answers.noted(key);
+                    true
+                }
+                Err(StoreError::Conflict) => answers.is_noted(key),
+                // A store that fails takes nothing from anybody.
+                Err(_) => true,
+            }
+        })
+    }
+
     /// Writes a note, whoever waits for it. Where there is no runtime any more, the claim stays as it
     /// is.
     fn note(&self, note: impl FnOnce(Arc<dyn AnySeller>) -> Boxed<()>) {
@@ -249,14 +285,16 @@ async fn settle<A: Answer>(
 ) -> Result<(SettleResponse, Delivery<A>), Refusal> {
     let (admission, _permit) = work.ok_or(Reason::UnexpectedSettleError)?;
     let (key, noted) = (admission.claim_key(), admission.is_settled());
-    context.shared.answers.begin(key, context.digest);
+    let begun = context.shared.answers.begin(key, context.digest);
     match Arc::clone(&context.seller).settle(*admission).await {
         Ok(receipt) => {
             let claim = Some((key, receipt.transaction.clone()));
             Ok((receipt, Delivery { context, claim, kept: false, noted }))
         }
         Err(refusal) => {
-            context.shared.answers.forget(key);
+            if begun {
+                context.shared.answers.forget(key);
+            }
             Err(refusal)
         }
     }
@@ -292,18 +330,29 @@ impl<A: Answer> Delivery<A> {
     pub(crate) fn keep(&mut self, answer: A, bytes: usize) {
         if let Some((key, _)) = &self.claim {
             self.context.shared.answers.keep(*key, self.context.digest, answer, bytes);
+            if self.noted {
+                self.context.shared.answers.noted(*key);
+            }
             self.kept = true;
         }
     }
 
     /// Notes that it is delivered, before the last of it is written: whoever has all of it cannot
-    /// have it made once more, not even by having the process killed in time.
-    pub(crate) fn note(&mut self) -> Boxed<()> {
+    /// have it made once more, not even by having the process killed in time. `false` if it was made
+    /// once more already, elsewhere: then the rest must not be written.
+    pub(crate) fn note(&mut self) -> Boxed<bool> {
         let Some((key, transaction)) = self.claim.clone().filter(|_| !self.noted) else {
-            return Box::pin(std::future::ready(()));
+            return Box::pin(std::future::ready(true));
         };
         self.noted = true;
-        Arc::clone(&self.context.seller).delivered(key, transaction)
+        self.context.delivered(key, transaction)
+    }
+
+    /// It is made once more elsewhere: what is kept here is of no use.
+    pub(crate) fn taken_over(mut self) {
+        if let Some((key, _)) = self.claim.take() {
+            self.context.shared.answers.written(key, None);
+        }
     }
 
     /// The answer was written out, over a connection whose end is known later, perhaps.
@@ -311,7 +360,8 @@ impl<A: Answer> Delivery<A> {
         let Some((key, transaction)) = self.claim.take() else { return };
         self.context.shared.answers.written(key, end);
         if !self.noted {
-            self.context.note(|seller| seller.delivered(key, transaction));
+            let noted = self.context.delivered(key, transaction);
+            self.context.note(|_| Box::pin(async move { _ = noted.await }));
         }
     }
 }

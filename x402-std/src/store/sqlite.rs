@@ -77,28 +77,41 @@ pub struct SqliteStore {
 
 /// The processes that use one file: each has a lock beside it that others can share.
 struct Users {
-    lock: Option<Mutex<File>>,
+    /// The file that everybody holds, and the one that is held by who looks whether others do: to
+    /// try for a lock of one's own gives up the shared one for a moment.
+    lock: Option<Mutex<(File, File)>>,
     since: u64,
 }
 
 impl Users {
     fn new(path: &Path) -> Self {
-        let mut beside = path.to_path_buf().into_os_string();
-        beside.push(".lock");
         let mut options = OpenOptions::new();
         options.write(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let lock = options.open(beside).and_then(|file| file.lock_shared().map(|()| file));
+        let open = |suffix| {
+            let mut beside = path.to_path_buf().into_os_string();
+            beside.push(suffix);
+            options.open(beside)
+        };
+        let lock = open(".lock").and_then(|held| {
+            let looking = open(".lock2")?;
+            held.lock_shared()?;
+            Ok((held, looking))
+        });
         let lock = lock.inspect_err(|error| tracing::warn!(%error, "no lock beside the claims"));
         Self { lock: lock.ok().map(Mutex::new), since: SystemClock.now() }
     }
 
     fn alone_since(&self) -> Option<u64> {
         // No code panics while it holds the lock.
-        let lock = self.lock.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        let alone = lock.try_lock().is_ok();
-        lock.lock_shared().ok()?;
+        let files = self.lock.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let (held, looking) = &*files;
+        looking.try_lock().ok()?;
+        let alone = held.try_lock().is_ok();
+        let held = held.lock_shared();
+        looking.unlock().ok()?;
+        held.ok()?;
         alone.then_some(self.since)
     }
 }

@@ -76,7 +76,7 @@ impl Listen {
                 request.extensions_mut().insert(known.clone());
                 router.clone().oneshot(request)
             });
-            let stream = Watched { stream, end: end.clone(), linger: None };
+            let stream = Watched { stream, end: end.clone(), linger: None, slow: None };
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
@@ -111,14 +111,29 @@ impl Listen {
 struct Watched {
     stream: TcpStream,
     end: ConnectionEnd,
-    /// Once nothing more is written: until when it is waited for the peer's end, and how much of what
-    /// it sends meanwhile is left to be thrown away.
-    linger: Option<(Pin<Box<Sleep>>, usize)>,
+    linger: Option<Linger>,
+    /// While the peer is slow to read: until when it may be, and how much it must have read by then.
+    slow: Option<(Pin<Box<Sleep>>, usize)>,
+}
+
+/// A peer that reads less than this in this time has given up its connection.
+const SLOW: Duration = Duration::from_secs(10);
+const SLOW_BYTES: usize = 4 << 10;
+
+/// What is waited for once nothing more is written.
+struct Linger {
+    time: Pin<Box<Sleep>>,
+    /// How much of what the peer sends meanwhile is left to be thrown away.
+    left: usize,
+    /// Whether the peer has closed.
+    closed: bool,
 }
 
 /// How long it is waited for the peer's end of a connection after ours, and how much is read of it:
 /// only then it shows whether the peer has read all it was sent.
 const LINGER: Duration = Duration::from_secs(2);
+/// A peer that closed before it got what was written says so this much later at most.
+const RESET: Duration = Duration::from_millis(250);
 const LINGER_BYTES: usize = 16 << 20;
 
 impl Watched {
@@ -127,6 +142,32 @@ impl Watched {
             self.end.broke();
         }
         poll
+    }
+
+    /// Looks at the time while nothing can be written.
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match &poll {
+            Poll::Ready(Ok(bytes)) => {
+                if let Some((_, left)) = &mut self.slow {
+                    *left = left.saturating_sub(*bytes);
+                }
+                if self.slow.as_ref().is_some_and(|(_, left)| *left == 0) {
+                    self.slow = None;
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let slow = || (Box::pin(sleep(SLOW)), SLOW_BYTES);
+                let (time, _) = self.slow.get_or_insert_with(slow);
+                ready!(time.as_mut().poll(context));
+                return self.note(Poll::Ready(Err(io::ErrorKind::TimedOut.into())));
+            }
+        }
+        self.note(poll)
     }
 }
 
@@ -148,7 +189,7 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(poll)
+        self.written(context, poll)
     }
 
     fn poll_write_vectored(
@@ -157,7 +198,7 @@ impl AsyncWrite for Watched {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.note(poll)
+        self.written(context, poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -174,23 +215,32 @@ impl AsyncWrite for Watched {
         if this.linger.is_none() {
             let poll = Pin::new(&mut this.stream).poll_shutdown(context);
             ready!(this.note(poll))?;
-            this.linger = Some((Box::pin(sleep(LINGER)), LINGER_BYTES));
+            this.linger =
+                Some(Linger { time: Box::pin(sleep(LINGER)), left: LINGER_BYTES, closed: false });
         }
         let mut scratch = [0; 4096];
-        while let Some((time, left)) = &mut this.linger {
-            if time.as_mut().poll(context).is_ready() || *left == 0 {
+        while let Some(linger) = &mut this.linger {
+            if linger.time.as_mut().poll(context).is_ready() || linger.left == 0 {
                 break;
             }
+            if linger.closed {
+                return Poll::Pending;
+            }
             let mut buffer = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => break,
-                Poll::Ready(Ok(())) => *left = left.saturating_sub(buffer.filled().len()),
-                Poll::Ready(Err(_)) => {
+            match ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => {
+                    // It may have closed without having read: then a reset follows.
+                    (linger.closed, linger.time) = (true, Box::pin(sleep(RESET)));
+                }
+                Ok(()) => linger.left = linger.left.saturating_sub(buffer.filled().len()),
+                Err(_) => {
                     this.end.broke();
                     break;
                 }
             }
+        }
+        if !matches!(this.stream.take_error(), Ok(None)) {
+            this.end.broke();
         }
         Poll::Ready(Ok(()))
     }

@@ -53,6 +53,9 @@ const PACE: Duration = Duration::from_secs(60);
 /// So many blocks show how much time one takes.
 const PACE_BLOCKS: u64 = 10;
 
+/// How long the nodes are waited for that name a price, once one has.
+const QUOTED: Duration = Duration::from_secs(2);
+
 /// Blocks for which a payment must be valid when it is sent.
 const BLOCKS_LEFT: u64 = 2;
 
@@ -547,11 +550,28 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     /// # Errors
     /// [`Reason::Busy`] above the caps, [`Reason::UnexpectedSettleError`] without an answer.
     pub(super) async fn fees(&self) -> Result<Fees, Reason> {
+        self.fees_by(|quotes, _| quotes.get(quotes.len().saturating_sub(1) / 2).copied()).await
+    }
+
+    /// What gas costs if it must not wait for longer: the most that a node names within the cap. The
+    /// one that named too little must not name what takes its place.
+    ///
+    /// # Errors
+    /// As [`fees`](Self::fees).
+    async fn fees_to_replace(&self) -> Result<Fees, Reason> {
+        self.fees_by(|quotes, cap| {
+            let within = quotes.iter().rev().find(|quote| **quote <= cap);
+            within.or(quotes.first()).copied()
+        })
+        .await
+    }
+
+    async fn fees_by(&self, pick: impl Fn(&[u128], u128) -> Option<u128>) -> Result<Fees, Reason> {
         const FAULT: Reason = Reason::UnexpectedSettleError;
         let EvmChain { chain_id, max_fee_per_gas: cap, max_priority_fee_per_gas, .. } =
             self.settings;
         if self.settings.legacy {
-            let price = self.least("eth_gasPrice").await.ok_or(FAULT)?;
+            let price = self.quote("eth_gasPrice", cap, pick).await.ok_or(FAULT)?;
             if price > cap {
                 tracing::warn!(chain_id, price, cap, "gas costs more than allowed");
                 return Err(Reason::Busy);
@@ -565,7 +585,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let history = json!(["0x1", "latest", []]);
         let (base, priority) = tokio::join!(
             self.ask("eth_feeHistory", &history, base),
-            self.least("eth_maxPriorityFeePerGas"),
+            self.quote("eth_maxPriorityFeePerGas", max_priority_fee_per_gas, pick),
         );
         let (base, priority) = base.zip(priority).ok_or(FAULT)?;
         // A block's base fee is at most an eighth above that of the one before.
@@ -578,17 +598,23 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Ok(Fees { per_gas, priority })
     }
 
-    /// The least that the nodes name, in wei: no single one of them sets everybody's price. If it is
-    /// too little, the transaction waits, and is replaced.
-    async fn least(&self, method: &str) -> Option<u128> {
+    /// One of the prices that the nodes name, in wei, lowest first: no single one of them sets
+    /// everybody's price, and none that takes long holds up the others.
+    async fn quote(
+        &self,
+        method: &str,
+        cap: u128,
+        pick: impl Fn(&[u128], u128) -> Option<u128>,
+    ) -> Option<u128> {
         let no_params: [(); 0] = [];
-        let answers = self.own.get().await.ask_each(usize::MAX, method, &no_params).await;
-        let least = answers.iter().flatten().filter_map(|answer| wei(answer)).min();
-        if least.is_none() {
+        let answers = self.own.get().await.ask_all(QUOTED, method, &no_params).await;
+        let mut quotes: Vec<_> = answers.iter().filter_map(|answer| wei(answer)).collect();
+        if quotes.is_empty() {
             // In case that it passes.
             return self.ask(method, &no_params, wei).await;
         }
-        least
+        quotes.sort_unstable();
+        pick(&quotes, cap)
     }
 
     /// Whether gas costs no more than the payment is worth, where the coin's price is known.
@@ -675,7 +701,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
         // It was looked at before; gas is estimated by it once more.
         let balance = balance.ok().flatten().unwrap_or(U256::MAX);
-        let reserved = self.guard.reserve(payment, balance, code.is_some(), pace.time);
+        let reserved = self.guard.reserve(payment, balance, code, pace.time);
         let reserved = reserved.map_err(|hold| self.held(payer, hold))?;
         self.sign(call, gas_limit, fees, Some((payment.clone(), reserved))).await
     }
@@ -731,7 +757,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             return Err(Reason::Busy);
         }
         let (nonce, legacy) = (sender.choose(*next, known), self.settings.legacy);
-        let draft = Draft { chain_id, legacy, nonce, gas_limit, fees, call };
+        let of = payment.as_ref().map(|(payment, _)| payment.key());
+        let draft = Draft { chain_id, legacy, nonce, gas_limit, fees, call, of };
         let sealed = draft.seal(&sender.key).await.map_err(|error| {
             tracing::warn!(chain_id, sender = %account, %error, "transaction not signed");
             FAULT
@@ -795,13 +822,14 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let read = Sealed::read(raw).filter(|(_, draft, sealed)| {
             draft.chain_id == self.settings.chain_id && hash.is_none_or(|it| it == sealed.hash)
         });
-        let Some((from, draft, sealed)) = read else { return };
+        let Some((from, mut draft, sealed)) = read else { return };
+        draft.of = Some(payment.key());
         if self.genuine().await.is_err() {
             return;
         }
         let own = self.senders.iter().find(|sender| sender.key.public() == from.0);
         let (Some(receipt), Some(known)) =
-            tokio::join!(self.receipt(Some(sealed.hash)), self.is_known(sealed.hash))
+            tokio::join!(self.own_receipt(payment, Some(sealed.hash)), self.is_known(sealed.hash))
         else {
             return;
         };
@@ -859,14 +887,15 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
                 tokio::join!(self.count(account, "latest"), self.count(account, "pending"));
             let (Some(mined), Some(known)) = (mined, known) else { continue };
             let Some(times) = sender.wedged(mined, known, replace_after) else { continue };
-            let Ok(fees) = self.fees().await else { continue };
+            let Ok(fees) = self.fees_to_replace().await else { continue };
             // More each time: how much the other one offers is not known.
             let mut fees = (0..times).fold(fees, |fees, _| fees.to_replace());
             fees.per_gas = fees.per_gas.min(self.settings.max_fee_per_gas);
             fees.priority = fees.priority.min(self.settings.max_priority_fee_per_gas);
             let call = Call::to(evm(account), Vec::new());
             let gas_limit = PLAIN_TRANSFER_GAS;
-            let draft = Draft { chain_id, legacy, nonce: mined, gas_limit, fees, call };
+            let (nonce, of) = (mined, None);
+            let draft = Draft { chain_id, legacy, nonce, gas_limit, fees, call, of };
             let Ok(sealed) = draft.seal(&sender.key).await else { continue };
             let transaction = id(sealed.hash);
             let told = self.tell(&sealed).await;
@@ -897,7 +926,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             }
             telling.join_all().await;
             let Some((mut draft, old)) = sender.stuck(replace_after) else { continue };
-            let Ok(now) = self.fees().await else { continue };
+            let Ok(now) = self.fees_to_replace().await else { continue };
             draft.fees = draft.fees.to_replace().at_least(now);
             if draft.fees.per_gas > self.settings.max_fee_per_gas
                 || draft.fees.priority > self.settings.max_priority_fee_per_gas
@@ -971,10 +1000,9 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         // What is said if it turns out that the money never moves.
         let mut reason = Reason::InvalidExactEvmPayloadAuthorizationValidBefore;
         let mut spoilt = false;
-        if let Some(receipt) = self.receipt(hash).await? {
+        if let Some(receipt) = self.own_receipt(payment, hash).await? {
             // The payer's balance tells from now on.
             self.guard.landed(payment);
-            self.note(payment, &receipt).await;
             if !self.is_deep(&receipt, deep).await? {
                 return Some(Look::Open);
             }
@@ -1041,6 +1069,26 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Some(Look::Open)
     }
 
+    /// The receipt of the transaction that was written down for a payment, or of another one that was
+    /// sent for it: one that moved the money rather than one that failed. Each that failed is noted.
+    async fn own_receipt(
+        &self,
+        payment: &Authorized,
+        hash: Option<B256>,
+    ) -> Option<Option<Receipt>> {
+        let others = self.senders.iter().flat_map(|sender| sender.sent_for(payment.key()));
+        let others = others.filter(|other| Some(*other) != hash);
+        let mut found = None::<Receipt>;
+        for hash in hash.into_iter().chain(others) {
+            let Some(receipt) = self.receipt(Some(hash)).await? else { continue };
+            self.note(payment, &receipt).await;
+            if found.as_ref().is_none_or(|found| found.status.to::<u64>() != 1) {
+                found = Some(receipt);
+            }
+        }
+        Some(found)
+    }
+
     /// Remembers what came of a transaction of this chain's own: gas that was lost, and by whom.
     async fn note(&self, payment: &Authorized, receipt: &Receipt) {
         if !self.is_own(receipt) {
@@ -1051,7 +1099,9 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if !failed && payment.by_key && !self.settings.smart_wallets {
             return;
         }
+        // By the one it had when this was sent, too: code can be taken away in time.
         let Some(code) = self.code(payer).await else { return };
+        let code = self.guard.code_of(payment).or(code);
         if failed {
             let gas = receipt.gas_used.map_or(0, |gas| gas.to());
             let price = receipt.effective_gas_price.map_or(0, |price| price.saturating_to());

@@ -66,6 +66,8 @@ struct Flight {
     value: Amount,
     /// When the token takes it no more, in Unix seconds.
     ends: Amount,
+    /// The payer's code when it was reserved.
+    code: Option<B256>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -181,12 +183,12 @@ impl Guard {
         self: &Arc<Self>,
         payment: &Authorized,
         balance: U256,
-        has_code: bool,
+        code: Option<B256>,
         chain_time: u64,
     ) -> Result<Reserved, Hold> {
-        let place = match has_code {
-            true => Some(Arc::clone(&self.places).try_acquire_owned().map_err(|_| Hold::Places)?),
-            false => None,
+        let place = match code {
+            Some(_) => Some(self.place(chain_time).ok_or(Hold::Places)?),
+            None => None,
         };
         let others = self.in_flight(payment, chain_time);
         let authorization = &payment.authorization;
@@ -200,9 +202,29 @@ impl Guard {
             return Err(Hold::Balance);
         }
         all.retain(|flight| flight.nonce != nonce);
-        all.push(Flight { nonce, value, ends: authorization.valid_before, _place: place });
+        all.push(Flight { nonce, value, ends: authorization.valid_before, code, _place: place });
         drop(flights);
         Ok(Reserved { guard: Arc::clone(self), of: of(payment), nonce, sent: false })
+    }
+
+    /// A place for a payer with code. Those of payments that are over are free, though nobody here
+    /// saw their end.
+    fn place(&self, chain_time: u64) -> Option<OwnedSemaphorePermit> {
+        let free = || Arc::clone(&self.places).try_acquire_owned().ok();
+        free().or_else(|| {
+            locked(&self.flights).retain(|_, all| {
+                all.retain(|flight| flight.ends > Amount::from(chain_time));
+                !all.is_empty()
+            });
+            free()
+        })
+    }
+
+    /// The code that a payer had when its payment was sent.
+    pub(super) fn code_of(&self, payment: &Authorized) -> Option<B256> {
+        let flights = locked(&self.flights);
+        let nonce = payment.authorization.nonce;
+        flights.get(&of(payment))?.iter().find(|flight| flight.nonce == nonce)?.code
     }
 
     /// A payment is in a block, or comes to nothing: the payer's balance tells from now on.
@@ -333,7 +355,7 @@ mod tests {
         let guard = Arc::new(Guard::new(1));
         let balance = U256::from(10);
         let reserve =
-            |nonce, value, time| guard.reserve(&payment(nonce, value), balance, false, time);
+            |nonce, value, time| guard.reserve(&payment(nonce, value), balance, None, time);
         let first = reserve(1, 6, 0).unwrap();
         assert_eq!(reserve(2, 5, 0).err(), Some(Hold::Balance));
         let second = reserve(2, 4, 0).unwrap();
@@ -348,11 +370,18 @@ mod tests {
         reserve(4, 10, 100).unwrap().sent();
         guard.landed(&payment(4, 10));
         assert!(locked(&guard.flights).is_empty());
-        let code = guard.reserve(&payment(5, 1), balance, true, 0).unwrap();
-        let other = guard.reserve(&payment(6, 1), balance, true, 0);
+        let code = Some(B256::repeat_byte(9));
+        let first = guard.reserve(&payment(5, 1), balance, code, 0).unwrap();
+        assert_eq!(guard.code_of(&payment(5, 1)), code);
+        let other = guard.reserve(&payment(6, 1), balance, code, 0);
         assert_eq!(other.err(), Some(Hold::Places));
-        drop(code);
-        assert!(guard.reserve(&payment(6, 1), balance, true, 0).is_ok());
+        drop(first);
+        guard.reserve(&payment(6, 1), balance, code, 0).unwrap().sent();
+        // Its end was seen by nobody here; it is over all the same.
+        let mut other = payment(7, 1);
+        other.authorization.from = Address([9; 20]);
+        assert!(guard.reserve(&other, balance, code, 99).is_err());
+        assert!(guard.reserve(&other, balance, code, 100).is_ok());
     }
 
     #[test]

@@ -57,7 +57,12 @@ pub(super) struct Draft {
     pub(super) gas_limit: u64,
     pub(super) fees: Fees,
     pub(super) call: Call,
+    /// The payment it is for.
+    pub(super) of: Option<Of>,
 }
+
+/// A payment, by its token, payer and nonce.
+pub(super) type Of = (x402_evm::Address, x402_evm::Address, [u8; 32]);
 
 /// A transaction that is signed: its hash, and the bytes nodes take.
 #[derive(Clone)]
@@ -103,7 +108,7 @@ impl Sealed {
             let fees = Fees { per_gas: tx.max_fee_per_gas, priority: tx.max_priority_fee_per_gas };
             let call = Call::to(*tx.to.to()?, tx.input.to_vec());
             let (chain_id, nonce, gas_limit) = (tx.chain_id, tx.nonce, tx.gas_limit);
-            let draft = Draft { chain_id, legacy: false, nonce, gas_limit, fees, call };
+            let draft = Draft { chain_id, legacy: false, nonce, gas_limit, fees, call, of: None };
             (signer(&signed)?, *signed.hash(), draft)
         } else {
             let signed = Signed::<TxLegacy>::rlp_decode(rest).ok()?;
@@ -111,7 +116,7 @@ impl Sealed {
             let fees = Fees { per_gas: tx.gas_price, priority: 0 };
             let call = Call::to(*tx.to.to()?, tx.input.to_vec());
             let (chain_id, nonce, gas_limit) = (tx.chain_id?, tx.nonce, tx.gas_limit);
-            let draft = Draft { chain_id, legacy: true, nonce, gas_limit, fees, call };
+            let draft = Draft { chain_id, legacy: true, nonce, gas_limit, fees, call, of: None };
             (signer(&signed)?, *signed.hash(), draft)
         };
         rest.is_empty().then(|| (from, draft, Self { hash, raw: raw.into() }))
@@ -168,6 +173,8 @@ struct Waiting {
 pub(super) struct Sent {
     pub(super) draft: Draft,
     pub(super) sealed: Sealed,
+    /// Those whose place it took; nodes may have mined one of them all the same.
+    replaced: Vec<B256>,
     /// When it was sent first.
     first: Instant,
     /// When it was last replaced, or sent first.
@@ -202,7 +209,15 @@ impl<K> Sender<K> {
         let (draft, sealed) = (draft.clone(), sealed.clone());
         let (nonce, sent) = (
             draft.nonce,
-            Sent { draft, sealed, first: now, priced: now, told: now, overdue: false },
+            Sent {
+                draft,
+                sealed,
+                replaced: Vec::new(),
+                first: now,
+                priced: now,
+                told: now,
+                overdue: false,
+            },
         );
         self.waiting().sent.insert(nonce, sent);
     }
@@ -279,6 +294,13 @@ impl<K> Sender<K> {
         .collect()
     }
 
+    /// The transactions that were sent for a payment from here, as far as they are remembered.
+    pub(super) fn sent_for(&self, payment: Of) -> Vec<B256> {
+        let waiting = self.waiting();
+        let its = waiting.sent.values().filter(|sent| sent.draft.of == Some(payment));
+        its.flat_map(|sent| sent.replaced.iter().copied().chain([sent.sealed.hash])).collect()
+    }
+
     /// The transaction that holds up the others, if it has for `limit`. It counts as replaced.
     pub(super) fn stuck(&self, limit: Duration) -> Option<(Draft, B256)> {
         let mut waiting = self.waiting();
@@ -294,6 +316,7 @@ impl<K> Sender<K> {
         match waiting.sent.get_mut(&draft.nonce).filter(|sent| sent.sealed.hash == old) {
             Some(sent) => {
                 (sent.draft, sent.sealed) = (draft, sealed);
+                sent.replaced.push(old);
                 true
             }
             None => false,
@@ -313,18 +336,25 @@ mod tests {
         assert_eq!(sender.choose(*next, 3), 3);
         let call = Call::to(Default::default(), vec![]);
         let fees = Fees { per_gas: 80, priority: 0 };
-        let draft =
-            Draft { chain_id: 1, legacy: false, nonce: 3, gas_limit: 1, fees, call: call.clone() };
+        let (chain_id, of) =
+            (1, Some((x402_evm::Address([1; 20]), x402_evm::Address([2; 20]), [7; 32])));
+        let draft = Draft { chain_id, legacy: false, nonce: 3, gas_limit: 1, fees, call, of };
         let sealed = Sealed { hash: B256::ZERO, raw: Arc::new([]) };
         sender.note(&mut next, &draft, &sealed);
         assert_eq!((*next, sender.choose(*next, 3), sender.choose(*next, 4)), (4, 4, 4));
         // Nothing is known to wait at 2 or in the gap at 4: what comes after would wait for ever.
         sender.note(&mut next, &Draft { nonce: 5, ..draft.clone() }, &sealed);
         assert_eq!((*next, sender.choose(*next, 4), sender.choose(*next, 2)), (6, 4, 2));
-        sender.note(&mut next, &Draft { nonce: 4, ..draft }, &sealed);
+        sender.note(&mut next, &Draft { nonce: 4, ..draft.clone() }, &sealed);
         assert_eq!((*next, sender.choose(*next, 4), sender.choose(*next, 9)), (6, 6, 9));
         // Nodes want a tenth more for taking another's place.
         assert_eq!(fees.to_replace(), Fees { per_gas: 91, priority: 1 });
         assert_eq!((sender.unmined(3), sender.unmined(5), sender.unmined(6)), (3, 1, 0));
+        // One that was replaced may be mined all the same.
+        let other = Sealed { hash: B256::repeat_byte(1), raw: Arc::new([]) };
+        assert!(sender.replace(B256::ZERO, Draft { nonce: 5, ..draft.clone() }, other));
+        let of = draft.of.unwrap();
+        assert_eq!(sender.sent_for(of), [B256::ZERO, B256::ZERO, B256::ZERO, B256::repeat_byte(1)]);
+        assert!(sender.sent_for((of.0, of.1, [8; 32])).is_empty());
     }
 }

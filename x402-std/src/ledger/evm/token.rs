@@ -295,6 +295,13 @@ pub(super) struct Authorized {
     pub(super) by_key: bool,
 }
 
+impl Authorized {
+    /// What tells it from other payments: token, payer and nonce.
+    pub(super) const fn key(&self) -> super::sender::Of {
+        (self.token, self.authorization.from, self.authorization.nonce)
+    }
+}
+
 impl From<&Eip3009Payment> for Authorized {
     fn from(payment: &Eip3009Payment) -> Self {
         let Eip3009Payment { asset: token, authorization, signature, .. } = *payment;

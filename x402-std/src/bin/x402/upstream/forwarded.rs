@@ -24,42 +24,41 @@ const FAMILIES: [&str; 9] = [
     "cf-",
 ];
 
+/// What other such names have in them, whoever's proxy they are of.
+const PARTS: [&str; 12] = [
+    "-forwarded-",
+    "-forwarder-",
+    "client-ip",
+    "clientip",
+    "connecting-ip",
+    "connection-ip",
+    "real-ip",
+    "remote-addr",
+    "remote-ip",
+    "remote-user",
+    "ssl-client-",
+    "-override",
+];
+
 /// Further such names; `Proxy` is read as a proxy's address by CGI.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 17] = [
     "via",
     "proxy",
-    "x-real-ip",
     "x-real-port",
-    "real-ip",
-    "x-client-ip",
     "x-client-port",
-    "client-ip",
-    "x-true-client-ip",
-    "true-client-ip",
-    "x-cluster-client-ip",
-    "fastly-client-ip",
     "fastly-client",
-    "fly-client-ip",
-    "do-connecting-ip",
-    "x-azure-clientip",
     "x-azure-socketip",
     "x-proxyuser-ip",
-    "proxy-client-ip",
-    "wl-proxy-client-ip",
-    "http-client-ip",
-    "http-x-forwarded-for",
-    "x-remote-ip",
-    "x-remote-addr",
-    "remote-addr",
     "x-host",
-    "x-http-host-override",
     "x-backend-host",
     "x-scheme",
     "x-url-scheme",
     "front-end-https",
     "x-proxy-url",
-    "ali-cdn-real-ip",
     "cdn-src-ip",
+    "x-ip",
+    "x-custom-ip-authorization",
+    "x-http-method",
 ];
 
 /// Takes out what the buyer says of it, and adds what is so.
@@ -117,5 +116,7 @@ fn is_ours(name: &HeaderName) -> bool {
         .chars()
         .map(|next| if next.is_ascii_alphanumeric() { next } else { '-' })
         .collect();
-    FAMILIES.iter().any(|family| name.starts_with(family)) || NAMES.contains(&name.as_str())
+    FAMILIES.iter().any(|family| name.starts_with(family))
+        || PARTS.iter().any(|part| name.contains(part))
+        || NAMES.contains(&name.as_str())
 }

@@ -69,7 +69,7 @@ const fn is_slash(next: char) -> bool {
 
 /// Dots, and what servers turn into one or several.
 const fn is_dot(next: char) -> bool {
-    matches!(next, '.' | '．' | '․' | '‥' | '…' | '﹒' | '。' | '｡')
+    matches!(next, '.' | '．' | '․' | '‥' | '…' | '﹒' | '。' | '｡' | '\u{fe19}' | '\u{fe30}')
 }
 
 /// What is cut off a name, or not seen in it: Windows ignores blanks at the end, forms have `+`.
@@ -94,6 +94,9 @@ mod tests {
     fn no_spelling_of_a_way_up_stays() {
         let mut ways = vec![
             "/..%2fa",
+            "/%ef%b8%b0/a",
+            "/%ef%b8%b0%2fa",
+            "/%ef%b8%99/a",
             "/%2e%2e%2fa",
             "/%2E%2e/a",
             "/.%2e/a",
