@@ -299,7 +299,8 @@
 //! **Here.** The answer is kept for ten minutes, in 64 MB for all. The same payment for the same
 //! request (method, URL and body, see [`RequestDigest`](crate::seller::RequestDigest)) gets the same
 //! bytes again if the connection ended before all was written, or broke after it. The claim says
-//! `delivered` before the last 64 KB are written. After a restart, a payment that settled and was not
+//! `delivered` before the last 64 KB are written; a process that finds that another one has taken it
+//! over ends the body there, and gives nothing of what it kept. After a restart, a payment that settled and was not
 //! delivered has its work done once more, for the same request, by one process: at once if no other
 //! uses the file of claims, else after [`DELIVERY_SECONDS`](crate::seller::DELIVERY_SECONDS). Work
 //! that fails then may be asked for again. `x402 serve` waits for settlements when it is asked to stop.
@@ -307,8 +308,9 @@
 //! **Left to you.** With claims in memory nothing outlives the process. Work that must not be done
 //! twice needs a key of its own: the payment's, say. Whoever has the payment and the whole request
 //! gets the kept answer: use TLS. With `upfront` the body is streamed and not kept: it counts as
-//! delivered when the handler has answered below 400. A process that is killed between the note and the
-//! last bytes, which is a moment, loses the answer.
+//! delivered when the handler has answered below 400. A process that is killed while the last 64 KB, and
+//! what its connection still holds back for a slow reader, are on their way loses the answer. Somebody
+//! who reads slowly on purpose may get most of a long answer from one process and all of it from another.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/delivery.rs::an_answer_lost_after_settlement_is_given_again_to_the_same_request`
@@ -316,6 +318,9 @@
 //! - `x402-std/tests/delivery.rs::an_answer_lost_over_a_restart_is_made_once_more`
 //! - `x402-std/tests/delivery.rs::an_answer_that_another_process_may_be_writing_is_not_made`
 //! - `x402-std/tests/delivery.rs::a_delivered_answer_is_not_made_again_after_a_restart`
+//! - `x402-std/tests/delivery.rs::a_payment_buys_one_whole_answer_from_two_processes`
+//! - `x402-std/src/seller/answers.rs::who_delivered_it_gives_it_again_and_nobody_else`
+//! - `x402-std/src/seller/answers.rs::what_is_on_its_way_is_not_made_anew`
 //! - `x402-std/tests/stores.rs::sqlite_says_since_when_it_is_used_alone`
 //! - `x402-std/src/seller/answers.rs::only_what_was_lost_is_given_again_and_only_to_the_same_request`
 //! - `x402-std/src/seller/answers.rs::what_is_kept_is_bounded`
@@ -675,7 +680,8 @@
 //! A key that every user of a machine can read, or a budget, claims or a secret that somebody else made
 //! before with rights for all: whoever can write them makes a buyer forget, or a seller.
 //!
-//! **Here.** A key file that others can read or write is refused, and so is a file of a budget or of claims
+//! **Here.** A key file that others can read or write is refused (one that a facilitator's configuration
+//! names may be readable, as containers mount secrets), and so is a file of a budget or of claims
 //! that others can write, that belongs to somebody else, or that lies where everybody can replace it
 //! ([`exposed`](crate::exposed)). The error says what to do. Files that are made here are their owner's.
 //!

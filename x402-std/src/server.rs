@@ -49,7 +49,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
 use crate::message::{SettleResponse, decode_header};
 pub use crate::seller::ConnectionEnd;
-use crate::seller::work::{Boxed, Delivery, Entry, Held, Works};
+use crate::seller::work::{Answer, Boxed, Delivery, Entry, Held, Works};
 use crate::seller::{Refusal, RequestDigest, Seller, Terms};
 use crate::store::{ClaimStore, MemoryStore};
 
@@ -513,11 +513,19 @@ where
                 ?time,
                 "paid work took longer than its payment is good for: not charged"
             );
+            give_back(held).await;
             return Ok(empty(StatusCode::GATEWAY_TIMEOUT));
         };
-        let (parts, body) = match worked? {
-            Ok(withheld) => withheld,
-            Err(response) => return Ok(response),
+        let (parts, body) = match worked {
+            Ok(Ok(withheld)) => withheld,
+            Ok(Err(response)) => {
+                give_back(held).await;
+                return Ok(response);
+            }
+            Err(error) => {
+                give_back(held).await;
+                return Err(error);
+            }
         };
         let make = move |receipt: &SettleResponse| {
             let mut parts = parts;
@@ -537,6 +545,12 @@ where
             },
             (None, None) => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
         }
+    }
+}
+
+async fn give_back<A: Answer>(held: Option<Held<A>>) {
+    if let Some(held) = held {
+        held.give_back().await;
     }
 }
 

@@ -235,24 +235,31 @@ where
         // Here and in no task of its own: what the tool asks its client belongs to this call.
         let cancelled = context.ct.clone();
         let call = cancelled.run_until_cancelled(self.inner.call_tool(request, context));
-        let response = match timeout(time, call).await {
-            Ok(Some(response)) if !cancelled.is_cancelled() => response?,
-            Ok(_) => return Err(ErrorData::internal_error("cancelled", None)),
+        let worked = match timeout(time, call).await {
+            Ok(Some(Ok(response))) if !cancelled.is_cancelled() => match &response {
+                CallToolResponse::Complete(result) if result.is_error != Some(true) => Ok(response),
+                CallToolResponse::Complete(_) | CallToolResponse::InputRequired(_) => {
+                    Err(Ok(response))
+                }
+                _ => {
+                    tracing::error!("a tool that answers with a task must be priced upfront");
+                    Err(Err(broken()))
+                }
+            },
+            Ok(Some(Err(error))) => Err(Err(error)),
+            Ok(_) => Err(Err(ErrorData::internal_error("cancelled", None))),
             Err(_) => {
                 let text = "the tool took longer than its payment is good for; nothing was charged";
-                return Err(ErrorData::internal_error(text, None));
+                Err(Err(ErrorData::internal_error(text, None)))
             }
         };
-        match &response {
-            CallToolResponse::Complete(result) if result.is_error != Some(true) => {}
-            CallToolResponse::Complete(_) | CallToolResponse::InputRequired(_) => {
-                return Ok(response);
+        let response = match worked {
+            Ok(response) => response,
+            Err(answer) => {
+                held.give_back().await;
+                return answer;
             }
-            _ => {
-                tracing::error!("a tool that answers with a task must be priced upfront");
-                return Err(broken());
-            }
-        }
+        };
         let make = |receipt: &SettleResponse| {
             let mut response = response;
             give_receipt(&mut response, receipt);

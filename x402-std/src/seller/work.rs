@@ -250,6 +250,18 @@ impl<A: Answer> Held<A> {
         Duration::from_secs(until.saturating_sub(now).max(1))
     }
 
+    /// Gives the payment back, to the end also if the caller goes. Whoever is told that it was not
+    /// charged can present it again at once.
+    pub(crate) async fn give_back(mut self) {
+        let Some((admission, permit)) = self.work.take() else { return };
+        let seller = Arc::clone(&self.context.seller);
+        let release = async move {
+            seller.release(*admission).await;
+            drop(permit);
+        };
+        tokio::spawn(release).await.ok();
+    }
+
     /// Settles, to the end also if the caller goes.
     ///
     /// # Errors

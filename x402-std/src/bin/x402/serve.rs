@@ -88,7 +88,8 @@ pub(crate) struct Selling {
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
     /// File to keep claims in (SQLite). What was paid while this server died is served when the
-    /// same payment is presented again with the same request; the work is done once more for it. A
+    /// same payment is presented again with the same request, as long as it is valid; the work is done
+    /// once more for it. Within two minutes the buyer may be told that it is pending first. A
     /// secret, by which the facilitator knows this server, is kept beside it in FILE.secret
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
