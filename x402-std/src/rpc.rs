@@ -10,7 +10,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
 use url::Url;
 use x402_core::Network;
 use x402_svm::base58;
@@ -322,6 +321,7 @@ impl Nodes {
 
     /// Asks all nodes the same at once, and takes what they answer within a time; if none does, the
     /// first answer after it.
+    #[cfg(feature = "evm-ledger")]
     pub(crate) async fn ask_all(
         &self,
         within: Duration,
@@ -340,7 +340,7 @@ impl Nodes {
             let next = asking.join_next();
             let next = match answers.is_empty() {
                 true => next.await,
-                false => timeout_at(end, next).await.unwrap_or(None),
+                false => tokio::time::timeout_at(end, next).await.unwrap_or(None),
             };
             match next {
                 Some(Ok(Ok(answer))) => answers.push(answer),

@@ -220,7 +220,12 @@ where
             Ok(()) => {}
             Err(StoreError::Conflict) => return Err(self.told(key).await),
             // If it says so nevertheless, it is sent: by the keeper, or when somebody asks again.
-            Err(_) => return Err(Failure::pending(transaction)),
+            Err(_) => {
+                return Err(match self.store.release(key).await {
+                    Ok(()) => Reason::Busy.into(),
+                    Err(_) => Failure::pending(transaction),
+                });
+            }
         }
         self.ledger.send(unsent).await;
         self.resume(key, verified, transaction, caller).await

@@ -206,6 +206,8 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // All that there was to write is written.
+        self.slow = None;
         let poll = Pin::new(&mut self.stream).poll_flush(context);
         self.note(poll)
     }
