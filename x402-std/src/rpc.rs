@@ -422,11 +422,13 @@ impl OwnNodes {
     }
 
     /// How many there are in all.
+    #[cfg(feature = "svm-ledger")]
     pub(crate) fn count(&self) -> usize {
         self.nodes.count()
     }
 
     /// How many have shown that they are right.
+    #[cfg(feature = "svm-ledger")]
     pub(crate) fn right(&self) -> usize {
         self.shown().right.iter().filter(|right| **right).count()
     }

@@ -36,6 +36,7 @@ impl<K: Hash + Eq + Clone> InFlight<K> {
 
 impl<K: Hash + Eq> InFlight<K> {
     /// Whether something is being done for it.
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_busy(&self, key: &K) -> bool {
         locked(&self.counts).contains_key(key)
     }

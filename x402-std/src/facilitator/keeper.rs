@@ -1,9 +1,9 @@
 //! Finishing what is pending, whether anybody asks about it or not.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 #[cfg(feature = "tokio")]
 use {
+    serde::Deserialize,
+    serde_json::value::RawValue,
     std::{sync::Arc, time::Duration},
     tokio::{
         task::JoinSet,
@@ -40,6 +40,7 @@ const FULL_EVERY: u32 = 30;
 const AT_ONCE: usize = 32;
 
 /// What is kept beside a claim while its payment is pending.
+#[cfg(feature = "tokio")]
 #[derive(Deserialize)]
 struct Kept {
     /// The signed transaction, in hexadecimal.
@@ -63,6 +64,7 @@ pub(super) fn kept(request: &VerifyRequest, raw: &[u8]) -> Option<Record> {
     Some(beside(kept.as_bytes()))
 }
 
+#[cfg(feature = "tokio")]
 impl Kept {
     fn read(bytes: &[u8]) -> Option<(VerifyRequest, Vec<u8>)> {
         let Self { raw, request } = serde_json::from_slice(bytes).ok()?;

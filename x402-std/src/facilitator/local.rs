@@ -132,6 +132,7 @@ where
     }
 
     /// The time.
+    #[cfg(feature = "tokio")]
     pub(super) fn now(&self) -> u64 {
         self.clock.now()
     }
@@ -249,6 +250,7 @@ where
     }
 
     /// Asks what became of what was sent, and tells nobody.
+    #[cfg(feature = "tokio")]
     pub(super) async fn finish(
         &self,
         key: ClaimKey,

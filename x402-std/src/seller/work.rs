@@ -239,6 +239,7 @@ impl<A: Answer> Held<A> {
     }
 
     /// Whether it was settled before, and its answer was lost.
+    #[cfg(feature = "server")]
     pub(crate) fn is_settled(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.is_settled())
     }
@@ -352,6 +353,7 @@ impl<A: Answer> Delivery<A> {
     /// Notes that it is delivered, before the last of it is written: whoever has all of it cannot
     /// have it made once more, not even by having the process killed in time. `false` if it was made
     /// once more already, elsewhere: then the rest must not be written.
+    #[cfg(feature = "server")]
     pub(crate) fn note(&mut self) -> Boxed<bool> {
         let Some((key, transaction)) = self.claim.clone().filter(|_| !self.noted) else {
             return Box::pin(std::future::ready(true));
@@ -361,6 +363,7 @@ impl<A: Answer> Delivery<A> {
     }
 
     /// It is made once more elsewhere: what is kept here is of no use.
+    #[cfg(feature = "server")]
     pub(crate) fn taken_over(mut self) {
         if let Some((key, _)) = self.claim.take() {
             self.context.shared.answers.written(key, None);
