@@ -65,8 +65,9 @@ struct Kept<A> {
     /// None while it is settled, and for one on its way that there is no room for.
     answer: Option<A>,
     bytes: usize,
-    /// Whether its claim was noted as delivered from here.
+    /// Whether its claim was noted as delivered from here, and whether that is being done.
     noted: bool,
+    noting: bool,
 }
 
 #[derive(Debug)]
@@ -105,7 +106,15 @@ impl<A: Clone> Answers<A> {
     pub(crate) fn begin(&self, key: ClaimKey, digest: Option<RequestDigest>) -> bool {
         let now = Instant::now();
         let stage = Stage::Busy(now);
-        let kept = Kept { digest, made: now, stage, answer: None, bytes: OVERHEAD, noted: false };
+        let kept = Kept {
+            digest,
+            made: now,
+            stage,
+            answer: None,
+            bytes: OVERHEAD,
+            noted: false,
+            noting: false,
+        };
         let mut all = self.all();
         let new = !all.kept.contains_key(&key);
         if new {
@@ -132,7 +141,7 @@ impl<A: Clone> Answers<A> {
     ) {
         let (now, bytes) = (Instant::now(), bytes.saturating_add(OVERHEAD));
         let (stage, answer) = (Stage::Busy(now), Some(answer));
-        let kept = Kept { digest, made: now, stage, answer, bytes, noted: false };
+        let kept = Kept { digest, made: now, stage, answer, bytes, noted: false, noting: false };
         self.all().put(key, kept, now);
     }
 
@@ -150,19 +159,27 @@ impl<A: Clone> Answers<A> {
         }
     }
 
-    /// Whether it was written out for the same request, over a connection whose end is not known.
+    /// Whether it shows soon if it was lost: it was written out for the same request, over a
+    /// connection whose end is not known, or its delivery is being noted.
     pub(crate) fn is_open(&self, key: ClaimKey, digest: Option<RequestDigest>) -> bool {
         let all = self.all();
         let kept = all.kept.get(&key).filter(|kept| kept.digest == digest);
-        kept.is_some_and(
-            |kept| matches!(&kept.stage, Stage::Written(end) if end.is(ConnectionEnd::OPEN)),
-        )
+        kept.is_some_and(|kept| {
+            kept.noting || matches!(&kept.stage, Stage::Written(end) if end.is(ConnectionEnd::OPEN))
+        })
     }
 
-    /// Notes that its claim says it is delivered, from here.
-    pub(crate) fn noted(&self, key: ClaimKey) {
+    /// Says that its claim is about to say that it is delivered.
+    pub(crate) fn noting(&self, key: ClaimKey) {
         if let Some(kept) = self.all().kept.get_mut(&key) {
-            kept.noted = true;
+            kept.noting = true;
+        }
+    }
+
+    /// Says whether its claim says from here that it is delivered.
+    pub(crate) fn noted(&self, key: ClaimKey, noted: bool) {
+        if let Some(kept) = self.all().kept.get_mut(&key) {
+            (kept.noting, kept.noted) = (false, kept.noted || noted);
         }
     }
 
@@ -299,7 +316,7 @@ mod tests {
         for (number, noted) in [(1, false), (2, true)] {
             answers.keep(key(number), this, number, 3);
             if noted {
-                answers.noted(key(number));
+                answers.noted(key(number), true);
             }
             answers.lost(key(number));
             assert_eq!(answers.is_noted(key(number)), noted);

@@ -198,12 +198,12 @@ impl<A: Answer> Context<A> {
     /// Notes that an answer is delivered. `false` if somebody else had it made once more.
     fn delivered(&self, key: ClaimKey, transaction: String) -> Boxed<bool> {
         let (seller, answers) = (Arc::clone(&self.seller), Arc::clone(&self.shared.answers));
+        answers.noting(key);
         Box::pin(async move {
-            match seller.delivered(key, transaction).await {
-                Ok(()) => {
-                    answers.noted(key);
-                    true
-                }
+            let noted = seller.delivered(key, transaction).await;
+            answers.noted(key, noted.is_ok());
+            match noted {
+                Ok(()) => true,
                 Err(StoreError::Conflict) => answers.is_noted(key),
                 // A store that fails takes nothing from anybody.
                 Err(_) => true,
@@ -344,7 +344,7 @@ impl<A: Answer> Delivery<A> {
         if let Some((key, _)) = &self.claim {
             self.context.shared.answers.keep(*key, self.context.digest, answer, bytes);
             if self.noted {
-                self.context.shared.answers.noted(*key);
+                self.context.shared.answers.noted(*key, true);
             }
             self.kept = true;
         }
@@ -359,7 +359,15 @@ impl<A: Answer> Delivery<A> {
             return Box::pin(std::future::ready(true));
         };
         self.noted = true;
-        self.context.delivered(key, transaction)
+        let counted = Arc::clone(&self.context.shared.notes).try_acquire_owned();
+        let noted = self.context.delivered(key, transaction);
+        // To its end, also if the connection goes: who noted it must know so.
+        let noted = tokio::spawn(async move {
+            let mine = noted.await;
+            drop(counted);
+            mine
+        });
+        Box::pin(async move { noted.await.unwrap_or(true) })
     }
 
     /// It is made once more elsewhere: what is kept here is of no use.
