@@ -275,6 +275,8 @@ pub type ChargedBody<B> = Either<OwnBody, B>;
 pub struct OwnBody {
     left: Bytes,
     begun: bool,
+    /// Whether nobody reads it: it answers a `HEAD`.
+    unread: bool,
     delivery: Option<Delivery<Paid>>,
     noting: Option<Boxed<bool>>,
     end: Option<ConnectionEnd>,
@@ -301,7 +303,7 @@ impl fmt::Debug for OwnBody {
 
 impl From<Bytes> for OwnBody {
     fn from(left: Bytes) -> Self {
-        Self { left, begun: false, delivery: None, noting: None, end: None }
+        Self { left, begun: false, unread: false, delivery: None, noting: None, end: None }
     }
 }
 
@@ -362,8 +364,9 @@ impl OwnBody {
 
 impl Drop for OwnBody {
     fn drop(&mut self) {
-        // One that nobody began to read was not wanted. One that was begun and not ended is lost.
-        if !self.begun {
+        // One that was begun and not ended is lost. One that nobody began to read was not wanted; where
+        // it is known how connections end, a buyer who hung up is no such nobody.
+        if !self.begun && (self.unread || self.left.is_empty() || self.end.is_none()) {
             self.written();
         }
     }
@@ -459,12 +462,13 @@ where
         let shared = Arc::clone(&self.shared);
         let refuse = |refusal| Ok(shared.refuse(&quote.terms, version, refusal));
         let end = parts.extensions.get::<ConnectionEnd>().cloned();
+        let unread = parts.method == Method::HEAD;
         let url = shared.url(&parts);
         let digest = RequestDigest::of(&[parts.method.as_str().as_bytes(), url.as_bytes(), &body]);
         let terms = Arc::clone(&quote.terms);
         let held = match shared.works.admit(&shared.seller, terms, version, payment, digest).await {
             Ok(Entry::Work(held)) => held,
-            Ok(Entry::Again(paid, delivery)) => return Ok(paid.respond(delivery, end)),
+            Ok(Entry::Again(paid, delivery)) => return Ok(paid.respond(delivery, end, unread)),
             Err(refusal) => return refuse(refusal),
         };
         let time = held.time_left();
@@ -537,10 +541,10 @@ where
             (_, Some((receipt, mut delivery))) => {
                 let (paid, bytes) = make(&receipt);
                 delivery.keep(paid.clone(), bytes);
-                Ok(paid.respond(delivery, end))
+                Ok(paid.respond(delivery, end, unread))
             }
             (Some(held), None) => match Held::settle_with(held, make).await {
-                Ok((paid, delivery)) => Ok(paid.respond(delivery, end)),
+                Ok((paid, delivery)) => Ok(paid.respond(delivery, end, unread)),
                 Err(refusal) => refuse(refusal),
             },
             (None, None) => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
@@ -563,10 +567,11 @@ impl Paid {
         self,
         delivery: Delivery<Paid>,
         end: Option<ConnectionEnd>,
+        unread: bool,
     ) -> Response<ChargedBody<B>> {
         let Self { parts, body } = self;
         let delivery = Some(delivery);
-        let body = OwnBody { left: body, begun: false, delivery, noting: None, end };
+        let body = OwnBody { left: body, begun: false, unread, delivery, noting: None, end };
         Response::from_parts(parts, Either::Left(body))
     }
 }

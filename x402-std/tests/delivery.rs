@@ -158,6 +158,8 @@ impl Drop for File {
 enum Misses {
     /// Hangs up while the payment is settled.
     Settling,
+    /// Hangs up before any of the body is read.
+    Unread,
     /// Reads a part of the body, and hangs up.
     Half,
     /// The connection breaks after all was written.
@@ -166,7 +168,7 @@ enum Misses {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_lost_after_settlement_is_given_again_to_the_same_request() {
-    for misses in [Misses::Settling, Misses::Half, Misses::AfterAll] {
+    for misses in [Misses::Settling, Misses::Unread, Misses::Half, Misses::AfterAll] {
         let shop = Arc::new(shop(Scripted::new(), MemoryStore::default()));
         let payment = shop.paid("/long").await;
         let end = ConnectionEnd::default();
@@ -190,6 +192,7 @@ async fn an_answer_lost_after_settlement_is_given_again_to_the_same_request() {
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
+            Misses::Unread => drop(shop.send(first).await),
             Misses::Half => {
                 let mut body = shop.send(first).await.into_body();
                 assert!(body.frame().await.unwrap().unwrap().into_data().unwrap().len() < LONG);

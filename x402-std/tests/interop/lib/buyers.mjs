@@ -108,7 +108,7 @@ export async function signFor(url, account, { method, body, ...settings } = {}) 
 }
 
 /**
- * One request: `{ status, headers, body, reason }`, or `{ lost }`. With `leaveAfter` it ends after so many
+ * One request: `{ status, headers, body, reason }`, or `{ lost, arrived }`, `arrived` in bytes. With `leaveAfter` it ends after so many
  * milliseconds, with `leaveAt` when so many bytes of the answer are there. `closes` says `Connection: close`.
  */
 export function request(
@@ -116,7 +116,9 @@ export function request(
   { method = 'GET', payment, body, headers = {}, closes, leaveAfter, leaveAt, ms = REQUEST_MS } = {},
 ) {
   return new Promise(resolve => {
-    const lost = error => resolve({ lost: error?.code ?? error?.message ?? 'closed' });
+    let socket;
+    const lost = error =>
+      resolve({ lost: error?.code ?? error?.message ?? 'closed', arrived: socket?.bytesRead ?? 0 });
     // A connection of its own, kept open or not, as the client says.
     const agent = closes ? false : new http.Agent({ keepAlive: true });
     const paid = payment ? { 'PAYMENT-SIGNATURE': payment } : {};
@@ -140,6 +142,7 @@ export function request(
       });
     });
     const timer = setTimeout(() => asked.destroy(new Error('late')), leaveAfter ?? ms);
+    asked.on('socket', its => (socket = its));
     asked.on('close', () => clearTimeout(timer));
     asked.on('error', lost);
     asked.end(body);
