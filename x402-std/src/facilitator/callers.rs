@@ -27,12 +27,15 @@ pub struct Hosts {
     names: Vec<String>,
     addresses: Vec<IpAddr>,
     any_address: bool,
+    /// Addresses of private networks: a way from there may end at loopback, as emulators' and
+    /// containers' do.
+    private: bool,
 }
 
 impl Hosts {
     /// Those of a listener: its own address, and `localhost`. One that listens on every address is
-    /// asked by any address, since it does not know its own; no name that somebody else could make
-    /// point there is an address.
+    /// asked by any address, since it does not know its own, and one on loopback by those of private
+    /// IPv4 networks; no name that somebody else could make point there is an address.
     pub fn of(listener: SocketAddr) -> Self {
         let address = listener.ip().to_canonical();
         let mut addresses = vec![address];
@@ -40,8 +43,8 @@ impl Hosts {
             addresses
                 .extend([IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])]);
         }
-        let any_address = address.is_unspecified();
-        Self { names: vec!["localhost".into()], addresses, any_address }
+        let (any_address, private) = (address.is_unspecified(), address.is_loopback());
+        Self { names: vec!["localhost".into()], addresses, any_address, private }
     }
 
     /// And a name or address of a proxy's, say. `None` for what is neither, such as one with a port.
@@ -65,7 +68,11 @@ impl Hosts {
         let Some((host, _)) = parted(authority) else { return false };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bare.unwrap_or(&host).parse::<IpAddr>() {
-            Ok(address) => self.any_address || self.addresses.contains(&address.to_canonical()),
+            Ok(address) => {
+                let address = address.to_canonical();
+                let private = matches!(address, IpAddr::V4(address) if address.is_private());
+                self.any_address || self.private && private || self.addresses.contains(&address)
+            }
             Err(_) => self.names.contains(&host),
         }
     }
@@ -219,7 +226,8 @@ mod tests {
             (of("127.0.0.1:4022"), "127.0.0.1.evil.example", false),
             (of("127.0.0.1:4022"), "127.1", false),
             (of("127.0.0.1:4022"), "2130706433", false),
-            (of("127.0.0.1:4022"), "10.0.0.5", false),
+            (of("127.0.0.1:4022"), "10.0.0.5", true),
+            (of("127.0.0.1:4022"), "6.6.6.6", false),
             (of("127.0.0.1:4022"), "localhost@evil.example", false),
             (of("127.0.0.1:4022"), "evil.example@localhost", false),
             (of("127.0.0.1:4022"), "localhost:port", false),
