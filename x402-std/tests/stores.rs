@@ -1224,6 +1224,27 @@ async fn sqlite_says_since_when_it_is_used_alone() {
     assert!(second.alone_since().is_some());
 }
 
+/// A claim of a process that died is free at once, if nobody else uses the file.
+#[tokio::test]
+async fn sqlite_does_not_wait_for_the_dead() {
+    let folder = Folder::new();
+    let open = || {
+        let store = SqliteStore::open(folder.path("claims.db")).unwrap();
+        store.with_lease(Duration::from_secs(120))
+    };
+    let now = x402_std::Clock::now(&x402_std::SystemClock);
+    let present = async |store: &SqliteStore, at| store.present(key(1), HERE, now + 300, at).await;
+    let dead = open();
+    assert_eq!(present(&dead, now - 5).await, Ok(Presented::New));
+    drop(dead);
+    let (store, other) = (open(), open());
+    let claimed = Ok(Presented::Known(ClaimState::Claimed));
+    assert_eq!(present(&store, now + 1).await, claimed, "another one may have it");
+    drop(other);
+    assert_eq!(present(&store, now + 1).await, Ok(Presented::New));
+    assert_eq!(present(&store, now + 2).await, claimed, "its own");
+}
+
 #[tokio::test]
 async fn sqlite_files_are_their_owners() {
     let folder = Folder::new();
