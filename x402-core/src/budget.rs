@@ -87,7 +87,7 @@ pub enum Per {
 pub enum Scope<'p> {
     /// All.
     All,
-    /// Those to each host by itself: each name and port. Whoever has a domain has as many names as they
+    /// Those to each host by itself: each name and port. A domain's owner has as many names as they
     /// like, so have a limit of all beside it.
     EachHost,
     /// Those to one host.

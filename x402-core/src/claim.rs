@@ -92,9 +92,9 @@ impl ClaimState {
     /// Whether a claim in this state, on a payment that can be settled until `expires_at`, can be
     /// forgotten at `now` (Unix seconds) to make room.
     ///
-    /// What was broadcast is kept for a day longer than it can settle, since only somebody who asks
-    /// finds out what became of it; for ten minutes if no transaction is known. What settled and may
-    /// not have been delivered is kept for ten minutes longer too. What failed always may be
+    /// A broadcast payment is kept for a day longer than it can settle, since only somebody who asks
+    /// finds out what became of it; for ten minutes if no transaction is known. A settled one that may
+    /// not have been delivered is kept for ten minutes longer too. A failed one always may be
     /// forgotten: it was never served, and every check is made again when it is presented again.
     pub fn is_forgettable(&self, expires_at: u64, now: u64) -> bool {
         match self.kept_until(expires_at) {
@@ -315,7 +315,7 @@ mod tests {
         assert!(broadcast.is_forgettable(100, 101 + PENDING_SECONDS));
         let stale = table.advance(&key(0), &ClaimState::Claimed, ClaimState::Settled(tx("0x1")));
         assert_eq!(stale, Err(ClaimConflict));
-        // What failed may be given up, to be claimed anew.
+        // A failed payment may be given up, to be claimed anew.
         let failed = ClaimState::Failed(Reason::Busy);
         table.advance(&key(0), &broadcast, failed).unwrap();
         table.release(&key(0)).unwrap();

@@ -62,7 +62,7 @@ pub fn settled(
     payer: Option<&str>,
     first: bool,
 ) -> ClaimState {
-    // What is said of a payment that is pending is kept as it is.
+    // The transaction of a pending payment is kept as it was told.
     let fits = |id: &&str| !answer.success || is_transaction(id, offer.network);
     let transaction = answer.transaction.as_str().filter(fits);
     let transaction = transaction.and_then(|id| Transaction::try_from(id).ok()).unwrap_or_default();

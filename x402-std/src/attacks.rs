@@ -152,10 +152,10 @@
 //! **Here.** A path is decoded until nothing changes. It is refused with 400 if a segment is nothing
 //! but dots and blanks, if there is a control character or anything that is not UTF-8, and if it
 //! still changes after eight rounds. Segments end at `/`, `\` and `;`, and at what else servers take for
-//! these. Plain `.` and `..` are refused too, and not resolved. What was checked is what is
-//! sent. Methods other than `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` and `OPTIONS` are answered
-//! 405. Both happen before a payment is looked at. What a buyer says in `X-Forwarded-*`, `Forwarded`,
-//! `Via`, `X-Real-IP`, `X-Original-URL` and their like is dropped, however the name is spelt, and the
+//! these. Plain `.` and `..` are refused too, and not resolved. The path is sent as
+//! it was checked. Methods other than `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` and `OPTIONS` are answered
+//! 405. Both happen before a payment is looked at. The buyer's `X-Forwarded-*`, `Forwarded`,
+//! `Via`, `X-Real-IP`, `X-Original-URL` and their like are dropped, however the name is spelt, and the
 //! true address, host and protocol are sent instead. An answer that is too long to be withheld until
 //! settlement is a 502 that says so, and is not charged for.
 //!
@@ -637,8 +637,8 @@
 //! router, a metadata service or a database behind the firewall. An agent that asks any URL does it, with
 //! whatever method, headers and body it is given, and brings back the answer.
 //!
-//! **Here.** Without `--host`, `x402 mcp` asks https URLs at public addresses only. What counts is the
-//! address that is connected to, whatever the name; other spellings of an address, and IPv6 addresses with
+//! **Here.** Without `--host`, `x402 mcp` asks https URLs at public addresses only. It judges
+//! by the address that it connects to, whatever the name; other spellings of an address, and IPv6 addresses with
 //! an IPv4 one inside, are judged alike. No proxy is used then, since it would connect elsewhere. Names of
 //! this machine and of private networks are refused by themselves, and listings that lead there are left
 //! out. `--host NAME` allows https to that host, `--host http://NAME` plain http too, and
@@ -695,7 +695,7 @@
 //! # Payees that cannot be meant
 //!
 //! An offer pays the zero address, the token's own contract, the buyer, or an address with a mistyped
-//! letter. What is paid is lost, or proves a payment that cost nothing.
+//! letter. The money is lost, or proves a payment that cost nothing.
 //!
 //! **Here.** Wallets do not pay such offers ([`Decline::NoPayee`](x402_core::buyer::Decline::NoPayee)): on
 //! EVM networks the zero address, the token, the payer, and mixed case that is not EIP-55's checksum; on
