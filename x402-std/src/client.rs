@@ -218,21 +218,19 @@ pub(crate) async fn read_body(mut response: Response, most: usize) -> Result<Vec
 
 /// Whether what is sent to a URL stays between here and there: TLS, or this machine.
 pub fn is_private(url: &Url) -> bool {
-    let is_loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    };
-    url.scheme() == "https" || url.scheme() == "http" && is_loopback
+    url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)
 }
 
 /// Whether a URL is of this machine by its address, or named `localhost`.
 pub fn is_here(url: &Url) -> bool {
+    is_loopback(url) || url.host() == Some(Host::Domain("localhost."))
+}
+
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => matches!(name, "localhost" | "localhost."),
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         None => false,
     }
 }

@@ -868,8 +868,7 @@ where
                     Err(_) => {
                         let pending = ClaimState::Broadcast(transaction.clone());
                         self.store.advance(key, &state, pending).await.ok();
-                        let pending = Unsettled::pending(transaction.clone());
-                        return Err(Unsettled { status: 503, ..pending });
+                        return Err(Unsettled::unwritten(transaction.clone()));
                     }
                 }
             }
@@ -881,10 +880,7 @@ where
                         Err(StoreError::Conflict) => {
                             Err(Unsettled::of(Reason::DuplicateSettlement, transaction.clone()))
                         }
-                        Err(_) => Err(Unsettled {
-                            status: 503,
-                            ..Unsettled::pending(transaction.clone())
-                        }),
+                        Err(_) => Err(Unsettled::unwritten(transaction.clone())),
                     };
                 }
                 ClaimState::Failed(reason) => {
@@ -1014,6 +1010,11 @@ impl Unsettled {
 
     fn pending(transaction: Transaction) -> Self {
         Self::of(Reason::SettlementPending, transaction)
+    }
+
+    /// It settled, as far as the facilitator says, and that cannot be written down now.
+    fn unwritten(transaction: Transaction) -> Self {
+        Self { status: 503, ..Self::pending(transaction) }
     }
 
     fn into_refusal(self, admission: &Admission) -> Refusal {

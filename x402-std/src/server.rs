@@ -49,7 +49,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
 use crate::message::{SettleResponse, decode_header};
 pub use crate::seller::ConnectionEnd;
-use crate::seller::work::{Answer, Boxed, Delivery, Entry, Held, Works};
+use crate::seller::work::{Boxed, Delivery, Entry, Works};
 use crate::seller::{Refusal, RequestDigest, Seller, Terms};
 use crate::store::{ClaimStore, MemoryStore};
 
@@ -492,43 +492,44 @@ where
         }
         // What was settled before, and lost, is noted as delivered before it is made once more: so
         // nobody else makes it too.
-        let (held, again) = match held.is_settled() {
+        let before = match held.is_settled() {
             true => match held.settle().await {
-                Ok(settled) => (None, Some(settled)),
+                Ok(settled) => Either::Right(settled),
                 Err(refusal) => return refuse(refusal),
             },
-            false => (Some(held), None),
+            false => Either::Left(held),
         };
         let work = async {
             let response = match survive(call).await {
-                Some(response) => response?,
-                None => return Ok(Err(empty(StatusCode::INTERNAL_SERVER_ERROR))),
+                Some(Ok(response)) => response,
+                Some(Err(error)) => return Err(Err(error)),
+                None => return Err(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR))),
             };
             if is_error(response.status()) {
                 let mut response = response.map(Either::Right);
                 // Of the next request the answer may be another, or the challenge.
                 keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
-                return Ok(Err(response));
+                return Err(Ok(response));
             }
-            Ok(shared.withhold(response).await)
+            shared.withhold(response).await.map_err(Ok)
         };
-        let Ok(worked) = timeout(time, work).await else {
-            tracing::warn!(
-                ?time,
-                "paid work took longer than its payment is good for: not charged"
-            );
-            give_back(held).await;
-            return Ok(empty(StatusCode::GATEWAY_TIMEOUT));
+        let worked = match timeout(time, work).await {
+            Ok(worked) => worked,
+            Err(_) => {
+                tracing::warn!(
+                    ?time,
+                    "paid work took longer than its payment is good for: not charged"
+                );
+                Err(Ok(empty(StatusCode::GATEWAY_TIMEOUT)))
+            }
         };
         let (parts, body) = match worked {
-            Ok(Ok(withheld)) => withheld,
-            Ok(Err(response)) => {
-                give_back(held).await;
-                return Ok(response);
-            }
-            Err(error) => {
-                give_back(held).await;
-                return Err(error);
+            Ok(withheld) => withheld,
+            Err(answer) => {
+                if let Either::Left(held) = before {
+                    held.give_back().await;
+                }
+                return answer;
             }
         };
         let make = move |receipt: &SettleResponse| {
@@ -537,24 +538,17 @@ where
             let bytes = body.len();
             (Paid { parts, body }, bytes)
         };
-        match (held, again) {
-            (_, Some((receipt, mut delivery))) => {
+        match before {
+            Either::Right((receipt, mut delivery)) => {
                 let (paid, bytes) = make(&receipt);
                 delivery.keep(paid.clone(), bytes);
                 Ok(paid.respond(delivery, end, unread))
             }
-            (Some(held), None) => match Held::settle_with(held, make).await {
+            Either::Left(held) => match held.settle_with(make).await {
                 Ok((paid, delivery)) => Ok(paid.respond(delivery, end, unread)),
                 Err(refusal) => refuse(refusal),
             },
-            (None, None) => Ok(empty(StatusCode::INTERNAL_SERVER_ERROR)),
         }
-    }
-}
-
-async fn give_back<A: Answer>(held: Option<Held<A>>) {
-    if let Some(held) = held {
-        held.give_back().await;
     }
 }
 

@@ -4,11 +4,8 @@
 use {
     serde::Deserialize,
     serde_json::value::RawValue,
-    std::{sync::Arc, time::Duration},
-    tokio::{
-        task::JoinSet,
-        time::{sleep, timeout},
-    },
+    std::{future::Future, pin::Pin, sync::Arc},
+    tokio::{task::JoinSet, time::sleep},
     x402_core::claim::ClaimState,
 };
 
@@ -20,24 +17,15 @@ use crate::store::{Record, Role};
 use crate::{
     clock::Clock,
     ledger::{Ledger, Outcome},
-    store::{ClaimStore, Pending, warn_if_full},
+    store::{
+        ClaimStore, Pending,
+        keeper::{EVERY, Keeper},
+    },
 };
 
-/// How often it is looked whether something is pending.
+/// A pending claim being finished.
 #[cfg(feature = "tokio")]
-const EVERY: Duration = Duration::from_secs(2);
-
-/// How long one settlement is worked on, and left to who works on it.
-#[cfg(feature = "tokio")]
-const HOLD: Duration = Duration::from_secs(90);
-
-/// It is looked how full the store is once in so many times.
-#[cfg(feature = "tokio")]
-const FULL_EVERY: u32 = 30;
-
-/// So many settlements at once at most.
-#[cfg(feature = "tokio")]
-const AT_ONCE: usize = 32;
+type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What is kept beside a claim while its payment is pending.
 #[cfg(feature = "tokio")]
@@ -88,7 +76,6 @@ where
     /// Spawn it beside the facilitator. Without it, a pending payment waits until somebody presents
     /// it again.
     pub async fn keep(self: Arc<Self>) {
-        let mut working = JoinSet::new();
         let facilitator = Arc::clone(&self);
         // At its side: nodes that do not answer must not hold up verdicts.
         let mut tending = JoinSet::new();
@@ -98,44 +85,24 @@ where
                 sleep(EVERY).await;
             }
         });
-        let mut looks = 0_u32;
-        loop {
-            while working.try_join_next().is_some() {}
-            self.start_pending(&mut working).await;
-            if looks.is_multiple_of(FULL_EVERY) {
-                warn_if_full(self.store()).await;
-            }
-            looks = looks.wrapping_add(1);
-            sleep(EVERY).await;
-        }
+        Keeper::new(self.store(), Role::Facilitator).keep(self.finisher()).await;
     }
 
     /// Finishes what is pending now, and returns when each has an outcome or its time is over.
     pub async fn keep_once(self: &Arc<Self>) {
-        let mut working = JoinSet::new();
-        self.start_pending(&mut working).await;
-        working.join_all().await;
+        Keeper::new(self.store(), Role::Facilitator).keep_once(self.finisher()).await;
     }
 
-    async fn start_pending(self: &Arc<Self>, working: &mut JoinSet<()>) {
-        let room = AT_ONCE.saturating_sub(working.len());
-        if room == 0 {
-            return;
-        }
-        match self.store().pending(Role::Facilitator, HOLD, room).await {
-            Ok(all) => {
-                for pending in all {
-                    // Somebody waits for it here.
-                    if self.working.is_busy(&pending.key) {
-                        continue;
-                    }
-                    let facilitator = Arc::clone(self);
-                    working.spawn(async move {
-                        timeout(HOLD, facilitator.finish_one(pending)).await.ok();
-                    });
+    fn finisher(self: &Arc<Self>) -> impl Fn(Pending) -> Finishing {
+        let facilitator = Arc::clone(self);
+        move |pending| {
+            let facilitator = Arc::clone(&facilitator);
+            Box::pin(async move {
+                // Else somebody waits for it here.
+                if !facilitator.working.is_busy(&pending.key) {
+                    facilitator.finish_one(pending).await;
                 }
-            }
-            Err(error) => tracing::warn!(%error, "pending payments cannot be looked up"),
+            })
         }
     }
 

@@ -48,6 +48,8 @@ use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod durable;
+#[cfg(feature = "tokio")]
+pub(crate) mod keeper;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -150,21 +152,6 @@ pub trait ClaimStore: Send + Sync {
     /// uses it now.
     fn alone_since(&self) -> Option<u64> {
         None
-    }
-}
-
-/// Share of a store that is used, above which its keeper warns.
-#[cfg(feature = "tokio")]
-const NEARLY_FULL: f64 = 0.8;
-
-/// Warns in the log if a store is nearly full.
-#[cfg(feature = "tokio")]
-pub(crate) async fn warn_if_full(store: &impl ClaimStore) {
-    if let Ok(Some(usage)) = store.usage().await
-        && usage.share() >= NEARLY_FULL
-    {
-        let Usage { used, capacity } = usage;
-        tracing::warn!(used, capacity, "the claim store is nearly full: give it more room");
     }
 }
 
