@@ -98,6 +98,21 @@ impl<'a> Network<'a> {
         self.caip2()?.0.strip_prefix("solana:")
     }
 
+    /// Whether a text has the form of a transaction's id: 32 bytes in hexadecimal on EVM networks, not
+    /// all of them zero; as many characters as 64 bytes take in base58 on Solana; anything elsewhere.
+    pub fn is_transaction(self, id: &str) -> bool {
+        if self.solana().is_some() {
+            let base58 = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
+            return (64..=88).contains(&id.len()) && id.bytes().all(base58);
+        }
+        if self.eip155().is_some() {
+            let digits = id.strip_prefix("0x").unwrap_or_default().as_bytes();
+            let is_zero = digits.iter().all(|byte| *byte == b'0');
+            return digits.len() == 64 && !is_zero && digits.iter().all(u8::is_ascii_hexdigit);
+        }
+        !id.is_empty()
+    }
+
     /// Whether both name the same network, in either version's spelling.
     pub fn is_same(self, other: Network<'_>) -> bool {
         self.0 == other.0

@@ -63,7 +63,7 @@ pub fn settled(
     first: bool,
 ) -> ClaimState {
     // The transaction of a pending payment is kept as it was told.
-    let fits = |id: &&str| !answer.success || is_transaction(id, offer.network);
+    let fits = |id: &&str| !answer.success || offer.network.is_transaction(id);
     let transaction = answer.transaction.as_str().filter(fits);
     let transaction = transaction.and_then(|id| Transaction::try_from(id).ok()).unwrap_or_default();
     // Some facilitators leave the network empty, or the payer.
@@ -99,21 +99,6 @@ pub fn settled(
         return ClaimState::Failed(reason);
     }
     ClaimState::Broadcast(transaction)
-}
-
-/// Whether a text has the form of a transaction's id: on EVM networks `0x` and 64 hexadecimal
-/// digits, on Solana a signature of 64 bytes in base58. Of other networks no form is known.
-fn is_transaction(id: &str, network: Network<'_>) -> bool {
-    if network.solana().is_some() {
-        let base58 = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
-        return (64..=88).contains(&id.len()) && id.bytes().all(base58);
-    }
-    if network.eip155().is_some() {
-        let digits = id.strip_prefix("0x").unwrap_or_default();
-        let zero = digits.bytes().all(|byte| byte == b'0');
-        return digits.len() == 64 && !zero && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    }
-    !id.is_empty()
 }
 
 impl<'a> Seller<'a> {
@@ -284,10 +269,10 @@ mod tests {
             ("0x00000000000000000000000000000000000000000000000000000000000000ab", false),
             ("", false),
         ] {
-            assert_eq!(is_transaction(id, solana), expected, "{id}");
+            assert_eq!(solana.is_transaction(id), expected, "{id}");
         }
         let other = Network::parse("cosmos:hub").unwrap();
-        assert!(is_transaction("anything", other) && !is_transaction("", other));
+        assert!(other.is_transaction("anything") && !other.is_transaction(""));
     }
 
     fn offer(network: Network<'_>) -> PaymentRequirements<'_> {

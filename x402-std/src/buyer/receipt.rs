@@ -106,19 +106,13 @@ pub(super) fn doubt(
     }
 }
 
-/// Whether a text can be a transaction's id: 32 bytes in hexadecimal on EVM networks, 64 bytes in base58
-/// on Solana, and anything elsewhere.
+/// Whether a text can be a transaction's id on the payment's network; on Solana it must read as one.
 fn is_transaction(text: &str, network: Option<Network<'_>>) -> bool {
-    match network {
-        Some(network) if network.eip155().is_some() => {
-            let digits = text.strip_prefix("0x").unwrap_or_default();
-            digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-        }
-        Some(network) if network.solana().is_some() => {
-            x402_svm::base58::decode::<64>(text).is_some()
-        }
-        _ => !text.trim().is_empty(),
-    }
+    let reads = |network: Network<'_>| {
+        network.solana().is_none() || x402_svm::base58::decode::<64>(text).is_some()
+    };
+    !text.trim().is_empty()
+        && network.is_none_or(|network| network.is_transaction(text) && reads(network))
 }
 
 /// Who pays by a payment of a scheme that is known here.

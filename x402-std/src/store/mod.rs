@@ -173,6 +173,11 @@ impl Role {
             Self::Facilitator => "facilitator",
         }
     }
+
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    fn parse(text: &[u8]) -> Option<Self> {
+        [Self::Seller, Self::Facilitator].into_iter().find(|role| role.as_str().as_bytes() == text)
+    }
 }
 
 /// What is kept beside a claim. Its bytes are for whoever wrote them.

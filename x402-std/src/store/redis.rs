@@ -464,10 +464,9 @@ impl ClaimStore for RedisStore {
 
 /// The role and the bytes of a record.
 fn read_record(record: Vec<u8>) -> Option<Record> {
-    [Role::Seller, Role::Facilitator].into_iter().find_map(|role| {
-        let bytes = record.strip_prefix(role.as_str().as_bytes())?.strip_prefix(b" ")?;
-        Some(Record { role, bytes: bytes.into() })
-    })
+    let space = record.iter().position(|byte| *byte == b' ')?;
+    let (role, bytes) = record.split_at(space);
+    Some(Record { role: Role::parse(role)?, bytes: bytes.get(1..)?.into() })
 }
 
 /// A value of what `INFO` answers.

@@ -271,11 +271,7 @@ fn found_in(
     bytes: Option<Vec<u8>>,
 ) -> Result<Found, StoreError> {
     let state = read(&state)?;
-    let role = match role.as_deref() {
-        Some("seller") => Some(Role::Seller),
-        Some("facilitator") => Some(Role::Facilitator),
-        _ => None,
-    };
+    let role = role.and_then(|role| Role::parse(role.as_bytes()));
     Ok(Found { state, record: role.zip(bytes).map(|(role, bytes)| Record { role, bytes }) })
 }
 

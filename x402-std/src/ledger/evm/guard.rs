@@ -32,9 +32,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// So many payers, codes and failed transactions are remembered.
 const REMEMBERED: usize = 4096;
 
+/// Payments on their way, by token and payer.
+type Flights = HashMap<(Address, Address), Vec<Flight>>;
+
 /// On one chain.
 pub(super) struct Guard {
-    flights: Mutex<HashMap<(Address, Address), Vec<Flight>>>,
+    flights: Mutex<Flights>,
     trouble: Mutex<Trouble>,
     /// For payers with code.
     places: Arc<Semaphore>,
@@ -171,11 +174,7 @@ impl Guard {
 
     /// What a payer's other payments in the same token come to that are on their way.
     pub(super) fn in_flight(&self, payment: &Authorized, chain_time: u64) -> U256 {
-        let mut flights = locked(&self.flights);
-        let Some(all) = flights.get_mut(&of(payment)) else { return U256::ZERO };
-        all.retain(|flight| flight.ends > Amount::from(chain_time));
-        let others = all.iter().filter(|flight| flight.nonce != payment.authorization.nonce);
-        others.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)))
+        others(&mut locked(&self.flights), payment, chain_time)
     }
 
     /// Reserves a payment's money, if the payer's balance covers it with all that is on its way.
@@ -190,17 +189,13 @@ impl Guard {
             Some(_) => Some(self.place(chain_time).ok_or(Hold::Places)?),
             None => None,
         };
-        let others = self.in_flight(payment, chain_time);
         let authorization = &payment.authorization;
         let (nonce, value) = (authorization.nonce, authorization.value);
         let mut flights = locked(&self.flights);
-        let all = flights.entry(of(payment)).or_default();
-        // Again, as somebody may have been faster.
-        let sum = all.iter().filter(|flight| flight.nonce != nonce);
-        let sum = sum.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)));
-        if balance < sum.max(others).saturating_add(word(value)) {
+        if balance < others(&mut flights, payment, chain_time).saturating_add(word(value)) {
             return Err(Hold::Balance);
         }
+        let all = flights.entry(of(payment)).or_default();
         all.retain(|flight| flight.nonce != nonce);
         all.push(Flight { nonce, value, ends: authorization.valid_before, code, _place: place });
         drop(flights);
@@ -302,6 +297,14 @@ impl Guard {
             gwei: self.lost.gwei.load(Ordering::Relaxed),
         }
     }
+}
+
+/// What all but one payment come to that the token may still take; the rest go.
+fn others(flights: &mut Flights, payment: &Authorized, chain_time: u64) -> U256 {
+    let Some(all) = flights.get_mut(&of(payment)) else { return U256::ZERO };
+    all.retain(|flight| flight.ends > Amount::from(chain_time));
+    let others = all.iter().filter(|flight| flight.nonce != payment.authorization.nonce);
+    others.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)))
 }
 
 fn of(payment: &Authorized) -> (Address, Address) {

@@ -177,9 +177,7 @@ impl<S: ClaimStore + 'static> Readiness<S> {
         }
         Report { store, networks }
     }
-}
 
-impl<S: ClaimStore + 'static> Readiness<S> {
     /// Has it found out beside what is done now, for the metrics.
     pub(super) fn refresh(self: &Arc<Self>) -> impl Future<Output = ()> + use<S> {
         let this = Arc::clone(self);
