@@ -288,10 +288,11 @@ pub fn admit(
 
 /// Room for `N` payments, of 72 bytes each.
 ///
-/// When it is full, payments of more than a day ago are added up, and forgotten if that makes no room and
-/// there is no limit for ever: only then can a clock that was ahead widen a limit. Younger ones to the same host and payee in the same token are added up with those near them
-/// (within four days divided by `N`), and count until the last of them is a day old: for somewhat longer
-/// than they must, never shorter.
+/// When it is full, payments of more than a day ago are added up, and forgotten if that makes no room
+/// and there is no limit for ever: only then can a clock that was ahead widen a limit. Younger ones to
+/// the same host and payee in the same token are added up with those near them (within four days
+/// divided by `N`), and count until the last of them is a day old: for somewhat longer than they must,
+/// never shorter.
 ///
 /// What is not to be lost with the power must be kept: write [`Spending::iter`] down before a payment
 /// is sent, and [`Spending::restore`] it.

@@ -150,13 +150,13 @@
 //! first. `CONNECT` asks for a tunnel, and `X-Forwarded-For` says who the buyer would like to be.
 //!
 //! **Here.** A path is decoded until nothing changes. It is refused with 400 if a segment is nothing
-//! but dots and blanks, if there is a control character or anything that is not UTF-8, and if it
-//! still changes after eight rounds. Segments end at `/`, `\` and `;`, and at what else servers take for
-//! these. Plain `.` and `..` are refused too, and not resolved. The path is sent as
-//! it was checked. Methods other than `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` and `OPTIONS` are answered
-//! 405. Both happen before a payment is looked at. The buyer's `X-Forwarded-*`, `Forwarded`,
-//! `Via`, `X-Real-IP`, `X-Original-URL` and their like are dropped, however the name is spelt, and the
-//! true address, host and protocol are sent instead. An answer that is too long to be withheld until
+//! but dots and blanks, if there is a control character or anything that is not UTF-8, and if it still
+//! changes after eight rounds. Segments end at `/`, `\` and `;`, and at what else servers take for
+//! these. Plain `.` and `..` are refused too, and not resolved. The path is sent as it was checked.
+//! Methods other than `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` and `OPTIONS` are answered 405.
+//! Both happen before a payment is looked at. The buyer's `X-Forwarded-*`, `Forwarded`, `Via`,
+//! `X-Real-IP`, `X-Original-URL` and their like are dropped, however the name is spelt, and the true
+//! address, host and protocol are sent instead. An answer that is too long to be withheld until
 //! settlement is a 502 that says so, and is not charged for.
 //!
 //! **Left to you.** A server behind that is to be reached by nobody else must not be: the proxy guards
@@ -198,20 +198,21 @@
 //! mined, or is undone by a reorganisation. arXiv 2605.11781 (attack I-A).
 //!
 //! **Here.** Only a facilitator's "success" without contradictions is taken for one: it names a
-//! transaction of the network's form, no other network, no other payer, no smaller amount and no
-//! reason for an error, and a transaction that settled another payment here settles none. All that is unclear (no answer, pending, a fault, "failed" without a transaction)
-//! is `settlement_pending`: nothing is served, the claim stays
-//! ([`ClaimState`](x402_core::claim::ClaimState)), and the same payment, presented again, finds
-//! out.
+//! transaction of the network's form, no other network, no other payer, no smaller amount and no reason
+//! for an error, and a transaction that settled another payment here settles none. All that is unclear
+//! (no answer, pending, a fault, "failed" without a transaction) is `settlement_pending`: nothing is
+//! served, the claim stays ([`ClaimState`](x402_core::claim::ClaimState)), and the same payment,
+//! presented again, finds out.
 //!
 //! A facilitator of this library writes down a transaction before it sends it, and believes none of
 //! what a node says to the sending. Settled is, on EVM chains, a receipt with status 1 **and** the
 //! token's log of the very transfer, in a block that is as deep as
-//! [asked](crate::ledger::EvmChain::confirmations) and still the one at its height; on Solana, the
-//! very message at the [commitment asked](crate::ledger::SvmSettings::commitment), without an error
-//! and with its effect. Failed is what can never move the money any more: it takes
-//! [more blocks](crate::ledger::EvmChain::failed_after) than settled does, and on Solana finality. The rest is pending. With
-//! several nodes, as many [witnesses](crate::ledger::EvmChain::witnesses) as asked must say alike.
+//! [asked](crate::ledger::EvmChain::confirmations) and still the one at its height; on Solana, the very
+//! message at the [commitment asked](crate::ledger::SvmSettings::commitment), without an error and with
+//! its effect. Failed is what can never move the money any more: it takes [more
+//! blocks](crate::ledger::EvmChain::failed_after) than settled does, and on Solana finality. The rest
+//! is pending. With several nodes, as many [witnesses](crate::ledger::EvmChain::witnesses) as asked
+//! must say alike.
 //!
 //! **Left to you.** How deep is deep enough, and how many nodes lie alike, for what you sell. Of
 //! another facilitator all that is its judgement. Nobody takes money back for a reorganisation
@@ -300,10 +301,11 @@
 //! request (method, URL and body, see [`RequestDigest`](crate::seller::RequestDigest)) gets the same
 //! bytes again if the connection ended before all was written, or broke after it. The claim says
 //! `delivered` before the last 64 KB are written; a process that finds that another one has taken it
-//! over ends the body there, and gives nothing of what it kept. After a restart, a payment that settled and was not
-//! delivered has its work done once more, for the same request, by one process: at once if no other
-//! uses the file of claims, else after [`DELIVERY_SECONDS`](crate::seller::DELIVERY_SECONDS). Work
-//! that fails then may be asked for again. `x402 serve` waits for settlements when it is asked to stop.
+//! over ends the body there, and gives nothing of what it kept. After a restart, a payment that settled
+//! and was not delivered has its work done once more, for the same request, by one process: at once if
+//! no other uses the file of claims, else after [`DELIVERY_SECONDS`](crate::seller::DELIVERY_SECONDS).
+//! Work that fails then may be asked for again. `x402 serve` waits for settlements when it is asked to
+//! stop.
 //!
 //! **Left to you.** With claims in memory nothing outlives the process. Work that must not be done
 //! twice needs a key of its own: the payment's, say. Whoever has the payment and the whole request
@@ -637,14 +639,14 @@
 //! router, a metadata service or a database behind the firewall. An agent that asks any URL does it, with
 //! whatever method, headers and body it is given, and brings back the answer.
 //!
-//! **Here.** Without `--host`, `x402 mcp` asks https URLs at public addresses only. It judges
-//! by the address that it connects to, whatever the name; other spellings of an address, and IPv6 addresses with
-//! an IPv4 one inside, are judged alike. No proxy is used then, since it would connect elsewhere. Names of
-//! this machine and of private networks are refused by themselves, and listings that lead there are left
-//! out. `--host NAME` allows https to that host, `--host http://NAME` plain http too, and
-//! `--host 127.0.0.1:4021` a server on this machine. Headers that carry rights (`Authorization`, `Cookie`,
-//! `Origin`, `Proxy-*`) go to named hosts only. `x402_quote` is marked destructive, and sends GET and HEAD
-//! only, other methods to named hosts.
+//! **Here.** Without `--host`, `x402 mcp` asks https URLs at public addresses only. It judges by the
+//! address that it connects to, whatever the name; other spellings of an address, and IPv6 addresses
+//! with an IPv4 one inside, are judged alike. No proxy is used then, since it would connect elsewhere.
+//! Names of this machine and of private networks are refused by themselves, and listings that lead
+//! there are left out. `--host NAME` allows https to that host, `--host http://NAME` plain http too,
+//! and `--host 127.0.0.1:4021` a server on this machine. Headers that carry rights (`Authorization`,
+//! `Cookie`, `Origin`, `Proxy-*`) go to named hosts only. `x402_quote` is marked destructive, and sends
+//! GET and HEAD only, other methods to named hosts.
 //!
 //! **Left to you.** A host that is named is trusted with what its name resolves to. Public services that
 //! take your machine's address for a right are reached as by anybody here. `--discover` is asked as written.
@@ -894,10 +896,11 @@
 //! payment is marked sensitive. Errors of HTTP leave the URL out. A receipt has none of a
 //! facilitator's explanations. The command wipes what it reads of a key file.
 //!
-//! **Left to you.** A key in an environment variable stays in the environment. Proxies and servers that log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are
-//! secrets until they expire. [`Terms::resource`](crate::seller::Terms::resource) is filled with
-//! the whole URL, query included, if it is empty; buyers send it back, and the facilitator gets it.
-//! Set a URL without personal data. Nothing is filtered.
+//! **Left to you.** A key in an environment variable stays in the environment. Proxies and servers that
+//! log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are secrets until they expire.
+//! [`Terms::resource`](crate::seller::Terms::resource) is filled with the whole URL, query included, if
+//! it is empty; buyers send it back, and the facilitator gets it. Set a URL without personal data.
+//! Nothing is filtered.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/attacks.rs::logs_hold_no_payment`

@@ -51,8 +51,8 @@ CREATE INDEX claims_due ON claims (role, due) WHERE due IS NOT NULL;
 /// So many claims at most are forgotten for one that is new: nobody waits for the rest.
 const FORGET: usize = 1_000;
 
-/// Claims in a file, for the processes of one host (feature `sqlite`). A file `.lock` beside it
-/// shows each process whether others use it.
+/// Claims in a file, for the processes of one host (feature `sqlite`). Files `.lock` and
+/// `.lock2` beside it show each process whether others use it.
 ///
 /// A step is acknowledged when it is on the disk: neither a killed process nor a power cut takes it
 /// back, as far as the disk does what it says. Steps that wait at the same time share one

@@ -89,8 +89,8 @@ pub(crate) struct Selling {
     fund: Vec<Fund>,
     /// File to keep claims in (SQLite). What was paid while this server died is served when the
     /// same payment is presented again with the same request, as long as it is valid; the work is done
-    /// once more for it. Within two minutes the buyer may be told that it is pending first. A
-    /// secret, by which the facilitator knows this server, is kept beside it in FILE.secret
+    /// once more for it. If other servers use the file, the buyer may be told for two minutes that it is
+    /// pending first. A secret, by which the facilitator knows this server, is kept beside it in FILE.secret
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
     /// Payments of one payer that are worked on at the same time; more are told to come again

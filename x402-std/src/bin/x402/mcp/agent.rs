@@ -54,8 +54,9 @@ pub(crate) struct Agent {
     ask_above: Option<Money>,
     /// Host that may be asked and paid, over https, with its port unless that is 80 or 443; may be
     /// repeated. http://HOST allows plain http too; 127.0.0.1:PORT and localhost:PORT need no http://.
-    /// Without one: https to public addresses only, neither this machine nor private networks, without a
-    /// proxy, and without headers that carry rights. With --upstream and --listen: name that HTTP clients know this server by, besides localhost and the address of
+    /// Without one: https to public addresses only, neither this machine nor private networks, without
+    /// a proxy, and without headers that carry rights. With --upstream and --listen: name that HTTP
+    /// clients know this server by, besides localhost and the address of
     /// --listen; requests to others are refused, so that no website can reach it through a browser
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
