@@ -49,8 +49,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4021")]
     listen: SocketAddr,
     /// Server that paid requests are passed on to. Paths with `.` or `..` in them are refused,
-    /// however they are spelt; who asks is said in X-Forwarded-For and Forwarded, and what the
-    /// buyer sends of these is dropped
+    /// however they are spelt. X-Forwarded-For and Forwarded name the buyer's address; those that the
+    /// buyer sends are dropped
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// Version of the challenge in the body; the header's is 2. Payments are taken in both
@@ -87,8 +87,8 @@ pub(crate) struct Selling {
     /// ($1); may be repeated
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
-    /// File to keep claims in (SQLite). What was paid while this server died is served when the
-    /// same payment is presented again with the same request, as long as it is valid; the work is done
+    /// File to keep claims in (SQLite). A buyer whose request this server died in presents the same
+    /// payment again with the same request, as long as it is valid, and is served; the work is done
     /// once more for it. If other servers use the file, the buyer may be told for two minutes that it is
     /// pending first. A secret, by which the facilitator knows this server, is kept beside it in FILE.secret
     #[arg(long, value_name = "FILE")]

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { challengeOf, headerOf, hold, newBuyer, pay, request, signFor, wordsOf } from '../lib/buyers.mjs';
 import { megabytesOf } from '../lib/processes.mjs';
-import { newHandler, newShop, newStub, success } from '../lib/shops.mjs';
+import { success, withShop } from '../lib/shops.mjs';
 import { until } from '../lib/facilitators.mjs';
 
 const PRICE = 10_000n;
@@ -20,13 +20,9 @@ const DRIPPING_MS = 8_000;
 const MOST_MEGABYTES = 100;
 const ADMITTED_MS = 5_000;
 
-async function withShop(binary, name, play) {
-  const stub = await newStub(success);
-  const handler = await newHandler();
-  const shop = newShop(binary, name, { facilitator: stub.url, upstream: handler.url });
-  const sockets = [];
-  try {
-    await shop.start();
+const crowded = (binary, name, play) =>
+  withShop(binary, name, { settle: success }, async ({ handler, shop }) => {
+    const sockets = [];
     const [offer] = (await challengeOf(shop.url)).accepts;
     const holdMany = async (count, payers, path, what) => {
       const buyers = await Promise.all(Array.from({ length: payers }, () => newBuyer(PRICE)));
@@ -45,18 +41,16 @@ async function withShop(binary, name, play) {
       assert.equal(answer.status, 200, `an honest buyer, ${when}: ${wordsOf(answer)} after ${took} ms`);
       return `${when}: served after ${took} ms`;
     };
-    return await play({ handler, holdMany, honest, sockets, shop });
-  } finally {
-    sockets.forEach(socket => socket.destroy());
-    await shop.stop();
-    stub.close();
-    handler.close();
-  }
-}
+    try {
+      return await play({ handler, holdMany, honest, sockets, shop });
+    } finally {
+      sockets.forEach(socket => socket.destroy());
+    }
+  });
 
 /** Very many who pay for an answer that never ends, and go: nothing of theirs stays. */
 export const goneStreams = binary =>
-  withShop(binary, 'gone-streams', async ({ handler, holdMany, honest, sockets }) => {
+  crowded(binary, 'gone-streams', async ({ handler, holdMany, honest, sockets }) => {
     const payers = Math.ceil(OPEN / (PER_PAYER - 4));
     await holdMany(OPEN, payers, '/stream');
     await until(() => handler.ran('/stream') >= ENOUGH, ARRIVED_MS, `${ENOUGH} open answers`).catch(() => {});
@@ -70,7 +64,7 @@ export const goneStreams = binary =>
 
 /** One payer who stays: others are served. */
 export const heldStreams = binary =>
-  withShop(binary, 'held-streams', async ({ handler, holdMany, honest }) => {
+  crowded(binary, 'held-streams', async ({ handler, holdMany, honest }) => {
     await holdMany(HELD, 1, '/stream');
     await sleep(1_000);
     const words = await honest(`while one payer asked for ${HELD}`);
@@ -81,7 +75,7 @@ export const heldStreams = binary =>
 
 /** Answers that come in very small parts, withheld until they are paid for: they take no more memory than others. */
 export const drops = binary =>
-  withShop(binary, 'drops', async ({ holdMany, handler, shop }) => {
+  crowded(binary, 'drops', async ({ holdMany, handler, shop }) => {
     await holdMany(DRIPPING, 1, '/drops');
     await until(() => handler.ran('/drops') === DRIPPING, ARRIVED_MS, 'all of them');
     let most = 0;
@@ -94,7 +88,7 @@ export const drops = binary =>
 
 /** Bodies that are announced and do not come. */
 export const missingBodies = binary =>
-  withShop(binary, 'missing-bodies', async ({ handler, holdMany, honest }) => {
+  crowded(binary, 'missing-bodies', async ({ handler, holdMany, honest }) => {
     await holdMany(UPLOADS, Math.ceil(UPLOADS / (PER_PAYER - 4)), '/upload', {
       method: 'POST',
       length: 1_000,

@@ -20,7 +20,7 @@ import { anvil, evmBalance } from '../lib/config.mjs';
 import { newFacilitator, newSqlite } from '../lib/facilitators.mjs';
 import { blockNumber, newChain, sentBy } from '../lib/own-chain.mjs';
 import { briefly, isUnclear, settle } from '../lib/payments.mjs';
-import { newHandler, newShop } from '../lib/shops.mjs';
+import { withShop } from '../lib/shops.mjs';
 import { compileContracts } from '../lib/solidity.mjs';
 
 const PRICE = 10_000n;
@@ -76,11 +76,8 @@ export async function twoFaced(count, { delegated, contract = 'TwoFaced' }) {
 
 /** `smart_wallets` not set: nothing is sent for somebody who has code, whatever kind. */
 export const codeIsRefused = binary =>
-  withFacilitator(binary, 'code-refused', {}, async (facilitator, sent) => {
-    const handler = await newHandler();
-    const shop = newShop(binary, 'code-refused-shop', { facilitator: facilitator.url, upstream: handler.url });
-    try {
-      await shop.start();
+  withFacilitator(binary, 'code-refused', {}, (facilitator, sent) =>
+    withShop(binary, 'code-refused-shop', { facilitator: facilitator.url }, async ({ shop }) => {
       const buyers = [...(await twoFaced(2, { delegated: true })), ...(await twoFaced(2, { delegated: false }))];
       const answers = [];
       for (const buyer of buyers) {
@@ -93,11 +90,8 @@ export const codeIsRefused = binary =>
       assert.equal(total.all, 0, `${told(total)}; ${counted(answers)}`);
       assert.equal(await evmBalance(shop.payTo), 0n);
       return counted(answers);
-    } finally {
-      await shop.stop();
-      handler.close();
-    }
-  });
+    }),
+  );
 
 /** `smart_wallets = true`: a code that made a transaction fail is remembered, whoever has it; keys are served. */
 export const codeIsRemembered = (binary, { delegated, contract }) =>
@@ -134,11 +128,8 @@ export const codeIsRemembered = (binary, { delegated, contract }) =>
 
 /** One cent, and many payments of a cent at once through a shop. */
 export const overdraft = binary =>
-  withFacilitator(binary, 'overdraft', {}, async (facilitator, sent) => {
-    const handler = await newHandler();
-    const shop = newShop(binary, 'overdraft-shop', { facilitator: facilitator.url, upstream: handler.url });
-    try {
-      await shop.start();
+  withFacilitator(binary, 'overdraft', {}, (facilitator, sent) =>
+    withShop(binary, 'overdraft-shop', { facilitator: facilitator.url }, async ({ shop }) => {
       const buyer = await newBuyer(PRICE);
       const url = `${shop.url}/a`;
       const payments = await Promise.all(Array.from({ length: ATTEMPTS }, () => signFor(url, buyer)));
@@ -150,11 +141,8 @@ export const overdraft = binary =>
       assert.equal(await evmBalance(shop.payTo), PRICE, 'what the shop was paid');
       assert.ok(total.failed <= 1, words);
       return words;
-    } finally {
-      await shop.stop();
-      handler.close();
-    }
-  });
+    }),
+  );
 
 /** Blocks come seldom, and authorizations end before the next one. */
 export async function shortAuthorizations(binary) {

@@ -1,7 +1,7 @@
 // A facilitator whose success contradicts itself: a mix-up, of a cache or of tenants. Nobody is served on it.
 import assert from 'node:assert/strict';
 import { newAddress, newBuyer, request, signFor, wordsOf } from '../lib/buyers.mjs';
-import { newHandler, newShop, newStub, success } from '../lib/shops.mjs';
+import { success, withShop } from '../lib/shops.mjs';
 
 const PRICE = 10_000n;
 const SOLANA_ID = '5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW';
@@ -19,13 +19,10 @@ const LIES = {
 };
 
 /** With claims in a file, and in memory. */
-export async function contradictions(binary, { claims }) {
+export function contradictions(binary, { claims }) {
   let lie = {};
-  const stub = await newStub(asked => ({ ...success(asked), ...lie }));
-  const handler = await newHandler();
-  const shop = newShop(binary, 'lies-shop', { facilitator: stub.url, upstream: handler.url, claims });
-  try {
-    await shop.start();
+  const settle = asked => ({ ...success(asked), ...lie });
+  return withShop(binary, 'lies-shop', { settle, claims }, async ({ shop }) => {
     const served = async name => {
       const url = `${shop.url}/item/${encodeURIComponent(name)}`;
       const payment = await signFor(url, await newBuyer(PRICE));
@@ -52,9 +49,5 @@ export async function contradictions(binary, { claims }) {
     assert.equal(honest.status, 200, `afterwards: ${wordsOf(honest)}`);
     assert.equal(wrong.length, 0, wrong.join('\n'));
     return `${Object.keys(LIES).length + 2} not served`;
-  } finally {
-    await shop.stop();
-    stub.close();
-    handler.close();
-  }
+  });
 }

@@ -19,7 +19,7 @@ import { command } from '../lib/clients.mjs';
 import { facilitatorCommand, newFacilitator, newSqlite } from '../lib/facilitators.mjs';
 import { briefly, codeOf, post, settle } from '../lib/payments.mjs';
 import { OUT } from '../lib/processes.mjs';
-import { newHandler, newShop, newStub, success } from '../lib/shops.mjs';
+import { success, withShop } from '../lib/shops.mjs';
 
 const PRICE = 10_000n;
 const CAPACITY = 20;
@@ -32,11 +32,7 @@ const HOUR = 3_600;
 export async function endless(binary) {
   const store = newSqlite('endless', { capacity: CAPACITY });
   const facilitator = newFacilitator(binary, 'endless', { store });
-  const handler = await newHandler();
-  const shop = newShop(binary, 'endless-shop', { facilitator: facilitator.url, upstream: handler.url });
-  try {
-    await facilitator.start();
-    await shop.start();
+  const play = async ({ handler, shop }) => {
     const buyer = await newBuyer(PRICE * 1_000n);
     const ends = [2n ** 64n - 1n, 2n ** 64n, 2n ** 255n, BigInt(Math.floor(Date.now() / 1000) + TEN_YEARS)];
     for (let count = 0; count <= CAPACITY; count += ends.length) {
@@ -55,22 +51,21 @@ export async function endless(binary) {
     assert.equal(handler.ran('/endless'), 0, 'how often the handler ran');
     const honest = await settle(facilitator.url, { body: bodyOf(await pay(buyer, offerTo(newAddress()))) });
     assert.ok(honest.success, `an honest one afterwards: ${briefly(honest)}`);
+  };
+  try {
+    await facilitator.start();
+    await withShop(binary, 'endless-shop', { facilitator: facilitator.url }, play);
   } finally {
-    await Promise.all([shop.stop(), facilitator.stop()]);
-    handler.close();
+    await facilitator.stop();
   }
 }
 
 /** A facilitator is busy for a while: what was presented meanwhile is served later, and no store is full of it. */
-export async function busyForAWhile(binary) {
+export function busyForAWhile(binary) {
   let isBusy = true;
-  const stub = await newStub(asked =>
-    isBusy ? { status: 503, success: false, errorReason: 'busy', transaction: '', network: '' } : success(asked),
-  );
-  const handler = await newHandler();
-  const shop = newShop(binary, 'busy-shop', { facilitator: stub.url, upstream: handler.url, claims: true });
-  try {
-    await shop.start();
+  const settle = asked =>
+    isBusy ? { status: 503, success: false, errorReason: 'busy', transaction: '', network: '' } : success(asked);
+  return withShop(binary, 'busy-shop', { settle, claims: true }, async ({ shop }) => {
     const urls = Array.from({ length: WHILE_BUSY }, (_, index) => `${shop.url}/item/${index}`);
     const payments = [];
     for (const url of urls) {
@@ -84,11 +79,7 @@ export async function busyForAWhile(binary) {
     const answers = (await all()).map(wordsOf);
     assert.equal(counted(answers), `${WHILE_BUSY} x 200 served`, `busy: ${before}; afterwards`);
     return `busy: ${before}; afterwards: ${counted(answers)}`;
-  } finally {
-    await shop.stop();
-    stub.close();
-    handler.close();
-  }
+  });
 }
 
 /** Transfers that buyers present, with claims that a restart forgets: a mistake in the configuration. */

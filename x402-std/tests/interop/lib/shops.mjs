@@ -155,6 +155,22 @@ export async function newRelay(target) {
   return { ...server, settled, before };
 }
 
+/** Plays with a shop in front of a handler of its own. With `settle`, its facilitator is a stub that answers so. */
+export async function withShop(binary, name, { settle, ...settings }, play) {
+  const stub = settle && (await newStub(settle));
+  const handler = await newHandler();
+  const facilitator = stub?.url;
+  const shop = newShop(binary, name, { facilitator, upstream: handler.url, ...settings });
+  try {
+    await shop.start();
+    return await play({ handler, shop });
+  } finally {
+    await shop.stop();
+    stub?.close();
+    handler.close();
+  }
+}
+
 /** What a facilitator says of a payment that it settled. */
 export const success = ({ payer, amount }) => ({
   success: true,
