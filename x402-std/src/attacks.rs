@@ -513,15 +513,18 @@
 //! durable nonce must come first, where the budget is: there is no place for it. A facilitator
 //! signs with [its own](crate::ledger::Ledger::fee_payers) keys only, and for none of them as
 //! payer. [`SvmLedger`](crate::ledger::SvmLedger) has the transaction simulated unsigned, looks at
-//! what it would cost the fee payer, and signs after that.
+//! what it would cost the fee payer, and signs after that. It adds up what is on its way from each
+//! token account: one balance pays for as many payments as it covers. A payer whose transaction failed
+//! on the chain waits for 30 seconds, and twice as long each time after, up to an hour.
 //!
-//! **Left to you.** Within the limits a stranger can still make you pay fees for transactions that
-//! fail on chain (SOLMAL, vector 3), if the money is spent between simulation and execution: lower
-//! [`Limits`](x402_svm::Limits), and count by payer.
+//! **Left to you.** Within the limits a stranger can still make you pay one fee for each of his accounts
+//! (SOLMAL, vector 3), if the money is spent between simulation and execution: lower
+//! [`Limits`](x402_svm::Limits). Processes do not tell each other what is on its way.
 //!
 //! **Shown by:**
 //! - `x402-svm/tests/exact.rs::transfer_accounts_and_instructions`
 //! - `x402-std/tests/svm_ledger.rs::checks_before_anything_is_signed`
+//! - `x402-std/tests/svm_ledger.rs::one_balance_is_sent_once`
 //! - `x402-svm/tests/exact.rs::budget`
 //! - `x402-svm/tests/exact.rs::budget_of_v1`
 //! - `x402-svm/tests/exact.rs::rules`

@@ -152,7 +152,8 @@ impl Chain {
             "getMultipleAccounts" => {
                 let (source, destination, lamports) = self.balances;
                 let accounts = [account(source), account(destination), wallet_account(lamports)];
-                at(self.at(&options["commitment"]), json!(accounts))
+                let asked = params[0].as_array().unwrap().len();
+                at(self.at(&options["commitment"]), json!(accounts[..asked]))
             }
             "simulateTransaction" => {
                 let transaction = bytes_of(params[0].as_str().unwrap());
@@ -1214,8 +1215,8 @@ async fn ready_when_every_node_that_answers_is_of_the_network() {
 
 #[tokio::test]
 async fn signs_in_place_and_nothing_else_changes() {
-    let ledger = ledger_of(&["http://127.0.0.1:1".into()], settings());
     for versions in [json!([0]), json!([1])] {
+        let ledger = ledger_of(&["http://127.0.0.1:1".into()], settings());
         let offer = offer().with_extra("transactionVersions", versions);
         let payment = payment_for(offer).await;
         // Nobody needs to be asked.
@@ -1279,6 +1280,55 @@ async fn nothing_is_prepared_with_a_wrong_or_missing_signature() {
     assert!(both.prepare(&payment).await.is_ok());
     assert_eq!(both.fee_payers().len(), 2);
     assert!(!format!("{:?}", both.kinds()).contains(&fee_payer().to_string()));
+}
+
+/// One balance behind several payments, of which the chain would fail all but one: each costs the
+/// payer of the fees 10 000 lamports.
+#[tokio::test]
+async fn one_balance_is_sent_once() {
+    const OTHERS: [&str; 3] = [
+        "4uQeVj5tqViQh7yWWGStvkEG1Zmhx6uasJtWCJziofM",
+        "8qbHbw2BbbTHBW1sbeqakYXVKRQM8Ne7pLK7m6CVfeR",
+        "CktRuQ2mttgRGkXJtyksdKHjUdc2C4TgDzyB98oEzy8",
+    ];
+    let chain = Shared::default();
+    chain.lock().unwrap().balances.0 = 2 * AMOUNT;
+    let ledger = ledger(&chain, &[honest], settings()).await;
+    let mut payments = vec![payment().await];
+    for blockhash in OTHERS {
+        payments.push(payment_for(offer().with_extra("recentBlockhash", blockhash)).await);
+    }
+    let [first, second, third, fourth] = &payments[..] else { panic!() };
+    for payment in &payments {
+        assert_eq!(ledger.check(payment, 0).await, Ok(()), "nothing is on its way");
+    }
+    let (id, unsent) = ledger.prepare(first).await.unwrap();
+    ledger.prepare(second).await.unwrap();
+    // The balance covers two, one of them however often.
+    assert_eq!(ledger.prepare(third).await.map(|_| ()), Err(Reason::Busy));
+    assert_eq!(ledger.check(third, 0).await, Err(Reason::Busy));
+    assert_eq!(ledger.check(second, 0).await, Ok(()));
+    assert!(ledger.prepare(second).await.is_ok());
+    ledger.send(unsent).await;
+    assert_eq!(ledger.confirm(first, &id).await, Outcome::Settled(id));
+    // The balance that was read before it landed counts no more.
+    chain.lock().unwrap().balances.0 = AMOUNT;
+    assert_eq!(ledger.prepare(third).await.map(|_| ()), Err(Reason::Busy));
+    chain.lock().unwrap().balances.0 = 3 * AMOUNT;
+    assert_eq!(ledger.check(third, 0).await, Ok(()));
+    // The payer of a transaction that failed on the chain waits.
+    let mut failing =
+        Chain { err: json!({ "InstructionError": [2, { "Custom": 1 }] }), ..Chain::default() };
+    failing.balances.0 = 10 * AMOUNT;
+    failing.step = 20;
+    *chain.lock().unwrap() = failing;
+    let (id, unsent) = ledger.prepare(third).await.unwrap();
+    ledger.send(unsent).await;
+    assert_eq!(
+        ledger.confirm(third, &id).await,
+        Outcome::Failed(Reason::InvalidExactSvmTransactionFailed)
+    );
+    assert_eq!(ledger.check(fourth, 0).await, Err(Reason::Busy));
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use crate::payment::Payment;
 
 #[cfg(feature = "evm-ledger")]
 mod evm;
+#[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
+mod resting;
 mod several;
 mod simulated;
 #[cfg(feature = "svm-ledger")]

@@ -12,12 +12,9 @@ use x402_core::Amount;
 use x402_evm::Address;
 
 use super::token::Authorized;
+use crate::ledger::resting::{LONGEST_REST, REMEMBERED, REST, Resting, doubled, forget_some};
 
-/// First and longest time for which no transaction is sent for a payer whose last one failed.
-const REST: Duration = Duration::from_secs(30);
-const LONGEST_REST: Duration = Duration::from_secs(3600);
-
-/// The same for payers with code, and for all that have the same code.
+/// First and longest rest of payers with code, and of all that have the same code.
 const CODE_REST: Duration = Duration::from_secs(3600);
 const LONGEST_CODE_REST: Duration = Duration::from_secs(24 * 3600);
 const SHARED_CODE_REST: Duration = Duration::from_secs(600);
@@ -28,9 +25,6 @@ const SUCCESSES_EACH: u32 = 8;
 
 /// Lost gas is added up for this long.
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// So many payers, codes and failed transactions are remembered.
-const REMEMBERED: usize = 4096;
 
 /// Payments on their way, by token and payer.
 type Flights = HashMap<(Address, Address), Vec<Flight>>;
@@ -76,17 +70,11 @@ struct Flight {
 
 #[derive(Default)]
 struct Trouble {
-    payers: HashMap<Address, Resting>,
+    payers: Resting<Address>,
     codes: HashMap<B256, Code>,
     failed: VecDeque<B256>,
     /// Gas lost to payers with code, and when.
     by_code: VecDeque<(Instant, u64)>,
-}
-
-#[derive(Clone, Copy)]
-struct Resting {
-    failures: u32,
-    until: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -138,10 +126,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
-    first.saturating_mul(1 << times.min(16)).min(longest)
-}
-
 impl Guard {
     pub(super) fn new(code_at_once: usize) -> Self {
         let places = Arc::new(Semaphore::new(code_at_once));
@@ -158,7 +142,7 @@ impl Guard {
     ) -> Option<Hold> {
         let mut trouble = locked(&self.trouble);
         let now = Instant::now();
-        if trouble.payers.get(&payer).is_some_and(|resting| resting.until > now) {
+        if trouble.payers.rests(&payer) {
             return Some(Hold::Payer);
         }
         let code = code?;
@@ -259,14 +243,11 @@ impl Guard {
         self.lost.transactions.fetch_add(1, Ordering::Relaxed);
         self.lost.gas.fetch_add(gas, Ordering::Relaxed);
         self.lost.gwei.fetch_add(u64::try_from(cost).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let failures = trouble.payers.get(&payer).map_or(0, |resting| resting.failures);
         let (first, longest) = match code {
             Some(_) => (CODE_REST, LONGEST_CODE_REST),
             None => (REST, LONGEST_REST),
         };
-        let until = now + doubled(first, failures, longest);
-        forget_some(&mut trouble.payers, |resting| resting.until);
-        trouble.payers.insert(payer, Resting { failures: failures + 1, until });
+        trouble.payers.failed(payer, first, longest);
         let Some(code) = code else { return };
         trouble.by_code.push_back((now, gas));
         forget_some(&mut trouble.codes, |code| code.until);
@@ -284,7 +265,7 @@ impl Guard {
     /// Notes that a payment by a payer with code went well.
     pub(super) fn succeeded(&self, payer: Address, code: Option<B256>) {
         let mut trouble = locked(&self.trouble);
-        trouble.payers.remove(&payer);
+        trouble.payers.succeeded(&payer);
         if let Some(code) = code.and_then(|code| trouble.codes.get_mut(&code)) {
             code.successes = code.successes.saturating_add(1);
         }
@@ -313,24 +294,6 @@ fn of(payment: &Authorized) -> (Address, Address) {
 
 fn word(amount: Amount) -> U256 {
     U256::from_be_bytes(amount.to_be_bytes())
-}
-
-/// Makes room for one more: those whose time is over go, and else the one that is over first.
-fn forget_some<K: Clone + Eq + std::hash::Hash, V>(
-    all: &mut HashMap<K, V>,
-    until: impl Fn(&V) -> Instant,
-) {
-    if all.len() < REMEMBERED {
-        return;
-    }
-    let now = Instant::now();
-    all.retain(|_, one| until(one) > now);
-    if all.len() >= REMEMBERED
-        && let Some(first) =
-            all.iter().min_by_key(|(_, one)| until(one)).map(|(key, _)| key.clone())
-    {
-        all.remove(&first);
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+mod guard;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,7 @@ use x402_core::{Payment as _, Reason};
 use x402_svm::message::{self, MessageVersion, TRANSACTION_V1_BYTES, Unsigned};
 use x402_svm::{Address, SvmPayment, base58};
 
+use self::guard::{Guard, Hold};
 use super::{Ledger, Outcome};
 use crate::base64;
 use crate::clock::{Clock as _, SystemClock};
@@ -223,6 +226,7 @@ impl fmt::Debug for SvmUnsent {
 struct SvmNetwork {
     id: NetworkId,
     nodes: Arc<OwnNodes>,
+    guard: Guard,
 }
 
 impl SvmNetwork {
@@ -232,7 +236,13 @@ impl SvmNetwork {
             let hash = read::<String>(answer).unwrap_or_default();
             base58::decode::<32>(&hash).is_some() && hash.starts_with(&reference)
         });
-        Self { id, nodes }
+        Self { id, nodes, guard: Guard::default() }
+    }
+
+    fn held(&self, payment: &SvmPayment, hold: Hold) -> Reason {
+        let (network, payer) = (&self.id, payment.payer);
+        tracing::warn!(%network, %payer, ?hold, "no transaction is sent for this payer now");
+        Reason::Busy
     }
 
     /// The nodes that have shown the right genesis hash; `None` if there is none yet.
@@ -385,7 +395,12 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
     }
 
     /// Simulates a payment and looks at what it would do.
-    async fn simulate(&self, nodes: &Nodes, transfer: &SvmTransfer) -> Result<Effect, Reason> {
+    async fn simulate(
+        &self,
+        network: &SvmNetwork,
+        nodes: &Nodes,
+        transfer: &SvmTransfer,
+    ) -> Result<Effect, Reason> {
         let fault = Reason::UnexpectedVerifyError;
         let payment = transfer.payment();
         let addresses = [payment.source, payment.destination, payment.fee_payer];
@@ -428,12 +443,39 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
             Some(_) => return Err(Reason::InvalidExactSvmTransactionSimulationFailed),
         }
         let accounts = after.value.accounts.ok_or(fault)?;
+        let [source, ..] = &before.value;
+        if let Some(balance) = source.as_ref().and_then(|source| source.token(payment))
+            && let Some(hold) = network.guard.holds(payment, balance)
+        {
+            return Err(network.held(payment, hold));
+        }
         Ok(match is_effect(payment, &before.value, &accounts, self.settings.most_fee) {
             true => Effect::Right,
             // Two looks at one state of the chain: nobody else was in between.
             false if before.context.slot == after.context.slot => Effect::Wrong,
             false => Effect::Blurred,
         })
+    }
+
+    /// Reserves a payment's money. The simulation has just shown the balance, unless other payments
+    /// of the same account were on their way then.
+    async fn reserve(&self, network: &SvmNetwork, payment: &SvmPayment) -> Result<(), Reason> {
+        let mut balance = None;
+        if network.guard.is_moving(payment)
+            && let Some(nodes) = network.nodes().await
+        {
+            let params = json!([[payment.source.to_string()], {
+                "commitment": "confirmed",
+                "encoding": "base64",
+                "dataSlice": { "offset": 0, "length": TOKEN_ACCOUNT_BYTES },
+            }]);
+            let source =
+                ask::<InContext<[Option<Account>; 1]>>(&nodes, "getMultipleAccounts", &params);
+            let [source] = source.await.map_err(|_| Reason::UnexpectedSettleError)?.value;
+            balance = Some(source.and_then(|source| source.token(payment)).unwrap_or_default());
+        }
+        let reserved = network.guard.reserve(payment, balance);
+        reserved.map_err(|hold| network.held(payment, hold))
     }
 
     /// Signs as the payer of the fee, and looks at what has come of it.
@@ -473,7 +515,8 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         loop {
             if let Some(nodes) = network.nodes().await {
                 let witnesses = Witnesses { nodes, count: self.witnesses(network) };
-                if let Some(outcome) = self.look(&witnesses, asked, &mut tended).await {
+                if let Some(outcome) = self.look(network, &witnesses, asked, &mut tended).await {
+                    network.guard.landed(asked.payment);
                     return outcome;
                 }
             }
@@ -487,13 +530,19 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
     /// if it was sent from here, and looked for in the past.
     async fn look(
         &self,
+        network: &SvmNetwork,
         witnesses: &Witnesses,
         asked: &Asked<'_>,
         tended: &mut Option<Instant>,
     ) -> Option<Outcome> {
         let unknown_at = match witnesses.status(asked, self.settings.commitment).await? {
             Status::Reached { failed } => {
-                return witnesses.effect(asked, self.settings.commitment, failed).await;
+                let outcome = witnesses.effect(asked, self.settings.commitment, failed).await?;
+                match failed {
+                    true => network.guard.failed(asked.payment),
+                    false => network.guard.succeeded(asked.payment),
+                }
+                return Some(outcome);
             }
             Status::Seen => None,
             Status::Unknown { slot } => Some(slot),
@@ -611,7 +660,7 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
         let (transfer, network) = self.find(payment)?;
         let nodes = network.nodes().await.ok_or(Reason::UnexpectedVerifyError)?;
         for _ in 0..SIMULATIONS {
-            match self.simulate(&nodes, transfer).await? {
+            match self.simulate(network, &nodes, transfer).await? {
                 Effect::Right => return Ok(()),
                 Effect::Wrong => return Err(Reason::InvalidExactSvmTransactionSimulationFailed),
                 Effect::Blurred => {}
@@ -628,6 +677,7 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
     ) -> Result<(Transaction, SvmUnsent), Reason> {
         let (transfer, network) = self.find(payment)?;
         let (signature, signed) = self.sign(transfer).await?;
+        self.reserve(network, transfer.payment()).await?;
         let fault = Reason::UnexpectedSettleError;
         let mut text = [0; 88];
         let id = base58::encode(&signature, &mut text).ok_or(fault)?;

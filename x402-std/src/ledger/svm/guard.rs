@@ -1,0 +1,116 @@
+//! What keeps payers from spending the fee payer's lamports for nothing: money that is on its way
+//! already, and payers whose transactions failed.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use x402_core::Payment as _;
+use x402_core::claim::ClaimKey;
+use x402_svm::{Address, SvmPayment};
+
+use crate::ledger::resting::{LONGEST_REST, REST, Resting};
+
+/// A payment that was sent may land for so long: its blockhash lives for 150 blocks.
+const LIFE: Duration = Duration::from_secs(120);
+
+/// For so long a balance read before a payment landed may still be in somebody's hands.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// On one network.
+#[derive(Default)]
+pub(super) struct Guard {
+    /// Payments on their way, by the account debited.
+    flights: Mutex<HashMap<Address, Vec<Flight>>>,
+    resting: Mutex<Resting<Address>>,
+}
+
+struct Flight {
+    key: ClaimKey,
+    /// 0 once it has landed.
+    amount: u64,
+    until: Instant,
+}
+
+/// Why no transaction is sent for a payer now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Other payments of theirs are on their way, and the balance does not cover all.
+    Balance,
+    /// A transaction for them failed a short while ago.
+    Payer,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds the lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Guard {
+    /// Whether a payer rests, or a balance does not cover a payment with all that is on its way.
+    pub(super) fn holds(&self, payment: &SvmPayment, balance: u64) -> Option<Hold> {
+        if locked(&self.resting).rests(&payment.payer) {
+            return Some(Hold::Payer);
+        }
+        let needed = others(&locked(&self.flights), payment).saturating_add(payment.amount);
+        (balance < needed).then_some(Hold::Balance)
+    }
+
+    /// Whether a balance that was read a moment ago may not be the one to go by.
+    pub(super) fn is_moving(&self, payment: &SvmPayment) -> bool {
+        let now = Instant::now();
+        let key = payment.claim_key();
+        let flights = locked(&self.flights);
+        let all = flights.get(&payment.source).into_iter().flatten();
+        all.into_iter().any(|flight| flight.key != key && flight.until > now)
+    }
+
+    /// Reserves a payment's money. Without a balance it is covered as long as nothing else is on
+    /// its way.
+    pub(super) fn reserve(&self, payment: &SvmPayment, balance: Option<u64>) -> Result<(), Hold> {
+        let mut flights = locked(&self.flights);
+        let now = Instant::now();
+        flights.retain(|_, all| {
+            all.retain(|flight| flight.until > now);
+            !all.is_empty()
+        });
+        let others = others(&flights, payment);
+        let covers = |balance: u64| balance >= others.saturating_add(payment.amount);
+        if !balance.map_or(others == 0, covers) {
+            return Err(Hold::Balance);
+        }
+        let key = payment.claim_key();
+        let all = flights.entry(payment.source).or_default();
+        all.retain(|flight| flight.key != key);
+        all.push(Flight { key, amount: payment.amount, until: now + LIFE });
+        Ok(())
+    }
+
+    /// A payment has landed, or never will: the balance tells from now on.
+    pub(super) fn landed(&self, payment: &SvmPayment) {
+        let key = payment.claim_key();
+        let mut flights = locked(&self.flights);
+        let all = flights.get_mut(&payment.source).into_iter().flatten();
+        for flight in all.filter(|flight| flight.key == key) {
+            flight.amount = 0;
+            flight.until = Instant::now() + SETTLING;
+        }
+    }
+
+    /// A payer's transaction failed on the chain, and cost its fee.
+    pub(super) fn failed(&self, payment: &SvmPayment) {
+        locked(&self.resting).failed(payment.payer, REST, LONGEST_REST);
+    }
+
+    pub(super) fn succeeded(&self, payment: &SvmPayment) {
+        locked(&self.resting).succeeded(&payment.payer);
+    }
+}
+
+/// What all but one payment of an account come to that may still land.
+fn others(flights: &HashMap<Address, Vec<Flight>>, payment: &SvmPayment) -> u64 {
+    let (key, now) = (payment.claim_key(), Instant::now());
+    let all = flights.get(&payment.source).into_iter().flatten();
+    let others = all.filter(|flight| flight.key != key && flight.until > now);
+    others.fold(0, |sum, flight| sum.saturating_add(flight.amount))
+}
