@@ -1,6 +1,7 @@
-//! The header codec: standard base64 (RFC 4648 §4), with or without padding, in constant time.
+//! The header codec: standard base64 (RFC 4648 §4), with or without padding, in constant time; from
+//! sellers, also the alphabet for URLs.
 
-use base64ct::{Base64, Base64Unpadded, Encoding};
+use base64ct::{Base64, Base64Unpadded, Base64UrlUnpadded, Encoding};
 
 use crate::error::{EncodeError, ParseError};
 use crate::limits;
@@ -23,6 +24,20 @@ pub fn decode<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], Pars
     let digits = digits(header)?;
     let out = scratch.get_mut(..decoded_len(digits.len())).ok_or(ParseError::ScratchTooSmall)?;
     Base64Unpadded::decode(digits, out).map_err(|_| ParseError::NotBase64)
+}
+
+/// [`decode`], of either alphabet: that of RFC 4648 §4, or the one for URLs and file names of §5. For a
+/// challenge or a receipt; a payment has one spelling.
+///
+/// # Errors
+/// Those of [`decode`]; [`ParseError::NotBase64`] if both are mixed.
+pub fn decode_any<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
+    if !header.iter().any(|byte| matches!(byte, b'-' | b'_')) {
+        return decode(header, scratch);
+    }
+    let digits = digits(header)?;
+    let out = scratch.get_mut(..decoded_len(digits.len())).ok_or(ParseError::ScratchTooSmall)?;
+    Base64UrlUnpadded::decode(digits, out).map_err(|_| ParseError::NotBase64)
 }
 
 /// Decodes a header value in place, and gives the decoded part of the same buffer.

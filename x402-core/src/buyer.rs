@@ -4,7 +4,6 @@
 use core::fmt;
 
 use crate::amount::Money;
-use crate::base64;
 use crate::budget::{Key, Limit, Spend, admit};
 use crate::error::ParseError;
 use crate::http;
@@ -12,7 +11,7 @@ use crate::json::RawJson;
 use crate::network::{Network, Version};
 use crate::reason::{Reason, Retry};
 use crate::wire::{
-    Accepted, Message, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse,
+    Accepted, Entry, Message, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse,
 };
 
 /// What the holder of a key can pay; the schemes' buyers implement it.
@@ -121,6 +120,8 @@ impl Default for Policy<'_> {
 pub enum Decline {
     /// There are no offers.
     NoOffers,
+    /// No offer can be read.
+    Unreadable,
     /// The wallet pays none of the schemes and networks offered, or what it would pay lacks
     /// something: on Solana a fee payer, a known token, a memo of at most 256 bytes.
     Unpayable,
@@ -144,6 +145,7 @@ impl fmt::Display for Decline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoOffers => "no offers",
+            Self::Unreadable => "no offer that can be read",
             Self::Unpayable => "no offer this wallet can pay",
             Self::NoPayee => "no offer to an address that can be meant",
             Self::Host => "not an allowed host",
@@ -189,8 +191,8 @@ pub fn choose<'a>(
 ) -> Result<Choice<'a>, Decline> {
     let mut decline = Decline::NoOffers;
     let mut upfront = None;
-    for (index, offer) in required.accepts.iter().enumerate() {
-        match consider(required, (index, offer), host, wallet, policy) {
+    for (index, entry) in required.accepts.entries().enumerate() {
+        match consider(required, (index, entry), host, wallet, policy) {
             Ok(choice) if choice.flow == Flow::Authorization => return Ok(choice),
             Ok(choice) => upfront = upfront.or(Some(choice)),
             Err(hurdle) => decline = decline.max(hurdle),
@@ -210,17 +212,18 @@ pub fn choose_at<'a>(
     wallet: &impl Wallet,
     policy: &Policy<'_>,
 ) -> Result<Choice<'a>, Decline> {
-    let offer = required.accepts.iter().nth(index).ok_or(Decline::NoOffers)?;
-    consider(required, (index, offer), host, wallet, policy)
+    let entry = required.accepts.entries().nth(index).ok_or(Decline::NoOffers)?;
+    consider(required, (index, entry), host, wallet, policy)
 }
 
 fn consider<'a>(
     required: &PaymentRequired<'a>,
-    (index, offer): (usize, PaymentRequirements<'a>),
+    (index, entry): (usize, Entry<'a, PaymentRequirements<'a>>),
     host: &str,
     wallet: &impl Wallet,
     policy: &Policy<'_>,
 ) -> Result<Choice<'a>, Decline> {
+    let offer = entry.read.map_err(|_| Decline::Unreadable)?;
     let (flow, decimals) = policy.allows(&offer, host, wallet)?;
     let asks = policy.ask_above.is_some_and(|above| !above.covers(offer.amount, decimals));
     Ok(Choice { required: *required, offer, index, flow, decimals, asks })
@@ -340,7 +343,10 @@ pub fn payment<'a>(
         accepted: if v2 {
             Accepted::V2(*offer)
         } else {
-            Accepted::V1 { scheme: offer.scheme, network: offer.network }
+            // An offer in v2's shape has v2's spelling.
+            let name = offer.network.v1_name().filter(|_| offer.v1.is_none());
+            let name = name.and_then(|name| Network::parse(name).ok());
+            Accepted::V1 { scheme: offer.scheme, network: name.unwrap_or(offer.network) }
         },
         payload,
         extensions: required.extensions.filter(|_| v2),
@@ -349,7 +355,7 @@ pub fn payment<'a>(
 }
 
 /// Reads the challenge of a 402: from the header if there is one, else from a body whose
-/// `x402Version` says which. `scratch` must hold [`base64::decoded_len`] bytes of the header.
+/// `x402Version` says which. `scratch` must hold [`decoded_len`](crate::base64::decoded_len) bytes of the header.
 ///
 /// # Errors
 /// [`ParseError`]; also for a header without which the body might have been read: two accounts of
@@ -360,7 +366,7 @@ pub fn read_challenge<'a>(
     scratch: &'a mut [u8],
 ) -> Result<PaymentRequired<'a>, ParseError> {
     match header {
-        Some(header) => PaymentRequired::parse(base64::decode(header, scratch)?),
+        Some(header) => PaymentRequired::decode_header(header, scratch),
         None => PaymentRequired::parse(body),
     }
 }

@@ -104,31 +104,36 @@ pub fn unix_time(date: &str) -> Option<u64> {
     Some(u64::from(days).wrapping_mul(86_400).wrapping_add(seconds.into()))
 }
 
-/// Finds the one payment among a request's headers, and the version its header speaks.
+/// Finds the one payment among a request's headers, and the version its header speaks; `None` if it is in
+/// both headers, as some clients send it.
 ///
 /// # Errors
-/// [`ParseError::TwoPayments`] if there is more than one, in whatever header.
+/// [`ParseError::TwoPayments`] if there is more than one: two headers of one name, or two that differ by
+/// a byte.
 ///
 /// ```
 /// use x402_core::{http, Version};
 /// let headers = [("accept", "*/*"), ("payment-signature", "eyJ4...")];
 /// let found = http::payment(headers.iter().map(|(n, v)| (*n, v.as_bytes())))?;
-/// assert_eq!(found, Some((Version::V2, &b"eyJ4..."[..])));
+/// assert_eq!(found, Some((Some(Version::V2), &b"eyJ4..."[..])));
 /// # Ok::<(), x402_core::ParseError>(())
 /// ```
 pub fn payment<'h>(
     headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
-) -> Result<Option<(Version, &'h [u8])>, ParseError> {
-    let mut found = None;
+) -> Result<Option<(Option<Version>, &'h [u8])>, ParseError> {
+    let mut found: Option<(Option<Version>, &[u8])> = None;
     for (name, value) in headers {
         let version = [Version::V2, Version::V1]
             .into_iter()
             .find(|version| name.eq_ignore_ascii_case(version.payment_header()));
-        if let Some(version) = version {
-            if found.is_some() {
-                return Err(ParseError::TwoPayments);
-            }
-            found = Some((version, value));
+        if version.is_some() {
+            found = match found {
+                None => Some((version, value)),
+                Some((Some(before), same)) if Some(before) != version && same == value => {
+                    Some((None, value))
+                }
+                Some(_) => return Err(ParseError::TwoPayments),
+            };
         }
     }
     Ok(found)

@@ -6,6 +6,13 @@
 /// request carries a payload and its requirements. 64 KiB leaves room and bounds the work.
 pub const MESSAGE_BYTES: usize = 64 * 1024;
 
+/// Longest challenge in a body, in bytes. Sellers put descriptions and schemas of all that they sell into
+/// each offer; the longest that was seen has 160 KiB.
+pub const CHALLENGE_BYTES: usize = 256 * 1024;
+
+/// Longest answer of `/supported`, in bytes: several hundred kinds, with addresses in each.
+pub const SUPPORTED_BYTES: usize = 1024 * 1024;
+
 /// Longest base64 header value, in bytes: common servers refuse longer header sections anyway.
 pub const HEADER_BYTES: usize = 64 * 1024;
 
@@ -13,7 +20,8 @@ pub const HEADER_BYTES: usize = 64 * 1024;
 /// of their own; 32 holds any seen in the field and keeps the validator's stack below 300 bytes.
 pub const DEPTH: usize = 32;
 
-/// Most offers in one `accepts` array: one for each network a facilitator serves, and then some.
+/// Most offers in one `accepts` array that are considered: one for each network a facilitator serves, and
+/// then some. More are kept, and not looked at.
 pub const OFFERS: usize = 64;
 
 /// Longest network identifier: a CAIP-2 namespace of 8, a colon and a reference of 32.
@@ -29,5 +37,5 @@ pub const RESCAN_BYTES: usize = 16 * MESSAGE_BYTES;
 /// Longest text that is copied rather than borrowed, in bytes: a token's EIP-712 name or version.
 pub const TEXT_BYTES: usize = 256;
 
-/// Most kinds in a facilitator's `/supported` answer.
+/// Most kinds in a facilitator's `/supported` answer that are considered.
 pub const KINDS: usize = 1024;

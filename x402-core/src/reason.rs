@@ -204,6 +204,7 @@ reasons! {
     // This library, where no official code exists
     Busy = "busy", 503, SameAgain;
     FacilitatorUnavailable = "facilitator_unavailable", 502, SameAgain;
+    SettlementRefused = "settlement_refused", 402, Never;
 }
 
 impl Reason {

@@ -53,7 +53,9 @@ impl<'a, P> Admitted<'a, P> {
 /// [`Broadcast`](ClaimState::Broadcast) still, with the transaction if the answer names one.
 ///
 /// Only the `first` request can fail for certain: after it, "refused" may be said of a payment that
-/// the first one has made. Unclear is not failed, nor is a success that contradicts itself: one
+/// the first one has made. A reason of the facilitator's own is
+/// [`SettlementRefused`](Reason::SettlementRefused), if the answer names no transaction and the reason is
+/// no word for a fault. Unclear is not failed, nor is a success that contradicts itself: one
 /// with a reason for an error, of another network, without a transaction in the network's form, of
 /// another payer than `payer` (if that is given), or of less than the offer's amount.
 pub fn settled(
@@ -77,13 +79,23 @@ pub fn settled(
         (Some(payer), Some(named)) => named.is_empty() || same_address(payer, named.as_str()),
         _ => true,
     };
-    let enough = answer.amount.is_none_or(|amount| amount >= offer.amount);
-    let certain = empty(answer.error_reason) && on_network && by_payer && enough;
+    // Some leave the amount empty. One that cannot be read may be less.
+    let odd = |key| answer.other.get(key).is_some_and(|it| it.as_str() != "\"\"");
+    let enough = answer.amount.is_none_or(|amount| amount >= offer.amount) && !odd("amount");
+    let no_error = empty(answer.error_reason) && !odd("errorReason");
+    let certain = no_error && on_network && by_payer && enough;
     if answer.success && certain && !transaction.is_empty() {
         return ClaimState::Settled(transaction);
     }
-    let reason = answer.error_reason.and_then(|reason| Reason::parse(reason.as_str()?));
-    let reason = reason.unwrap_or(Reason::UnexpectedSettleError);
+    let reason = answer.error_reason.and_then(|reason| reason.as_str()).filter(|it| !it.is_empty());
+    let reason = match (reason, reason.and_then(Reason::parse)) {
+        (_, Some(known)) => known,
+        // One of the facilitator's own.
+        (Some(own), None) if answer.transaction.is_empty() && is_refusal(own) => {
+            Reason::SettlementRefused
+        }
+        _ => Reason::UnexpectedSettleError,
+    };
     // A facilitator that is busy has sent nothing; with a transaction it contradicts itself.
     let is_busy = reason == Reason::Busy && answer.transaction.is_empty();
     let unclear = match reason {
@@ -101,6 +113,20 @@ pub fn settled(
     ClaimState::Broadcast(transaction)
 }
 
+/// Whether a reason nobody knows is one for doing nothing. One that speaks of a fault, or of time, may be
+/// given after a transaction was sent.
+fn is_refusal(reason: &str) -> bool {
+    let faults = [
+        "pending", "time", "unknown", "unexpected", "internal", "unavailable", "error", "fault",
+        "fail", "confirm", "broadcast", "sent", "retry", "busy",
+    ];
+    let contains = |word: &str| {
+        let letters = reason.as_bytes().windows(word.len());
+        { letters }.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    !faults.into_iter().any(contains)
+}
+
 impl<'a> Seller<'a> {
     /// The challenge, with a text that says why it is made: that payment is missing, or the
     /// reason a payment was refused.
@@ -115,13 +141,17 @@ impl<'a> Seller<'a> {
         }
     }
 
-    /// Reads a payment that came in `version`'s header, already decoded from base64.
+    /// Reads a payment that came in `version`'s header, already decoded from base64; `None` if it came
+    /// in both.
     ///
     /// # Errors
     /// [`ParseError`]; a v1 payment in v2's header is one.
-    pub fn read(version: Version, json: &[u8]) -> Result<PaymentPayload<'_>, ParseError> {
+    pub fn read(
+        version: impl Into<Option<Version>>,
+        json: &[u8],
+    ) -> Result<PaymentPayload<'_>, ParseError> {
         let payload = PaymentPayload::parse(json)?;
-        if payload.x402_version() == version {
+        if version.into().is_none_or(|version| payload.x402_version() == version) {
             Ok(payload)
         } else {
             Err(ParseError::VersionMismatch)
@@ -224,7 +254,12 @@ mod tests {
             (true, "", TX.trim_start_matches("0x"), "", none, broadcast("")),
             (true, "", SIGNATURE, "", none, broadcast("")),
             (false, "insufficient_funds", "", "", none, failed(Reason::InsufficientFunds)),
-            (false, "something new", "", "", none, broadcast("")),
+            // A reason of the facilitator's own, that of a fault, and one beside a transaction.
+            (false, "compliance_hold", "", "", none, failed(Reason::SettlementRefused)),
+            (false, "settlement_timed_out", "", "", none, broadcast("")),
+            (false, "Internal Server Error", "", "", none, broadcast("")),
+            (false, "compliance_hold", TX, "", none, broadcast(TX)),
+            (false, "", "", "", none, broadcast("")),
             (false, "settlement_pending", TX, "", none, broadcast(TX)),
             (false, "busy", "", "", none, failed(Reason::Busy)),
             (false, "busy", TX, "", none, broadcast(TX)),

@@ -5,12 +5,15 @@
 //! nesting bounded by [`limits::DEPTH`](crate::limits::DEPTH), and work linear in the length of
 //! the text. Nothing here allocates or panics, and only comparing recurses, to that bound.
 
+mod place;
 mod raw;
 mod read;
 mod text;
 mod write;
 
+pub use place::Place;
 pub use raw::{Elements, Members, RawJson};
-pub use read::{Cursor, Field, Object};
+pub(crate) use read::Mark;
+pub use read::{Cursor, Field, Located, Object};
 pub use text::{Chars, JsonStr};
 pub use write::Writer;

@@ -1,9 +1,11 @@
 use core::fmt;
 
-use super::read::Cursor;
+use super::read::{Cursor, fingerprint};
 use super::text::JsonStr;
+use crate::amount::Amount;
 use crate::error::ParseError;
 use crate::limits;
+use crate::network::{Network, Version};
 
 /// One checked JSON value, kept as it was written and written again byte for byte.
 ///
@@ -66,6 +68,25 @@ impl<'a> RawJson<'a> {
         self.cursor().integer().ok()
     }
 
+    /// The amount that the value is.
+    pub(crate) fn as_amount(self) -> Result<Amount, ParseError> {
+        let text = self.as_string().ok_or(ParseError::WrongType)?;
+        Amount::parse(text.as_str().ok_or(ParseError::InvalidAmount)?)
+    }
+
+    /// The network that the value names in a message of this version. A spelling of the other version is
+    /// taken if it is clear: a name in the table, or the id of an EVM or Solana network.
+    pub(crate) fn as_network(self, version: Version) -> Result<Network<'a>, ParseError> {
+        let text = self.as_string().ok_or(ParseError::WrongType)?;
+        let network = Network::parse(text.as_str().ok_or(ParseError::InvalidNetwork)?)?;
+        let is_known = match (version, network.as_str().contains(':')) {
+            (Version::V2, true) | (Version::V1, false) => true,
+            (Version::V2, false) => network.caip2().is_some(),
+            (Version::V1, true) => network.eip155().is_some() || network.solana().is_some(),
+        };
+        is_known.then_some(network).ok_or(ParseError::InvalidNetwork)
+    }
+
     /// The value, if it is `true` or `false`.
     pub fn as_bool(self) -> Option<bool> {
         self.cursor().boolean().ok()
@@ -73,7 +94,7 @@ impl<'a> RawJson<'a> {
 
     /// The members of an object; none for any other value.
     pub fn members(self) -> Members<'a> {
-        if self.is_object() { Members::of(self.0, &[]) } else { Members::EMPTY }
+        if self.is_object() { Members::of(self.0, &[], 0) } else { Members::EMPTY }
     }
 
     /// The elements of an array; none for any other value.
@@ -84,7 +105,7 @@ impl<'a> RawJson<'a> {
 
     /// The value of `key` in an object.
     pub fn get(self, key: &str) -> Option<RawJson<'a>> {
-        self.members().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.members().get(key)
     }
 
     /// The values of several keys in an object, for which it is walked through once.
@@ -173,15 +194,22 @@ pub struct Members<'a> {
     rest: &'a str,
     /// Keys that are stepped over: the message has read them.
     named: &'static [&'static str],
+    /// Fingerprints of those that are not, because the message did not take their values.
+    kept: u64,
 }
 
 impl<'a> Members<'a> {
     /// No members.
-    pub const EMPTY: Self = Self { rest: "}", named: &[] };
+    pub const EMPTY: Self = Self { rest: "}", named: &[], kept: 0 };
 
-    /// The members of a checked object but for the `named` ones.
-    pub(crate) fn of(span: &'a str, named: &'static [&'static str]) -> Self {
-        Self { rest: span.strip_prefix('{').unwrap_or_default(), named }
+    /// The members of a checked object but for the `named` ones that are not `kept`.
+    pub(crate) fn of(span: &'a str, named: &'static [&'static str], kept: u64) -> Self {
+        Self { rest: span.strip_prefix('{').unwrap_or_default(), named, kept }
+    }
+
+    /// The value of a key.
+    pub fn get(mut self, key: &str) -> Option<RawJson<'a>> {
+        self.find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 }
 
@@ -208,7 +236,8 @@ impl<'a> Iterator for Members<'a> {
             let value = cursor.value().ok()?;
             self.rest = cursor.rest();
             // Keys of a message's own object are never escaped: the reader refuses that.
-            if !key.as_str().is_some_and(|key| self.named.contains(&key)) {
+            let is_named = key.as_str().is_some_and(|key| self.named.contains(&key));
+            if !is_named || (self.kept != 0 && self.kept & fingerprint(key) != 0) {
                 return Some((key, value));
             }
         }

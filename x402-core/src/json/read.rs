@@ -30,8 +30,32 @@ pub struct Cursor<'a> {
     /// What of it has not been read.
     rest: &'a str,
     depth: usize,
-    /// Bytes that may still be read again; `None` for text that has been checked before.
+    /// Bytes that may still be read again; `None` where repeated keys are not looked for: in text that
+    /// has been checked before.
     rescan: Option<usize>,
+    /// The field that an error is about, if the cursor does not stand at it; else empty.
+    field: &'static str,
+}
+
+/// A place at which a cursor stood, outside of containers or in the same one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark<'a>(&'a str);
+
+/// Where in a text an error was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The error.
+    pub error: ParseError,
+    /// The byte at which it was noticed.
+    pub at: usize,
+    /// The field that is missing, or `null` and must not be, in the object that ends there; else empty.
+    pub field: &'static str,
+}
+
+impl From<Located> for ParseError {
+    fn from(located: Located) -> Self {
+        located.error
+    }
 }
 
 /// An object being read by a [`Cursor`].
@@ -42,6 +66,8 @@ pub struct Object<'a> {
     key: &'a str,
     seen: u64,
     other: bool,
+    /// Fingerprints of named keys whose values are kept with the unknown ones.
+    kept: u64,
 }
 
 /// One field of an object being read: absent, `null`, or a value; never two.
@@ -82,6 +108,14 @@ impl<T> Field<T> {
     pub fn optional(self) -> Option<T> {
         self.0.flatten()
     }
+
+    /// [`Field::optional`], borrowed.
+    pub(crate) const fn get(&self) -> Option<&T> {
+        match &self.0 {
+            Some(Some(value)) => Some(value),
+            _ => None,
+        }
+    }
 }
 
 /// An open container inside a value that is being skipped.
@@ -95,26 +129,93 @@ struct Level {
 
 const ARRAY: u32 = u32::MAX;
 
+/// How deep the entries of a message's list are: in the list, in the message.
+const ENTRY_DEPTH: usize = 2;
+
 impl Object<'_> {
     /// Counts a field among the unknown members, if it was there.
     pub(crate) fn keep<T>(&mut self, field: &Field<T>) {
         self.other |= field.0.is_some();
+    }
+
+    /// The text in a field by which nothing is decided. A value that is none is kept among the unknown
+    /// members.
+    pub(crate) fn text<'v>(&mut self, key: &str, field: Field<RawJson<'v>>) -> Option<JsonStr<'v>> {
+        let value = field.optional().filter(|value| value.as_str() != "null")?;
+        let text = value.as_string();
+        if text.is_none() {
+            self.kept |= fingerprint(JsonStr::new(key));
+            self.other = true;
+        }
+        text
     }
 }
 
 impl<'a> Cursor<'a> {
     /// At the start of `json`, which must be UTF-8 and within [`limits::MESSAGE_BYTES`].
     pub fn new(json: &'a [u8]) -> Result<Self, ParseError> {
-        if json.len() > limits::MESSAGE_BYTES {
+        Self::within(limits::MESSAGE_BYTES, json)
+    }
+
+    /// At the start of `json`, which must be UTF-8 and have at most `most` bytes.
+    pub(crate) fn within(most: usize, json: &'a [u8]) -> Result<Self, ParseError> {
+        if json.len() > most {
             return Err(ParseError::TooLong);
         }
         let text = core::str::from_utf8(json).map_err(|_| ParseError::NotUtf8)?;
-        Ok(Self { text, rest: text, depth: 0, rescan: Some(limits::RESCAN_BYTES) })
+        Ok(Self { text, rest: text, depth: 0, rescan: Some(limits::RESCAN_BYTES), field: "" })
     }
 
     /// Over a value that has been checked.
     pub(crate) const fn over(text: &'a str) -> Self {
-        Self { text, rest: text, depth: 0, rescan: None }
+        Self { text, rest: text, depth: 0, rescan: None, field: "" }
+    }
+
+    /// Over an entry of a list, which is read by itself; `rescan` is what is left of
+    /// [`limits::RESCAN_BYTES`].
+    pub(crate) const fn entry(text: &'a str, rescan: usize) -> Self {
+        Self { text, rest: text, depth: ENTRY_DEPTH, rescan: Some(rescan), field: "" }
+    }
+
+    /// What is left of [`limits::RESCAN_BYTES`].
+    pub(crate) fn rescan(&self) -> usize {
+        self.rescan.unwrap_or_default()
+    }
+
+    /// An error, and where it was noticed.
+    pub const fn locate(&self, error: ParseError) -> Located {
+        Located { error, at: self.position(), field: self.field }
+    }
+
+    /// The value of a field that the object just read must have; an error names the field.
+    pub fn required<T>(&mut self, field: Field<T>, name: &'static str) -> Result<T, ParseError> {
+        let value = field.required();
+        if value.is_err() {
+            self.field = name;
+        }
+        value
+    }
+
+    /// Where the cursor stands.
+    pub(crate) const fn mark(&self) -> Mark<'a> {
+        Mark(self.rest)
+    }
+
+    /// Stands where it stood before.
+    pub(crate) const fn go_to(&mut self, mark: Mark<'a>) {
+        self.rest = mark.0;
+    }
+
+    /// That a value read before is wrong: the cursor stands behind it then.
+    pub(crate) fn wrong<T>(
+        &mut self,
+        value: RawJson<'a>,
+        error: ParseError,
+    ) -> Result<T, ParseError> {
+        let end = value.as_str().as_ptr().addr().wrapping_add(value.as_str().len());
+        let at = end.wrapping_sub(self.text.as_ptr().addr());
+        self.rest = self.text.get(at..).unwrap_or(self.rest);
+        Err(error)
     }
 
     /// Bytes read so far.
@@ -208,6 +309,7 @@ impl<'a> Cursor<'a> {
             key: "",
             seen: 0,
             other: false,
+            kept: 0,
         })
     }
 
@@ -266,9 +368,61 @@ impl<'a> Cursor<'a> {
     /// The members of `object`, which has ended, but for the `named` ones the message defines.
     pub fn members(&self, object: &Object<'a>, named: &'static [&'static str]) -> Members<'a> {
         match self.span(object.start) {
-            Ok(span) if object.other => Members::of(span, named),
+            Ok(span) if object.other => Members::of(span, named, object.kept),
             _ => Members::EMPTY,
         }
+    }
+
+    /// Reads a value by which nothing is decided. `null` is none, and so is a value that `read` does
+    /// not take: that one is kept among the unknown members, as it is.
+    #[inline(never)]
+    pub(crate) fn beside<T>(
+        &mut self,
+        object: &mut Object<'a>,
+        read: fn(&mut Self) -> Result<T, ParseError>,
+    ) -> Result<Option<T>, ParseError> {
+        self.peek();
+        let (rest, depth) = (self.rest, self.depth);
+        let value = self.nullable(read);
+        if value.is_ok() {
+            return value;
+        }
+        (self.rest, self.depth, self.field) = (rest, depth, "");
+        object.kept |= fingerprint(JsonStr::new(object.key));
+        object.other = true;
+        self.kept().map(|_| None)
+    }
+
+    /// As [`Cursor::unknown`], for an object by whose unknown members nothing is decided.
+    pub(crate) fn unknown_beside(&mut self, object: &mut Object<'a>) -> Result<(), ParseError> {
+        self.unique(object.start, JsonStr::new(object.key), &mut object.seen)?;
+        object.other = true;
+        self.kept().map(drop)
+    }
+
+    /// Steps over a value of any type by JSON's grammar alone: keys may repeat, and surrogates be
+    /// halves. What is nested too deep is not looked into.
+    pub(crate) fn kept(&mut self) -> Result<RawJson<'a>, ParseError> {
+        let first = self.peek();
+        let (start, before) = (self.position(), self.rest);
+        let rescan = self.rescan.take();
+        let stepped = match first {
+            Some(b'"') => self.string().map(drop),
+            Some(b'{' | b'[') => self.container().or_else(|error| {
+                let too_deep = error == ParseError::TooDeep;
+                self.rest = if too_deep { before } else { self.rest };
+                if too_deep { self.skip() } else { Err(error) }
+            }),
+            _ => self.scalar(),
+        };
+        self.rescan = rescan;
+        stepped?;
+        self.since(start)
+    }
+
+    /// [`Cursor::kept`], of an object.
+    pub(crate) fn kept_object(&mut self) -> Result<RawJson<'a>, ParseError> {
+        if self.peek() == Some(b'{') { self.kept() } else { Err(self.mismatch()) }
     }
 
     /// Reads `null`, which stands for an absent field, or a value.
@@ -363,6 +517,7 @@ impl<'a> Cursor<'a> {
             Some(b'u') => {
                 let unit = self.unit()?;
                 match unit {
+                    _ if self.rescan.is_none() => Ok(()),
                     0xdc00..=0xdfff => Err(ParseError::InvalidString),
                     0xd800..=0xdbff => match self.unit()? {
                         0xdc00..=0xdfff => Ok(()),
@@ -446,13 +601,10 @@ impl<'a> Cursor<'a> {
         self.span(start)
     }
 
-    /// Reads a whole number from 0 to 2^64-1, written without fraction or exponent.
+    /// Reads a whole number from 0 to 2^64-1, however it is written: `60`, `60.0` and `6e1` are one.
     pub fn integer(&mut self) -> Result<u64, ParseError> {
         let text = self.number()?;
-        if text.starts_with('-') {
-            return Err(ParseError::WrongType);
-        }
-        text.parse().map_err(|_| ParseError::WrongType)
+        text.parse().ok().or_else(|| whole(text)).ok_or(ParseError::WrongType)
     }
 
     /// Reads an amount: a string of decimal digits.
@@ -498,7 +650,7 @@ impl<'a> Cursor<'a> {
         let start = self.position();
         match first {
             Some(b'"') => drop(self.string()?),
-            Some(b'{' | b'[') if self.rescan.is_none() => self.skip(),
+            Some(b'{' | b'[') if self.rescan.is_none() => self.skip()?,
             Some(b'{' | b'[') => self.container()?,
             _ => self.scalar()?,
         }
@@ -516,8 +668,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over an object or array that has been checked.
-    fn skip(&mut self) {
+    /// Steps over an object or array without looking at more than strings and brackets.
+    fn skip(&mut self) -> Result<(), ParseError> {
         let (mut open, mut rest) = (0usize, self.rest.as_bytes());
         while let [byte, after @ ..] = rest {
             rest = after;
@@ -527,13 +679,15 @@ impl<'a> Cursor<'a> {
                 b'}' | b']' => {
                     open = open.saturating_sub(1);
                     if open == 0 {
-                        break;
+                        self.step(self.rest.len().saturating_sub(rest.len()));
+                        return Ok(());
                     }
                 }
                 _ => {}
             }
         }
-        self.step(self.rest.len().saturating_sub(rest.len()));
+        self.rest = "";
+        Err(ParseError::UnexpectedEnd)
     }
 
     /// Checks and steps over an object or array.
@@ -621,6 +775,32 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// The whole number that a number in JSON's grammar is, if it is one from 0 to 2^64-1.
+#[cold]
+fn whole(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    // How many digits are before the point, once the exponent has moved it.
+    let exponent: i32 = exponent.parse().ok()?;
+    let mut before = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    let mut value = 0u64;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        let digit = u64::from(digit & 0xf);
+        if before > 0 {
+            value = value.checked_mul(10)?.checked_add(digit)?;
+        } else if digit != 0 {
+            return None;
+        }
+        before = before.saturating_sub(1);
+    }
+    while before > 0 && value != 0 {
+        value = value.checked_mul(10)?;
+        before = before.saturating_sub(1);
+    }
+    (value == 0 || digits.len() == text.len()).then_some(value)
+}
+
 /// A key without escapes, and what follows the colon right after it: what is written by machines.
 #[inline]
 fn plain_key(text: &str) -> Option<(&str, &str)> {
@@ -642,7 +822,7 @@ fn after_string(mut text: &[u8]) -> &[u8] {
 }
 
 /// One bit of 64, chosen by the first and last eight bytes of the decoded key.
-fn fingerprint(key: JsonStr<'_>) -> u64 {
+pub(super) fn fingerprint(key: JsonStr<'_>) -> u64 {
     let (span, escaped) = key.span();
     let ends = span.as_bytes().first_chunk().zip(span.as_bytes().last_chunk());
     let (first, last) = match ends {

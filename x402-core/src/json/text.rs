@@ -163,12 +163,15 @@ impl Iterator for Chars<'_> {
             'u' => {
                 let mut unit = self.unit();
                 if (0xd800..0xdc00).contains(&unit) {
-                    // The reader has checked that the other half follows.
-                    self.rest.next();
-                    self.rest.next();
-                    let low = self.unit();
-                    let offset = ((unit & 0x3ff) << 10) | (low & 0x3ff);
-                    unit = offset.wrapping_add(0x10000);
+                    // A half by itself is only in texts that nothing is decided by.
+                    let mut pair = self.clone();
+                    let escape = (pair.rest.next(), pair.rest.next());
+                    let low = pair.unit();
+                    if escape == (Some('\\'), Some('u')) && (0xdc00..0xe000).contains(&low) {
+                        *self = pair;
+                        let offset = ((unit & 0x3ff) << 10) | (low & 0x3ff);
+                        unit = offset.wrapping_add(0x10000);
+                    }
                 }
                 char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
             }

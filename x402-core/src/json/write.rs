@@ -287,11 +287,20 @@ impl<'o> Writer<'o> {
         self
     }
 
-    /// Writes members after those the message has written, which are `named`.
-    pub(crate) fn others(&mut self, others: Members<'_>, named: &[&str]) {
+    /// Writes members after those the message has written, which are the `named` ones but for those
+    /// that are `absent`, if that is true of them.
+    pub(crate) fn others(
+        &mut self,
+        others: Members<'_>,
+        named: &[&str],
+        absent: &[(&str, bool)],
+    ) {
         for (key, value) in others {
             // A key that another version of the message does not name may be named in this one.
-            if !key.as_str().is_some_and(|key| named.contains(&key)) {
+            let is_written = key.as_str().is_some_and(|key| {
+                named.contains(&key) && !absent.iter().any(|(name, yes)| *name == key && *yes)
+            });
+            if !is_written {
                 self.member(key, value);
             }
         }

@@ -2,49 +2,89 @@ use core::fmt;
 
 use super::Message;
 use crate::error::ParseError;
-use crate::json::{Cursor, RawJson, Writer};
+use crate::json::{Cursor, Located, RawJson, Writer};
+use crate::limits;
+use crate::network::Version;
 
-/// The entries of an array: read from JSON, each checked and read again when it is asked for, or
-/// given by the caller as a slice.
+/// An entry of a message's list.
+pub trait Listed<'a>: Message<'a> + Copy {
+    /// Reads an entry of a message of this version.
+    fn read_in(cursor: &mut Cursor<'a>, version: Version) -> Result<Self, ParseError>;
+}
+
+/// An entry of a [`List`]: as it was written, and what could be read of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a, T> {
+    /// The text of the entry; `None` for one that the caller gave as a message.
+    pub raw: Option<RawJson<'a>>,
+    /// The entry, or why it cannot be read, and where in its text.
+    pub read: Result<T, Located>,
+}
+
+/// The entries of an array: read from JSON, each when it is asked for, or given by the caller.
+///
+/// A list is as readable as its best entry: one that cannot be read is stepped over, and written again
+/// byte for byte.
 #[derive(Clone, Copy)]
 pub struct List<'a, T>(Source<'a, T>);
 
 #[derive(Clone, Copy)]
 enum Source<'a, T> {
-    Read { span: RawJson<'a>, len: usize },
+    Read { span: RawJson<'a>, len: usize, most: usize, version: Version },
     Given(&'a [T]),
+    Mixed(&'a [Entry<'a, T>]),
 }
 
-impl<'a, T: Message<'a> + Copy> List<'a, T> {
-    /// Reads an array of at most `most` entries, or [`ParseError::TooManyOffers`].
+impl<'a, T: Listed<'a>> List<'a, T> {
+    /// Reads an array. Of its entries, at most `most` are looked at later.
     pub(crate) fn read(cursor: &mut Cursor<'a>, most: usize) -> Result<Self, ParseError> {
         cursor.peek();
         let start = cursor.position();
         let (mut first, mut len) = (true, 0usize);
         cursor.array()?;
         while cursor.element(&mut first)? {
-            if len >= most {
-                return Err(ParseError::TooManyOffers);
-            }
-            T::read(cursor)?;
+            cursor.kept()?;
             len = len.saturating_add(1);
         }
-        Ok(Self(Source::Read { span: cursor.since(start)?, len }))
+        let span = cursor.since(start)?;
+        Ok(Self(Source::Read { span, len, most, version: Version::V2 }))
     }
 
-    /// The entries.
-    pub fn iter(&self) -> Iter<'a, T> {
-        Iter(match self.0 {
-            Source::Read { span, .. } => IterSource::read(span),
-            Source::Given(entries) => IterSource::Given(entries.iter()),
-        })
+    /// The same list in a message of this version.
+    pub(crate) fn of_version(self, version: Version) -> Self {
+        match self.0 {
+            Source::Read { span, len, most, .. } => {
+                Self(Source::Read { span, len, most, version })
+            }
+            _ => self,
+        }
     }
 
-    /// How many entries there are.
+    /// The entries that can be read.
+    pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
+        self.entries().filter_map(|entry| entry.read.ok())
+    }
+
+    /// All entries. Those beyond the [`limits`] are [`ParseError::TooManyOffers`].
+    pub fn entries(&self) -> Entries<'a, T> {
+        match self.0 {
+            Source::Read { span, most, version, .. } => {
+                let mut rest = span.cursor();
+                rest.array().ok();
+                let rescan = limits::RESCAN_BYTES;
+                Entries(Walk::Read { rest, first: true, left: most, version, rescan })
+            }
+            Source::Given(entries) => Entries(Walk::Given(entries.iter())),
+            Source::Mixed(entries) => Entries(Walk::Mixed(entries.iter())),
+        }
+    }
+
+    /// How many entries there are, those included that cannot be read.
     pub fn len(&self) -> usize {
         match self.0 {
             Source::Read { len, .. } => len,
             Source::Given(entries) => entries.len(),
+            Source::Mixed(entries) => entries.len(),
         }
     }
 
@@ -55,8 +95,12 @@ impl<'a, T: Message<'a> + Copy> List<'a, T> {
 
     pub(crate) fn write(&self, writer: &mut Writer<'_>, each: impl Fn(&T, &mut Writer<'_>)) {
         writer.open('[');
-        for entry in self.iter() {
-            each(&entry, writer);
+        for entry in self.entries() {
+            match (&entry.read, entry.raw) {
+                (Ok(entry), _) => each(entry, writer),
+                (Err(_), Some(raw)) => drop(writer.raw(raw)),
+                (Err(_), None) => {}
+            }
         }
         writer.close(']');
     }
@@ -68,46 +112,65 @@ impl<'a, T> From<&'a [T]> for List<'a, T> {
     }
 }
 
+impl<'a, T> From<&'a [Entry<'a, T>]> for List<'a, T> {
+    fn from(entries: &'a [Entry<'a, T>]) -> Self {
+        Self(Source::Mixed(entries))
+    }
+}
+
 impl<T> Default for List<'_, T> {
     fn default() -> Self {
         Self(Source::Given(&[]))
     }
 }
 
-impl<'a, T: Message<'a> + Copy + fmt::Debug> fmt::Debug for List<'a, T> {
+impl<'a, T: Listed<'a> + fmt::Debug> fmt::Debug for List<'a, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
+        f.debug_list().entries(self.entries().map(|entry| entry.read)).finish()
     }
 }
 
 /// The entries of a [`List`].
 #[derive(Debug)]
-pub struct Iter<'a, T>(IterSource<'a, T>);
+pub struct Entries<'a, T>(Walk<'a, T>);
 
 #[derive(Debug)]
-enum IterSource<'a, T> {
-    Read { rest: Cursor<'a>, first: bool },
+enum Walk<'a, T> {
+    Read {
+        rest: Cursor<'a>,
+        first: bool,
+        /// How many more are looked at.
+        left: usize,
+        version: Version,
+        /// Bytes that may still be read again while looking for repeated keys.
+        rescan: usize,
+    },
     Given(core::slice::Iter<'a, T>),
+    Mixed(core::slice::Iter<'a, Entry<'a, T>>),
 }
 
-impl<'a, T> IterSource<'a, T> {
-    fn read(span: RawJson<'a>) -> Self {
-        let mut rest = span.cursor();
-        rest.array().ok();
-        Self::Read { rest, first: true }
-    }
-}
+impl<'a, T: Listed<'a>> Iterator for Entries<'a, T> {
+    type Item = Entry<'a, T>;
 
-impl<'a, T: Message<'a> + Copy> Iterator for Iter<'a, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
+    fn next(&mut self) -> Option<Entry<'a, T>> {
         match &mut self.0 {
-            IterSource::Read { rest, first } => {
-                let more = rest.element(first).unwrap_or(false);
-                if more { T::read(rest).ok() } else { None }
+            Walk::Read { rest, first, left, version, rescan } => {
+                if !rest.element(first).unwrap_or(false) {
+                    return None;
+                }
+                let raw = rest.value().ok()?;
+                let mut entry = Cursor::entry(raw.as_str(), *rescan);
+                let read = if *left == 0 {
+                    Err(ParseError::TooManyOffers)
+                } else {
+                    T::read_in(&mut entry, *version)
+                };
+                *left = left.saturating_sub(1);
+                *rescan = entry.rescan();
+                Some(Entry { raw: Some(raw), read: read.map_err(|error| entry.locate(error)) })
             }
-            IterSource::Given(entries) => entries.next().copied(),
+            Walk::Given(entries) => entries.next().map(|entry| Entry { raw: None, read: Ok(*entry) }),
+            Walk::Mixed(entries) => entries.next().copied(),
         }
     }
 }

@@ -15,7 +15,7 @@ mod resource;
 mod response;
 mod supported;
 
-pub use list::{Iter, List};
+pub use list::{Entries, Entry, List, Listed};
 pub use payload::{Accepted, PaymentPayload};
 pub use request::{SettleRequest, VerifyRequest};
 pub use required::PaymentRequired;
@@ -26,10 +26,14 @@ pub use supported::{SupportedKind, SupportedResponse};
 
 use crate::base64;
 use crate::error::{EncodeError, ParseError};
-use crate::json::{Cursor, Writer};
+use crate::json::{Cursor, Located, Writer};
+use crate::limits;
 
 /// A message that can be read from JSON, and written as JSON or as a header value.
 pub trait Message<'a>: Sized {
+    /// Longest JSON text that is read.
+    const MOST_BYTES: usize = limits::MESSAGE_BYTES;
+
     /// Reads the message where the cursor stands.
     fn read(cursor: &mut Cursor<'a>) -> Result<Self, ParseError>;
 
@@ -41,14 +45,15 @@ pub trait Message<'a>: Sized {
     /// # Errors
     /// [`ParseError`]; nothing of the message can be used then.
     fn parse(json: &'a [u8]) -> Result<Self, ParseError> {
-        Self::parse_located(json).map_err(|(error, _)| error)
+        Self::parse_located(json).map_err(ParseError::from)
     }
 
-    /// As [`Message::parse`], and says at which byte the error was noticed.
-    fn parse_located(json: &'a [u8]) -> Result<Self, (ParseError, usize)> {
-        let mut cursor = Cursor::new(json).map_err(|error| (error, 0))?;
+    /// As [`Message::parse`], and says where the error was noticed.
+    fn parse_located(json: &'a [u8]) -> Result<Self, Located> {
+        let cursor = Cursor::within(Self::MOST_BYTES, json);
+        let mut cursor = cursor.map_err(|error| Located { error, at: 0, field: "" })?;
         let message = Self::read(&mut cursor).and_then(|message| cursor.end().map(|()| message));
-        message.map_err(|error| (error, cursor.position()))
+        message.map_err(|error| cursor.locate(error))
     }
 
     /// Reads the message from a base64 header value, decoded into `scratch`, which must hold

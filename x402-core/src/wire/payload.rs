@@ -1,4 +1,4 @@
-use super::requirements::write_network;
+use super::requirements::Draft;
 use super::{Message, PaymentRequirements, ResourceInfo};
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
@@ -74,35 +74,37 @@ impl<'a> Message<'a> for PaymentPayload<'a> {
             match key {
                 "x402Version" => x402_version.set(c.version()?)?,
                 "resource" => resource.set_nullable(c.nullable(ResourceInfo::read)?)?,
-                "accepted" => accepted.set(PaymentRequirements::read(c)?)?,
+                "accepted" => accepted.set(Draft::read(c)?)?,
                 "scheme" => scheme.set(c.string()?)?,
-                "network" => network.set(c.network()?)?,
+                "network" => network.set(c.value()?)?,
                 "payload" => payload.set(c.raw_object()?)?,
                 "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
                 _ => c.unknown(&mut object)?,
             }
         }
-        let accepted = match x402_version.required()? {
+        let accepted = match c.required(x402_version, "x402Version")? {
             Version::V1 => {
                 object.keep(&resource);
                 object.keep(&accepted);
-                Accepted::V1 { scheme: scheme.required()?, network: version1(network.required()?)? }
+                let scheme = c.required(scheme, "scheme")?;
+                let network: RawJson<'a> = c.required(network, "network")?;
+                match network.as_network(Version::V1) {
+                    Ok(network) => Accepted::V1 { scheme, network },
+                    Err(error) => return c.wrong(network, error),
+                }
             }
             Version::V2 => {
                 object.keep(&scheme);
                 object.keep(&network);
-                let offer: PaymentRequirements<'a> = accepted.required()?;
-                if offer.version() != Version::V2 {
-                    return Err(ParseError::VersionMismatch);
-                }
-                Accepted::V2(offer)
+                let offer: Draft<'a> = c.required(accepted, "accepted")?;
+                Accepted::V2(offer.resolve(c, Version::V2)?)
             }
         };
         let named = names(&accepted);
         Ok(Self {
             resource: resource.optional(),
             accepted,
-            payload: payload.required()?,
+            payload: c.required(payload, "payload")?,
             extensions: extensions.optional(),
             other: c.members(&object, named),
         })
@@ -113,8 +115,7 @@ impl<'a> Message<'a> for PaymentPayload<'a> {
         w.open('{').version(version);
         match self.accepted {
             Accepted::V1 { scheme, network } => {
-                w.key("scheme").string(scheme).key("network");
-                write_network(w, network, version);
+                w.key("scheme").string(scheme).key("network").string(network.as_str());
             }
             Accepted::V2(offer) => {
                 if let Some(resource) = self.resource {
@@ -126,14 +127,9 @@ impl<'a> Message<'a> for PaymentPayload<'a> {
             }
         }
         w.key("payload").raw(self.payload).maybe_raw("extensions", self.extensions);
-        w.others(self.other, names(&self.accepted));
+        w.others(self.other, names(&self.accepted), &[]);
         w.close('}');
     }
-}
-
-/// v1 names its networks; an id would be another spelling of one.
-fn version1(network: Network<'_>) -> Result<Network<'_>, ParseError> {
-    if network.as_str().contains(':') { Err(ParseError::InvalidNetwork) } else { Ok(network) }
 }
 
 const fn names(accepted: &Accepted<'_>) -> &'static [&'static str] {

@@ -1,3 +1,4 @@
+use super::requirements::Draft;
 use super::{Message, PaymentPayload, PaymentRequirements};
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, Members, Writer};
@@ -28,21 +29,18 @@ impl<'a> Message<'a> for VerifyRequest<'a> {
             match key {
                 "x402Version" => x402_version.set(c.version()?)?,
                 "paymentPayload" => payment_payload.set(PaymentPayload::read(c)?)?,
-                "paymentRequirements" => {
-                    payment_requirements.set(PaymentRequirements::read(c)?)?;
-                }
+                "paymentRequirements" => payment_requirements.set(Draft::read(c)?)?,
                 _ => c.unknown(&mut object)?,
             }
         }
-        let payment_payload: PaymentPayload<'a> = payment_payload.required()?;
-        let payment_requirements: PaymentRequirements<'a> = payment_requirements.required()?;
+        let payment_payload: PaymentPayload<'a> = c.required(payment_payload, "paymentPayload")?;
+        let requirements: Draft<'a> = c.required(payment_requirements, "paymentRequirements")?;
         let version = payment_payload.x402_version();
         // The outer number repeats the payment's; older clients leave it out.
-        if payment_requirements.version() != version
-            || x402_version.optional().is_some_and(|outer: Version| outer != version)
-        {
+        if x402_version.optional().is_some_and(|outer: Version| outer != version) {
             return Err(ParseError::VersionMismatch);
         }
+        let payment_requirements = requirements.resolve(c, version)?;
         Ok(Self { payment_payload, payment_requirements, other: c.members(&object, &NAMES) })
     }
 
@@ -53,7 +51,7 @@ impl<'a> Message<'a> for VerifyRequest<'a> {
         self.payment_payload.write(w);
         w.key("paymentRequirements");
         self.payment_requirements.write_as(w, version, self.payment_payload.resource);
-        w.others(self.other, &NAMES);
+        w.others(self.other, &NAMES, &[]);
         w.close('}');
     }
 }

@@ -1,4 +1,5 @@
 use super::{List, Message, PaymentRequirements, ResourceInfo};
+use crate::base64;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 use crate::limits;
@@ -9,11 +10,13 @@ use crate::network::Version;
 pub struct PaymentRequired<'a> {
     /// The version the message was read in, and will be written in.
     pub x402_version: Version,
-    /// Why payment is asked for, for people; after a refusal, the reason code.
+    /// Why payment is asked for, for people; after a refusal, the reason code. What is no text is in
+    /// `other`.
     pub error: Option<JsonStr<'a>>,
-    /// What is for sale. Read from a v1 challenge, what its first offer says of it.
+    /// What is for sale. Read from a v1 challenge, what its first offer says of it. What cannot be read
+    /// is in `other`.
     pub resource: Option<ResourceInfo<'a>>,
-    /// The offers, at most [`limits::OFFERS`].
+    /// The offers, of which [`limits::OFFERS`] are considered.
     pub accepts: List<'a, PaymentRequirements<'a>>,
     /// Extensions, an object.
     pub extensions: Option<RawJson<'a>>,
@@ -22,6 +25,13 @@ pub struct PaymentRequired<'a> {
 }
 
 impl<'a> Message<'a> for PaymentRequired<'a> {
+    const MOST_BYTES: usize = limits::CHALLENGE_BYTES;
+
+    /// Sellers also write the alphabet for URLs (RFC 4648 §5).
+    fn decode_header(header: &[u8], scratch: &'a mut [u8]) -> Result<Self, ParseError> {
+        Self::parse(base64::decode_any(header, scratch)?)
+    }
+
     fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
         let mut x402_version = Field::default();
         let mut error = Field::default();
@@ -32,21 +42,23 @@ impl<'a> Message<'a> for PaymentRequired<'a> {
         while let Some(key) = c.key(&mut object)? {
             match key {
                 "x402Version" => x402_version.set(lenient_version(c)?)?,
-                "error" => error.set_nullable(c.nullable(Cursor::string)?)?,
-                "resource" => resource.set_nullable(c.nullable(ResourceInfo::read)?)?,
+                "error" => error.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "resource" => {
+                    resource.set_nullable(c.beside(&mut object, ResourceInfo::read)?)?;
+                }
                 "accepts" => accepts.set(List::read(c, limits::OFFERS)?)?,
-                "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                _ => c.unknown(&mut object)?,
+                "extensions" => {
+                    extensions.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?;
+                }
+                _ => c.unknown_beside(&mut object)?,
             }
         }
-        let x402_version = x402_version.required()?;
+        let x402_version = c.required(x402_version, "x402Version")?;
         if x402_version == Version::V1 {
             object.keep(&resource);
         }
-        let accepts: List<'a, PaymentRequirements<'a>> = accepts.required()?;
-        if accepts.iter().any(|offer| offer.version() != x402_version) {
-            return Err(ParseError::VersionMismatch);
-        }
+        let accepts: List<'a, PaymentRequirements<'a>> = c.required(accepts, "accepts")?;
+        let accepts = accepts.of_version(x402_version);
         let described = || accepts.iter().next()?.v1.map(ResourceInfo::from);
         Ok(Self {
             x402_version,
@@ -67,7 +79,12 @@ impl<'a> Message<'a> for PaymentRequired<'a> {
         w.key("accepts");
         self.accepts.write(w, |offer, w| offer.write_as(w, self.x402_version, self.resource));
         w.maybe_raw("extensions", self.extensions);
-        w.others(self.other, names(self.x402_version));
+        let absent = [
+            ("error", self.error.is_none()),
+            ("resource", self.resource.is_none()),
+            ("extensions", self.extensions.is_none()),
+        ];
+        w.others(self.other, names(self.x402_version), &absent);
         w.close('}');
     }
 }
@@ -94,7 +111,7 @@ fn lenient_version(c: &mut Cursor<'_>) -> Result<Version, ParseError> {
 impl<'a> From<super::V1Details<'a>> for ResourceInfo<'a> {
     fn from(details: super::V1Details<'a>) -> Self {
         Self {
-            url: details.resource,
+            url: details.resource.unwrap_or_default(),
             description: details.description,
             mime_type: details.mime_type,
             ..Self::default()

@@ -1,7 +1,7 @@
-use super::{Message, ResourceInfo};
+use super::{Listed, Message, ResourceInfo};
 use crate::amount::Amount;
 use crate::error::ParseError;
-use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
+use crate::json::{Cursor, Field, JsonStr, Mark, Members, Object, RawJson, Writer};
 use crate::network::{Network, Version};
 
 /// One offer: how, where and how much to pay. Spec v2 §5.1.2, v1 §5.1.2.
@@ -9,7 +9,8 @@ use crate::network::{Network, Version};
 pub struct PaymentRequirements<'a> {
     /// Payment scheme, such as `exact`.
     pub scheme: JsonStr<'a>,
-    /// Network: CAIP-2 in v2, a name in v1. Written in the spelling of the version written.
+    /// Network: CAIP-2 in v2, a name in v1. Each also takes a spelling of the other that names a network
+    /// in the table. Written as it is in the offer's own version, in the other one in its spelling.
     pub network: Network<'a>,
     /// Price in the token's smallest unit (`amount`, in v1 `maxAmountRequired`).
     pub amount: Amount,
@@ -30,8 +31,8 @@ pub struct PaymentRequirements<'a> {
 /// The parts of a v1 offer that v2 moved out of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct V1Details<'a> {
-    /// Where the resource is.
-    pub resource: JsonStr<'a>,
+    /// Where the resource is. The specification requires it; nothing is decided by it.
+    pub resource: Option<JsonStr<'a>>,
     /// What it is, for people.
     pub description: Option<JsonStr<'a>>,
     /// Media type of the answer.
@@ -43,7 +44,7 @@ pub struct V1Details<'a> {
 impl<'a> From<ResourceInfo<'a>> for V1Details<'a> {
     fn from(resource: ResourceInfo<'a>) -> Self {
         Self {
-            resource: resource.url,
+            resource: Some(resource.url),
             description: Some(resource.description.unwrap_or_default()),
             mime_type: Some(resource.mime_type.unwrap_or_default()),
             output_schema: None,
@@ -92,12 +93,13 @@ impl<'a> PaymentRequirements<'a> {
     ) {
         w.open('{').key("scheme").string(self.scheme);
         w.key("network");
-        write_network(w, self.network, version);
+        let as_read = version == self.version();
+        write_network(w, self.network, version, as_read);
         let v1 = version == Version::V1;
         let details = self.v1.or_else(|| resource.map(V1Details::from)).unwrap_or_default();
         if v1 {
             w.key("maxAmountRequired").amount(&self.amount);
-            w.key("resource").string(details.resource);
+            w.maybe_string("resource", details.resource);
             w.maybe_string("description", details.description);
             w.maybe_string("mimeType", details.mime_type);
         } else {
@@ -110,7 +112,12 @@ impl<'a> PaymentRequirements<'a> {
             w.maybe_raw("outputSchema", details.output_schema);
         }
         w.maybe_raw("extra", self.extra);
-        w.others(self.other, names(version));
+        let absent = [
+            ("resource", details.resource.is_none()),
+            ("description", details.description.is_none()),
+            ("mimeType", details.mime_type.is_none()),
+        ];
+        w.others(self.other, names(version), &absent);
         w.close('}');
     }
 }
@@ -145,87 +152,160 @@ fn same_members(mine: Members<'_>, theirs: Members<'_>) -> bool {
     })
 }
 
-pub(crate) fn write_network(w: &mut Writer<'_>, network: Network<'_>, version: Version) {
+/// Writes a network in the spelling of a version, or `as_read`.
+fn write_network(w: &mut Writer<'_>, network: Network<'_>, version: Version, as_read: bool) {
     let spelling = match version {
         Version::V2 => network.caip2().map(Network::as_str),
         Version::V1 => network.v1_name(),
     };
-    // A v1 name outside the table is one in v1 all the same.
-    let as_read = (version == Version::V1) != network.as_str().contains(':');
-    match spelling.or(as_read.then_some(network.as_str())) {
+    match spelling.filter(|_| !as_read).or(as_read.then_some(network.as_str())) {
         Some(spelling) => drop(w.string(spelling)),
         None => w.fail_unnamed_network(),
     }
 }
 
-impl<'a> Message<'a> for PaymentRequirements<'a> {
-    fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
-        let mut scheme = Field::default();
-        let mut network = Field::default();
-        let mut amount = Field::default();
-        let mut max_amount_required = Field::default();
-        let mut asset = Field::default();
-        let mut pay_to = Field::default();
-        let mut max_timeout_seconds = Field::default();
-        let mut extra = Field::default();
-        let mut resource = Field::default();
-        let mut description = Field::default();
-        let mut mime_type = Field::default();
-        let mut output_schema = Field::default();
-        let mut object = c.object()?;
-        while let Some(key) = c.key(&mut object)? {
+/// An offer of which it is not known yet what version it is of. The keys of the other version are
+/// unknown ones then, and may be anything.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    object: Object<'a>,
+    /// Where the offer ends.
+    end: Mark<'a>,
+    scheme: Field<JsonStr<'a>>,
+    network: Field<RawJson<'a>>,
+    amount: Field<RawJson<'a>>,
+    max_amount_required: Field<RawJson<'a>>,
+    asset: Field<JsonStr<'a>>,
+    pay_to: Field<JsonStr<'a>>,
+    max_timeout_seconds: Field<u64>,
+    extra: Field<RawJson<'a>>,
+    details: [Field<RawJson<'a>>; 4],
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
+        let mut draft = Self {
+            object: c.object()?,
+            end: c.mark(),
+            scheme: Field::default(),
+            network: Field::default(),
+            amount: Field::default(),
+            max_amount_required: Field::default(),
+            asset: Field::default(),
+            pay_to: Field::default(),
+            max_timeout_seconds: Field::default(),
+            extra: Field::default(),
+            details: Default::default(),
+        };
+        let [resource, description, mime_type, output_schema] = &mut draft.details;
+        while let Some(key) = c.key(&mut draft.object)? {
             match key {
-                "scheme" => scheme.set(c.string()?)?,
-                "network" => network.set(c.network()?)?,
-                "amount" => amount.set(c.amount()?)?,
-                "maxAmountRequired" => max_amount_required.set(c.amount()?)?,
-                "asset" => asset.set(c.string()?)?,
-                "payTo" => pay_to.set(c.string()?)?,
-                "maxTimeoutSeconds" => max_timeout_seconds.set(c.integer()?)?,
-                "extra" => extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                // Fields of v1, unknown keys in v2: which it is shows at the end.
+                "scheme" => draft.scheme.set(c.string()?)?,
+                "network" => draft.network.set(c.value()?)?,
+                "amount" => draft.amount.set(c.value()?)?,
+                "maxAmountRequired" => draft.max_amount_required.set(c.value()?)?,
+                "asset" => draft.asset.set(c.string()?)?,
+                "payTo" => draft.pay_to.set(c.string()?)?,
+                "maxTimeoutSeconds" => draft.max_timeout_seconds.set(c.integer()?)?,
+                "extra" => draft.extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
                 "resource" => resource.set(c.value()?)?,
                 "description" => description.set(c.value()?)?,
                 "mimeType" => mime_type.set(c.value()?)?,
                 "outputSchema" => output_schema.set(c.value()?)?,
-                _ => c.unknown(&mut object)?,
+                _ => c.unknown(&mut draft.object)?,
             }
         }
-        let (amount, v1) = match (amount.optional(), max_amount_required.optional()) {
-            (Some(amount), None) => {
-                for field in [&resource, &description, &mime_type, &output_schema] {
-                    object.keep(field);
-                }
-                (amount, None)
-            }
-            (None, Some(amount)) => {
-                let details = V1Details {
-                    resource: text(resource.required()?)?,
-                    description: optional(description, text)?,
-                    mime_type: optional(mime_type, text)?,
-                    output_schema: optional(output_schema, Ok)?,
-                };
-                (amount, Some(details))
-            }
-            (None, None) => return Err(ParseError::MissingField),
-            (Some(_), Some(_)) => return Err(ParseError::VersionMismatch),
+        draft.end = c.mark();
+        Ok(draft)
+    }
+
+    /// The version that the offer by itself looks to be of.
+    pub(super) fn version(&self) -> Version {
+        let is_id = || self.network.get().is_some_and(|it| it.as_str().contains(':'));
+        match (self.amount.get(), self.max_amount_required.get()) {
+            (None, Some(_)) => Version::V1,
+            (Some(_), Some(_)) if !is_id() => Version::V1,
+            _ => Version::V2,
+        }
+    }
+
+    /// Whether it has only the price of an offer of the other version.
+    const fn is_other(&self, version: Version) -> bool {
+        match (version, self.amount.get(), self.max_amount_required.get()) {
+            (Version::V1, Some(_), None) | (Version::V2, None, Some(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// The offer of this version. The cursor may have read on; after an error it stands at the offer's end,
+    /// or behind the value that is wrong.
+    pub(super) fn resolve(
+        self,
+        c: &mut Cursor<'a>,
+        version: Version,
+    ) -> Result<PaymentRequirements<'a>, ParseError> {
+        let mark = c.mark();
+        c.go_to(self.end);
+        let offer = self.resolve_here(c, version)?;
+        c.go_to(mark);
+        Ok(offer)
+    }
+
+    fn resolve_here(
+        self,
+        c: &mut Cursor<'a>,
+        version: Version,
+    ) -> Result<PaymentRequirements<'a>, ParseError> {
+        if self.is_other(version) {
+            return Err(ParseError::VersionMismatch);
+        }
+        let mut object = self.object;
+        let network = c.required(self.network, "network")?;
+        let network = match network.as_network(version) {
+            Ok(network) => network,
+            Err(error) => return c.wrong(network, error),
         };
-        let network: Network<'a> = network.required()?;
-        if v1.is_some() == network.as_str().contains(':') {
-            return Err(ParseError::InvalidNetwork);
-        }
-        let version = if v1.is_some() { Version::V1 } else { Version::V2 };
-        Ok(Self {
-            scheme: scheme.required()?,
+        let (amount, v1) = match version {
+            Version::V2 => {
+                object.keep(&self.max_amount_required);
+                self.details.iter().for_each(|field| object.keep(field));
+                (c.required(self.amount, "amount")?, None)
+            }
+            Version::V1 => {
+                object.keep(&self.amount);
+                let [resource, description, mime_type, output_schema] = self.details;
+                let details = V1Details {
+                    resource: object.text("resource", resource),
+                    description: object.text("description", description),
+                    mime_type: object.text("mimeType", mime_type),
+                    output_schema: output_schema.optional().filter(|it| it.as_str() != "null"),
+                };
+                (c.required(self.max_amount_required, "maxAmountRequired")?, Some(details))
+            }
+        };
+        let amount = match amount.as_amount() {
+            Ok(amount) => amount,
+            Err(error) => return c.wrong(amount, error),
+        };
+        Ok(PaymentRequirements {
+            scheme: c.required(self.scheme, "scheme")?,
             network,
             amount,
-            asset: asset.required()?,
-            pay_to: pay_to.required()?,
-            max_timeout_seconds: max_timeout_seconds.required()?,
-            extra: extra.optional(),
+            asset: c.required(self.asset, "asset")?,
+            pay_to: c.required(self.pay_to, "payTo")?,
+            max_timeout_seconds: c.required(self.max_timeout_seconds, "maxTimeoutSeconds")?,
+            extra: self.extra.optional(),
             v1,
             other: c.members(&object, names(version)),
         })
+    }
+}
+
+impl<'a> Message<'a> for PaymentRequirements<'a> {
+    fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
+        let draft = Draft::read(c)?;
+        let version = draft.version();
+        draft.resolve(c, version)
     }
 
     fn write(&self, w: &mut Writer<'_>) {
@@ -233,13 +313,8 @@ impl<'a> Message<'a> for PaymentRequirements<'a> {
     }
 }
 
-fn text(value: RawJson<'_>) -> Result<JsonStr<'_>, ParseError> {
-    value.as_string().ok_or(ParseError::WrongType)
-}
-
-fn optional<'a, T>(
-    field: Field<RawJson<'a>>,
-    read: impl FnOnce(RawJson<'a>) -> Result<T, ParseError>,
-) -> Result<Option<T>, ParseError> {
-    field.optional().filter(|value| value.as_str() != "null").map(read).transpose()
+impl<'a> Listed<'a> for PaymentRequirements<'a> {
+    fn read_in(c: &mut Cursor<'a>, version: Version) -> Result<Self, ParseError> {
+        Draft::read(c)?.resolve(c, version)
+    }
 }

@@ -2,7 +2,8 @@ use super::Message;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 
-/// What is being sold: spec v2 §5.1.2, `ResourceInfo`.
+/// What is being sold: spec v2 §5.1.2, `ResourceInfo`. Nothing is decided by what is said besides the URL:
+/// a text that is none is kept in `other`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResourceInfo<'a> {
     /// Where the resource is.
@@ -34,19 +35,19 @@ impl<'a> Message<'a> for ResourceInfo<'a> {
             match key {
                 "url" => url.set(c.string()?)?,
                 "description" => {
-                    description.set_nullable(c.nullable(Cursor::string)?)?;
+                    description.set_nullable(c.beside(&mut object, Cursor::string)?)?;
                 }
-                "mimeType" => mime_type.set_nullable(c.nullable(Cursor::string)?)?,
+                "mimeType" => mime_type.set_nullable(c.beside(&mut object, Cursor::string)?)?,
                 "serviceName" => {
-                    service_name.set_nullable(c.nullable(Cursor::string)?)?;
+                    service_name.set_nullable(c.beside(&mut object, Cursor::string)?)?;
                 }
-                "tags" => tags.set_nullable(c.nullable(Cursor::raw_array)?)?,
-                "iconUrl" => icon_url.set_nullable(c.nullable(Cursor::string)?)?,
+                "tags" => tags.set_nullable(c.beside(&mut object, Cursor::raw_array)?)?,
+                "iconUrl" => icon_url.set_nullable(c.beside(&mut object, Cursor::string)?)?,
                 _ => c.unknown(&mut object)?,
             }
         }
         Ok(Self {
-            url: url.required()?,
+            url: c.required(url, "url")?,
             description: description.optional(),
             mime_type: mime_type.optional(),
             service_name: service_name.optional(),
@@ -63,7 +64,14 @@ impl<'a> Message<'a> for ResourceInfo<'a> {
         w.maybe_string("serviceName", self.service_name);
         w.maybe_raw("tags", self.tags);
         w.maybe_string("iconUrl", self.icon_url);
-        w.others(self.other, &NAMES);
+        let absent = [
+            ("description", self.description.is_none()),
+            ("mimeType", self.mime_type.is_none()),
+            ("serviceName", self.service_name.is_none()),
+            ("tags", self.tags.is_none()),
+            ("iconUrl", self.icon_url.is_none()),
+        ];
+        w.others(self.other, &NAMES, &absent);
         w.close('}');
     }
 }

@@ -1,5 +1,6 @@
 use super::Message;
 use crate::amount::Amount;
+use crate::base64;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 
@@ -34,16 +35,16 @@ impl<'a> Message<'a> for VerifyResponse<'a> {
         while let Some(key) = c.key(&mut object)? {
             match key {
                 "isValid" => is_valid.set(c.boolean()?)?,
-                "invalidReason" => invalid_reason.set_nullable(c.nullable(Cursor::string)?)?,
-                "invalidMessage" => invalid_message.set_nullable(c.nullable(Cursor::string)?)?,
-                "payer" => payer.set_nullable(c.nullable(Cursor::string)?)?,
-                "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                "extra" => extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                _ => c.unknown(&mut object)?,
+                "invalidReason" => invalid_reason.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "invalidMessage" => invalid_message.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "payer" => payer.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "extensions" => extensions.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
+                "extra" => extra.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
+                _ => c.unknown_beside(&mut object)?,
             }
         }
         Ok(Self {
-            is_valid: is_valid.required()?,
+            is_valid: c.required(is_valid, "isValid")?,
             invalid_reason: invalid_reason.optional(),
             invalid_message: invalid_message.optional(),
             payer: payer.optional(),
@@ -60,7 +61,14 @@ impl<'a> Message<'a> for VerifyResponse<'a> {
         w.maybe_string("payer", self.payer);
         w.maybe_raw("extensions", self.extensions);
         w.maybe_raw("extra", self.extra);
-        w.others(self.other, &VERIFY_NAMES);
+        let absent = [
+            ("invalidReason", self.invalid_reason.is_none()),
+            ("invalidMessage", self.invalid_message.is_none()),
+            ("payer", self.payer.is_none()),
+            ("extensions", self.extensions.is_none()),
+            ("extra", self.extra.is_none()),
+        ];
+        w.others(self.other, &VERIFY_NAMES, &absent);
         w.close('}');
     }
 }
@@ -69,6 +77,9 @@ const VERIFY_NAMES: [&str; 6] =
     ["isValid", "invalidReason", "invalidMessage", "payer", "extensions", "extra"];
 
 /// What a facilitator answers to `/settle`, and the receipt a server gives. Spec v2 §5.3.
+///
+/// Facilitators leave out what they do not know, or write something else in its place. Whatever has not
+/// the form that the specification gives it is kept in `other`, an amount of `""` among it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SettleResponse<'a> {
     /// Whether the payment was made.
@@ -79,10 +90,9 @@ pub struct SettleResponse<'a> {
     pub error_message: Option<JsonStr<'a>>,
     /// Address of the payer.
     pub payer: Option<JsonStr<'a>>,
-    /// Transaction id; empty if nothing was broadcast.
+    /// Transaction id; empty if nothing was broadcast, or if there is none.
     pub transaction: JsonStr<'a>,
-    /// Network it was made on, in the payment's spelling; some facilitators leave it empty on
-    /// failure.
+    /// Network it was made on, in the payment's spelling; empty if there is none.
     pub network: JsonStr<'a>,
     /// The amount actually moved, where the scheme lets it differ from the offer.
     pub amount: Option<Amount>,
@@ -95,6 +105,11 @@ pub struct SettleResponse<'a> {
 }
 
 impl<'a> Message<'a> for SettleResponse<'a> {
+    /// Sellers also write the alphabet for URLs (RFC 4648 §5).
+    fn decode_header(header: &[u8], scratch: &'a mut [u8]) -> Result<Self, ParseError> {
+        Self::parse(base64::decode_any(header, scratch)?)
+    }
+
     fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
         let mut success = Field::default();
         let mut error_reason = Field::default();
@@ -109,24 +124,26 @@ impl<'a> Message<'a> for SettleResponse<'a> {
         while let Some(key) = c.key(&mut object)? {
             match key {
                 "success" => success.set(c.boolean()?)?,
-                "errorReason" => error_reason.set_nullable(c.nullable(Cursor::string)?)?,
-                "errorMessage" => error_message.set_nullable(c.nullable(Cursor::string)?)?,
-                "payer" => payer.set_nullable(c.nullable(Cursor::string)?)?,
-                "transaction" => transaction.set(c.string()?)?,
-                "network" => network.set(c.string()?)?,
-                "amount" => amount.set_nullable(c.nullable(Cursor::amount)?)?,
-                "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                "extra" => extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                _ => c.unknown(&mut object)?,
+                "errorReason" => error_reason.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "errorMessage" => error_message.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "payer" => payer.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "transaction" => {
+                    transaction.set_nullable(c.beside(&mut object, Cursor::string)?)?;
+                }
+                "network" => network.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "amount" => amount.set_nullable(c.beside(&mut object, Cursor::amount)?)?,
+                "extensions" => extensions.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
+                "extra" => extra.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
+                _ => c.unknown_beside(&mut object)?,
             }
         }
         Ok(Self {
-            success: success.required()?,
+            success: c.required(success, "success")?,
             error_reason: error_reason.optional(),
             error_message: error_message.optional(),
             payer: payer.optional(),
-            transaction: transaction.required()?,
-            network: network.required()?,
+            transaction: transaction.optional().unwrap_or_default(),
+            network: network.optional().unwrap_or_default(),
             amount: amount.optional(),
             extensions: extensions.optional(),
             extra: extra.optional(),
@@ -139,14 +156,31 @@ impl<'a> Message<'a> for SettleResponse<'a> {
         w.maybe_string("errorReason", self.error_reason);
         w.maybe_string("errorMessage", self.error_message);
         w.maybe_string("payer", self.payer);
-        w.key("transaction").string(self.transaction);
-        w.key("network").string(self.network);
+        let [transaction, network] = [("transaction", self.transaction), ("network", self.network)]
+            .map(|(name, text)| {
+                // What was no text is written as it came.
+                let is_kept = text.is_empty() && self.other.get(name).is_some();
+                if !is_kept {
+                    w.key(name).string(text);
+                }
+                is_kept
+            });
         if let Some(amount) = &self.amount {
             w.key("amount").amount(amount);
         }
         w.maybe_raw("extensions", self.extensions);
         w.maybe_raw("extra", self.extra);
-        w.others(self.other, &SETTLE_NAMES);
+        let absent = [
+            ("errorReason", self.error_reason.is_none()),
+            ("errorMessage", self.error_message.is_none()),
+            ("payer", self.payer.is_none()),
+            ("transaction", transaction),
+            ("network", network),
+            ("amount", self.amount.is_none()),
+            ("extensions", self.extensions.is_none()),
+            ("extra", self.extra.is_none()),
+        ];
+        w.others(self.other, &SETTLE_NAMES, &absent);
         w.close('}');
     }
 }

@@ -1,13 +1,13 @@
-use super::{List, Message};
+use super::{List, Listed, Message};
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 use crate::limits;
-use crate::network::Network;
+use crate::network::{Network, Version};
 
 /// What a facilitator can verify and settle: the answer of `GET /supported`. Spec v2 §7.3.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SupportedResponse<'a> {
-    /// Pairs of scheme and network.
+    /// Pairs of scheme and network, of which [`limits::KINDS`] are considered.
     pub kinds: List<'a, SupportedKind<'a>>,
     /// Names of extensions, an array of strings.
     pub extensions: Option<RawJson<'a>>,
@@ -33,6 +33,8 @@ pub struct SupportedKind<'a> {
 }
 
 impl<'a> Message<'a> for SupportedResponse<'a> {
+    const MOST_BYTES: usize = limits::SUPPORTED_BYTES;
+
     fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
         let mut kinds = Field::default();
         let mut extensions = Field::default();
@@ -41,13 +43,15 @@ impl<'a> Message<'a> for SupportedResponse<'a> {
         while let Some(key) = c.key(&mut object)? {
             match key {
                 "kinds" => kinds.set(List::read(c, limits::KINDS)?)?,
-                "extensions" => extensions.set_nullable(c.nullable(Cursor::raw_array)?)?,
-                "signers" => signers.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                _ => c.unknown(&mut object)?,
+                "extensions" => {
+                    extensions.set_nullable(c.beside(&mut object, Cursor::raw_array)?)?;
+                }
+                "signers" => signers.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
+                _ => c.unknown_beside(&mut object)?,
             }
         }
         Ok(Self {
-            kinds: kinds.required()?,
+            kinds: c.required(kinds, "kinds")?,
             extensions: extensions.optional(),
             signers: signers.optional(),
             other: c.members(&object, &NAMES),
@@ -59,7 +63,9 @@ impl<'a> Message<'a> for SupportedResponse<'a> {
         self.kinds.write(w, SupportedKind::write);
         w.maybe_raw("extensions", self.extensions);
         w.maybe_raw("signers", self.signers);
-        w.others(self.other, &NAMES);
+        let absent =
+            [("extensions", self.extensions.is_none()), ("signers", self.signers.is_none())];
+        w.others(self.other, &NAMES, &absent);
         w.close('}');
     }
 }
@@ -81,9 +87,9 @@ impl<'a> Message<'a> for SupportedKind<'a> {
             }
         }
         Ok(Self {
-            x402_version: x402_version.required()?,
-            scheme: scheme.required()?,
-            network: network.required()?,
+            x402_version: c.required(x402_version, "x402Version")?,
+            scheme: c.required(scheme, "scheme")?,
+            network: c.required(network, "network")?,
             extra: extra.optional(),
             other: c.members(&object, &KIND_NAMES),
         })
@@ -94,8 +100,14 @@ impl<'a> Message<'a> for SupportedKind<'a> {
         w.key("scheme").string(self.scheme);
         w.key("network").string(self.network.as_str());
         w.maybe_raw("extra", self.extra);
-        w.others(self.other, &KIND_NAMES);
+        w.others(self.other, &KIND_NAMES, &[]);
         w.close('}');
+    }
+}
+
+impl<'a> Listed<'a> for SupportedKind<'a> {
+    fn read_in(c: &mut Cursor<'a>, _: Version) -> Result<Self, ParseError> {
+        Self::read(c)
     }
 }
 

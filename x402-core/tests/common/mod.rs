@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use x402_core::json::RawJson;
 use x402_core::wire::{
-    PaymentPayload, PaymentRequired, SettleResponse, SupportedResponse, VerifyRequest,
+    List, Listed, PaymentPayload, PaymentRequired, SettleResponse, SupportedResponse, VerifyRequest,
     VerifyResponse,
 };
 use x402_core::{EncodeError, Message, ParseError, base64};
@@ -45,10 +45,32 @@ pub(crate) struct Written {
 /// What came of reading a text and writing the message again.
 pub(crate) type Outcome = Result<Result<Written, EncodeError>, (ParseError, usize)>;
 
-/// Reads `json` as a message of this kind, and writes it again.
+/// Reads `json` as a message of this kind, and writes it again. An entry of a list that cannot be read is
+/// an error here, at its place in the whole text.
 pub(crate) fn rewrite(kind: Kind, json: &[u8]) -> Outcome {
     fn each<'a, M: Message<'a>>(json: &'a [u8]) -> Outcome {
-        M::parse_located(json).map(|message| write(&message))
+        let message = M::parse_located(json).map_err(|it| (it.error, it.at))?;
+        Ok(write(&message))
+    }
+    fn entries<'a, T: Listed<'a>>(json: &[u8], list: &List<'a, T>) -> Result<(), (ParseError, usize)> {
+        for entry in list.entries() {
+            let at = entry.raw.unwrap().as_str().as_ptr().addr() - json.as_ptr().addr();
+            entry.read.map_err(|it| (it.error, at + it.at))?;
+        }
+        Ok(())
+    }
+    match kind {
+        Kind::Required => {
+            let outcome = each::<PaymentRequired<'_>>(json)?;
+            entries(json, &PaymentRequired::parse(json).unwrap().accepts)?;
+            return Ok(outcome);
+        }
+        Kind::Supported => {
+            let outcome = each::<SupportedResponse<'_>>(json)?;
+            entries(json, &SupportedResponse::parse(json).unwrap().kinds)?;
+            return Ok(outcome);
+        }
+        _ => {}
     }
     match kind {
         Kind::Required => each::<PaymentRequired<'_>>(json),
@@ -113,10 +135,18 @@ pub(crate) fn normal(kind: Kind, mut message: Value) -> Value {
         Kind::Payload => &["resource", "extensions"],
         Kind::Request => &[],
         Kind::Verified => &["invalidReason", "invalidMessage", "payer", "extensions", "extra"],
-        Kind::Settled => &["errorReason", "errorMessage", "payer", "amount", "extensions", "extra"],
+        Kind::Settled => &[
+            "errorReason", "errorMessage", "payer", "transaction", "network", "amount", "extensions",
+            "extra",
+        ],
         Kind::Supported => &["extensions", "signers"],
     };
     drop_nulls(&mut message, names);
+    if let (Kind::Settled, Some(receipt)) = (kind, message.as_object_mut()) {
+        for name in ["transaction", "network"] {
+            receipt.entry(name).or_insert("".into());
+        }
+    }
     for (key, part) in message.as_object_mut().into_iter().flatten() {
         match (kind, key.as_str()) {
             (Kind::Required, "accepts") => parts(part).for_each(normal_offer),
@@ -139,7 +169,7 @@ fn normal_resource(resource: &mut Value) {
 fn normal_offer(offer: &mut Value) {
     drop_nulls(offer, &["extra"]);
     if offer.get("maxAmountRequired").is_some() {
-        drop_nulls(offer, &["description", "mimeType", "outputSchema"]);
+        drop_nulls(offer, &["resource", "description", "mimeType", "outputSchema"]);
     }
 }
 
