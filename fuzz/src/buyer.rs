@@ -16,7 +16,9 @@ use x402_core::seller::Seller;
 use x402_core::wire::{
     Accepted, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse,
 };
-use x402_core::{Amount, Message, Money, Network, ParseError, Reason, Retry, base64, gate, limits};
+use x402_core::{
+    Amount, Message, Money, Network, ParseError, Reason, Retry, Version, base64, gate, limits,
+};
 use x402_evm::{Eip3009Unsigned, ExactEvm, ExactEvmWallet, PAYLOAD_BYTES, eip712};
 use x402_svm::message::Transaction;
 use x402_svm::programs::{TOKEN, TOKEN_2022, TransferChecked};
@@ -39,10 +41,13 @@ pub fn check(data: &[u8]) {
     receipt(json);
     challenge_of(json);
     let Ok(required) = PaymentRequired::parse(json) else { return };
-    let tree = Tree::read(json).unwrap();
+    // Beside what is decided by, more is kept than is read as a tree.
+    let Some(tree) = Tree::read(json) else { return };
     let accepts = tree.get("accepts").unwrap().entries();
     assert_eq!(accepts.len(), required.accepts.len());
-    let offers: Vec<_> = accepts.iter().map(Offer::read).collect();
+    let v1 = required.x402_version == Version::V1;
+    let read: Vec<_> = accepts.iter().map(|offer| Offer::read(offer, v1)).collect();
+    let offers: Vec<_> = read.iter().flatten().collect();
 
     let (evm, svm) = (ExactEvmWallet, ExactSvmWallet::default());
     let [has_evm, has_svm] = [(); 2].map(|()| !dice.one_in(4));
@@ -122,7 +127,15 @@ pub fn check(data: &[u8]) {
     // What a plain reading allows.
     let mut expected = (Decline::NoOffers, None, None);
     let mut asked = Vec::new();
-    for (index, (offer, ours)) in offers.iter().zip(required.accepts.iter()).enumerate() {
+    let has_escapes = json.contains(&b'\\');
+    for (index, (offer, ours)) in read.iter().zip(required.accepts.entries()).enumerate() {
+        // In a text for people, keys may repeat.
+        let told_apart = !has_escapes && !accepts[index].repeats();
+        assert!(!told_apart || offer.is_some() == ours.read.is_ok(), "{index}: {ours:?}");
+        let (Some(offer), Ok(ours)) = (offer, ours.read) else {
+            expected.0 = expected.0.max(Decline::Unreadable);
+            continue;
+        };
         let hurdle = if !wallet.pays(&ours) {
             Decline::Unpayable
         } else if !wallet.pays_to(&ours) {
@@ -176,20 +189,56 @@ pub fn check(data: &[u8]) {
     let expected = expected.1.or(expected.2).ok_or(expected.0);
     let chosen = choose(&required, "a.test:1", &wallet, &policy);
     // Addresses and names with escapes in them are not looked into by ours, and so not chosen.
-    if !json.contains(&b'\\') {
+    if !has_escapes {
         assert_eq!(chosen.map(|choice| choice.index), expected);
         if let Ok(choice) = &chosen {
             assert_eq!(choice.asks, asked.contains(&(choice.index, true)));
         }
     }
+    damaged(json, &required, &mut dice, |required| {
+        choose(required, "a.test:1", &wallet, &policy).map(|choice| choice.index).ok()
+    });
     let Ok(choice) = chosen else { return };
-    let offer = &offers[choice.index];
+    let Some(offer) = &read[choice.index] else { return };
     assert!(choice.offer.scheme == offer.scheme && choice.offer.network.as_str() == offer.network);
     assert_eq!(choice.offer.amount.to_string(), offer.amount.to_string());
     if has_evm && evm.pays(&choice.offer) {
         pay_evm(&choice, offer, &mut dice);
     } else if has_svm && svm.pays(&choice.offer) {
         pay_svm(&choice, offer, &mut dice);
+    }
+}
+
+/// Whatever becomes of one entry, the choice among the others stays.
+fn damaged(
+    json: &[u8],
+    required: &PaymentRequired<'_>,
+    dice: &mut Dice,
+    choose: impl Fn(&PaymentRequired<'_>) -> Option<usize>,
+) {
+    let entries: Vec<_> = required.accepts.entries().take(limits::OFFERS).collect();
+    let Some(entry) = entries.get(dice.below(entries.len().max(1))) else { return };
+    let raw = entry.raw.unwrap().as_str();
+    let at = raw.as_ptr().addr() - json.as_ptr().addr();
+    let index = entries.iter().position(|other| std::ptr::eq(other.raw.unwrap().as_str(), raw));
+    let chosen = choose(required);
+    let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    let mut without = None;
+    let doubled = raw.replacen('{', r#"{"payTo":"","payTo":"","#, 1);
+    for damage in ["null", "{}", "7", "[[{}]]", r#""\ud800""#, r#"{"a":1,"a":2}"#, &deep, &doubled]
+    {
+        if damage == raw {
+            continue;
+        }
+        let text = [&json[..at], damage.as_bytes(), &json[at + raw.len()..]].concat();
+        let damaged = PaymentRequired::parse(&text).unwrap();
+        assert_eq!(damaged.accepts.len(), required.accepts.len());
+        let left = choose(&damaged);
+        assert_ne!(left, index.filter(|_| index.is_some()), "{damage}");
+        if chosen != index {
+            assert_eq!(left, chosen, "{damage}");
+        }
+        assert_eq!(*without.get_or_insert(left), left, "{damage}");
     }
 }
 
@@ -248,17 +297,40 @@ struct Offer<'t> {
 }
 
 impl<'t> Offer<'t> {
-    fn read(tree: &'t Tree) -> Self {
+    /// `None` if it has not what an offer of the version must have.
+    fn read(tree: &'t Tree, v1: bool) -> Option<Self> {
         let text = |key| tree.get(key).and_then(Tree::text);
-        let amount = text("amount").filter(|_| tree.get("maxAmountRequired").is_none());
         let flow = tree.get("extra").and_then(|extra| extra.get("paymentFlow"));
-        Self {
+        let network = text("network").filter(|text| Network::parse(text).is_ok())?;
+        let is_named = V1_NAMES.iter().any(|(name, _)| *name == network);
+        let is_evm = network.strip_prefix("eip155:").is_some_and(|chain| {
+            chain.parse::<u64>().is_ok_and(|number| number > 0 && number.to_string() == chain)
+        });
+        let is_clear = match (v1, network.contains(':')) {
+            (true, true) => is_evm || network.starts_with("solana:"),
+            (false, false) => is_named,
+            _ => true,
+        };
+        let amount = text(if v1 { "maxAmountRequired" } else { "amount" })?;
+        let digits: BigUint = amount
+            .parse()
+            .ok()
+            .filter(|digits: &BigUint| digits.to_string() == amount && digits.bits() <= 256)?;
+        let Tree::Number(seconds) = tree.get("maxTimeoutSeconds")? else { return None };
+        RawJson::parse(seconds.as_bytes()).ok()?.as_u64()?;
+        let extra = tree.get("extra");
+        let no_extra = matches!(extra, Some(Tree::Word(word)) if word == "null");
+        let extra_fits = extra.is_none() || no_extra || matches!(extra, Some(Tree::Object(_)));
+        if !is_clear || !extra_fits {
+            return None;
+        }
+        Some(Self {
             tree,
-            scheme: text("scheme").unwrap(),
-            network: text("network").unwrap(),
-            asset: text("asset").unwrap(),
-            pay_to: text("payTo").unwrap(),
-            amount: amount.or(text("maxAmountRequired")).unwrap().parse().unwrap(),
+            scheme: text("scheme")?,
+            network,
+            asset: text("asset")?,
+            pay_to: text("payTo")?,
+            amount: digits,
             flow: match flow {
                 None => Some(Flow::Authorization),
                 Some(Tree::Word(word)) if word == "null" => Some(Flow::Authorization),
@@ -266,7 +338,7 @@ impl<'t> Offer<'t> {
                 Some(Tree::Text(text)) if text == "upfront" => Some(Flow::Upfront),
                 Some(_) => None,
             },
-        }
+        })
     }
 
     fn extra(&self, key: &str) -> Option<&'t str> {
@@ -289,7 +361,7 @@ impl Wallet for TakesAll {
 
 /// Most to be paid, by preference exactly what an offer costs, or a little more or less; its
 /// digits, and how many of them are decimals.
-fn limit(dice: &mut Dice, offers: &[Offer<'_>]) -> (Money, BigUint, u32) {
+fn limit(dice: &mut Dice, offers: &[&Offer<'_>]) -> (Money, BigUint, u32) {
     let offer = offers.get(dice.below(offers.len().max(1)));
     let amount = offer.map_or(BigUint::from(1u8), |offer| offer.amount.clone());
     let digits = match dice.below(4) {
@@ -355,7 +427,7 @@ fn purchase(dice: &mut Dice) {
 fn receipt(json: &[u8]) {
     assert_eq!(buyer::retry(None), Retry::SameAgain);
     let Ok(receipt) = SettleResponse::parse(json) else { return };
-    let tree = Tree::read(json).unwrap();
+    let Some(tree) = Tree::read(json) else { return };
     let text = tree.get("errorReason").and_then(Tree::text);
     let known = Reason::ALL.iter().find(|reason| Some(reason.as_str()) == text);
     if !json.contains(&b'\\') {

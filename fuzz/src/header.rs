@@ -33,7 +33,7 @@ pub fn check(header: &[u8]) {
     assert_eq!(base64::decode_in_place(&mut in_place), decoded);
 
     let headers = [("host", &b"x"[..]), ("Payment-Signature", header)];
-    assert_eq!(http::payment(headers), Ok(Some((Version::V2, header))));
+    assert_eq!(http::payment(headers), Ok(Some((Some(Version::V2), header))));
 
     round!(PaymentRequired<'_>, header);
     round!(PaymentPayload<'_>, header);

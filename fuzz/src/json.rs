@@ -120,9 +120,18 @@ fn read(raw: RawJson<'_>, tree: &Tree) {
         }
         Tree::Number(text) => {
             assert_eq!(raw.as_str(), text);
-            // serde_json would read "-0" as an integer, too.
-            assert_eq!(raw.as_u64(), text.parse().ok());
-            assert!(serde_json::from_str::<u64>(text).ok() == raw.as_u64() || text == "-0");
+            // A whole number is that number, however it is written.
+            let float: f64 = text.parse().unwrap();
+            match raw.as_u64() {
+                Some(whole) => assert!(tree.same(&Tree::Number(whole.to_string())), "{text}"),
+                // As far as a float tells.
+                None => {
+                    assert!(float < 0.0 || float.fract() != 0.0 || float > 1e15 || float == 0.0)
+                }
+            }
+            if let Ok(plain) = text.parse() {
+                assert_eq!(raw.as_u64(), Some(plain));
+            }
         }
         Tree::Text(text) => string(raw.as_string().unwrap(), text),
         Tree::Array(entries) => {

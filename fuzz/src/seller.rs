@@ -55,7 +55,7 @@ pub fn check(data: &[u8]) {
     let ([(_, Ok(payload)), _] | [_, (_, Ok(payload))]) = read else { return };
     let tree = Tree::read(json).unwrap();
     let number = Tree::Number(payload.x402_version().number().to_string());
-    assert_eq!(tree.get("x402Version"), Some(&number));
+    assert!(tree.get("x402Version").is_some_and(|version| version.same(&number)));
     for (version, read) in read {
         let right = version == payload.x402_version();
         assert_eq!(read.err(), (!right).then_some(ParseError::VersionMismatch));
@@ -258,9 +258,14 @@ fn carried(json: &[u8]) {
     }
     for (name, version) in [("x-Payment", Version::V1), ("payment-SIGNATURE", Version::V2)] {
         let found = http::payment([("host", &b"x"[..]), (name, &header)]).unwrap();
-        assert_eq!(found, Some((version, &header[..])));
-        let twice = http::payment([(name, &header[..]), ("X-PAYMENT", &header)]);
+        assert_eq!(found, Some((Some(version), &header[..])));
+        let twice = http::payment([(name, &header[..]), (name, &header)]);
         assert_eq!(twice, Err(ParseError::TwoPayments));
+        let other = if version == Version::V1 { "payment-signature" } else { "x-payment" };
+        let both = http::payment([(name, &header[..]), (other, &header)]);
+        assert_eq!(both, Ok(Some((None, &header[..]))));
+        let differ = http::payment([(name, &header[..]), (other, &header[1..])]);
+        assert_eq!(differ, Err(ParseError::TwoPayments));
     }
     assert_eq!(base64::decode_in_place(&mut header), Ok(json));
 }
@@ -292,7 +297,8 @@ fn plain(
     verify: impl Fn(usize, &PaymentRequirements<'_>) -> Result<usize, Reason>,
     seller: &Seller<'_>,
 ) -> Result<usize, Reason> {
-    let v1 = payment.get("x402Version") == Some(&Tree::Number("1".to_owned()));
+    let one = Tree::Number("1".to_owned());
+    let v1 = payment.get("x402Version").is_some_and(|version| version.same(&one));
     if let (Some(announced), Some(echoed)) = (announced, payment.get("extensions")) {
         for (name, wanted) in tree_of(announced).members() {
             let Some(echo) = echoed.get(name) else { continue };
@@ -313,6 +319,7 @@ fn plain(
             let same = |key| payment.get(key).unwrap().text() == offer.get(key).unwrap().text();
             let network = payment.get("network").unwrap().text().unwrap();
             let id = V1_NAMES.iter().find(|(name, _)| *name == network).map(|(_, id)| *id);
+            let id = id.or(network.contains(':').then_some(network));
             if !same("scheme") || offer.get("network").unwrap().text() != id {
                 continue;
             }

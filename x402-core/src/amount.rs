@@ -252,6 +252,17 @@ impl Money {
         Ok(Self { digits, decimals })
     }
 
+    /// The money that an amount of a token with so many decimals stands for; `None` if it takes more
+    /// digits than there is room for.
+    pub fn from_units(amount: Amount, decimals: u8) -> Option<Self> {
+        let (mut digits, mut decimals) = (amount.as_u64()?, decimals);
+        while decimals > 0 && digits.is_multiple_of(10) {
+            digits /= 10;
+            decimals = decimals.saturating_sub(1);
+        }
+        (decimals <= 18).then_some(Self { digits, decimals })
+    }
+
     /// The amount in units of a token that has `decimals` decimals.
     ///
     /// # Errors

@@ -331,7 +331,8 @@ impl<'a> Choice<'a> {
 }
 
 /// The payment that accepts one of a challenge's offers with the scheme's signed `payload`:
-/// resource, offer and extensions are echoed as they came.
+/// resource, offer and extensions are echoed as they came, but for extensions with repeated keys and the
+/// like, which no payment may have.
 pub fn payment<'a>(
     required: &PaymentRequired<'a>,
     offer: &PaymentRequirements<'a>,
@@ -349,7 +350,8 @@ pub fn payment<'a>(
             Accepted::V1 { scheme: offer.scheme, network: name.unwrap_or(offer.network) }
         },
         payload,
-        extensions: required.extensions.filter(|_| v2),
+        // Those that the reader of payments refuses are not echoed.
+        extensions: required.extensions.filter(|it| v2 && it.is_strict(1)),
         other: Default::default(),
     }
 }

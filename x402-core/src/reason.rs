@@ -208,6 +208,12 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether the same payment, presented again in a moment, may be served: somebody is at it, or it is
+    /// not certain yet what became of it.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::SettlementPending | Self::UnknownSettlementError | Self::Busy)
+    }
+
     /// The reason a text names. Some facilitators add `: ` and an explanation, which is ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let code = text.split(':').next().unwrap_or(text).trim_end();

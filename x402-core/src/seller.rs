@@ -113,12 +113,33 @@ pub fn settled(
     ClaimState::Broadcast(transaction)
 }
 
+/// The reason to give while it is not certain whether a payment was made: `settlement_pending` always has a
+/// transaction (spec v2 §5.3.2 and §9), and where none is known there is another word.
+pub fn unclear(transaction: &Transaction) -> Reason {
+    match transaction.is_empty() {
+        true => Reason::UnknownSettlementError,
+        false => Reason::SettlementPending,
+    }
+}
+
 /// Whether a reason nobody knows is one for doing nothing. One that speaks of a fault, or of time, may be
 /// given after a transaction was sent.
 fn is_refusal(reason: &str) -> bool {
     let faults = [
-        "pending", "time", "unknown", "unexpected", "internal", "unavailable", "error", "fault",
-        "fail", "confirm", "broadcast", "sent", "retry", "busy",
+        "pending",
+        "time",
+        "unknown",
+        "unexpected",
+        "internal",
+        "unavailable",
+        "error",
+        "fault",
+        "fail",
+        "confirm",
+        "broadcast",
+        "sent",
+        "retry",
+        "busy",
     ];
     let contains = |word: &str| {
         let letters = reason.as_bytes().windows(word.len());

@@ -736,10 +736,13 @@ fn is_beside(kind: Kind, path: &str, of: Type) -> bool {
     let name = path.rsplit('/').next().expect("a path");
     let texts = ["description", "mimeType", "serviceName", "tags", "iconUrl"];
     // In v1 an offer says what it is for.
-    let is_text = texts.contains(&name) || path.ends_with("s/resource") || path.ends_with("0/resource");
+    let is_text =
+        texts.contains(&name) || path.ends_with("s/resource") || path.ends_with("0/resource");
     is_text
         || match kind {
-            Kind::Required => ["/error", "/resource", "/resource/url", "/extensions"].contains(&path),
+            Kind::Required => {
+                ["/error", "/resource", "/resource/url", "/extensions"].contains(&path)
+            }
             Kind::Verified | Kind::Settled => of != Type::Boolean,
             Kind::Supported => ["/extensions", "/signers"].contains(&path),
             Kind::Payload | Kind::Request => false,
@@ -1038,6 +1041,7 @@ fn duplicate_keys_of_open_objects() {
         let inside = |message: &str, from: &str| message.replacen(from, &marked, 1);
         for (kind, message, from) in [
             (Kind::Required, REQUIRED_V2, r#"{"info":{}}"#),
+            (Kind::Required, REQUIRED_V1, r#"{"o":1}"#),
             (Kind::Supported, SUPPORTED, r#"["0x1"]"#),
         ] {
             // Beside what is decided by they are kept.
@@ -1047,7 +1051,6 @@ fn duplicate_keys_of_open_objects() {
         }
         refused(Kind::Required, &inside(REQUIRED_V2, r#""USDC""#), ParseError::DuplicateKey);
         refused(Kind::Payload, &inside(PAYLOAD_V2, r#""0x1""#), ParseError::DuplicateKey);
-        refused(Kind::Required, &inside(REQUIRED_V1, r#"{"o":1}"#), ParseError::DuplicateKey);
     }
 }
 
@@ -1112,7 +1115,6 @@ fn depth() {
     // How many levels of each message stand around its open part.
     let places: &[(Kind, &str, &str, usize)] = &[
         (Kind::Required, REQUIRED_V2, r#""USDC""#, 4),
-        (Kind::Required, REQUIRED_V1, r#"{"o":1}"#, 3),
         (Kind::Payload, PAYLOAD_V2, r#""0x1""#, 2),
         (Kind::Payload, PAYLOAD_V2, r#""USDC""#, 3),
         (Kind::Payload, PAYLOAD_V1, r#""0x1""#, 2),
@@ -1121,6 +1123,7 @@ fn depth() {
     let beside: &[(Kind, &str, &str)] = &[
         (Kind::Required, REQUIRED_V2, r#"{"info":{}}"#),
         (Kind::Required, REQUIRED_V2, r#""t""#),
+        (Kind::Required, REQUIRED_V1, r#"{"o":1}"#),
         (Kind::Supported, SUPPORTED, r#""0x1""#),
         (Kind::Supported, SUPPORTED, r#""e""#),
     ];

@@ -254,7 +254,7 @@ impl<R: Recover> Scheme for TransferProof<R> {
         }
         let payment = offer.payment(proof.tx_hash, proof.from, now);
         let resource = match (&requirements.v1, payload.resource) {
-            (Some(v1), _) => v1.resource,
+            (Some(v1), _) => v1.resource.unwrap_or_default(),
             (None, Some(resource)) => resource.url,
             (None, None) => JsonStr::default(),
         };

@@ -9,19 +9,23 @@ use std::time::Duration;
 use x402_core::budget::admit;
 use x402_core::buyer::{self, Decline, Flow, Wallet};
 use x402_core::crypto::SignError;
-use x402_core::{Money, ParseError, Reason, Retry};
+use x402_core::{Money, Reason, Retry};
 
 use crate::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, spend_of,
     usage,
 };
 use crate::clock::{Clock, SystemClock};
-use crate::message::{NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json};
-use crate::transport::{Answer, PaymentText, Subject, Transport};
+use crate::message::{
+    Json, NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json,
+};
+use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 use crate::wallet::{SignFailure, Signs};
 
+mod declined;
 pub(crate) mod receipt;
 
+pub use declined::{Declined, DeclinedOffer};
 pub use receipt::Doubt;
 
 /// How often a payment whose settlement is not certain is presented again, and how long before.
@@ -91,25 +95,28 @@ impl Policy {
     /// not looked at.
     ///
     /// # Errors
-    /// [`Decline`].
+    /// [`Declined`].
     pub fn choose(
         &self,
         required: &PaymentRequired,
         host: &str,
         wallet: &impl Wallet,
-    ) -> Result<Choice, Decline> {
+    ) -> Result<Choice, Declined> {
         let mut choices = self.choices(required, host, wallet)?;
         Ok(choices.swap_remove(0))
     }
 
-    /// All that it would pay, at least one, the best first: those that settle after the resource was
-    /// made before those that settle first, and else in the seller's order.
-    fn choices(
+    /// All offers that it would pay, at least one, the best first: those that settle after the resource
+    /// was made before those that settle first, and else in the seller's order.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub fn choices(
         &self,
         required: &PaymentRequired,
         host: &str,
         wallet: &impl Wallet,
-    ) -> Result<Vec<Choice>, Decline> {
+    ) -> Result<Vec<Choice>, Declined> {
         let limits: Vec<_> = self.limits.iter().map(Limit::view).collect();
         let hosts: Option<Vec<_>> =
             self.hosts.as_ref().map(|hosts| hosts.iter().map(String::as_str).collect());
@@ -128,7 +135,14 @@ impl Policy {
             payees: payees.as_deref(),
         };
         required.with_view(|view| {
-            let best = buyer::choose(view, host, wallet, &policy)?;
+            let best = buyer::choose(view, host, wallet, &policy);
+            let best = best.map_err(|reason| {
+                let offers = required.accepts.entries().iter().enumerate().map(|(index, entry)| {
+                    let hurdle = buyer::choose_at(view, index, host, wallet, &policy).err();
+                    DeclinedOffer::new(index, hurdle.unwrap_or(reason), entry, self, wallet)
+                });
+                Declined { reason, offers: offers.collect() }
+            })?;
             let others = (0..required.accepts.len())
                 .filter(|&index| index != best.index)
                 .filter_map(|index| buyer::choose_at(view, index, host, wallet, &policy).ok());
@@ -207,7 +221,7 @@ impl Order<'_> {
     fn objection<R, E>(&self, choice: &Choice) -> Option<BuyError<R, E>> {
         let Choice { offer, decimals, .. } = choice;
         if self.max.is_some_and(|max| !max.covers(offer.amount, *decimals)) {
-            return Some(BuyError::Declined(Decline::OverLimit));
+            return Some(BuyError::Declined(Decline::OverLimit.into()));
         }
         let quoted = self.quoted?;
         let same_asset = Asset::of(quoted).view().is(&offer.view());
@@ -275,9 +289,9 @@ pub enum BuyError<R, E> {
     /// payment was sent.
     Transport(E),
     /// The challenge cannot be read. Nothing was signed.
-    Challenge(ParseError),
+    Challenge(ChallengeError),
     /// No offer fits the policy. Nothing was signed.
-    Declined(Decline),
+    Declined(Declined),
     /// Offers fit the policy, and none what is left of this limit. Nothing was signed.
     OverBudget(Box<Limit>),
     /// The budget cannot be read or written. Nothing was sent; what was reserved may count.
@@ -406,9 +420,17 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
     /// looked at.
     ///
     /// # Errors
-    /// [`Decline`].
-    pub fn choose(&self, required: &PaymentRequired, host: &str) -> Result<Choice, Decline> {
+    /// [`Declined`].
+    pub fn choose(&self, required: &PaymentRequired, host: &str) -> Result<Choice, Declined> {
         self.policy.choose(required, host, &self.wallet)
+    }
+
+    /// As [`Buyer::choose`], all that would be paid, the best first.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub fn choices(&self, required: &PaymentRequired, host: &str) -> Result<Vec<Choice>, Declined> {
+        self.policy.choices(required, host, &self.wallet)
     }
 
     /// The limit that a choice would not fit now, if there is one. Nothing is reserved.
@@ -560,7 +582,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             self.budget.write(&id, signed).await.map_err(BuyError::Budget)?;
             return self.deliver(transport, request, order, id, choice.offer, payment).await;
         }
-        Err(objection.unwrap_or(BuyError::Declined(Decline::NoOffers)))
+        Err(objection.unwrap_or(BuyError::Declined(Decline::NoOffers.into())))
     }
 
     /// Orders what was ordered before.
@@ -606,7 +628,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             }
             Err(BuyError::Refused { response, reason, error, retry, receipt, payment, .. }) => {
                 // Perhaps it was settled, and refused for that.
-                if reason != Some(Reason::SettlementPending) {
+                if !reason.is_some_and(Reason::is_open) {
                     self.note(&purchase, Step::Refused(reason)).await;
                 }
                 let id = purchase;
@@ -701,7 +723,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
                 let payment = Some(payment);
                 return Ok(Bought { response, receipt, doubt, paid: None, payment, id: None });
             }
-            if reason == Some(Reason::SettlementPending)
+            if reason.is_some_and(Reason::is_open)
                 && let Some(time) = again.next()
             {
                 order.hear(Progress::Pending(*time));
@@ -744,9 +766,19 @@ impl Asset {
 
 /// Why a payment was refused: the receipt says, or else the error of the new challenge.
 fn error_given(
-    challenge: Option<Result<PaymentRequired, ParseError>>,
+    challenge: Option<Result<PaymentRequired, ChallengeError>>,
     receipt: Option<&SettleResponse>,
 ) -> Option<String> {
-    let receipt = receipt.and_then(|receipt| receipt.error_reason.clone());
-    receipt.or_else(|| challenge?.ok()?.error)
+    let receipt =
+        receipt.and_then(|receipt| given(&receipt.error_reason, &receipt.other, "errorReason"));
+    receipt.or_else(|| {
+        let challenge = challenge?.ok()?;
+        given(&challenge.error, &challenge.other, "error")
+    })
+}
+
+/// A text for people, or what was sent in its place.
+fn given(text: &Option<String>, other: &Option<Json>, key: &str) -> Option<String> {
+    let text = text.clone().filter(|text| !text.is_empty());
+    text.or_else(|| Some(other.as_ref()?.raw().get(key)?.as_str().to_owned()))
 }

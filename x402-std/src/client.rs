@@ -27,10 +27,10 @@ use x402_core::crypto::keccak256;
 use x402_core::{ParseError, Version, http, limits};
 
 use crate::budget::{Budget, HostError, MemoryBudget, host};
-use crate::buyer::{Bought, BuyError, Buyer, Order, receipt};
+use crate::buyer::{Bought, BuyError, Buyer, Order};
 use crate::clock::{Clock, SystemClock};
-use crate::message::{PaymentRequired, SettleResponse, decode_header, encode_header};
-use crate::transport::{Answer, PaymentText, Subject, Transport};
+use crate::message::{PaymentRequired, ReadError, SettleResponse, encode_header};
+use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 use crate::wallet::Signs;
 
 /// HTTP through reqwest.
@@ -167,7 +167,8 @@ impl HttpTransport {
     }
 }
 
-/// Reads challenge and receipt out of a response, which is whole again afterwards.
+/// Reads challenge and receipt out of a response, which is whole again afterwards, unless the body is longer
+/// than a challenge may be.
 ///
 /// A payment can be refused with another status than 402; the challenge then comes in the header.
 async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, HttpError> {
@@ -176,32 +177,47 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
     let refused = paid && (status.is_client_error() || status.is_server_error());
     if status != StatusCode::PAYMENT_REQUIRED {
         let header = response.headers().get(http::PAYMENT_REQUIRED).filter(|_| refused);
-        let challenge = header.map(|header| PaymentRequired::from_header(header.as_bytes()));
+        let challenge = header.map(|header| of_header(header, None));
         return Ok(Answer { response, challenge, receipt });
     }
     let (headers, url) = (response.headers().clone(), response.url().clone());
-    let body = read_body(response, limits::MESSAGE_BYTES).await?;
-    let challenge = challenge(&headers, &body);
+    // With a header, nothing depends on the body, whose end may never come.
+    let mut all = headers.get_all(http::PAYMENT_REQUIRED).iter();
+    let header = all.next();
+    let (body, is_whole) = read_some(response, limits::CHALLENGE_BYTES, header.is_some()).await?;
+    let challenge = match (header, all.next()) {
+        // Of two headers each could be read by somebody else.
+        (Some(_), Some(_)) => {
+            Err(challenge_error(http::PAYMENT_REQUIRED, ParseError::DuplicateKey))
+        }
+        (Some(header), None) => of_header(header, Some(&body)),
+        (None, _) if is_whole => {
+            let challenge = PaymentRequired::from_json(&body);
+            challenge.map_err(|error| challenge_error("body", error))
+        }
+        (None, _) => Err(challenge_error("body", ParseError::TooLong)),
+    };
     let whole = ::http::Response::builder().status(status).url(url).body(body);
     let mut whole = whole.map_err(|_| HttpError::Setup)?;
     *whole.headers_mut() = headers;
     Ok(Answer { response: whole.into(), challenge: Some(challenge), receipt })
 }
 
-/// From the header if there is one, else from the body. Of two headers each could be read by
-/// somebody else.
-fn challenge(headers: &HeaderMap, body: &[u8]) -> Result<PaymentRequired, ParseError> {
-    let mut all = headers.get_all(http::PAYMENT_REQUIRED).iter();
-    match (all.next(), all.next()) {
-        (Some(header), None) => PaymentRequired::from_header(header.as_bytes()),
-        (Some(_), Some(_)) => Err(ParseError::DuplicateKey),
-        (None, _) => PaymentRequired::from_json(body),
-    }
+/// The challenge in a header, which counts whatever the body says.
+fn of_header(header: &HeaderValue, body: Option<&[u8]>) -> Result<PaymentRequired, ChallengeError> {
+    PaymentRequired::from_header(header.as_bytes()).map_err(|error| ChallengeError {
+        body_is_good: body.is_some_and(|body| PaymentRequired::from_json(body).is_ok()),
+        ..challenge_error(http::PAYMENT_REQUIRED, error)
+    })
+}
+
+fn challenge_error(part: &'static str, error: impl Into<ReadError>) -> ChallengeError {
+    ChallengeError { part, error: error.into(), body_is_good: false }
 }
 
 fn receipt(headers: &HeaderMap) -> Option<SettleResponse> {
     let header = [Version::V2, Version::V1].iter().find_map(|v| headers.get(v.receipt_header()))?;
-    receipt::read(&decode_header(header.as_bytes()).ok()?)
+    SettleResponse::from_header(header.as_bytes()).ok()
 }
 
 /// The whole body: [`HttpError::TooLong`] above so many bytes.
@@ -215,6 +231,34 @@ pub(crate) async fn read_body(mut response: Response, most: usize) -> Result<Vec
     }
     Ok(body)
 }
+
+/// A body, as far as `most` bytes go, and whether that is all of it. Of a body that nothing depends on, as
+/// much as comes.
+async fn read_some(
+    mut response: Response,
+    most: usize,
+    is_beside: bool,
+) -> Result<(Vec<u8>, bool), HttpError> {
+    let mut body = Vec::new();
+    loop {
+        let next = response.chunk();
+        let chunk = match tokio::time::timeout(BESIDE_TIME, next).await {
+            Ok(Ok(Some(chunk))) => chunk,
+            Ok(Ok(None)) => return Ok((body, true)),
+            Ok(Err(_)) | Err(_) if is_beside => return Ok((body, false)),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => continue,
+        };
+        if body.len() + chunk.len() > most {
+            body.extend_from_slice(&chunk[..most - body.len()]);
+            return Ok((body, false));
+        }
+        body.extend_from_slice(&chunk);
+    }
+}
+
+/// So long the rest of a body is waited for on which nothing depends.
+const BESIDE_TIME: Duration = Duration::from_secs(5);
 
 /// Whether what is sent to a URL stays between here and there: TLS, or this machine.
 pub fn is_private(url: &Url) -> bool {

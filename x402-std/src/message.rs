@@ -16,13 +16,13 @@
 //! ```
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Index};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use x402_core::json::{JsonStr, Members, RawJson, Writer};
-use x402_core::wire::{self, List, Message};
+use x402_core::json::{JsonStr, Located, Members, RawJson, Writer};
+use x402_core::wire::{self, Message};
 use x402_core::{Amount, EncodeError, Network, ParseError, Version, limits};
 
 use crate::base64;
@@ -70,6 +70,50 @@ impl From<RawJson<'_>> for Json {
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.raw().fmt(f)
+    }
+}
+
+/// Why a message cannot be read, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// What is wrong.
+    pub error: ParseError,
+    /// The path to it, such as `accepts[1].payTo`; empty for the text as a whole.
+    pub place: String,
+    /// The byte at which it was noticed; `None` if the text could not be decoded.
+    pub at: Option<usize>,
+}
+
+impl ReadError {
+    /// Of an error in a JSON text.
+    pub fn new(error: Located, json: &[u8]) -> Self {
+        Self { error: error.error, place: error.place(json).to_string(), at: Some(error.at) }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        match (self.place.as_str(), self.at) {
+            ("", None) => Ok(()),
+            ("", Some(at)) => write!(f, " at byte {at}"),
+            (place, None) => write!(f, ": {place}"),
+            (place, Some(at)) => write!(f, ": {place}, at byte {at}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl From<ParseError> for ReadError {
+    fn from(error: ParseError) -> Self {
+        Self { error, place: String::new(), at: None }
+    }
+}
+
+impl From<ReadError> for ParseError {
+    fn from(error: ReadError) -> Self {
+        error.error
     }
 }
 
@@ -135,24 +179,25 @@ fn raw_value<E: serde::ser::Error>(json: String) -> Result<Box<RawValue>, E> {
     RawValue::from_string(json).map_err(E::custom)
 }
 
-/// Reading and writing that every owned message shares.
+/// Reading and writing that every owned message shares; by what its header is decoded.
 macro_rules! owned {
-    ($($name:ident),*) => {$(
+    ($decode:ident: $($name:ident),*) => {$(
         impl $name {
             /// Reads the message from JSON.
             ///
             /// # Errors
-            /// [`ParseError`].
-            pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
-                wire::$name::parse(json).map(|view| Self::from(&view))
+            /// [`ReadError`].
+            pub fn from_json(json: &[u8]) -> Result<Self, ReadError> {
+                let view = wire::$name::parse_located(json);
+                view.map(|view| Self::from(&view)).map_err(|error| ReadError::new(error, json))
             }
 
             /// Reads the message from a base64 header value.
             ///
             /// # Errors
-            /// [`ParseError`].
-            pub fn from_header(header: &[u8]) -> Result<Self, ParseError> {
-                Self::from_json(&decode_header(header)?)
+            /// [`ReadError`].
+            pub fn from_header(header: &[u8]) -> Result<Self, ReadError> {
+                Self::from_json(&$decode(header)?)
             }
 
             /// The message as JSON.
@@ -188,14 +233,13 @@ macro_rules! owned {
     )*};
 }
 
+owned!(decode_answer: PaymentRequired, SettleResponse);
 owned!(
-    PaymentRequired,
-    PaymentRequirements,
+    decode_header: PaymentRequirements,
     ResourceInfo,
     PaymentPayload,
     VerifyRequest,
     VerifyResponse,
-    SettleResponse,
     SupportedResponse,
     SupportedKind
 );
@@ -250,6 +294,133 @@ pub fn decode_header(header: &[u8]) -> Result<Vec<u8>, ParseError> {
     Ok(scratch)
 }
 
+/// The JSON text of a header value of a seller's, who may write either alphabet of base64.
+fn decode_answer(header: &[u8]) -> Result<Vec<u8>, ParseError> {
+    if !header.iter().any(|byte| b"-_".contains(byte)) {
+        return decode_header(header);
+    }
+    let most = header.len().min(limits::HEADER_BYTES);
+    let mut scratch = vec![0; base64::decoded_len(most)];
+    let len = x402_core::base64::decode_any(header, &mut scratch)?.len();
+    scratch.truncate(len);
+    Ok(scratch)
+}
+
+/// The entries of a message's list, those included that cannot be read. See [`wire::List`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct List<T>(Vec<Entry<T>>);
+
+/// An entry of a [`List`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry<T> {
+    /// One that was read, or made.
+    Read(T),
+    /// One that cannot be read, kept as it came.
+    Unread {
+        /// Its text.
+        json: Json,
+        /// Why not, and where in its text.
+        error: Located,
+    },
+}
+
+impl<T> List<T> {
+    /// The entries that can be read.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().filter_map(Entry::read)
+    }
+
+    /// All entries.
+    pub fn entries(&self) -> &[Entry<T>] {
+        &self.0
+    }
+
+    /// The entry at a place, if there is one that can be read.
+    pub fn get(&self, place: usize) -> Option<&T> {
+        self.0.get(place)?.read()
+    }
+
+    /// [`List::get`], to be changed.
+    pub fn get_mut(&mut self, place: usize) -> Option<&mut T> {
+        match self.0.get_mut(place)? {
+            Entry::Read(entry) => Some(entry),
+            Entry::Unread { .. } => None,
+        }
+    }
+
+    /// How many entries there are, those included that cannot be read.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lends the entries in the core's form.
+    fn views<'a, V>(&'a self, view: impl Fn(&'a T) -> V) -> Vec<wire::Entry<'a, V>> {
+        let entry = |entry: &'a Entry<T>| match entry {
+            Entry::Read(entry) => wire::Entry { raw: None, read: Ok(view(entry)) },
+            Entry::Unread { json, error } => {
+                wire::Entry { raw: Some(json.raw()), read: Err(*error) }
+            }
+        };
+        self.0.iter().map(entry).collect()
+    }
+
+    fn from_views<'a, V: wire::Listed<'a>>(
+        views: &wire::List<'a, V>,
+        own: impl Fn(&V) -> T,
+    ) -> Self {
+        let entry = |entry: wire::Entry<'a, V>| match entry.read {
+            Ok(view) => Entry::Read(own(&view)),
+            Err(error) => Entry::Unread { json: entry.raw.unwrap_or_default().into(), error },
+        };
+        Self(views.entries().map(entry).collect())
+    }
+}
+
+impl<T> Entry<T> {
+    /// The entry, if it can be read.
+    pub fn read(&self) -> Option<&T> {
+        match self {
+            Self::Read(entry) => Some(entry),
+            Self::Unread { .. } => None,
+        }
+    }
+}
+
+/// The entry at a place.
+///
+/// # Panics
+/// If there is none, or one that cannot be read: [`List::get`] does not.
+impl<T> Index<usize> for List<T> {
+    type Output = T;
+
+    fn index(&self, place: usize) -> &T {
+        self.get(place).expect("an entry that can be read")
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(entries: Vec<T>) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl<T> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(entries: I) -> Self {
+        Self(entries.into_iter().map(Entry::Read).collect())
+    }
+}
+
 /// The challenge. See [`wire::PaymentRequired`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaymentRequired {
@@ -260,7 +431,7 @@ pub struct PaymentRequired {
     /// What is for sale.
     pub resource: Option<ResourceInfo>,
     /// The offers.
-    pub accepts: Vec<PaymentRequirements>,
+    pub accepts: List<PaymentRequirements>,
     /// Extensions, an object.
     pub extensions: Option<Json>,
     /// Keys that the specification does not name, an object.
@@ -270,12 +441,12 @@ pub struct PaymentRequired {
 impl PaymentRequired {
     /// Lends the message in the core's form.
     pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentRequired<'_>) -> T) -> T {
-        let accepts: Vec<_> = self.accepts.iter().map(PaymentRequirements::view).collect();
+        let accepts = self.accepts.views(PaymentRequirements::view);
         use_it(&wire::PaymentRequired {
             x402_version: self.x402_version,
             error: text(&self.error),
             resource: self.resource.as_ref().map(ResourceInfo::view),
-            accepts: List::from(&accepts[..]),
+            accepts: wire::List::from(&accepts[..]),
             extensions: raw(&self.extensions),
             other: members(&self.other),
         })
@@ -288,7 +459,7 @@ impl From<&wire::PaymentRequired<'_>> for PaymentRequired {
             x402_version: view.x402_version,
             error: owned_text(view.error),
             resource: view.resource.as_ref().map(ResourceInfo::from),
-            accepts: view.accepts.iter().map(|offer| (&offer).into()).collect(),
+            accepts: List::from_views(&view.accepts, |offer| offer.into()),
             extensions: view.extensions.map(Json::from),
             other: owned_members(view.other),
         }
@@ -322,7 +493,7 @@ pub struct PaymentRequirements {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct V1Details {
     /// Where the resource is.
-    pub resource: String,
+    pub resource: Option<String>,
     /// What it is.
     pub description: Option<String>,
     /// Media type of the answer.
@@ -343,7 +514,7 @@ impl PaymentRequirements {
             max_timeout_seconds: self.max_timeout_seconds,
             extra: raw(&self.extra),
             v1: self.v1.as_ref().map(|v1| wire::V1Details {
-                resource: v1.resource.as_str().into(),
+                resource: text(&v1.resource),
                 description: text(&v1.description),
                 mime_type: text(&v1.mime_type),
                 output_schema: raw(&v1.output_schema),
@@ -412,7 +583,7 @@ impl From<&wire::PaymentRequirements<'_>> for PaymentRequirements {
             max_timeout_seconds: view.max_timeout_seconds,
             extra: view.extra.map(Json::from),
             v1: view.v1.map(|v1| V1Details {
-                resource: v1.resource.to_string(),
+                resource: owned_text(v1.resource),
                 description: owned_text(v1.description),
                 mime_type: owned_text(v1.mime_type),
                 output_schema: v1.output_schema.map(Json::from),
@@ -700,7 +871,7 @@ impl From<&wire::SettleResponse<'_>> for SettleResponse {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SupportedResponse {
     /// Pairs of scheme and network.
-    pub kinds: Vec<SupportedKind>,
+    pub kinds: List<SupportedKind>,
     /// Names of extensions, an array of strings.
     pub extensions: Option<Json>,
     /// Signer addresses by CAIP-2 pattern, an object of arrays of strings.
@@ -711,9 +882,9 @@ pub struct SupportedResponse {
 
 impl SupportedResponse {
     fn with_view<T>(&self, use_it: impl FnOnce(&wire::SupportedResponse<'_>) -> T) -> T {
-        let kinds: Vec<_> = self.kinds.iter().map(SupportedKind::view).collect();
+        let kinds = self.kinds.views(SupportedKind::view);
         use_it(&wire::SupportedResponse {
-            kinds: List::from(&kinds[..]),
+            kinds: wire::List::from(&kinds[..]),
             extensions: raw(&self.extensions),
             signers: raw(&self.signers),
             other: members(&self.other),
@@ -724,7 +895,7 @@ impl SupportedResponse {
 impl From<&wire::SupportedResponse<'_>> for SupportedResponse {
     fn from(view: &wire::SupportedResponse<'_>) -> Self {
         Self {
-            kinds: view.kinds.iter().map(|kind| (&kind).into()).collect(),
+            kinds: List::from_views(&view.kinds, |kind| kind.into()),
             extensions: view.extensions.map(Json::from),
             signers: view.signers.map(Json::from),
             other: owned_members(view.other),

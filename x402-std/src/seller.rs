@@ -34,6 +34,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
+use x402_core::Message as _;
 use x402_core::buyer::Flow;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
@@ -44,10 +45,10 @@ use x402_svm::ExactSvmWallet;
 
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::in_flight::{InFlight, One};
-use crate::facilitator::{Facilitator, FacilitatorError};
+use crate::facilitator::{Facilitator, FacilitatorError, words};
 use crate::message::{
-    Json, PaymentRequirements, ResourceInfo, SettleResponse, SupportedResponse, VerifyRequest,
-    to_json,
+    Json, PaymentRequirements, ReadError, ResourceInfo, SettleResponse, SupportedResponse,
+    VerifyRequest, to_json,
 };
 use crate::payment::{Checking, Checks, EvmRules, Payment, Schemes, SvmRules, check_late};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
@@ -567,8 +568,10 @@ pub struct Refusal {
     pub reason: Reason,
     /// HTTP status to answer with.
     pub status: u16,
-    /// What was wrong with a payment that could not be read.
-    pub malformed: Option<ParseError>,
+    /// What was wrong with a payment that could not be read, and where.
+    pub malformed: Option<ReadError>,
+    /// What the facilitator gave as the reason, if it is none of the specification's.
+    pub said: Option<Said>,
     /// The claim of a payment that was settled before.
     pub settled: Option<ClaimKey>,
     /// Whether that claim says that its answer was delivered.
@@ -579,14 +582,48 @@ pub struct Refusal {
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
-        let (malformed, settled, receipt) = (None, None, None);
-        Self { reason, status: reason.status(), malformed, settled, delivered: false, receipt }
+        let (malformed, said, settled, receipt) = (None, None, None, None);
+        let status = reason.status();
+        Self { reason, status, malformed, said, settled, delivered: false, receipt }
     }
 }
 
-impl From<ParseError> for Refusal {
-    fn from(error: ParseError) -> Self {
-        Self { malformed: Some(error), status: 400, ..error.reason().into() }
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        let reason = error.error.reason();
+        Self { malformed: Some(error), status: 400, ..reason.into() }
+    }
+}
+
+/// A reason of a facilitator's own, and what it says of it, without URLs and control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The reason.
+    pub reason: String,
+    /// What it says of it, for people.
+    pub message: Option<String>,
+}
+
+impl Said {
+    /// What is said in the fields of an answer, if there is a reason that is none of the specification's.
+    /// One that is no text is in `other`.
+    fn by(
+        reason: &Option<String>,
+        message: &Option<String>,
+        other: &Option<Json>,
+        key: &str,
+    ) -> Option<Self> {
+        let odd = || Some(other.as_ref()?.raw().get(key)?.as_str());
+        let reason = reason.as_deref().or_else(odd).filter(|reason| !reason.is_empty())?;
+        let is_own = Reason::parse(reason).is_none();
+        is_own.then(|| Self { reason: words(reason), message: message.as_deref().map(words) })
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        self.message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
     }
 }
 
@@ -607,8 +644,11 @@ impl From<StoreError> for Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(said) = &self.said {
+            return said.fmt(f);
+        }
         self.reason.fmt(f)?;
-        self.malformed.map_or(Ok(()), |error| write!(f, ": {error}"))
+        self.malformed.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
     }
 }
 
@@ -660,7 +700,12 @@ where
     ) -> Result<Admission, Refusal> {
         let now = self.clock.now();
         let gate = |schemes: &Checks<'_>, seller: seller::Seller<'_>| {
-            let payload = seller::Seller::read(version, payment)?;
+            let payload = seller::Seller::read(version, payment);
+            let payload =
+                payload.map_err(|error| match wire::PaymentPayload::parse_located(payment) {
+                    Err(located) => ReadError::new(located, payment),
+                    Ok(_) => error.into(),
+                })?;
             let named = |resource: wire::ResourceInfo<'_>| resource.url == *terms.resource.url;
             if self.binding.echo && version == Version::V2 && !payload.resource.is_some_and(named) {
                 return Err(Reason::InvalidPaymentRequirements.into());
@@ -706,10 +751,10 @@ where
             }
             // Too late to be sent, and nothing was.
             Presented::Known(ClaimState::Claimed) if late.is_some() => {
-                return Err(late.unwrap_or(Reason::SettlementPending).into());
+                return Err(late.unwrap_or(Reason::UnknownSettlementError).into());
             }
             Presented::Known(ClaimState::Claimed) => {
-                return Err(admission.pending(&Transaction::new()));
+                return Err(admission.refused(Reason::Busy, &Transaction::new()));
             }
             Presented::Known(ClaimState::Settled(transaction)) => {
                 return self.settled_before(admission, transaction, now).await;
@@ -784,8 +829,23 @@ where
         if answer.is_valid {
             tracing::warn!("the facilitator calls a payment valid, and gives a reason against it");
         }
-        let reason = answer.invalid_reason.as_deref().and_then(Reason::parse);
-        Err(reason.unwrap_or(Reason::UnexpectedVerifyError).into())
+        let said = Said::by(
+            &answer.invalid_reason,
+            &answer.invalid_message,
+            &answer.other,
+            "invalidReason",
+        );
+        let (reason, says) = (&answer.invalid_reason, answer.invalid_message.as_deref().map(words));
+        tracing::info!(
+            reason = reason.as_deref().map(words),
+            says,
+            "the facilitator refused a payment"
+        );
+        let reason = reason.as_deref().and_then(Reason::parse);
+        // One of the facilitator's own is a refusal too; none at all is a fault.
+        let own = said.as_ref().map(|_| Reason::VerificationFailed);
+        let reason = reason.or(own).unwrap_or(Reason::UnexpectedVerifyError);
+        Err(Refusal { said, ..reason.into() })
     }
 
     /// Gives a payment back unused: nothing was sent, and it may be presented again.
@@ -826,7 +886,12 @@ where
     ) -> Result<(Transaction, SettleResponse), Unsettled> {
         let key = claim.key;
         let Some(_turn) = Turn::take(&self.settling, key) else {
-            return Err(Unsettled::pending(Transaction::new()));
+            return Err(match state {
+                ClaimState::Broadcast(transaction) if !transaction.is_empty() => {
+                    Unsettled::pending(transaction)
+                }
+                _ => Reason::Busy.into(),
+            });
         };
         // As long as nothing can have been sent before, a refusal means that nothing was.
         let mut first = state == ClaimState::Claimed;
@@ -836,18 +901,27 @@ where
             self.store.advance_with(key, &state, sending.clone(), record).await?;
             state = sending;
         }
-        let mut status = Reason::SettlementPending.status();
-        // What is pending is asked about once more.
+        let (mut status, mut said) = (None, None);
+        // What is pending is asked about once more, and so it is when the answer is lost.
         for _ in 0..2 {
             let asked = self.facilitator.settle_for(claim.request, self.secret.caller(key));
             let answer = match asked.await {
                 Ok(settlement) => settlement.answer,
                 Err(error) => {
                     tracing::warn!(%error, "settlement unclear; its claim is kept");
-                    status = error.reason().status();
-                    break;
+                    status = Some(error.reason().status());
+                    first = false;
+                    continue;
                 }
             };
+            status = None;
+            said =
+                Said::by(&answer.error_reason, &answer.error_message, &answer.other, "errorReason");
+            if !answer.success {
+                let reason = reason_given(&answer);
+                let says = answer.error_message.as_deref().map(words);
+                tracing::info!(reason, says, "the facilitator did not settle a payment");
+            }
             let offer = claim.request.payment_requirements.view();
             let mut outcome = answer
                 .with_view(|answer| seller::settled(answer, &offer, Some(&claim.payer), first));
@@ -890,7 +964,8 @@ where
                         self.store.release(key).await.ok();
                     }
                     let transaction = Transaction::try_from(answer.transaction.as_str());
-                    return Err(Unsettled::of(*reason, transaction.unwrap_or_default()));
+                    let unsettled = Unsettled::of(*reason, transaction.unwrap_or_default());
+                    return Err(Unsettled { said, ..unsettled });
                 }
                 _ => {}
             }
@@ -907,7 +982,10 @@ where
         let ClaimState::Broadcast(transaction) = state else {
             return Err(Unsettled::pending(Transaction::new()));
         };
-        Err(Unsettled { status, ..Unsettled::pending(transaction) })
+        let pending = Unsettled::pending(transaction);
+        // What a facilitator says of its own is not in place of `settlement_pending`.
+        let said = said.filter(|_| pending.reason != Reason::SettlementPending);
+        Err(Unsettled { status: status.unwrap_or(pending.status), said, ..pending })
     }
 
     /// Whether a transaction settles this payment and no other that is known here.
@@ -1001,15 +1079,16 @@ struct Unsettled {
     reason: Reason,
     status: u16,
     transaction: Transaction,
+    said: Option<Said>,
 }
 
 impl Unsettled {
     fn of(reason: Reason, transaction: Transaction) -> Self {
-        Self { reason, status: reason.status(), transaction }
+        Self { reason, status: reason.status(), transaction, said: None }
     }
 
     fn pending(transaction: Transaction) -> Self {
-        Self::of(Reason::SettlementPending, transaction)
+        Self::of(seller::unclear(&transaction), transaction)
     }
 
     /// It settled, as far as the facilitator says, and that cannot be written down now.
@@ -1018,23 +1097,35 @@ impl Unsettled {
     }
 
     fn into_refusal(self, admission: &Admission) -> Refusal {
-        let Self { reason, status, transaction } = self;
+        let Self { reason, status, transaction, said } = self;
         let key = (reason == Reason::DuplicateSettlement).then_some(admission.key);
-        Refusal { status, settled: key, ..admission.refused(reason, &transaction) }
+        let mut refusal =
+            Refusal { status, settled: key, ..admission.refused(reason, &transaction) };
+        if let (Some(said), Some(receipt)) = (&said, &mut refusal.receipt) {
+            receipt.error_reason = Some(said.reason.clone());
+            receipt.error_message.clone_from(&said.message);
+        }
+        Refusal { said, ..refusal }
+    }
+}
+
+impl From<Reason> for Unsettled {
+    fn from(reason: Reason) -> Self {
+        Self::of(reason, Transaction::new())
     }
 }
 
 impl From<StoreError> for Unsettled {
     fn from(error: StoreError) -> Self {
-        let Refusal { reason, status, .. } = error.into();
-        Self { reason, status, transaction: Transaction::new() }
+        let Refusal { reason, .. } = error.into();
+        reason.into()
     }
 }
 
 impl Admission {
     /// The answer to a payment whose settlement is not certain.
     fn pending(&self, transaction: &Transaction) -> Refusal {
-        self.refused(Reason::SettlementPending, transaction)
+        self.refused(seller::unclear(transaction), transaction)
     }
 
     /// The answer to a payment that was settled before.
@@ -1093,6 +1184,11 @@ impl Drop for Turn<'_> {
 
 fn reason_of(receipt: &SettleResponse) -> Option<Reason> {
     receipt.error_reason.as_deref().and_then(Reason::parse)
+}
+
+/// The reason in an answer, to be logged.
+fn reason_given(answer: &SettleResponse) -> Option<String> {
+    answer.error_reason.as_deref().map(words)
 }
 
 #[cfg(test)]

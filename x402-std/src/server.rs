@@ -43,11 +43,12 @@ use http_body_util::{BodyExt, Either};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tower::{Layer, Service};
+use x402_core::wire::{self, Message as _};
 use x402_core::{ParseError, Version, http};
 
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::Facilitator;
-use crate::message::{SettleResponse, decode_header};
+use crate::message::{ReadError, SettleResponse, decode_header};
 pub use crate::seller::ConnectionEnd;
 use crate::seller::work::{Boxed, Delivery, Entry, Works};
 use crate::seller::{Refusal, RequestDigest, Seller, Terms};
@@ -435,7 +436,10 @@ where
         let (version, payment) = match payment(&parts.headers) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(self.shared.challenge(&quote)),
-            Err(error) => return Ok(self.shared.refuse(&quote.terms, Version::V2, error.into())),
+            Err(error) => {
+                let refusal = ReadError::from(error).into();
+                return Ok(self.shared.refuse(&quote.terms, Version::V2, refusal));
+            }
         };
         // All of it before anything is done for the payment: what does not arrive costs nobody.
         let (body, _room) = match self.shared.read(body).await {
@@ -787,7 +791,13 @@ fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 fn payment(headers: &HeaderMap) -> Result<Option<(Version, Vec<u8>)>, ParseError> {
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     match http::payment(headers)? {
-        Some((version, value)) => Ok(Some((version, decode_header(value)?))),
+        Some((version, value)) => {
+            let json = decode_header(value)?;
+            // Of a payment in both headers, the payment says which.
+            let own = || wire::PaymentPayload::parse(&json).map(|payment| payment.x402_version());
+            let version = version.map_or_else(own, Ok)?;
+            Ok(Some((version, json)))
+        }
         None => Ok(None),
     }
 }

@@ -3,12 +3,13 @@
 //! Buying is written once over [`Transport`]; selling once in [`seller`](crate::seller), which a
 //! server of any kind feeds with a payment and asks for a challenge or a receipt.
 
+use std::fmt;
 use std::future::{Future, ready};
 use std::time::Duration;
 
-use x402_core::{ParseError, Version};
+use x402_core::Version;
 
-use crate::message::{PaymentRequired, SettleResponse};
+use crate::message::{PaymentRequired, ReadError, SettleResponse};
 
 /// The buyer's side of a carrier: sends a request, with a payment or without, and says what came
 /// back.
@@ -77,12 +78,38 @@ pub struct PaymentText {
     pub json: String,
 }
 
-impl std::fmt::Debug for PaymentText {
+impl fmt::Debug for PaymentText {
     /// Shows the version only: whoever has the payment can present it.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PaymentText({:?})", self.version)
     }
 }
+
+/// Why a challenge cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChallengeError {
+    /// In which part of the answer it is: a header's name, or `body`.
+    pub part: &'static str,
+    /// What is wrong with it, and where.
+    pub error: ReadError,
+    /// Whether the body has a challenge that can be read. It is not used: two accounts of one price are
+    /// not weighed against each other.
+    pub body_is_good: bool,
+}
+
+impl fmt::Display for ChallengeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.part, self.error)?;
+        if self.body_is_good {
+            f.write_str(
+                "; the challenge in the body is good, and is not used while there is a header",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ChallengeError {}
 
 /// What came back.
 #[derive(Debug)]
@@ -91,7 +118,7 @@ pub struct Answer<R> {
     pub response: R,
     /// The challenge in it, if payment is asked for (HTTP: status 402) or was refused (another
     /// status and the challenge's header), or why it cannot be read.
-    pub challenge: Option<Result<PaymentRequired, ParseError>>,
+    pub challenge: Option<Result<PaymentRequired, ChallengeError>>,
     /// The receipt in it, if there is one that can be read.
     pub receipt: Option<SettleResponse>,
 }

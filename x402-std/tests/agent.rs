@@ -1210,7 +1210,7 @@ async fn bad_sellers_are_errors() {
     for (url, code, retry) in [
         (format!("{url}/garbage"), "bad_challenge", "never"),
         (format!("{url}/none"), "declined_no_offers", "never"),
-        (format!("{url}/huge"), "no_answer", "again"),
+        (format!("{url}/huge"), "bad_challenge", "never"),
         ("http://127.0.0.1:1/".into(), "no_answer", "again"),
     ] {
         agent.fails("x402_call", json!({ "url": url }), code, retry).await;

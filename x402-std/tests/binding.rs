@@ -126,7 +126,7 @@ impl Shop {
                 x402_version: Version::V2,
                 error: None,
                 resource: None,
-                accepts: Vec::new(),
+                accepts: Default::default(),
                 extensions: None,
                 other: None,
             },

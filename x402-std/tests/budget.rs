@@ -18,7 +18,7 @@ use common::{NETWORK, SELLER, usdc, wallet};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use x402_core::buyer::Decline;
-use x402_core::{Amount, Money, ParseError, Reason, Version};
+use x402_core::{Amount, Money, Reason, Version};
 use x402_std::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, SqliteBudget, State, Step, usage,
 };
@@ -26,7 +26,7 @@ use x402_std::buyer::{Ask, BuyError, Buyer, Order, Policy, Progress};
 use x402_std::message::{PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse};
 use x402_std::seller::exact;
 use x402_std::store::OpenError;
-use x402_std::transport::{Answer, PaymentText, Subject, Transport};
+use x402_std::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;
@@ -453,12 +453,12 @@ impl Shop {
         *self.answers.lock().unwrap() = answers.into_iter().collect();
     }
 
-    fn challenge(&self, error: Option<&str>) -> Option<Result<PaymentRequired, ParseError>> {
+    fn challenge(&self, error: Option<&str>) -> Option<Result<PaymentRequired, ChallengeError>> {
         Some(Ok(PaymentRequired {
             x402_version: Version::V2,
             error: error.map(Into::into),
             resource: None,
-            accepts: self.offers.lock().unwrap().clone(),
+            accepts: self.offers.lock().unwrap().clone().into(),
             extensions: None,
             other: None,
         }))
@@ -681,7 +681,10 @@ async fn what_was_quoted_is_paid_and_no_more() {
     let shop = Shop::new([offer(10)]);
     let buyer = buyer(Policy::default());
     let over = buyer.order(&shop, &asked(), &most("$0.000009")).await;
-    assert!(matches!(over, Err(BuyError::Declined(Decline::OverLimit))));
+    assert!(matches!(
+        over,
+        Err(BuyError::Declined(x402_std::buyer::Declined { reason: Decline::OverLimit, .. }))
+    ));
     buyer.order(&shop, &asked(), &most("$0.000010")).await.unwrap();
 }
 
@@ -749,7 +752,9 @@ async fn hosts_that_are_not_listed_are_not_paid() {
         let hosts = Some(hosts.into_iter().map(String::from).collect());
         match buyer(Policy { hosts, ..Policy::default() }).buy(&shop, &asked()).await {
             Ok(_) if paid => {}
-            Err(BuyError::Declined(Decline::Host)) if !paid => {}
+            Err(BuyError::Declined(x402_std::buyer::Declined {
+                reason: Decline::Host, ..
+            })) if !paid => {}
             other => panic!("{other:?}"),
         }
     }

@@ -395,11 +395,11 @@ fn decode_says_what_is_wrong_and_where() {
         ("[1]", "invalid_payload: not base64"),
         ("{}", "invalid_payload: not a message of this protocol"),
         ("e30=", "invalid_payload: not a message of this protocol"),
-        (r#"{"a":1,"a":2}"#, "invalid_payload: duplicate key at byte 11"),
-        (r#"{"isValid":"yes"}"#, "invalid_payload: field of the wrong type at byte 11"),
+        (r#"{"a":1,"a":2}"#, "invalid_payload: duplicate key: a, at byte 11"),
+        (r#"{"isValid":"yes"}"#, "invalid_payload: field of the wrong type: isValid, at byte 11"),
         (r#"{"isValid":true}x"#, "invalid_payload: not JSON at byte 16"),
-        (r#"{"isValid":tru"#, "invalid_payload: not JSON at byte 11"),
-        (r#"{"accepts":[]}"#, "invalid_payload: required field missing at byte 14"),
+        (r#"{"isValid":tru"#, "invalid_payload: not JSON: isValid, at byte 11"),
+        (r#"{"accepts":[]}"#, "invalid_payload: required field missing: x402Version, at byte 14"),
         (r#"{"x402Version":3,"accepts":[]}"#, "invalid_x402_version: "),
         (
             r#"{"scheme":"exact","network":"?","amount":"1","asset":"","payTo":"","maxTimeoutSeconds":1}"#,
@@ -719,6 +719,7 @@ fn sign_refuses() {
         changed("/accepts/0/extra", json!({"name": "USDC", "version": "2", "paymentFlow": "x"}));
     let (_, solana) = challenge_of("e2e-ts/svm-exact.json");
     let (plain, solana) = (challenge.to_string(), solana.to_string());
+    let number = changed("/accepts/0/amount", json!(1));
     for (required, options, code, said) in [
         (&plain, &["--max", "$0.009"][..], 1, "declined: every offer is above the limit"),
         (&plain, &["--accept", "1"], 2, "1 offers"),
@@ -728,7 +729,8 @@ fn sign_refuses() {
         (&plain, &["--nonce", "0x12"], 2, "--nonce"),
         (&changed("/accepts", json!([])), &[], 1, "declined: no offers"),
         (&changed("/accepts/0/amount", json!("1000001")), &[], 1, "above the limit"),
-        (&changed("/accepts/0/amount", json!(1)), &[], 2, "invalid_payload"),
+        (&number, &[], 1, "declined: no offer that can be read: offer 0 cannot be read: field of"),
+        (&number, &["--accept", "0"], 2, "--accept: offer 0: invalid_payload: field of the wrong"),
         (&asset, &[], 1, "declined: no offer in a known asset"),
         (&scheme, &[], 1, "declined: no offer this wallet can pay"),
         (&scheme, &["--accept", "0"], 1, "not signed: invalid_exact_evm_scheme"),
@@ -953,9 +955,13 @@ fn pays_once_and_only_what_it_may() {
     assert_eq!((&would["x402Version"], &would["accept"]), (&json!(2), &json!(0)));
     assert_eq!(would["offer"]["payTo"], PAY_TO);
     let ran = x402(&["pay", &url, "--dry-run", "--max", "$0.001"]).ends(1);
-    assert_eq!(ran.json(), json!({"declined": "every offer is above the limit"}));
+    let asks = "asks $0.01 on eip155:84532";
+    let offers = json!([{ "accept": 0, "declined": asks }]);
+    let declined = json!({ "declined": "every offer is above the limit", "offers": offers });
+    assert_eq!(ran.json(), declined);
     let ran = with_key(&["pay", &url, "--max", "$0.009"]).ends(1);
-    assert_eq!(ran.says("declined: every offer is above the limit").stdout, "");
+    let said = format!("declined: every offer is above the limit: offer 0 {asks} (--max MONEY");
+    assert_eq!(ran.says(&said).stdout, "");
     x402(&["pay", &url]).ends(2).says("no key");
     // There is money for two.
     let key_file = TempFile::new("pay-key", KEY);
@@ -1296,8 +1302,9 @@ fn pays_nothing_for_what_is_free() {
     let (unclear, _) = scripted(
         "HTTP/1.1 402 Payment Required\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
     );
-    with_key(&["pay", &unclear]).ends(1).says("challenge: required field missing");
-    x402(&["pay", &unclear, "--dry-run"]).ends(1).says("challenge: required field missing");
+    let missing = "challenge: body: required field missing: x402Version, at byte 2";
+    with_key(&["pay", &unclear]).ends(1).says(missing);
+    x402(&["pay", &unclear, "--dry-run"]).ends(1).says(missing);
 }
 
 // ---- arguments

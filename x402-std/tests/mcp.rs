@@ -404,9 +404,11 @@ async fn upfront_is_settled_before_the_tool_is_called() {
     let upfront = offer("$0.01").with_extra("paymentFlow", "upfront");
     let shop = shop_with(upfront, |paid| paid).await;
     let payment = shop.pay_for("weather").await;
+    // Asked twice, without an answer.
+    shop.facilitator.next_settle(Act::Lose);
     shop.facilitator.next_settle(Act::Lose);
     let result = shop.call("weather", Some(&payment)).await;
-    assert_eq!(challenge(&result).error.as_deref(), Some("settlement_pending"));
+    assert_eq!(challenge(&result).error.as_deref(), Some("unknown_settlement_error"));
     assert_eq!((shop.called(), shop.facilitator.paid()), (0, 0));
     assert_eq!(text(&shop.call("weather", Some(&payment)).await), CONTENT);
 
@@ -661,9 +663,9 @@ async fn challenges_are_found_where_servers_put_them() {
         let terms = Terms::new([offer("$0.02")]);
         serde_json::from_str(&terms.challenge(Version::V2, "pay").unwrap()).unwrap()
     };
-    let broken = json!({ "x402Version": 2, "accepts": [{}] });
+    let broken = json!({ "x402Version": 3, "accepts": [{}] });
     let mut long = v2.clone();
-    long["error"] = json!("x".repeat(70_000));
+    long["error"] = json!("x".repeat(300_000));
     let answer = |structured: Option<&Value>, text: &str, is_error: bool| {
         let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
         result.structured_content = structured.cloned();
@@ -686,14 +688,15 @@ async fn challenges_are_found_where_servers_put_them() {
         (
             "broken",
             answer(Some(&broken), &v2.to_string(), true),
-            Ok(Some(PaymentRequired::from_json(broken.to_string().as_bytes()).map(|_| 0))),
+            Ok(Some(Err(ParseError::UnsupportedVersion))),
         ),
     ];
     for (name, result, expected) in cases {
         let (tools, _client, _) = said(result).await;
         let found = tools.exchange(&call_with("weather", None), None).await;
         let found = found.map(|answer| {
-            answer.challenge.map(|read| read.map(|read| read.accepts[0].amount.as_u64().unwrap()))
+            let read = answer.challenge.map(|read| read.map_err(|error| error.error.error));
+            read.map(|read| read.map(|read| read.accepts[0].amount.as_u64().unwrap()))
         });
         assert_eq!(
             found.map_err(|error| error.to_string()),

@@ -87,7 +87,7 @@ fn challenge() -> String {
         x402_version: Version::V2,
         error: None,
         resource: None,
-        accepts: vec![exact(NETWORK, SELLER, "$0.01").unwrap()],
+        accepts: vec![exact(NETWORK, SELLER, "$0.01").unwrap()].into(),
         extensions: None,
         other: None,
     };
@@ -300,7 +300,7 @@ fn nothing_a_seller_says_steers_a_terminal() {
         x402_version: Version::V2,
         error: Some(nasty.into()),
         resource: None,
-        accepts: vec![offer],
+        accepts: vec![offer].into(),
         extensions: None,
         other: None,
     };

@@ -479,7 +479,7 @@ async fn a_proof_buys_once() {
 async fn authorizations_come_first() {
     let net = Net::new().await;
     let required = PaymentRequired {
-        accepts: vec![offer(), exact(NETWORK, SELLER, "$0.001").unwrap()],
+        accepts: vec![offer(), exact(NETWORK, SELLER, "$0.001").unwrap()].into(),
         ..challenge(&Terms::from(offer()), Version::V2)
     };
     let both = Buyer::new((net.wallet(), EvmWallet::new(key(7))));

@@ -52,6 +52,11 @@ impl<'a> RawJson<'a> {
         Cursor::over(self.0)
     }
 
+    /// Whether the strict reader takes the value, so many levels deep in a text.
+    pub(crate) fn is_strict(self, depth: usize) -> bool {
+        Cursor::inside(self.0, depth, limits::RESCAN_BYTES).value().is_ok()
+    }
+
     /// Whether the value is an object.
     pub fn is_object(self) -> bool {
         self.0.starts_with('{')

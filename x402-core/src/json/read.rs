@@ -129,9 +129,6 @@ struct Level {
 
 const ARRAY: u32 = u32::MAX;
 
-/// How deep the entries of a message's list are: in the list, in the message.
-const ENTRY_DEPTH: usize = 2;
-
 impl Object<'_> {
     /// Counts a field among the unknown members, if it was there.
     pub(crate) fn keep<T>(&mut self, field: &Field<T>) {
@@ -171,10 +168,10 @@ impl<'a> Cursor<'a> {
         Self { text, rest: text, depth: 0, rescan: None, field: "" }
     }
 
-    /// Over an entry of a list, which is read by itself; `rescan` is what is left of
-    /// [`limits::RESCAN_BYTES`].
-    pub(crate) const fn entry(text: &'a str, rescan: usize) -> Self {
-        Self { text, rest: text, depth: ENTRY_DEPTH, rescan: Some(rescan), field: "" }
+    /// Over a part of a text that is read by itself, so many levels deep in it; `rescan` is what is left
+    /// of [`limits::RESCAN_BYTES`].
+    pub(crate) const fn inside(text: &'a str, depth: usize, rescan: usize) -> Self {
+        Self { text, rest: text, depth, rescan: Some(rescan), field: "" }
     }
 
     /// What is left of [`limits::RESCAN_BYTES`].

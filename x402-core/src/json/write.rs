@@ -289,12 +289,7 @@ impl<'o> Writer<'o> {
 
     /// Writes members after those the message has written, which are the `named` ones but for those
     /// that are `absent`, if that is true of them.
-    pub(crate) fn others(
-        &mut self,
-        others: Members<'_>,
-        named: &[&str],
-        absent: &[(&str, bool)],
-    ) {
+    pub(crate) fn others(&mut self, others: Members<'_>, named: &[&str], absent: &[(&str, bool)]) {
         for (key, value) in others {
             // A key that another version of the message does not name may be named in this one.
             let is_written = key.as_str().is_some_and(|key| {

@@ -53,9 +53,7 @@ impl<'a, T: Listed<'a>> List<'a, T> {
     /// The same list in a message of this version.
     pub(crate) fn of_version(self, version: Version) -> Self {
         match self.0 {
-            Source::Read { span, len, most, .. } => {
-                Self(Source::Read { span, len, most, version })
-            }
+            Source::Read { span, len, most, .. } => Self(Source::Read { span, len, most, version }),
             _ => self,
         }
     }
@@ -130,6 +128,9 @@ impl<'a, T: Listed<'a> + fmt::Debug> fmt::Debug for List<'a, T> {
     }
 }
 
+/// How deep the entries are: in the list, in the message.
+const DEPTH: usize = 2;
+
 /// The entries of a [`List`].
 #[derive(Debug)]
 pub struct Entries<'a, T>(Walk<'a, T>);
@@ -159,7 +160,7 @@ impl<'a, T: Listed<'a>> Iterator for Entries<'a, T> {
                     return None;
                 }
                 let raw = rest.value().ok()?;
-                let mut entry = Cursor::entry(raw.as_str(), *rescan);
+                let mut entry = Cursor::inside(raw.as_str(), DEPTH, *rescan);
                 let read = if *left == 0 {
                     Err(ParseError::TooManyOffers)
                 } else {
@@ -169,7 +170,9 @@ impl<'a, T: Listed<'a>> Iterator for Entries<'a, T> {
                 *rescan = entry.rescan();
                 Some(Entry { raw: Some(raw), read: read.map_err(|error| entry.locate(error)) })
             }
-            Walk::Given(entries) => entries.next().map(|entry| Entry { raw: None, read: Ok(*entry) }),
+            Walk::Given(entries) => {
+                entries.next().map(|entry| Entry { raw: None, read: Ok(*entry) })
+            }
             Walk::Mixed(entries) => entries.next().copied(),
         }
     }

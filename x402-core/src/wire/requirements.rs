@@ -208,10 +208,10 @@ impl<'a> Draft<'a> {
                 "payTo" => draft.pay_to.set(c.string()?)?,
                 "maxTimeoutSeconds" => draft.max_timeout_seconds.set(c.integer()?)?,
                 "extra" => draft.extra.set_nullable(c.nullable(Cursor::raw_object)?)?,
-                "resource" => resource.set(c.value()?)?,
-                "description" => description.set(c.value()?)?,
-                "mimeType" => mime_type.set(c.value()?)?,
-                "outputSchema" => output_schema.set(c.value()?)?,
+                "resource" => resource.set(c.kept()?)?,
+                "description" => description.set(c.kept()?)?,
+                "mimeType" => mime_type.set(c.kept()?)?,
+                "outputSchema" => output_schema.set(c.kept()?)?,
                 _ => c.unknown(&mut draft.object)?,
             }
         }

@@ -35,10 +35,16 @@ impl<'a> Message<'a> for VerifyResponse<'a> {
         while let Some(key) = c.key(&mut object)? {
             match key {
                 "isValid" => is_valid.set(c.boolean()?)?,
-                "invalidReason" => invalid_reason.set_nullable(c.beside(&mut object, Cursor::string)?)?,
-                "invalidMessage" => invalid_message.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "invalidReason" => {
+                    invalid_reason.set_nullable(c.beside(&mut object, Cursor::string)?)?
+                }
+                "invalidMessage" => {
+                    invalid_message.set_nullable(c.beside(&mut object, Cursor::string)?)?
+                }
                 "payer" => payer.set_nullable(c.beside(&mut object, Cursor::string)?)?,
-                "extensions" => extensions.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
+                "extensions" => {
+                    extensions.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?
+                }
                 "extra" => extra.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
                 _ => c.unknown_beside(&mut object)?,
             }
@@ -124,15 +130,21 @@ impl<'a> Message<'a> for SettleResponse<'a> {
         while let Some(key) = c.key(&mut object)? {
             match key {
                 "success" => success.set(c.boolean()?)?,
-                "errorReason" => error_reason.set_nullable(c.beside(&mut object, Cursor::string)?)?,
-                "errorMessage" => error_message.set_nullable(c.beside(&mut object, Cursor::string)?)?,
+                "errorReason" => {
+                    error_reason.set_nullable(c.beside(&mut object, Cursor::string)?)?
+                }
+                "errorMessage" => {
+                    error_message.set_nullable(c.beside(&mut object, Cursor::string)?)?
+                }
                 "payer" => payer.set_nullable(c.beside(&mut object, Cursor::string)?)?,
                 "transaction" => {
                     transaction.set_nullable(c.beside(&mut object, Cursor::string)?)?;
                 }
                 "network" => network.set_nullable(c.beside(&mut object, Cursor::string)?)?,
                 "amount" => amount.set_nullable(c.beside(&mut object, Cursor::amount)?)?,
-                "extensions" => extensions.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
+                "extensions" => {
+                    extensions.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?
+                }
                 "extra" => extra.set_nullable(c.beside(&mut object, Cursor::kept_object)?)?,
                 _ => c.unknown_beside(&mut object)?,
             }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use x402_core::json::RawJson;
 use x402_core::wire::{
-    List, Listed, PaymentPayload, PaymentRequired, SettleResponse, SupportedResponse, VerifyRequest,
-    VerifyResponse,
+    List, Listed, PaymentPayload, PaymentRequired, SettleResponse, SupportedResponse,
+    VerifyRequest, VerifyResponse,
 };
 use x402_core::{EncodeError, Message, ParseError, base64};
 
@@ -52,7 +52,10 @@ pub(crate) fn rewrite(kind: Kind, json: &[u8]) -> Outcome {
         let message = M::parse_located(json).map_err(|it| (it.error, it.at))?;
         Ok(write(&message))
     }
-    fn entries<'a, T: Listed<'a>>(json: &[u8], list: &List<'a, T>) -> Result<(), (ParseError, usize)> {
+    fn entries<'a, T: Listed<'a>>(
+        json: &[u8],
+        list: &List<'a, T>,
+    ) -> Result<(), (ParseError, usize)> {
         for entry in list.entries() {
             let at = entry.raw.unwrap().as_str().as_ptr().addr() - json.as_ptr().addr();
             entry.read.map_err(|it| (it.error, at + it.at))?;
@@ -136,7 +139,13 @@ pub(crate) fn normal(kind: Kind, mut message: Value) -> Value {
         Kind::Request => &[],
         Kind::Verified => &["invalidReason", "invalidMessage", "payer", "extensions", "extra"],
         Kind::Settled => &[
-            "errorReason", "errorMessage", "payer", "transaction", "network", "amount", "extensions",
+            "errorReason",
+            "errorMessage",
+            "payer",
+            "transaction",
+            "network",
+            "amount",
+            "extensions",
             "extra",
         ],
         Kind::Supported => &["extensions", "signers"],

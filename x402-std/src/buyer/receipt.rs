@@ -47,22 +47,6 @@ impl fmt::Display for Doubt {
 
 impl std::error::Error for Doubt {}
 
-/// Reads a receipt. Some facilitators leave the amount empty, which is refused elsewhere, instead of out.
-#[cfg(any(feature = "client", feature = "mcp"))]
-pub(crate) fn read(json: &[u8]) -> Option<SettleResponse> {
-    use x402_core::ParseError;
-    use x402_core::json::RawJson;
-    let error = match SettleResponse::from_json(json) {
-        Ok(receipt) => return Some(receipt),
-        Err(error) => error,
-    };
-    let text = std::str::from_utf8(json).ok().filter(|_| error == ParseError::InvalidAmount)?;
-    let amount = RawJson::parse(json).ok()?.get("amount").filter(|it| it.as_str() == r#""""#)?;
-    let at = amount.as_str().as_ptr().addr().checked_sub(text.as_ptr().addr())?;
-    let (before, after) = (text.get(..at)?, text.get(at + 2..)?);
-    SettleResponse::from_json(format!("{before}null{after}").as_bytes()).ok()
-}
-
 /// Why a receipt does not prove that `payment` was made; `None` if it does. Without an offer, as much
 /// is compared as the payment says of itself.
 pub(super) fn doubt(
@@ -85,9 +69,11 @@ pub(super) fn doubt(
     let payer = sent.as_ref().and_then(payer);
     let theirs = receipt.payer.as_deref().filter(|payer| given(payer));
     let least = offer.map(|offer| offer.amount);
+    // Some leave the amount empty. One that cannot be read may be less.
+    let odd = |key: &str| receipt.other.as_ref()?.raw().get(key).filter(|it| it.as_str() != "\"\"");
     if !is_delivery {
         Some(Doubt::NotDelivered)
-    } else if receipt.error_reason.as_deref().is_some_and(given) {
+    } else if receipt.error_reason.as_deref().is_some_and(given) || odd("errorReason").is_some() {
         Some(Doubt::Contradiction)
     } else if !is_transaction(&receipt.transaction, network) {
         Some(Doubt::Transaction)
@@ -100,6 +86,8 @@ pub(super) fn doubt(
     } else if let (Some(least), Some(amount)) = (least, receipt.amount)
         && amount < least
     {
+        Some(Doubt::Amount)
+    } else if odd("amount").is_some() {
         Some(Doubt::Amount)
     } else {
         None

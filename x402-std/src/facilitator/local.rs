@@ -4,7 +4,7 @@ use std::sync::Arc;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
-use x402_core::{Payment as _, Reason, wire};
+use x402_core::{Payment as _, Reason, seller, wire};
 
 use super::accept::{Acceptance, NotAccepted};
 use super::in_flight::{InFlight, One};
@@ -190,7 +190,7 @@ where
             }
             // Nobody works on it any more, and nothing was sent: it is too late for that.
             Presented::Known(ClaimState::Claimed) if late.is_some() => {
-                return Err(late.unwrap_or(Reason::SettlementPending).into());
+                return Err(late.unwrap_or(Reason::UnknownSettlementError).into());
             }
             Presented::Known(ClaimState::Broadcast(transaction)) => {
                 return self.resume(key, verified, transaction, caller).await;
@@ -286,10 +286,13 @@ where
                 let record = Some(beside(b""));
                 match self.store.advance_with(key, &state, settled, record).await {
                     Ok(()) => Ok(moved),
-                    Err(StoreError::Conflict) => match self.store.state(key).await? {
-                        Some(ClaimState::Settled(moved)) if caller != Resource::ANY => Ok(moved),
-                        Some(ClaimState::Settled(moved)) => self.untold(key, moved).await,
-                        _ => Err(self.told(key).await),
+                    Err(StoreError::Conflict) => match self.store.state(key).await {
+                        Err(_) => Err(Failure::pending(transaction)),
+                        Ok(Some(ClaimState::Settled(moved))) if caller != Resource::ANY => {
+                            Ok(moved)
+                        }
+                        Ok(Some(ClaimState::Settled(moved))) => self.untold(key, moved).await,
+                        Ok(_) => Err(self.told(key).await),
                     },
                     Err(_) => Err(Failure::pending(transaction)),
                 }
@@ -353,16 +356,17 @@ struct Failure {
 }
 
 impl Failure {
+    /// It may have been made.
     fn pending(transaction: Transaction) -> Self {
-        Self { reason: Reason::SettlementPending, transaction }
+        Self { reason: seller::unclear(&transaction), transaction }
     }
 }
 
 impl From<ClaimState> for Failure {
     fn from(state: ClaimState) -> Self {
         match state {
-            // Somebody is at it: whether it will be sent is not certain yet.
-            ClaimState::Claimed => Self::pending(Transaction::new()),
+            // Somebody is at it: whoever asks now has had nothing sent.
+            ClaimState::Claimed => Reason::Busy.into(),
             ClaimState::Broadcast(transaction) => Self::pending(transaction),
             ClaimState::Settled(transaction) | ClaimState::Delivered(transaction) => {
                 Self { reason: Reason::DuplicateSettlement, transaction }
@@ -481,7 +485,7 @@ where
         list("eip155:*", ledger.senders().iter().map(ToString::to_string).collect());
         list("solana:*", ledger.fee_payers().iter().map(ToString::to_string).collect());
         Ok(SupportedResponse {
-            kinds: self.ledger.kinds(),
+            kinds: self.ledger.kinds().into(),
             extensions: Json::parse("[]").ok(),
             signers: Json::of(&signers).ok(),
             other: None,

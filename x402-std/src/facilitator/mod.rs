@@ -33,6 +33,18 @@ pub use service::{Service, ServiceLimits, router};
 #[cfg(any(feature = "client", feature = "facilitator"))]
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// Longest text of another party's that is passed on, in characters.
+const WORDS_CHARS: usize = 300;
+
+/// What another party says, to be shown: cut, without control characters, and without URLs, which may have
+/// keys in them.
+pub(crate) fn words(text: &str) -> String {
+    let shown = |word: &str| if word.contains("://") { "(a URL)".into() } else { word.to_owned() };
+    let text: Vec<_> = text.split_whitespace().map(shown).collect();
+    let text: String = text.join(" ").escape_debug().take(WORDS_CHARS).collect();
+    text.replace("\\\"", "\"").replace("\\'", "'")
+}
+
 /// Verifies and settles payments. Spec v2 §7.
 ///
 /// A refusal is an answer (`Ok`); an error means that there was none, and nothing may be served

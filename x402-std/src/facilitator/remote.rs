@@ -8,9 +8,9 @@ use url::Url;
 use x402_core::claim::Resource;
 use x402_core::{ParseError, limits};
 
-use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement};
+use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement, words};
 use crate::client::{HttpError, is_private, read_body};
-use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use crate::message::{ReadError, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 
 /// Longest wait for an answer: what the official SDKs allow.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -125,7 +125,7 @@ impl Facilitator for RemoteFacilitator {
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
         let body = Self::request(request)?;
         let question = self.question(Method::POST, "verify", body);
-        answer(question, VerifyResponse::from_json, |answer| !answer.is_valid).await
+        answer(question, limits::MESSAGE_BYTES, VerifyResponse::from_json, |it| !it.is_valid).await
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
@@ -142,32 +142,47 @@ impl Facilitator for RemoteFacilitator {
         if caller != Resource::ANY {
             question = question.header(IDEMPOTENCY_KEY, hex::encode(caller.0));
         }
-        let answer = answer(question, SettleResponse::from_json, |answer| !answer.success).await?;
+        let read = SettleResponse::from_json;
+        let answer = answer(question, limits::MESSAGE_BYTES, read, |it| !it.success).await?;
         Ok(Settlement { id: None, answer })
     }
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
         let question = self.question(Method::GET, "supported", None);
-        answer(question, SupportedResponse::from_json, |_| false).await
+        answer(question, limits::SUPPORTED_BYTES, SupportedResponse::from_json, |_| false).await
     }
 }
 
 async fn answer<T>(
     question: RequestBuilder,
-    read: impl Fn(&[u8]) -> Result<T, ParseError>,
+    most: usize,
+    read: impl Fn(&[u8]) -> Result<T, ReadError>,
     is_refusal: impl Fn(&T) -> bool,
 ) -> Result<T, FacilitatorError> {
     let response = question.send().await.map_err(failure)?;
     let status = response.status();
-    let body = read_body(response, limits::MESSAGE_BYTES).await.map_err(|error| match error {
+    let body = read_body(response, most).await.map_err(|error| match error {
         HttpError::Io(error) => failure(error),
         _ => FacilitatorError::BadAnswer(ParseError::TooLong),
     })?;
     match read(&body) {
         // Some facilitators refuse with another status and the usual answer; none agrees so.
         Ok(answer) if status.is_success() || is_refusal(&answer) => Ok(answer),
-        Err(error) if status.is_success() => Err(FacilitatorError::BadAnswer(error)),
-        _ => Err(FacilitatorError::Status(status.as_u16())),
+        Err(error) if status.is_success() => {
+            tracing::warn!(%error, "the facilitator's answer cannot be read");
+            Err(FacilitatorError::BadAnswer(error.error))
+        }
+        _ => {
+            let hint = match status.as_u16() {
+                401 | 403 => "; check the credential for the facilitator",
+                404 | 405 => "; check the facilitator's URL",
+                429 => "; it is asked too often",
+                _ => "",
+            };
+            let (status, says) = (status.as_u16(), words(&String::from_utf8_lossy(&body)));
+            tracing::warn!(status, says, "the facilitator refused to answer{hint}");
+            Err(FacilitatorError::Status(status))
+        }
     }
 }
 

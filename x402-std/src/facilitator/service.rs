@@ -14,12 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use x402_core::claim::{ClaimKey, ClaimState, Resource};
 use x402_core::crypto::keccak256;
-use x402_core::{EncodeError, ParseError, Reason, limits};
+use x402_core::{EncodeError, Reason, limits};
 
 use super::callers::Callers;
 use super::in_flight::{InFlight, One};
 use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY};
-use crate::message::{SettleResponse, VerifyRequest, VerifyResponse};
+use crate::message::{ReadError, SettleResponse, VerifyRequest, VerifyResponse};
 
 /// As many bytes of an idempotency key as are taken.
 const KEY_BYTES: usize = 256;
@@ -168,8 +168,8 @@ async fn answer_or(refused: Option<Response>, request: Request, next: Next) -> R
 }
 
 /// A request that is not to be answered by the facilitator: why, and in words.
-fn unread(error: ParseError) -> (StatusCode, Reason, Option<String>) {
-    (StatusCode::BAD_REQUEST, error.reason(), Some(error.to_string()))
+fn unread(error: ReadError) -> (StatusCode, Reason, Option<String>) {
+    (StatusCode::BAD_REQUEST, error.error.reason(), Some(error.to_string()))
 }
 
 /// A refusal is an answer like another one, but for one that is no fault of the payment's.

@@ -7,12 +7,11 @@ use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, Reque
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::Value;
 use x402_core::crypto::keccak256;
-use x402_core::{ParseError, limits};
+use x402_core::limits;
 
 use super::{PAYMENT, PAYMENT_RESPONSE};
-use crate::buyer::receipt;
 use crate::message::{PaymentRequired, SettleResponse};
-use crate::transport::{Answer, PaymentText, Subject, Transport};
+use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 
 /// Calls of the tools of one server, which [`Buyer::buy`](crate::buyer::Buyer::buy) pays for if that
 /// is what it takes.
@@ -136,7 +135,7 @@ impl Transport for McpTransport {
 /// The challenge in a result: the structured one if there is one, else the one in the first text.
 fn challenge(
     result: &CallToolResult,
-) -> Result<Option<Result<PaymentRequired, ParseError>>, McpError> {
+) -> Result<Option<Result<PaymentRequired, ChallengeError>>, McpError> {
     if result.is_error != Some(true) {
         return Ok(None);
     }
@@ -144,7 +143,12 @@ fn challenge(
         value.get("x402Version").is_some() && value.get("accepts").is_some_and(Value::is_array)
     };
     let read = |json: &str| match json.len() {
-        0..=limits::MESSAGE_BYTES => Ok(Some(PaymentRequired::from_json(json.as_bytes()))),
+        0..=limits::CHALLENGE_BYTES => {
+            let challenge = PaymentRequired::from_json(json.as_bytes());
+            let part = "result";
+            let error = |error| ChallengeError { part, error, body_is_good: false };
+            Ok(Some(challenge.map_err(error)))
+        }
         _ => Err(McpError::TooLong),
     };
     if let Some(object) = result.structured_content.as_ref().filter(|value| is_challenge(value)) {
@@ -166,5 +170,5 @@ fn receipt(result: &CallToolResult) -> Option<SettleResponse> {
         object?.get(PAYMENT_RESPONSE)
     };
     let receipt = beside.or_else(inside)?;
-    receipt::read(receipt.to_string().as_bytes())
+    SettleResponse::from_json(receipt.to_string().as_bytes()).ok()
 }

@@ -264,7 +264,7 @@ impl<K: AsyncSigner<Secp256k1> + Send> Signs for TransferWallet<K> {
         _random: [u8; 32],
     ) -> Result<Json, SignFailure> {
         // Offers of version 1 name what is bought themselves.
-        let resource = offer.v1.as_ref().map(|v1| v1.resource.as_str()).or(resource);
+        let resource = offer.v1.as_ref().and_then(|v1| v1.resource.as_deref()).or(resource);
         let resource = resource.ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
         let view = offer.view();
         if view.network.eip155() != Some(self.chain.settings.chain_id) {

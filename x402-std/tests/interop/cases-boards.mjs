@@ -165,11 +165,11 @@ async function staysPending(seller) {
   const { result, moved } = await watched(evm, async () => {
     const { result, header } = await paidThrough(seller);
     assert.ok(!result.served, told(result));
-    assert.equal(result.receipt?.errorReason, 'settlement_pending', told(result));
+    assert.equal(result.receipt?.errorReason, 'unknown_settlement_error', told(result));
     for (let i = 0; i < 3; i += 1) {
       const again = await get(urlOf(seller) + READING, { 'payment-signature': header });
       const receipt = Buffer.from(again.headers.get('payment-response'), 'base64').toString();
-      assert.equal(JSON.parse(receipt).errorReason, 'settlement_pending', receipt);
+      assert.equal(JSON.parse(receipt).errorReason, 'unknown_settlement_error', receipt);
     }
     return result;
   });

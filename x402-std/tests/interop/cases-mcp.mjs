@@ -81,7 +81,7 @@ function soldByOurs(binary) {
       const { result, moved } = await watched(evm, () => callWithPython(where, { svm: null, again: true }));
       assert.deepEqual(moved, [PRICE, -PRICE], `paid once: ${told(result)}`);
       for (const answer of [result.body, result.body.again]) {
-        isChallenge(answer, /^settlement_pending$/);
+        isChallenge(answer, /^unknown_settlement_error$/);
       }
     }),
     testCase('Python client -> ours, a tool that fails', uses, async () => {

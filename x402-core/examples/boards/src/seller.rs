@@ -270,7 +270,7 @@ impl<'a, S: Scheme> Shop<'a, S> {
             }
             ClaimState::Failed(reason) => Err(reason.into()),
             ClaimState::Broadcast(transaction) => {
-                Err(Refusal { reason: Reason::SettlementPending, transaction })
+                Err(Refusal { reason: seller::unclear(&transaction), transaction })
             }
             ClaimState::Claimed => Err(Reason::UnexpectedSettleError.into()),
         }

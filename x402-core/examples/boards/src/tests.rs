@@ -206,7 +206,7 @@ fn unclear_is_not_failed_and_nothing_is_settled_twice() {
         (vec![Ok(answer("500 Oh", "no")), Ok(settled(true, ""))], reading(), 2),
         (
             vec![Err(Broken), Err(Broken), Err(Broken)],
-            Err(BuyError::Unclear(Some(Reason::SettlementPending))),
+            Err(BuyError::Unclear(Some(Reason::UnknownSettlementError))),
             3,
         ),
         (
@@ -217,12 +217,12 @@ fn unclear_is_not_failed_and_nothing_is_settled_twice() {
         // A refusal after silence may be said of what the first request made.
         (
             vec![Err(Broken), Ok(settled(false, "insufficient_funds")), Err(Broken)],
-            Err(BuyError::Unclear(Some(Reason::SettlementPending))),
+            Err(BuyError::Unclear(Some(Reason::UnknownSettlementError))),
             3,
         ),
         (
             vec![Ok(answer("200 OK", r#"{"success":true,"transaction":"","network":""}"#)); 3],
-            Err(BuyError::Unclear(Some(Reason::SettlementPending))),
+            Err(BuyError::Unclear(Some(Reason::UnknownSettlementError))),
             3,
         ),
     ];

@@ -1,10 +1,12 @@
 use clap::Args;
-use x402_std::core::json::{Cursor, RawJson};
+use serde_json::{Value, json};
+use x402_std::core::json::{Cursor, Located, RawJson};
 use x402_std::core::wire::{
-    PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
-    SupportedResponse, VerifyRequest, VerifyResponse,
+    List, Listed, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo,
+    SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse,
 };
-use x402_std::core::{Message, ParseError, Version};
+use x402_std::core::{Message, Version};
+use x402_std::message::ReadError;
 
 use crate::{Exit, Failure, Outcome, input, print, transaction};
 
@@ -28,14 +30,16 @@ impl Decode {
         let message = String::from_utf8_lossy(&json);
         let transaction = transaction_of(kind, &json)
             .map_or_else(String::new, |words| format!(r#","transaction":{words}"#));
+        let unread = match unread(kind, &json) {
+            none if none.is_empty() => String::new(),
+            entries => format!(r#","unreadable":{}"#, Value::from(entries)),
+        };
         print(format_args!(
-            r#"{{"kind":"{kind}","x402Version":{version},"message":{message}{transaction}}}"#
+            r#"{{"kind":"{kind}","x402Version":{version},"message":{message}{transaction}{unread}}}"#
         ))?;
         Ok(Exit::Yes)
     }
 }
-
-type Located = (ParseError, usize);
 
 /// A key by which a kind of message is known, its name, and its reader.
 type Kind = (&'static str, &'static str, fn(&[u8]) -> Result<Option<Version>, Located>);
@@ -66,7 +70,7 @@ fn verify_request(json: &[u8]) -> Result<Option<Version>, Located> {
 /// The first kind that has its key in the message and can read it. If none can, the first that has
 /// its key there says why.
 fn identify(json: &[u8]) -> Result<(&'static str, Option<Version>), Failure> {
-    let located = |(error, at)| Failure::parse(error, Some(at));
+    let located = |error| Failure::read(ReadError::new(error, json));
     let object = parse(json).map_err(located)?;
     let mut failure = None;
     for (key, name, read) in KINDS {
@@ -92,8 +96,31 @@ fn transaction_of(kind: &str, json: &[u8]) -> Option<String> {
     transaction::words(&payment)
 }
 
+/// Entries of a message's list that cannot be read: which, and what is wrong with each, where.
+fn unread(kind: &str, json: &[u8]) -> Vec<Value> {
+    fn of<'a, T: Listed<'a>>(list: &List<'a, T>, name: &str) -> Vec<Value> {
+        let entries = list.entries().enumerate();
+        let errors = entries.filter_map(|(index, entry)| {
+            let (error, raw) = (entry.read.err()?, entry.raw?);
+            let mut place = format!("{name}[{index}]");
+            match error.place(raw.as_str().as_bytes()).to_string() {
+                inner if inner.is_empty() => {}
+                inner => place = format!("{place}.{inner}"),
+            }
+            Some(json!({ "place": place, "error": error.error.as_str() }))
+        });
+        errors.collect()
+    }
+    match kind {
+        "PaymentRequired" => PaymentRequired::parse(json).map(|it| of(&it.accepts, "accepts")),
+        "SupportedResponse" => SupportedResponse::parse(json).map(|it| of(&it.kinds, "kinds")),
+        _ => return Vec::new(),
+    }
+    .unwrap_or_default()
+}
+
 fn parse(json: &[u8]) -> Result<RawJson<'_>, Located> {
-    let mut cursor = Cursor::new(json).map_err(|error| (error, 0))?;
+    let mut cursor = Cursor::new(json).map_err(|error| Located { error, at: 0, field: "" })?;
     let value = cursor.value().and_then(|value| cursor.end().map(|()| value));
-    value.map_err(|error| (error, cursor.position()))
+    value.map_err(|error| cursor.locate(error))
 }

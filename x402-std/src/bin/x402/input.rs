@@ -32,7 +32,7 @@ pub(crate) fn message(argument: &str) -> Result<Vec<u8>, Failure> {
     if text.starts_with(b"{") {
         return Ok(text);
     }
-    decode_header(&text).map_err(|error| Failure::parse(error, None))
+    decode_header(&text).map_err(|error| Failure::read(error))
 }
 
 /// A file, or its first `most` bytes. An error does not name it: it may be a misplaced key.

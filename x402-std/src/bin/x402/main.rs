@@ -31,8 +31,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
-use x402_std::core::{Network, ParseError};
-use x402_std::message::PaymentRequirements;
+use x402_std::core::Network;
+use x402_std::message::{PaymentRequirements, ReadError};
 use x402_std::{evm, svm};
 
 /// Payments by the x402 protocol: read, check, sign, pay, charge.
@@ -86,10 +86,10 @@ impl Failure {
         Self { text: format!("{what}: {}", self.text), ..self }
     }
 
-    /// A text that cannot be read: the reason code, and what is wrong at which byte.
-    fn parse(error: ParseError, at: Option<usize>) -> Self {
-        let at = at.map_or_else(String::new, |at| format!(" at byte {at}"));
-        Self::unusable(format_args!("{}: {error}{at}", error.reason()))
+    /// A text that cannot be read: the reason code, what is wrong, and where.
+    fn read(error: impl Into<ReadError>) -> Self {
+        let error = error.into();
+        Self::unusable(format_args!("{}: {error}", error.error.reason()))
     }
 }
 

@@ -179,6 +179,7 @@ impl Pay {
                 (Failure::refused("bought and paid before"), Some(receipt), self.id.clone())
             }
             BuyError::NotSigned(failure) => (sign::not_signed(failure), None, self.id.clone()),
+            BuyError::Declined(declined) => (sign::declined(declined), None, self.id.clone()),
             other => (Failure::refused(other), None, self.id.clone()),
         };
         if self.json {
@@ -229,9 +230,14 @@ impl Pay {
                 talk(format_args!("would pay: {}", describe(&offer)));
                 Ok(Exit::Yes)
             }
-            Err(decline) => {
-                print(serde_json::json!({ "declined": decline.to_string() }))?;
-                Err(Failure::refused(format_args!("declined: {decline}")))
+            Err(declined) => {
+                let offers = declined
+                    .offers
+                    .iter()
+                    .map(|offer| json!({ "accept": offer.index, "declined": offer.detail }));
+                let offers: Vec<_> = offers.collect();
+                print(json!({ "declined": declined.reason.to_string(), "offers": offers }))?;
+                Err(sign::declined(declined))
             }
         }
     }

@@ -1,13 +1,13 @@
 use clap::Args;
-use x402_std::buyer::{Buyer, Policy};
+use x402_std::buyer::{Buyer, Declined, Policy};
 use x402_std::clock::{Clock, SystemClock};
+use x402_std::core::Money;
 use x402_std::core::buyer::{Decline, Flow};
-use x402_std::core::{Message, Money, wire};
-use x402_std::message::{PaymentRequired, encode_header};
+use x402_std::message::{Entry, PaymentRequired, ReadError, encode_header};
 use x402_std::wallet::{BlockhashError, SignFailure};
 
 use crate::key::{self, KeySource};
-use crate::{Exit, Failure, Outcome, describe, input, print, talk};
+use crate::{Exit, Failure, Outcome, describe, input, print, shown, talk};
 
 /// Signs a payment for a challenge, and prints it as the value of the payment header.
 ///
@@ -48,11 +48,20 @@ impl Sign {
             Some(index) => index,
             None => buyer.choose(&required, "").map_err(declined)?.index,
         };
-        let offer = required.accepts.get(index).ok_or_else(|| {
-            Failure::unusable(format_args!("the challenge has {} offers", required.accepts.len()))
-        })?;
+        let offer = match required.accepts.entries().get(index) {
+            Some(Entry::Read(offer)) => offer,
+            Some(Entry::Unread { json, error }) => {
+                let error = ReadError::new(*error, json.as_str().as_bytes());
+                return Err(Failure::read(error).about(&format!("--accept: offer {index}")));
+            }
+            None => {
+                let count = required.accepts.len();
+                let text = format_args!("--accept: the challenge has {count} offers, from 0");
+                return Err(Failure::unusable(text));
+            }
+        };
         if Flow::of(&offer.view()).is_none() {
-            return Err(declined(Decline::PaymentFlow));
+            return Err(declined(Decline::PaymentFlow.into()));
         }
         if !key::has_key(buyer.wallet(), offer.network.view()) {
             return Err(Failure::refused("not signed: no key for this network"));
@@ -69,9 +78,7 @@ impl Sign {
 
     fn required(&self) -> Result<PaymentRequired, Failure> {
         let json = input::message(&self.required)?;
-        let view = wire::PaymentRequired::parse_located(&json);
-        let view = view.map_err(|(error, at)| Failure::parse(error, Some(at)))?;
-        Ok(PaymentRequired::from(&view))
+        PaymentRequired::from_json(&json).map_err(Failure::read)
     }
 }
 
@@ -99,6 +106,13 @@ pub(crate) fn not_signed(failure: SignFailure) -> Failure {
     }
 }
 
-fn declined(decline: Decline) -> Failure {
-    Failure::refused(format_args!("declined: {decline}"))
+/// Why no offer was chosen, and which option allows more.
+pub(crate) fn declined(declined: Declined) -> Failure {
+    let hint = match declined.reason {
+        Decline::OverLimit => " (--max MONEY allows more)",
+        _ => "",
+    };
+    // Some of the words are the seller's.
+    let text = format!("declined: {declined}{hint}");
+    Failure::refused(shown::shown(&text))
 }

@@ -1,7 +1,7 @@
 use clap::Args;
 use x402_std::clock::{Clock, SystemClock};
-use x402_std::core::{Message, ParseError, Reason, gate, wire};
-use x402_std::message::VerifyResponse;
+use x402_std::core::{Message, Reason, gate, wire};
+use x402_std::message::{ReadError, VerifyResponse};
 use x402_std::payment::{Schemes, SvmRules, payer};
 
 use crate::{Exit, Failure, Outcome, input, print};
@@ -25,9 +25,10 @@ impl Verify {
         let json = input::text(&self.request)?;
         let request = match wire::VerifyRequest::parse_located(&json) {
             Ok(request) => request,
-            Err((error, at)) => {
-                respond(&malformed(error))?;
-                return Err(Failure::parse(error, Some(at)));
+            Err(error) => {
+                let error = ReadError::new(error, &json);
+                respond(&malformed(&error))?;
+                return Err(Failure::read(error));
             }
         };
         let (payload, offer) = (&request.payment_payload, &request.payment_requirements);
@@ -45,10 +46,10 @@ impl Verify {
     }
 }
 
-fn malformed(error: ParseError) -> VerifyResponse {
+fn malformed(error: &ReadError) -> VerifyResponse {
     VerifyResponse {
-        invalid_reason: Some(error.reason().as_str().into()),
-        invalid_message: Some(error.as_str().into()),
+        invalid_reason: Some(error.error.reason().as_str().into()),
+        invalid_message: Some(error.to_string()),
         ..VerifyResponse::default()
     }
 }

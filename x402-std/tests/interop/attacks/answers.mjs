@@ -1,7 +1,7 @@
 // Answers that get lost after the payment: the buyer hangs up, or the shop dies. What was paid is served, once.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { counted, newBuyer, request, requestAgain, signFor, wordsOf } from '../lib/buyers.mjs';
+import { OPEN, counted, newBuyer, request, requestAgain, signFor, wordsOf } from '../lib/buyers.mjs';
 import { evmBalance, SVM_NETWORK } from '../lib/config.mjs';
 import { newFacilitator, newSqlite, until } from '../lib/facilitators.mjs';
 import { CHAINS } from '../lib/payments.mjs';
@@ -68,7 +68,7 @@ export const hangsUp = (binary, chain = 'evm') =>
     const first = await request(url, { ...what, payment, leaveAfter: LEAVE_MS });
     assert.ok(first.lost, `before it left: ${wordsOf(first)}`);
     const early = await request(url, { ...what, payment });
-    assert.equal(early.reason, 'settlement_pending', `before the settlement ended: ${wordsOf(early)}`);
+    assert.ok(OPEN.includes(early.reason), `before the settlement ended: ${wordsOf(early)}`);
     await isSettled(all);
     await sleep(RECORDED_MS + (chain === 'svm' ? 2 * LEAVE_MS : 0));
     const elsewhere = {

@@ -158,14 +158,15 @@ function reasonOf({ headers, body }) {
   }
 }
 
-const PENDING = 'settlement_pending';
+// The same payment, again in a moment, may be served.
+export const OPEN = ['settlement_pending', 'unknown_settlement_error', 'busy'];
 
-/** Presents a payment until the answer is another one than that it is pending, or for `ms`; tells the last answer. */
+/** Presents a payment until the answer is another one than that it is open, or for `ms`; tells the last answer. */
 export async function requestAgain(url, what, { ms = 20_000, pause = 300 } = {}) {
   const deadline = Date.now() + ms;
   for (;;) {
     const answer = await request(url, what);
-    if ((!answer.lost && answer.reason !== PENDING) || Date.now() > deadline) {
+    if ((!answer.lost && !OPEN.includes(answer.reason)) || Date.now() > deadline) {
       return answer;
     }
     await sleep(pause);

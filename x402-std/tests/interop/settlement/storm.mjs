@@ -8,7 +8,8 @@ const SETTLED_MS = 30_000;
 // So many that the store has to tell them apart, not the limits.
 const LIMITS = { at_once: 1_000, per_address: 1_000, per_payer: 1_000, connections: 2_000 };
 // What everybody else may be told.
-const OTHERS = ['duplicate_settlement', 'settlement_pending', 'busy'];
+const OPEN = ['settlement_pending', 'unknown_settlement_error', 'busy'];
+const OTHERS = ['duplicate_settlement', ...OPEN];
 
 /** On both chains, with two processes that share `store` and have senders of their own. */
 export async function storm(binary, store) {
@@ -51,7 +52,7 @@ async function stormOn(chain, facilitators) {
     const again = await until(
       async () => {
         const answer = await settle(url, payment);
-        return codeOf(answer.errorReason) !== 'settlement_pending' && answer;
+        return !OPEN.includes(codeOf(answer.errorReason)) && answer;
       },
       SETTLED_MS,
       'the last answer',

@@ -109,7 +109,7 @@ impl Reach {
         let host = self.anywhere.subject(&Request::new(Method::GET, url.clone())).host;
         let known = named.iter().filter(|named| named.host == host);
         let plain = known.map(|named| named.plain).reduce(|one, other| one || other);
-        let plain = plain.ok_or_else(|| declined(Decline::Host))?;
+        let plain = plain.ok_or_else(|| declined(&Decline::Host.into()))?;
         if plain || is_private(url) { Ok(()) } else { Err(insecure()) }
     }
 }

@@ -206,18 +206,15 @@ impl Inner {
                 "note": "nothing is asked for this; x402_call gives the answer",
             }));
         };
-        let mut required = challenge.map_err(|error| bad_challenge(&error))?;
+        let required = challenge.map_err(|error| bad_challenge(&error))?;
         let description = required.resource.as_ref().and_then(|it| it.description.as_deref());
         let description = description.map(|text| words(text, 300));
         let offers: Vec<_> =
             required.accepts.iter().take(4).map(|offer| price(offer, None)).collect();
         let buyer = &self.buyer;
-        let mut objection = None;
-        let chosen = loop {
-            let choice = match buyer.choose(&required, &subject.host) {
-                Ok(choice) => choice,
-                Err(decline) => break Err(objection.unwrap_or_else(|| declined(decline))),
-            };
+        let choices = buyer.choices(&required, &subject.host);
+        let mut chosen = choices.as_ref().err().map(|it| Err(declined(it)));
+        for choice in choices.into_iter().flatten() {
             let over_max = max.is_some_and(|max| !max.covers(choice.offer.amount, choice.decimals));
             let other = if over_max {
                 Some(over_max_price())
@@ -225,12 +222,15 @@ impl Inner {
                 let over = buyer.over_budget(&subject.host, &choice).await;
                 over.map_err(|_| no_budget())?.map(|limit| over_budget(&limit.to_string()))
             };
-            let Some(other) = other else { break Ok(choice) };
-            objection = objection.or(Some(other));
-            required.accepts.remove(choice.index);
-        };
+            let Some(other) = other else {
+                chosen = Some(Ok(choice));
+                break;
+            };
+            // Of several reasons, the first: that of the offer which is liked best.
+            chosen = chosen.or(Some(Err(other)));
+        }
         let left = self.left(&subject.host, None).await;
-        match chosen {
+        match chosen.unwrap_or_else(|| Err(declined(&Decline::NoOffers.into()))) {
             Ok(choice) => {
                 let told = json!({
                     "fits": true,
@@ -378,8 +378,10 @@ impl Inner {
         match error {
             BuyError::Transport(error) => no_answer(&error),
             BuyError::Challenge(error) => bad_challenge(&error),
-            BuyError::Declined(Decline::OverLimit) if max.is_some() => over_max_price(),
-            BuyError::Declined(decline) => declined(decline),
+            BuyError::Declined(it) if it.reason == Decline::OverLimit && max.is_some() => {
+                over_max_price()
+            }
+            BuyError::Declined(it) => declined(&it),
             BuyError::OverBudget(limit) => {
                 let mut told = over_budget(&limit.to_string());
                 told["left"] = self.left(&subject.host, None).await;

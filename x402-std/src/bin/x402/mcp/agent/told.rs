@@ -5,10 +5,11 @@ use reqwest::header::{HeaderMap, LOCATION};
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde_json::{Value, json};
 use x402_std::budget::{Purchase, State};
+use x402_std::buyer::Declined;
 use x402_std::client::HttpError;
-use x402_std::core::ParseError;
 use x402_std::core::buyer::Decline;
 use x402_std::message::{SettleResponse, encode_header};
+use x402_std::transport::ChallengeError;
 
 use super::reach::{is_refused, private};
 use super::words::{price, time, words};
@@ -40,9 +41,13 @@ pub(super) fn result(told: Told) -> CallToolResponse {
     .into()
 }
 
-pub(super) fn declined(decline: Decline) -> Value {
-    let code = match decline {
+/// Offers of which a model is told why they are not paid.
+const OFFERS_TOLD: usize = 8;
+
+pub(super) fn declined(declined: &Declined) -> Value {
+    let code = match declined.reason {
         Decline::NoOffers => "declined_no_offers",
+        Decline::Unreadable => "declined_unreadable",
         Decline::Unpayable => "declined_unpayable",
         Decline::NoPayee => "declined_no_payee",
         Decline::Host => "declined_host",
@@ -52,7 +57,14 @@ pub(super) fn declined(decline: Decline) -> Value {
         Decline::Payee => "declined_payee",
         Decline::OverLimit => "over_max",
     };
-    no(code, "never", format_args!("{decline}; nothing was paid"))
+    let mut told = no(code, "never", format_args!("{}; nothing was paid", declined.reason));
+    let each = declined.offers.iter().take(OFFERS_TOLD);
+    let each: Vec<_> =
+        each.map(|it| json!({ "offer": it.index, "why": words(&it.detail, 200) })).collect();
+    if !each.is_empty() {
+        told["offersDeclined"] = each.into();
+    }
+    told
 }
 
 pub(super) fn over_max_price() -> Value {
@@ -77,7 +89,7 @@ pub(super) fn no_budget() -> Value {
     no("budget_unavailable", "again", "the budget cannot be read or written; nothing was sent")
 }
 
-pub(super) fn bad_challenge(error: &ParseError) -> Value {
+pub(super) fn bad_challenge(error: &ChallengeError) -> Value {
     no("bad_challenge", "never", format_args!("the seller's offer cannot be read: {error}"))
 }
 

@@ -1,0 +1,116 @@
+//! Why no offer of a challenge was chosen.
+
+use std::fmt;
+
+use x402_core::Money;
+use x402_core::buyer::{Decline, Wallet};
+
+use super::Policy;
+use crate::message::{Entry, PaymentRequirements, ReadError};
+
+/// Offers of which a reason is shown.
+const SHOWN: usize = 8;
+
+/// Characters of a seller's word that are shown.
+const WORD_CHARS: usize = 40;
+
+/// Why no offer of a challenge was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declined {
+    /// The last hurdle that any offer reached.
+    pub reason: Decline,
+    /// Each offer, in the challenge's order.
+    pub offers: Vec<DeclinedOffer>,
+}
+
+/// Why an offer was not chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclinedOffer {
+    /// Its place in the challenge, from 0.
+    pub index: usize,
+    /// The hurdle.
+    pub reason: Decline,
+    /// What is wrong with it, in words. Some of them are the seller's, without control characters.
+    pub detail: String,
+}
+
+impl From<Decline> for Declined {
+    fn from(reason: Decline) -> Self {
+        Self { reason, offers: Vec::new() }
+    }
+}
+
+impl fmt::Display for Declined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)?;
+        for (place, offer) in self.offers.iter().take(SHOWN).enumerate() {
+            f.write_str(if place == 0 { ": " } else { "; " })?;
+            write!(f, "offer {} {}", offer.index, offer.detail)?;
+        }
+        match self.offers.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for Declined {}
+
+impl DeclinedOffer {
+    pub(super) fn new(
+        index: usize,
+        reason: Decline,
+        entry: &Entry<PaymentRequirements>,
+        policy: &Policy,
+        wallet: &impl Wallet,
+    ) -> Self {
+        let detail = match entry {
+            Entry::Unread { json, error } => {
+                format!("cannot be read: {}", ReadError::new(*error, json.as_str().as_bytes()))
+            }
+            Entry::Read(offer) => detail(reason, offer, policy, wallet),
+        };
+        Self { index, reason, detail }
+    }
+}
+
+fn detail(
+    reason: Decline,
+    offer: &PaymentRequirements,
+    policy: &Policy,
+    wallet: &impl Wallet,
+) -> String {
+    let network = &offer.network;
+    let (asset, payee) = (word(&offer.asset), word(&offer.pay_to));
+    match reason {
+        Decline::Unpayable => {
+            format!(
+                "is for the scheme {} on {network}, for which there is no key here, or lacks \
+                     something",
+                word(&offer.scheme)
+            )
+        }
+        Decline::NoPayee => format!("pays {payee}, which cannot be meant"),
+        Decline::PaymentFlow => "has a payment flow that is not known".into(),
+        Decline::Network => format!("is on {network}"),
+        Decline::Asset => format!("is in {asset} on {network}, which is no known token"),
+        Decline::Payee => format!("pays {payee}"),
+        Decline::OverLimit => {
+            let view = offer.view();
+            let own = policy.assets.iter().find(|asset| asset.view().is(&view));
+            let decimals = own.map(|asset| asset.decimals).or_else(|| wallet.decimals(&view));
+            match decimals.and_then(|decimals| Money::from_units(offer.amount, decimals)) {
+                Some(price) => format!("asks {price} on {network}"),
+                None => format!("asks {} units of {asset} on {network}", offer.amount),
+            }
+        }
+        Decline::NoOffers | Decline::Unreadable | Decline::Host => format!("is on {network}"),
+    }
+}
+
+/// A word of a seller's, which may be anything.
+fn word(text: &str) -> String {
+    let cut = text.char_indices().nth(WORD_CHARS).map_or(text.len(), |(at, _)| at);
+    let more = if cut < text.len() { "…" } else { "" };
+    format!("{}{more}", text[..cut].escape_debug())
+}
