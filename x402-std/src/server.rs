@@ -19,7 +19,13 @@
 //! ```
 //!
 //! The price hangs on the route, so whatever path reaches the handler passes it. Nothing reaches it
-//! unpaid: `HEAD` gets the challenge, and a CORS preflight is answered here, empty. To let browsers
+//! unpaid. `HEAD` gets the challenge, with a payment too, and a CORS preflight is answered here, empty.
+//!
+//! Answers with these statuses are charged: 1xx and 2xx, and 3xx but for 304 and redirects to another
+//! origin. Errors are not charged, nor is what the buyer has already, nor a direction to a server at which
+//! the payment is good for nothing; the payment stays good. Offers that are settled
+//! [`upfront`](crate::message::PaymentRequirements::upfront) are paid whatever the answer is.
+//! To let browsers
 //! of other origins in, put a CORS layer outside this one.
 
 use std::error::Error;
@@ -33,7 +39,7 @@ use std::time::Duration;
 
 use ::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_TYPE,
-    HOST, ORIGIN,
+    HOST, LOCATION, ORIGIN,
 };
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, response};
@@ -276,8 +282,6 @@ pub type ChargedBody<B> = Either<OwnBody, B>;
 pub struct OwnBody {
     left: Bytes,
     begun: bool,
-    /// Whether nobody reads it: it answers a `HEAD`.
-    unread: bool,
     delivery: Option<Delivery<Paid>>,
     noting: Option<Boxed<bool>>,
     end: Option<ConnectionEnd>,
@@ -304,7 +308,7 @@ impl fmt::Debug for OwnBody {
 
 impl From<Bytes> for OwnBody {
     fn from(left: Bytes) -> Self {
-        Self { left, begun: false, unread: false, delivery: None, noting: None, end: None }
+        Self { left, begun: false, delivery: None, noting: None, end: None }
     }
 }
 
@@ -367,7 +371,7 @@ impl Drop for OwnBody {
     fn drop(&mut self) {
         // One that was begun and not ended is lost. One that nobody began to read was not wanted; where
         // it is known how connections end, a buyer who hung up is no such nobody.
-        if !self.begun && (self.unread || self.left.is_empty() || self.end.is_none()) {
+        if !self.begun && (self.left.is_empty() || self.end.is_none()) {
             self.written();
         }
     }
@@ -433,6 +437,10 @@ where
             }
             Err(status) => return Ok(empty(status)),
         };
+        // It asks what a GET would be answered: that it costs something.
+        if parts.method == Method::HEAD {
+            return Ok(self.shared.challenge(&quote));
+        }
         let (version, payment) = match payment(&parts.headers) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(self.shared.challenge(&quote)),
@@ -466,13 +474,12 @@ where
         let shared = Arc::clone(&self.shared);
         let refuse = |refusal| Ok(shared.refuse(&quote.terms, version, refusal));
         let end = parts.extensions.get::<ConnectionEnd>().cloned();
-        let unread = parts.method == Method::HEAD;
         let url = shared.url(&parts);
         let digest = RequestDigest::of(&[parts.method.as_str().as_bytes(), url.as_bytes(), &body]);
         let terms = Arc::clone(&quote.terms);
         let held = match shared.works.admit(&shared.seller, terms, version, payment, digest).await {
             Ok(Entry::Work(held)) => held,
-            Ok(Entry::Again(paid, delivery)) => return Ok(paid.respond(delivery, end, unread)),
+            Ok(Entry::Again(paid, delivery)) => return Ok(paid.respond(delivery, end)),
             Err(refusal) => return refuse(refusal),
         };
         let time = held.time_left();
@@ -509,7 +516,7 @@ where
                 Some(Err(error)) => return Err(Err(error)),
                 None => return Err(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR))),
             };
-            if is_error(response.status()) {
+            if !is_charged(&response, &url) {
                 let mut response = response.map(Either::Right);
                 // Of the next request the answer may be another, or the challenge.
                 keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
@@ -546,14 +553,39 @@ where
             Either::Right((receipt, mut delivery)) => {
                 let (paid, bytes) = make(&receipt);
                 delivery.keep(paid.clone(), bytes);
-                Ok(paid.respond(delivery, end, unread))
+                Ok(paid.respond(delivery, end))
             }
             Either::Left(held) => match held.settle_with(make).await {
-                Ok((paid, delivery)) => Ok(paid.respond(delivery, end, unread)),
+                Ok((paid, delivery)) => Ok(paid.respond(delivery, end)),
                 Err(refusal) => refuse(refusal),
             },
         }
     }
+}
+
+/// Whether an answer is worth its price: no error, nothing that the buyer has already (304), and no
+/// direction to another server, where the payment is good for nothing.
+fn is_charged<B>(response: &Response<B>, asked: &str) -> bool {
+    let status = response.status();
+    let origin = |url: &str| {
+        let (_, rest) = url.split_once("//")?;
+        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        Some(rest[..end].to_ascii_lowercase())
+    };
+    let leads_elsewhere = || {
+        let location = response.headers().get(LOCATION);
+        // What is no text is nobody's address.
+        let location = location.map(|location| location.to_str().unwrap_or("//").trim());
+        // A path has no origin of its own; browsers take `\` for `/`.
+        location.is_some_and(|to| {
+            let to = to.replace('\\', "/");
+            let has_scheme = to.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/'));
+            (has_scheme || to.starts_with("//")) && origin(&to) != origin(asked)
+        })
+    };
+    !is_error(status)
+        && status != StatusCode::NOT_MODIFIED
+        && !(status.is_redirection() && leads_elsewhere())
 }
 
 fn is_error(status: StatusCode) -> bool {
@@ -565,11 +597,10 @@ impl Paid {
         self,
         delivery: Delivery<Paid>,
         end: Option<ConnectionEnd>,
-        unread: bool,
     ) -> Response<ChargedBody<B>> {
         let Self { parts, body } = self;
         let delivery = Some(delivery);
-        let body = OwnBody { left: body, begun: false, unread, delivery, noting: None, end };
+        let body = OwnBody { left: body, begun: false, delivery, noting: None, end };
         Response::from_parts(parts, Either::Left(body))
     }
 }

@@ -1667,7 +1667,7 @@ fn odd_answers_of_the_server_behind() {
     assert_eq!((status, &*body), (200, "ok"));
     assert!(head.starts_with("http/1.1 200 "), "{head}");
 
-    // Too long to be sold: said so, and not charged for. A HEAD says a length and has no body.
+    // Too long to be sold: said so, and not charged for. A HEAD costs nothing, and is told the price.
     let long = 2 * 1024 * 1024 + 1;
     let (upstream, _) = scripted(answer("HTTP/1.1 200 OK", long));
     let shop = Server::shop("$0.01", &["--upstream", &upstream]);
@@ -1676,7 +1676,7 @@ fn odd_answers_of_the_server_behind() {
     assert_eq!(status, 502);
     assert!(head.contains("cache-control: no-store") && head.contains("text/plain"), "{head}");
     assert!(body.contains("2097153 bytes") && body.contains("2097152"), "{body}");
-    assert_eq!(shop.ask("HEAD /", &payment).0, 200);
+    assert_eq!(shop.ask("HEAD /", &payment).0, 402);
 
     let (switching, _) = scripted("HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\n\r\n");
     for upstream in [&*switching, NOBODY] {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -24,8 +25,11 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 pub struct RemoteFacilitator {
     http: reqwest::Client,
     base: Url,
-    authorization: Option<String>,
+    authorize: Option<Arc<Authorize>>,
 }
+
+/// Makes the `Authorization` of a request.
+type Authorize = dyn Fn(&Method, &Url) -> Option<String> + Send + Sync;
 
 /// Why an URL cannot be a facilitator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +76,33 @@ impl RemoteFacilitator {
             .timeout(TIMEOUT)
             .build()
             .map_err(|_| FacilitatorUrlError::Client)?;
-        Ok(Self { http, base, authorization: None })
+        Ok(Self { http, base, authorize: None })
     }
 
     /// Sends `value` as `Authorization` with every request.
-    pub fn with_authorization(mut self, value: impl Into<String>) -> Self {
-        self.authorization = Some(value.into());
+    pub fn with_authorization(self, value: impl Into<String>) -> Self {
+        let value = value.into();
+        self.with_authorizer(move |_, _| Some(value.clone()))
+    }
+
+    /// Asks for the `Authorization` of each request, by its method and URL: for facilitators that want a
+    /// token signed for it. `None` sends none.
+    ///
+    /// ```
+    /// # use x402_std::facilitator::RemoteFacilitator;
+    /// # fn signed(method: &str, host: &str, path: &str) -> Option<String> { None }
+    /// let facilitator = RemoteFacilitator::new("https://facilitator.example.com")?;
+    /// let facilitator = facilitator.with_authorizer(|method, url| {
+    ///     let token = signed(method.as_str(), url.host_str()?, url.path())?;
+    ///     Some(format!("Bearer {token}"))
+    /// });
+    /// # Ok::<(), x402_std::facilitator::FacilitatorUrlError>(())
+    /// ```
+    pub fn with_authorizer(
+        mut self,
+        authorize: impl Fn(&Method, &Url) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.authorize = Some(Arc::new(authorize));
         self
     }
 
@@ -89,8 +114,9 @@ impl RemoteFacilitator {
     fn question(&self, method: Method, path: &str, body: Option<String>) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        let authorization = self.authorize.as_ref().and_then(|it| it(&method, &url));
         let mut request = self.http.request(method, url);
-        if let Some(authorization) = &self.authorization {
+        if let Some(authorization) = authorization {
             request = match HeaderValue::try_from(authorization) {
                 Ok(mut value) => {
                     value.set_sensitive(true);

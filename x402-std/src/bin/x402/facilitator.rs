@@ -9,6 +9,7 @@ use x402_std::message::NetworkId;
 use x402_std::{evm, svm};
 
 use crate::config::{Config, FILE_BYTES};
+use crate::key::KeySource;
 use crate::listen::Listen;
 use crate::log::{self, Format};
 use crate::{Failure, Outcome, input, settle};
@@ -80,6 +81,8 @@ pub(crate) struct Fund {
 enum Account {
     Evm(evm::Address),
     Svm(svm::Address),
+    /// Those of the keys in the environment.
+    Own(Option<evm::Address>, Option<svm::Address>),
 }
 
 #[derive(Clone, Copy)]
@@ -89,12 +92,23 @@ enum Balance {
 }
 
 impl Fund {
-    /// Reads `ADDR=1000000` or `ADDR=$1`.
+    /// Reads `ADDR=1000000` or `ADDR=$1`, or for one's own keys `1000000` or `$1`.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        let (account, amount) = text.split_once('=').ok_or("not ADDR=AMOUNT")?;
-        let evm = evm::Address::parse(account).map(Account::Evm);
-        let account = evm.or_else(|| svm::Address::parse(account).map(Account::Svm));
-        let account = account.ok_or("not an address")?;
+        let (account, amount) = match text.split_once('=') {
+            Some((account, amount)) => {
+                let evm = evm::Address::parse(account).map(Account::Evm);
+                let account = evm.or_else(|| svm::Address::parse(account).map(Account::Svm));
+                (account.ok_or("not an address: `x402 key address` shows your own")?, amount)
+            }
+            None => {
+                let own = KeySource::default().read_any().ok().flatten();
+                let none =
+                    "without ADDR= it is for your own keys: set X402_EVM_KEY or X402_SVM_KEY";
+                let (svm, evm) = own.ok_or(none)?;
+                let addresses = (evm.map(|it| it.address()), svm.map(|it| it.address()));
+                (Account::Own(addresses.0, addresses.1), text)
+            }
+        };
         let balance = if amount.starts_with('$') {
             Money::parse(amount).map(Balance::Money)
         } else {
@@ -106,7 +120,16 @@ impl Fund {
     /// Gives it on one network; `false` if its addresses are of another kind.
     fn give(&self, ledger: &SimulatedLedger, network: Network<'_>) -> Result<bool, Failure> {
         let too_much = || Failure::unusable("--fund: too much");
-        match self.account {
+        let account = match self.account {
+            Account::Own(evm, svm) => {
+                let evm = evm.filter(|_| network.eip155().is_some()).map(Account::Evm);
+                let Some(own) = evm.or(svm.map(Account::Svm)) else { return Ok(false) };
+                own
+            }
+            named => named,
+        };
+        match account {
+            Account::Own(..) => return Ok(false),
             Account::Evm(account) => {
                 let Some(chain_id) = network.eip155() else { return Ok(false) };
                 let Some(token) = evm::assets::default_of(chain_id) else { return Ok(false) };

@@ -25,16 +25,18 @@ pub(crate) const SVM_RPC: &str = "X402_SVM_RPC";
 const FILE_BYTES: usize = 1024;
 
 const NOT_EVM: &str = "not a private key of 64 hexadecimal digits (for Solana: --svm-key-file)";
-const NOT_SVM: &str = "not a Solana key: base58 of 64 bytes, or a file of the Solana CLI";
+const NOT_SVM: &str =
+    "not a Solana key: base58 of 64 or 32 bytes, an array of 64 numbers, or a file with one";
+const NO_KEY: &str = "neither a key nor the path of a file that can be read";
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct KeySource {
     /// File with the private key for EVM networks in hexadecimal; without it, the environment
-    /// variable X402_EVM_KEY is the key
+    /// variable X402_EVM_KEY is the key or the path of such a file. `x402 key new` makes one
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// File with the key for Solana, in base58 or as the Solana CLI writes it;
-    /// without it, X402_SVM_KEY is the key in base58 or the path of such a file. X402_SVM_RPC is
+    /// without it, X402_SVM_KEY is the key or the path of such a file. X402_SVM_RPC is
     /// the URL of a node to ask for a blockhash, where an offer gives none
     #[arg(long, value_name = "FILE")]
     svm_key_file: Option<PathBuf>,
@@ -73,7 +75,9 @@ impl KeySource {
     fn evm_key(&self) -> Result<Option<secp256k1::LocalKey>, Failure> {
         let text = match &self.key_file {
             Some(path) => Some(contents(path, NOT_EVM).map_err(|it| it.about("--key-file"))?),
-            None => variable(EVM_KEY)?,
+            None => variable(EVM_KEY)?
+                .map(|text| evm_text(text).map_err(|it| it.about(EVM_KEY)))
+                .transpose()?,
         };
         let Some(text) = text else { return Ok(None) };
         let from = if self.key_file.is_some() { "--key-file" } else { EVM_KEY };
@@ -85,18 +89,39 @@ impl KeySource {
             Some(path) => contents(path, NOT_SVM).map_err(|it| it.about("--svm-key-file"))?,
             None => match variable(SVM_KEY)? {
                 None => return Ok(None),
-                Some(key) if base58::decode::<64>(key.trim()).is_some() => key,
-                Some(path) => contents(Path::new(&*path), NOT_SVM).map_err(|_| {
-                    if let Err(exposed) = exposed::check(Path::new(&*path), true) {
-                        return Failure::unusable(exposed).about(SVM_KEY);
-                    }
-                    let text = "neither base58 of 64 bytes nor the path of a file that can be read";
-                    Failure::unusable(format_args!("{SVM_KEY}: {text}"))
-                })?,
+                Some(text) => svm_text(text).map_err(|it| it.about(SVM_KEY))?,
             },
         };
         svm(&text).map(Some)
     }
+}
+
+/// What stands where a key is given: the key, or that in the file whose path it is.
+fn given(
+    text: Zeroizing<String>,
+    is_key: bool,
+    otherwise: &str,
+) -> Result<Zeroizing<String>, Failure> {
+    if is_key {
+        return Ok(text);
+    }
+    let path = Path::new(text.trim());
+    contents(path, otherwise).map_err(|_| match exposed::check(path, true) {
+        Err(exposed) => Failure::unusable(exposed),
+        Ok(()) => Failure::unusable(NO_KEY),
+    })
+}
+
+/// [`given`], of a key for EVM networks.
+pub(crate) fn evm_text(text: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
+    let is_key = evm(&text).is_some();
+    given(text, is_key, NOT_EVM)
+}
+
+/// [`given`], of a key for Solana.
+pub(crate) fn svm_text(text: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
+    let is_key = svm(&text).is_ok();
+    given(text, is_key, NOT_SVM)
 }
 
 /// A key of 64 hexadecimal digits.
@@ -105,10 +130,12 @@ pub(crate) fn evm(text: &str) -> Option<secp256k1::LocalKey> {
     secp256k1::LocalKey::from_bytes(&key)
 }
 
-/// A seed and its public key, in base58 or as an array of numbers. A seed alone looks like an
-/// address, and an address taken for a seed would be a key that anybody can have.
+/// A seed and its public key, in base58 or as an array of numbers, or a seed alone in base58.
 pub(crate) fn svm(text: &str) -> Result<ed25519::LocalKey, Failure> {
     let text = text.trim();
+    if let Some(seed) = base58::decode::<32>(text).map(Zeroizing::new) {
+        return Ok(ed25519::LocalKey::from_seed(&seed));
+    }
     let keypair = base58::decode::<64>(text).map(Zeroizing::new).or_else(|| numbers(text));
     let keypair = keypair.ok_or_else(|| Failure::unusable(NOT_SVM))?;
     ed25519::LocalKey::from_keypair(&keypair).ok_or_else(|| {
@@ -140,7 +167,8 @@ fn contents(path: &Path, otherwise: &str) -> Result<Zeroizing<String>, Failure> 
 /// Of the variable itself, the environment keeps a copy.
 fn variable(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
     match env::var(name) {
-        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        // Empty is unset.
+        Ok(text) => Ok(Some(Zeroizing::new(text)).filter(|text| !text.trim().is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         // Set, and no key: nothing else is to be used in its place.
         Err(VarError::NotUnicode(_)) => Err(Failure::unusable(format_args!("{name}: not a text"))),

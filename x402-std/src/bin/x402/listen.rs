@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::header::HOST;
+use axum::http::{StatusCode, Version};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -74,7 +77,15 @@ impl Listen {
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(known.clone());
-                router.clone().oneshot(request)
+                let (router, is_named) = (router.clone(), has_one_host(&request));
+                async move {
+                    match is_named {
+                        true => router.oneshot(request).await,
+                        false => {
+                            Ok((StatusCode::BAD_REQUEST, "one Host is required").into_response())
+                        }
+                    }
+                }
             });
             let stream = Watched { stream, end: end.clone(), linger: None, slow: None };
             let connection = http1::Builder::new()
@@ -104,6 +115,12 @@ impl Listen {
         }
         Ok(Exit::Yes)
     }
+}
+
+/// Whether a request says once whom it asks, as HTTP/1.1 requires (RFC 9112 §3.2).
+fn has_one_host(request: &Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    hosts == 1 || hosts == 0 && request.version() < Version::HTTP_11
 }
 
 /// A connection that notes when it breaks: a peer that goes without having read all it was sent has

@@ -10,6 +10,7 @@ mod decode;
 mod facilitator;
 mod input;
 mod key;
+mod keys;
 mod listen;
 mod log;
 mod manual;
@@ -47,6 +48,7 @@ enum Command {
     Decode(decode::Decode),
     Verify(verify::Verify),
     Sign(sign::Sign),
+    Key(keys::Key),
     Pay(pay::Pay),
     Serve(serve::Serve),
     Facilitator(facilitator::Facilitator),
@@ -119,6 +121,7 @@ fn run(command: Command) -> Outcome {
     let outcome = runtime.block_on(async {
         match command {
             Command::Sign(sign) => sign.run().await,
+            Command::Key(key) => key.run().await,
             Command::Pay(pay) => pay.run().await,
             Command::Serve(serve) => serve.run().await,
             Command::Facilitator(facilitator) => facilitator.run().await,
@@ -150,6 +153,12 @@ fn explain(error: &clap::Error) -> Outcome {
     let source = error.source().map(ToString::to_string);
     let what = source.as_deref().or(kind.as_str()).unwrap_or("unusable arguments");
     text = format!("{text}: {what}");
+    // What is proposed is a name of this program's own.
+    let proposed = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    let mut proposed = proposed.into_iter().filter_map(|kind| error.get(kind));
+    if let Some(name) = proposed.next() {
+        text = format!("{text}; did you mean {name}?");
+    }
     if let Some(usage) = error.get(ContextKind::Usage) {
         text = format!("{text}\n\n{usage}");
     }

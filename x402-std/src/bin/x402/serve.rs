@@ -8,16 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use clap::Args;
+use reqwest::Url;
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use x402_std::SystemClock;
+use x402_std::core::http;
 use x402_std::exposed;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
 use x402_std::seller::{OfferError, PAYER_AT_ONCE, Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::server::{BODY_LIMIT, Charge, REQUEST_LIMIT};
 use x402_std::store::{ClaimStore, SqliteStore};
 use x402_std::svm::MEMO_BYTES;
 
@@ -40,7 +44,7 @@ const TOKEN_BYTES: usize = 8 * 1024;
 
 /// Charges for every request, and answers the paid ones itself or from another server.
 ///
-/// CORS preflights are answered empty: browsers of other origins are not supported.
+/// Errors, 304 and redirects to another origin are not charged. A HEAD is answered with what a GET costs.
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -53,6 +57,28 @@ pub(crate) struct Serve {
     /// buyer sends are dropped
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// What challenges name before the path, such as https://api.example.com, instead of http:// and the
+    /// request's Host: for a server behind a proxy that speaks TLS
+    #[arg(long, value_name = "URL", value_parser = base_url)]
+    base_url: Option<String>,
+    /// Settles before the work is done, instead of after it. Answers are streamed then, whatever their
+    /// length, and paid for whatever they are
+    #[arg(long)]
+    upfront: bool,
+    /// Longest answer that is sold, in bytes: it is withheld until it is paid for
+    #[arg(long, value_name = "BYTES", default_value_t = BODY_LIMIT, conflicts_with = "upfront")]
+    body_limit: usize,
+    /// Longest body of a paid request, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = REQUEST_LIMIT)]
+    request_limit: usize,
+    /// Longest pause in an answer of the server behind, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = upstream::READ_SECONDS, requires = "upstream",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    upstream_timeout: u64,
+    /// Origin whose pages may buy here, such as https://shop.example.com, or * for all; may be repeated.
+    /// Without it, browsers let no page of another origin read an answer
+    #[arg(long, value_name = "ORIGIN|*", value_parser = origin)]
+    cors: Vec<HeaderValue>,
     /// Version of the challenge in the body; the header's is 2. Payments are taken in both
     #[arg(long, value_name = "1|2", default_value_t = 2,
           value_parser = clap::value_parser!(u8).range(1..=2))]
@@ -84,8 +110,8 @@ pub(crate) struct Selling {
     #[arg(long, value_name = "TEXT", value_parser = memo)]
     memo: Option<String>,
     /// Gives an address, EVM or Solana, units of the tokens in the simulated ledger, or money
-    /// ($1); may be repeated
-    #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
+    /// ($1); without an address, those of the keys in X402_EVM_KEY and X402_SVM_KEY; may be repeated
+    #[arg(long, value_name = "[ADDR=]AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
     /// File to keep claims in (SQLite). A buyer whose request this server died in presents the same
     /// payment again with the same request, as long as it is valid, and is served; the work is done
@@ -236,14 +262,23 @@ impl Shop for &Serve {
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static,
     {
-        let upstream = self.upstream.as_deref().map(Upstream::new).transpose()?;
+        let pause = Duration::from_secs(self.upstream_timeout);
+        let limit = (!self.upfront).then_some(self.body_limit);
+        let upstream = self.upstream.as_deref().map(|url| Upstream::new(url, pause, limit));
+        let upstream = upstream.transpose()?;
         let behind = upstream.clone();
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
-        let offers = Terms::new(terms.into_iter().flat_map(|terms| terms.accepts));
+        let offers = terms.into_iter().flat_map(|terms| terms.accepts);
+        let flow = |offer: PaymentRequirements| if self.upfront { offer.upfront() } else { offer };
+        let offers = Terms::new(offers.map(flow));
         let seller = Arc::new(seller);
         let mut charge = Charge::new(Arc::clone(&seller), offers);
+        charge = charge.body_limit(self.body_limit).request_limit(self.request_limit);
         if self.x402_version == 1 {
             charge = charge.v1_body();
+        }
+        if let Some(url) = &self.base_url {
+            charge = charge.base_url(url.as_str());
         }
         log::start(Format::Text, None);
         // What is not served at all is not charged for either.
@@ -258,9 +293,51 @@ impl Shop for &Serve {
         });
         let last = charge.clone();
         let router = router.layer(charge).layer(guard);
+        let router = match cors(&self.cors) {
+            Some(cors) => router.layer(cors),
+            None => router,
+        };
         let served = Listen::new(self.listen).serve(router, async move { last.finish().await });
         kept(seller, served).await
     }
+}
+
+/// An origin and a path, without a slash at the end.
+fn base_url(text: &str) -> Result<String, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| {
+        let is_plain =
+            url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        matches!(url.scheme(), "http" | "https") && is_plain && url.password().is_none()
+    });
+    url.ok_or("not an http or https URL without user, query and fragment")?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// An origin as browsers send it (RFC 6454 §6.2), or `*`.
+fn origin(text: &str) -> Result<HeaderValue, &'static str> {
+    let error = "not an origin, such as https://shop.example.com, nor *";
+    let is_origin = || Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+    if text != "*" && !is_origin() {
+        return Err(error);
+    }
+    HeaderValue::from_str(text).map_err(|_| error)
+}
+
+/// What pages of other origins may do.
+fn cors(origins: &[HeaderValue]) -> Option<CorsLayer> {
+    let all = origins.iter().any(|origin| origin == "*");
+    let allowed = match all {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().cloned()),
+    };
+    let exposed = http::EXPOSE_HEADERS.split(", ").filter_map(|name| name.parse().ok());
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods(AllowMethods::mirror_request())
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers(exposed.collect::<Vec<_>>())
+    })
 }
 
 /// Serves, and finishes what is pending meanwhile.

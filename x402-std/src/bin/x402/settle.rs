@@ -81,10 +81,13 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
         let name = format!("evm {}", place + 1);
         let mut keys = Vec::new();
         for text in &chain.keys {
-            match key::evm(text) {
+            match key::evm_text(text.clone()).ok().and_then(|text| key::evm(&text)) {
                 Some(key) => keys.push(key),
                 None => {
-                    wrong.push(format!("{name}: key: not a private key of 64 hexadecimal digits"))
+                    wrong.push(format!(
+                        "{name}: key: neither a private key of 64 hexadecimal digits nor the path of \
+                         a file with one"
+                    ));
                 }
             }
         }
@@ -100,12 +103,14 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
     let mut svm = Vec::new();
     for (place, network) in config.svm.iter().enumerate() {
         let name = format!("svm {}", place + 1);
-        let mut keys = network.keys.iter().filter_map(|text| key::svm(text).ok());
+        let read = |text| key::svm_text(text).and_then(|text| key::svm(&text)).ok();
+        let mut keys = network.keys.iter().filter_map(|text| read(text.clone()));
         let ledger = keys.next().map(SvmLedger::new);
         let ledger = keys.fold(ledger, |ledger, key| Some(ledger?.with_fee_payer(key)));
         if ledger.as_ref().map_or(0, |ledger| ledger.fee_payers().len()) != network.keys.len() {
             wrong.push(format!(
-                "{name}: key: neither base58 of 64 bytes nor as the Solana CLI writes it"
+                "{name}: key: neither base58 of 64 or 32 bytes, nor as the Solana CLI writes it, nor \
+                 the path of a file with one"
             ));
         }
         match (ledger, Nodes::new(&network.rpc)) {

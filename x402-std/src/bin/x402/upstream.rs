@@ -8,22 +8,22 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Version as HttpVersion};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version as HttpVersion};
 use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use x402_std::core::{Version, http};
-use x402_std::server::BODY_LIMIT;
 
 use crate::{Failure, talk, with_causes};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Longest pause in an answer.
-const READ: Duration = Duration::from_secs(60);
+/// Longest pause in an answer, unless set otherwise.
+pub(crate) const READ_SECONDS: u64 = 60;
 
 /// Methods that are served. Others ask for a tunnel or for the request itself, or name a second path
 /// in a header.
@@ -63,11 +63,14 @@ fn bad_gateway(text: String) -> Response {
 pub(crate) struct Upstream {
     http: reqwest::Client,
     base: Url,
+    /// The longest answer that is sold.
+    limit: Option<usize>,
 }
 
 impl Upstream {
-    /// In front of `url`; a path in it comes before those of the requests.
-    pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+    /// In front of `url`; a path in it comes before those of the requests. An answer may have such pauses,
+    /// and so many bytes.
+    pub(crate) fn new(url: &str, pause: Duration, limit: Option<usize>) -> Result<Self, Failure> {
         let base = Url::parse(url).ok().filter(|url| {
             matches!(url.scheme(), "http" | "https")
                 && url.query().is_none()
@@ -78,10 +81,10 @@ impl Upstream {
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT)
-            .read_timeout(READ)
+            .read_timeout(pause)
             .build()
             .map_err(|error| Failure::refused(error.without_url()))?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, limit })
     }
 
     /// Passes one request on, once. What is not answered is a 502, for which nobody is charged.
@@ -113,15 +116,17 @@ impl Upstream {
         }
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let length = length.and_then(|length| length.parse::<u64>().ok()).unwrap_or(0);
-        if !is_head && length > BODY_LIMIT as u64 {
+        if let Some(limit) = self.limit.filter(|limit| !is_head && length > *limit as u64) {
             let text = format!(
-                "the answer of the server behind has {length} bytes, and at most {BODY_LIMIT} are sold"
+                "the answer of the server behind has {length} bytes, and at most {limit} are sold \
+                 (--body-limit)"
             );
             talk(format_args!("upstream: {text}"));
             return bad_gateway(text);
         }
         let [v1, v2] = [Version::V1, Version::V2].map(Version::receipt_header);
         strip(&mut parts.headers, &[http::PAYMENT_REQUIRED, v1, v2]);
+        parts.headers.append(VIA, HeaderValue::from_static("1.1 x402"));
         // The version is the connection's, and this connection is another.
         parts.version = HttpVersion::HTTP_11;
         Response::from_parts(parts, Body::new(body))
@@ -183,12 +188,14 @@ mod tests {
             ("http://h", "*", None),
             ("http://h", "", None),
         ] {
-            let Ok(upstream) = Upstream::new(base) else { panic!("{base}") };
+            let new = |url| Upstream::new(url, Duration::from_secs(1), None);
+            let Ok(upstream) = new(base) else { panic!("{base}") };
             let url = upstream.url(path, Some("q=%20")).map(String::from);
             assert_eq!(url, wanted.map(|wanted| format!("{wanted}?q=%20")), "{base} {path}");
         }
         for wrong in ["", "h", "ftp://h", "http://", "http://h?a", "http://h#a", "data:a"] {
-            assert!(Upstream::new(wrong).is_err(), "{wrong}");
+            let upstream = Upstream::new(wrong, Duration::from_secs(1), None);
+            assert!(upstream.is_err(), "{wrong}");
         }
     }
 }

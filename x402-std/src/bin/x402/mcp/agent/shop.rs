@@ -192,6 +192,7 @@ impl Inner {
     }
 
     async fn quote(&self, asked: &Asked) -> Told {
+        self.has_key()?;
         let (request, max) = (asked.request()?, asked.max()?);
         let transport = self.reach.to(&request)?;
         self.reach.may_quote(request.method())?;
@@ -279,6 +280,7 @@ impl Inner {
         person: &Person,
         context: &RequestContext<RoleServer>,
     ) -> Told {
+        self.has_key()?;
         let (request, max, id) = (asked.request()?, asked.max()?, asked.id()?);
         let transport = self.reach.to(&request)?;
         let subject = transport.subject(&request);
@@ -462,6 +464,17 @@ impl Inner {
             asset.network == offer.network && asset.address.eq_ignore_ascii_case(&offer.asset)
         };
         self.buyer.policy().assets.iter().find(is).map(|asset| asset.decimals)
+    }
+
+    fn has_key(&self) -> Result<(), Value> {
+        let (svm, evm) = self.buyer.wallet();
+        if svm.is_some() || evm.is_some() {
+            return Ok(());
+        }
+        let message = "there is no key to pay with: the person running this server makes one with \
+                       `x402 key new evm FILE`, gives it with --key-file FILE (or --svm-key-file, \
+                       X402_EVM_KEY, X402_SVM_KEY), sends it money, and starts this server again";
+        Err(no("no_key", "never", message))
     }
 
     fn addresses(&self) -> (Option<String>, Option<String>) {
