@@ -1742,3 +1742,216 @@ fn a_simulated_facilitator_is_for_its_own_names() {
     }
     x402(&["facilitator", "--simulated", "--host", "a:1"]).ends(2).says("--host");
 }
+
+// ---- keys
+
+#[test]
+fn keys_are_made_shown_and_asked_about() {
+    let folder = std::env::temp_dir().join(format!("x402-keys-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    for (kind, option, name) in
+        [("evm", "--key-file", "evm"), ("solana", "--svm-key-file", "solana")]
+    {
+        let file = path(name);
+        let made = x402(&["key", "new", kind, &file]).ends(0).says(option).json();
+        assert_eq!(made["file"], json!(file));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let shown = x402(&["key", "address", option, &file]).ends(0).json();
+        assert_eq!(shown[name], made["address"]);
+        // Never over one that is there.
+        x402(&["key", "new", kind, &file]).ends(1).says("the file is there already");
+        assert_eq!(x402(&["key", "address", option, &file]).ends(0).json(), shown);
+        // No two are the same.
+        let other = x402(&["key", "new", kind, &path(&format!("{name}-2"))]).ends(0).json();
+        assert_ne!(other["address"], made["address"]);
+    }
+    // In whatever common form it is given.
+    let own = TempFile::new("own-key", KEY);
+    let own_path = own.path().to_owned();
+    for key in [KEY, &format!("0x{KEY}"), &format!(" {KEY}\n"), &own_path] {
+        let shown = with_env(&["key", "address"], &[("X402_EVM_KEY", key)]).ends(0).json();
+        assert_eq!(shown, json!({ "evm": PAYER, "solana": null }));
+    }
+    let numbers = format!("{:?}", keypair());
+    let cli_file = TempFile::new("cli-key", &numbers);
+    let cli_path = cli_file.path().to_owned();
+    for key in [&base58_of(&keypair()), &base58_of(&SVM_SEED), &numbers, &cli_path] {
+        let shown = with_env(&["key", "address"], &[("X402_SVM_KEY", key)]).ends(0).json();
+        assert_eq!(shown, json!({ "evm": null, "solana": SVM_PAYER }));
+    }
+    // Empty is unset.
+    let none = [("X402_EVM_KEY", ""), ("X402_SVM_KEY", " ")];
+    with_env(&["key", "address"], &none).ends(2).says("no key: give --key-file");
+    let wrong = with_env(&["key", "address"], &[("X402_EVM_KEY", "/nowhere/s3cret")]);
+    wrong.ends(2).says("X402_EVM_KEY: neither a key nor the path of a file").keeps_secrets();
+
+    // One answer to all questions: chain and balance are the same number.
+    let (node, seen) =
+        scripted_json("200 OK", &json!({ "jsonrpc": "2.0", "id": 1, "result": "0x14a34" }));
+    let ask = ["key", "balance", "--network", "base-sepolia", "--rpc", &node];
+    let balance = with_key(&ask).ends(0).json();
+    let wanted = json!({ "network": "eip155:84532", "address": PAYER, "token": "USDC",
+                         "units": "84532", "balance": "$0.084532" });
+    assert_eq!(balance, wanted);
+    let owner = PAYER[2..].to_lowercase();
+    assert!(seen.lock().unwrap().last().unwrap().contains(&format!("0x70a08231{owner:0>64}")));
+    let other = ["key", "balance", "--network", "eip155:8453", "--rpc", &node];
+    with_key(&other)
+        .ends(1)
+        .says("--rpc: the node is one of chain 84532, not of 8453: check its URL");
+    with_key(&["key", "balance", "--network", "base"]).ends(2).says("give --rpc or set X402_RPC");
+    // Money for one's own key in a ledger of one's own.
+    let fund = ["--facilitator", "simulated", "--fund", "$1"];
+    x402(&[&offer()[..], &fund].concat()).ends(2).says("set X402_EVM_KEY");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What is typed is not said again, and what is meant is.
+#[test]
+fn a_mistyped_option_has_a_proposal() {
+    for (args, meant) in [
+        (&["serve", "--prise", "s3cret"][..], "did you mean --price?"),
+        (&["pay", "--dry-rum", "http://x"], "did you mean --dry-run?"),
+        (&["servee"], "did you mean serve?"),
+    ] {
+        let ran = x402(args).ends(2).says(meant).keeps_secrets();
+        assert!(!ran.stderr.contains("prise") && !ran.stderr.contains("servee"), "{ran:?}");
+    }
+}
+
+// ---- messages of the world
+
+/// Of every challenge with something odd in it, the good offer is shown and would be paid.
+#[test]
+fn challenges_from_the_wild_are_decoded_and_paid() {
+    let path =
+        format!("{}/../x402-core/tests/wild_messages/offers.json", env!("CARGO_MANIFEST_DIR"));
+    let all: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for case in all.as_array().unwrap() {
+        let (name, required) = (&case["name"], &case["required"]);
+        let decoded = x402(&["decode", &required.to_string()]).ends(0).json();
+        assert_eq!((&decoded["message"], &decoded["kind"]), (required, &json!("PaymentRequired")));
+        let (url, _) = scripted_json("402 Payment Required", required);
+        for ran in [x402(&["pay", &url, "--dry-run"]), with_key(&["pay", &url, "--dry-run"])] {
+            let would = ran.ends(0).json();
+            assert_eq!(would["accept"], case["payable"], "{name}");
+        }
+        let signed = with_key(&["sign", "--required", &required.to_string()]).ends(0);
+        let payment = x402(&["decode", signed.stdout.trim()]).ends(0).json();
+        let place = case["payable"].as_u64().unwrap() as usize;
+        if required["x402Version"] == 2 {
+            assert_eq!(payment["message"]["accepted"], required["accepts"][place], "{name}");
+        }
+    }
+    let odd = json!({ "x402Version": 2, "accepts": [{ "scheme": "exact" }, 7] });
+    let decoded = x402(&["decode", &odd.to_string()]).ends(0).json();
+    let wanted = json!([
+        { "place": "accepts[0].network", "error": "required field missing" },
+        { "place": "accepts[1]", "error": "field of the wrong type" },
+    ]);
+    assert_eq!(decoded["unreadable"], wanted);
+    let ran = with_key(&["sign", "--required", &odd.to_string()]).ends(1);
+    ran.says("offer 0 cannot be read: required field missing: network")
+        .says("offer 1 cannot be read");
+    // A broken header beside a good body says so.
+    let good = all[0]["required"].to_string();
+    let (url, _) = scripted(format!(
+        "HTTP/1.1 402 Payment Required\r\nPAYMENT-REQUIRED: %%%\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{good}",
+        good.len()
+    ));
+    let ran = with_key(&["pay", &url]).ends(1);
+    ran.says("challenge: PAYMENT-REQUIRED: not base64; the challenge in the body is good");
+}
+
+// ---- settings of serve
+
+#[test]
+fn serve_has_the_settings_of_the_library() {
+    let body = "x".repeat(3000);
+    let long = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let (upstream, seen) = scripted(long);
+    let shop =
+        Server::shop("$1", &["--upstream", &upstream, "--base-url", "https://api.example.com/v1/"]);
+    let challenge: Value = serde_json::from_str(&shop.ask("GET /a?b", "").2).unwrap();
+    assert_eq!(challenge["resource"]["url"], "https://api.example.com/v1/a?b");
+    let (status, head, _) = shop.ask("GET /", &payment_for(&shop));
+    assert!(status == 200 && head.contains("via: 1.1 x402"), "{head}");
+    assert!(seen.lock().unwrap().last().unwrap().to_lowercase().contains("via: 1.1 x402"));
+    // Too long to be withheld, unless it is paid for first.
+    let shop = Server::shop("$1", &["--upstream", &upstream, "--body-limit", "2999"]);
+    let (status, _, said) = shop.ask("GET /", &payment_for(&shop));
+    assert!(status == 502 && said.contains("3000 bytes, and at most 2999 are sold"), "{said}");
+    let shop = Server::shop("$1", &["--upstream", &upstream, "--upfront"]);
+    let challenge: Value = serde_json::from_str(&shop.ask("GET /", "").2).unwrap();
+    assert_eq!(challenge["accepts"][0]["extra"]["paymentFlow"], "upfront");
+    let (status, head, got) = shop.ask("GET /", &payment_for(&shop));
+    assert!(status == 200 && got.ends_with(&body) && head.contains("payment-response"), "{head}");
+    let shop = Server::shop("$1", &["--request-limit", "10"]);
+    let payment = payment_for(&shop);
+    let (status, ..) = shop.ask("POST /", &format!("{payment}Content-Length: 11\r\n"));
+    assert_eq!(status, 413);
+    // Pages of other origins.
+    let shop =
+        Server::shop("$1", &["--cors", "https://page.example", "--cors", "http://127.0.0.1:3000"]);
+    for (origin, is_allowed) in [
+        ("https://page.example", true),
+        ("http://127.0.0.1:3000", true),
+        ("https://page.example.evil.test", false),
+        ("null", false),
+    ] {
+        let allowed = format!("access-control-allow-origin: {origin}\r\n");
+        let asks = format!(
+            "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: payment-signature\r\n"
+        );
+        let (_, head, _) = shop.ask("OPTIONS /", &asks);
+        assert_eq!(head.contains(allowed.trim_end()), is_allowed, "{head}");
+        assert!(
+            !is_allowed || head.contains("access-control-allow-headers: payment-signature"),
+            "{head}"
+        );
+        let (status, head, _) = shop.ask("GET /", &format!("Origin: {origin}\r\n"));
+        assert_eq!((status, head.contains(allowed.trim_end())), (402, is_allowed), "{head}");
+        assert!(!is_allowed || head.contains("payment-required, payment-response"), "{head}");
+    }
+    for (option, value) in [
+        ("--base-url", "api.example.com"),
+        ("--base-url", "ftp://x"),
+        ("--base-url", "https://x?y"),
+        ("--cors", "page.example"),
+        ("--cors", "https://page.example/"),
+        ("--body-limit", "2 MB"),
+        ("--upstream-timeout", "0"),
+    ] {
+        let more = ["--facilitator", "simulated", "--upstream", &upstream, option, value];
+        x402(&[&offer()[..], &more].concat()).ends(2).says(option);
+    }
+}
+
+/// RFC 9112 §3.2.
+#[test]
+fn a_request_says_once_whom_it_asks() {
+    let shop = Server::shop("$1", &[]);
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n", "402"),
+        ("GET / HTTP/1.0\r\n", "402"),
+        ("GET / HTTP/1.0\r\nHost: a\r\n", "402"),
+    ] {
+        let mut stream = TcpStream::connect(shop.url.strip_prefix("http://").unwrap()).unwrap();
+        write!(stream, "{head}Connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(&answer[9..12], status, "{head}");
+    }
+}

@@ -60,7 +60,10 @@ impl ServerHandler for Tools {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let tool = |name: &'static str| Tool::new(name, "a tool", Arc::new(JsonObject::new()));
-        Ok(ListToolsResult::with_all_items(vec![tool("weather"), tool("free")]))
+        let mut typed = tool("typed");
+        let schema = json!({ "type": "object", "required": ["degrees"] });
+        typed.output_schema = Some(Arc::new(schema.as_object().unwrap().clone()));
+        Ok(ListToolsResult::with_all_items(vec![tool("weather"), tool("free"), typed]))
     }
 
     async fn get_prompt(
@@ -397,6 +400,27 @@ async fn a_pending_settlement_is_served_when_the_same_payment_comes_again() {
     assert_eq!(text(&result), CONTENT);
     assert!(receipt(&result).unwrap().success);
     assert_eq!(shop.facilitator.paid(), 10_000);
+}
+
+/// Strict clients hold every object against the schema that the tool was listed with, errors too.
+#[tokio::test]
+async fn a_challenge_of_a_typed_tool_is_text_alone() {
+    let shop = shop().await;
+    shop.client.list_all_tools().await.unwrap();
+    for (tool, is_typed) in [("weather", false), ("typed", true)] {
+        let payment = shop.pay_for(tool).await;
+        let unpaid = shop.call(tool, None).await;
+        assert_eq!(unpaid.structured_content.is_none(), is_typed, "{tool}");
+        let read: PaymentRequired = serde_json::from_str(text(&unpaid)).unwrap();
+        assert_eq!(read.accepts[0].amount, Amount::from(10_000));
+        shop.facilitator.next_verify(Act::Lose);
+        let refused = shop.call(tool, Some(&payment)).await;
+        assert_eq!(
+            (refused.is_error, refused.structured_content.is_none()),
+            (Some(true), is_typed)
+        );
+        assert_eq!(text(&shop.call(tool, Some(&payment)).await), CONTENT);
+    }
 }
 
 #[tokio::test]

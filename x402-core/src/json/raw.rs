@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::read::{Cursor, fingerprint};
+use super::read::{Cursor, Located, fingerprint};
 use super::text::JsonStr;
 use crate::amount::Amount;
 use crate::error::ParseError;
@@ -27,6 +27,18 @@ impl<'a> RawJson<'a> {
         let value = cursor.value()?;
         cursor.end()?;
         Ok(value)
+    }
+
+    /// As [`RawJson::parse`], by JSON's grammar alone, of up to [`limits::SUPPORTED_BYTES`]: keys may
+    /// repeat. To find out what a text is; messages are read by their own rules.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn skim(json: &'a [u8]) -> Result<Self, Located> {
+        let cursor = Cursor::within(limits::SUPPORTED_BYTES, json);
+        let mut cursor = cursor.map_err(|error| Located { error, at: 0, field: "" })?;
+        let value = cursor.kept().and_then(|value| cursor.end().map(|()| value));
+        value.map_err(|error| cursor.locate(error))
     }
 
     /// Takes a text that was checked before, and kept since, without checking it again.

@@ -1,10 +1,10 @@
 //! The seller's side.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use rmcp::model::*;
@@ -32,6 +32,9 @@ pub const PAYMENTS_AT_ONCE: usize = 1024;
 /// error, asks for input first, or the call is cancelled meanwhile, the payment is given back, and may
 /// be presented again. If the payment cannot be settled, nothing of the answer is sent.
 ///
+/// A challenge is an object and the same as text; of a tool that has an `outputSchema` it is text alone,
+/// for strict clients hold every object against the schema.
+///
 /// With the flow `upfront` the payment is settled first, and kept whatever the tool answers. It is the
 /// only flow for tools that answer with a task, which cannot be taken back when it is not paid, and
 /// none for tools that ask for input.
@@ -42,7 +45,12 @@ pub struct Paid<H, F, S = MemoryStore, C = SystemClock> {
     seller: Arc<Seller<F, S, C>>,
     prices: Arc<Prices>,
     works: Works<CallToolResponse>,
+    /// Tools that were listed with a schema of what they give.
+    typed: Arc<Mutex<HashSet<String>>>,
 }
+
+/// So many tools are remembered.
+const TYPED: usize = 4096;
 
 type Compute = dyn Fn(&CallToolRequestParams) -> Result<Option<Terms>, ErrorData> + Send + Sync;
 
@@ -62,6 +70,7 @@ impl<H: Clone, F, S, C> Clone for Paid<H, F, S, C> {
             seller: Arc::clone(&self.seller),
             prices: Arc::clone(&self.prices),
             works: self.works.clone(),
+            typed: Arc::clone(&self.typed),
         }
     }
 }
@@ -76,7 +85,7 @@ impl<H, F, S, C> Paid<H, F, S, C> {
     /// A server whose tools are free until they are given prices.
     pub fn new(inner: H, seller: Arc<Seller<F, S, C>>) -> Self {
         let works = Works::new(PAYMENTS_AT_ONCE);
-        Self { inner, seller, prices: Arc::default(), works }
+        Self { inner, seller, prices: Arc::default(), works, typed: Arc::default() }
     }
 
     /// Gives a tool a price. Unless the terms name another resource, it is `mcp://tool/NAME`.
@@ -178,6 +187,12 @@ where
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
+    /// Whether a tool says what it gives.
+    fn is_typed(&self, tool: &str) -> bool {
+        let listed = self.typed.lock().unwrap_or_else(PoisonError::into_inner).contains(tool);
+        listed || self.inner.get_tool(tool).is_some_and(|tool| tool.output_schema.is_some())
+    }
+
     async fn call(
         &self,
         mut request: CallToolRequestParams,
@@ -189,8 +204,10 @@ where
         // rmcp puts what was sent into the context; another server in this process may not.
         let in_request = request.meta.as_mut().and_then(|meta| meta.remove(PAYMENT));
         let Some(payment) = context.meta.remove(PAYMENT).or(in_request) else {
-            return ask(&terms, Version::V2, "payment required to call this tool");
+            let typed = self.is_typed(&request.name);
+            return ask(&terms, Version::V2, "payment required to call this tool", typed);
         };
+        let typed = self.is_typed(&request.name);
         let version = match payment.get("x402Version").and_then(Value::as_u64) {
             Some(1) => Version::V1,
             _ => Version::V2,
@@ -215,13 +232,13 @@ where
                 give(delivery);
                 return Ok(response);
             }
-            Err(refusal) => return refuse(&terms, version, &refusal),
+            Err(refusal) => return refuse(&terms, version, &refusal, typed),
         };
         let time = held.time_left();
         if held.is_upfront() {
             let (receipt, mut delivery) = match held.settle().await {
                 Ok(settled) => settled,
-                Err(refusal) => return refuse(&terms, version, &refusal),
+                Err(refusal) => return refuse(&terms, version, &refusal, typed),
             };
             let mut response = self.inner.call_tool(request, context).await?;
             give_receipt(&mut response, &receipt);
@@ -271,7 +288,7 @@ where
                 give(delivery);
                 Ok(response)
             }
-            Err(refusal) => refuse(&terms, version, &refusal),
+            Err(refusal) => refuse(&terms, version, &refusal, typed),
         }
     }
 }
@@ -299,23 +316,30 @@ fn refuse(
     terms: &Terms,
     version: Version,
     refusal: &Refusal,
+    typed: bool,
 ) -> Result<CallToolResponse, ErrorData> {
     tracing::info!(reason = %refusal, "payment refused");
-    let mut response = ask(terms, version, &refusal.to_string())?;
+    let mut response = ask(terms, version, &refusal.to_string(), typed)?;
     if let Some(receipt) = &refusal.receipt {
         give_receipt(&mut response, receipt);
     }
     Ok(response)
 }
 
-/// The challenge as a result: an object, and the same as text.
-fn ask(terms: &Terms, version: Version, error: &str) -> Result<CallToolResponse, ErrorData> {
+/// The challenge as a result: an object, and the same as text. The object would have to be one of a
+/// `typed` tool's.
+fn ask(
+    terms: &Terms,
+    version: Version,
+    error: &str,
+    typed: bool,
+) -> Result<CallToolResponse, ErrorData> {
     // What v1 cannot name is offered in v2 only.
     let challenge = terms.challenge(version, error);
     let json = challenge.or_else(|_| terms.challenge(Version::V2, error)).map_err(|_| broken())?;
     let object = serde_json::from_str(&json).map_err(|_| broken())?;
     let mut result = CallToolResult::error(vec![ContentBlock::text(json)]);
-    result.structured_content = Some(object);
+    result.structured_content = Some(object).filter(|_| !typed);
     Ok(result.into())
 }
 
@@ -368,6 +392,21 @@ where
         self.call(request, context).await
     }
 
+    async fn list_tools(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: Request,
+    ) -> Answer<ListToolsResult> {
+        let listed = self.inner.list_tools(page, context).await?;
+        let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
+        for tool in listed.tools.iter().filter(|tool| tool.output_schema.is_some()) {
+            if typed.len() < TYPED {
+                typed.insert(tool.name.to_string());
+            }
+        }
+        Ok(listed)
+    }
+
     inner! {
         ping(context: Request) -> Answer<()>;
         initialize(request: InitializeRequestParams, context: Request) -> Answer<InitializeResult>;
@@ -389,8 +428,6 @@ where
         subscribe(request: SubscribeRequestParams, context: Request) -> Answer<()>;
         #[expect(deprecated)]
         unsubscribe(request: UnsubscribeRequestParams, context: Request) -> Answer<()>;
-        list_tools(page: Option<PaginatedRequestParams>, context: Request)
-            -> Answer<ListToolsResult>;
         on_custom_request(request: CustomRequest, context: Request) -> Answer<CustomResult>;
         get_task(request: GetTaskParams, context: Request) -> Answer<GetTaskResult>;
         update_task(request: UpdateTaskParams, context: Request) -> Answer<()>;

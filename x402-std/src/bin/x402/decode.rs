@@ -1,6 +1,6 @@
 use clap::Args;
 use serde_json::{Value, json};
-use x402_std::core::json::{Cursor, Located, RawJson};
+use x402_std::core::json::{Located, RawJson};
 use x402_std::core::wire::{
     List, Listed, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo,
     SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse,
@@ -71,7 +71,7 @@ fn verify_request(json: &[u8]) -> Result<Option<Version>, Located> {
 /// its key there says why.
 fn identify(json: &[u8]) -> Result<(&'static str, Option<Version>), Failure> {
     let located = |error| Failure::read(ReadError::new(error, json));
-    let object = parse(json).map_err(located)?;
+    let object = RawJson::skim(json).map_err(located)?;
     let mut failure = None;
     for (key, name, read) in KINDS {
         if object.get(key).is_none() {
@@ -117,10 +117,4 @@ fn unread(kind: &str, json: &[u8]) -> Vec<Value> {
         _ => return Vec::new(),
     }
     .unwrap_or_default()
-}
-
-fn parse(json: &[u8]) -> Result<RawJson<'_>, Located> {
-    let mut cursor = Cursor::new(json).map_err(|error| Located { error, at: 0, field: "" })?;
-    let value = cursor.value().and_then(|value| cursor.end().map(|()| value));
-    value.map_err(|error| cursor.locate(error))
 }

@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use x402_std::core::limits;
-use x402_std::message::decode_header;
+use x402_std::core::{base64, limits};
 use zeroize::Zeroizing;
 
 use crate::Failure;
 
 /// Longest text that is read: white space aside, every message is shorter.
-const TEXT_BYTES: usize = 2 * limits::HEADER_BYTES;
+const TEXT_BYTES: usize = limits::SUPPORTED_BYTES + 1;
 
 /// The text that an argument stands for (itself, `@FILE` or `-` for stdin), trimmed. Of one that
 /// is too long, as much is given as is too long for every reader.
@@ -32,7 +31,11 @@ pub(crate) fn message(argument: &str) -> Result<Vec<u8>, Failure> {
     if text.starts_with(b"{") {
         return Ok(text);
     }
-    decode_header(&text).map_err(|error| Failure::read(error))
+    // Of either alphabet: what is signed or verified is read more strictly.
+    let mut json = vec![0; base64::decoded_len(text.len().min(limits::HEADER_BYTES))];
+    let len = base64::decode_any(&text, &mut json).map_err(Failure::read)?.len();
+    json.truncate(len);
+    Ok(json)
 }
 
 /// A file, or its first `most` bytes. An error does not name it: it may be a misplaced key.
