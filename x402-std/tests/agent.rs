@@ -481,15 +481,9 @@ async fn introduces_itself_and_its_tools() {
 #[tokio::test]
 async fn what_cannot_be_used_is_said_before_anything_is_served() {
     let home = Home::new("unusable");
-    let without_key = |args: &[&str]| {
-        let mut command = command(&home, args);
-        command.env_remove("X402_EVM_KEY");
-        command
-    };
     fs::write(home.0.join("other"), "not a database, whatever its name says").unwrap();
     let other = home.0.join("other");
     let cases: Vec<(Command, i32, &str)> = vec![
-        (without_key(&[]), 2, "no key"),
         (command(&home, &["--limit", "5 per day"]), 2, "not a limit"),
         (command(&home, &["--limit", "$5 per week"]), 2, "not a limit"),
         (command(&home, &["--limit", "1 of foo/bar"]), 2, "not a limit"),

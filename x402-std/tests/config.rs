@@ -160,7 +160,9 @@ fn mistakes_are_named() {
         ),
         (
             EVM.replace("X402_EVM_KEY", "NODE"),
-            &["evm 1: key: not a private key of 64 hexadecimal digits"],
+            &[
+                "evm 1: key: neither a private key of 64 hexadecimal digits nor the path of a file with one",
+            ],
         ),
         (
             EVM.replace("X402_EVM_KEY", "s3cret"),
@@ -411,7 +413,7 @@ fn callers_are_looked_at() {
         (named("rebound.evil.example"), 421),
         (named("localhost.evil.example"), 421),
         (named("127.0.0.2"), 421),
-        (named("pay.example\r\nhost: evil.example"), 421),
+        (named("pay.example\r\nhost: evil.example"), 400),
         (format!("{}{json}", of("Bearer token-one")), 421),
         (from(&format!("http://{url}")), 400),
         (from("http://evil.example"), 403),

@@ -408,10 +408,10 @@ async fn a_challenge_of_a_typed_tool_is_text_alone() {
     let shop = shop().await;
     shop.client.list_all_tools().await.unwrap();
     for (tool, is_typed) in [("weather", false), ("typed", true)] {
-        let payment = shop.pay_for(tool).await;
         let unpaid = shop.call(tool, None).await;
         assert_eq!(unpaid.structured_content.is_none(), is_typed, "{tool}");
         let read: PaymentRequired = serde_json::from_str(text(&unpaid)).unwrap();
+        let payment = sign(&read).await;
         assert_eq!(read.accepts[0].amount, Amount::from(10_000));
         shop.facilitator.next_verify(Act::Lose);
         let refused = shop.call(tool, Some(&payment)).await;
@@ -456,7 +456,7 @@ async fn free_tools_and_all_else_are_the_inner_servers() {
     let shop = shop().await;
     let plain = connect(Tools::default()).await;
     let listed = shop.client.list_tools(None).await.unwrap();
-    assert_eq!((listed.tools.len(), &listed), (2, &plain.list_tools(None).await.unwrap()));
+    assert_eq!((listed.tools.len(), &listed), (3, &plain.list_tools(None).await.unwrap()));
     assert_eq!(shop.client.peer_info(), plain.peer_info());
     let ask = GetPromptRequestParams::new("hello");
     let prompt = shop.client.get_prompt(ask.clone()).await.unwrap();

@@ -165,7 +165,7 @@ fn a_receipt_that_proves_nothing_is_not_called_paid() {
     for (name, answer, code, is_proven) in [
         ("honest", paid("200 OK", &honest, b"x"), 0, true),
         ("error", paid("500 Oops", &honest, b"x"), 1, false),
-        ("redirect", paid("307 There", &honest, b"x"), 0, false),
+        ("redirect", paid("307 There", &honest, b"x"), 1, false),
         ("nothing", paid("200 OK", &nothing, b"x"), 0, false),
         ("elsewhere", paid("200 OK", &elsewhere, b"x"), 0, false),
         ("somebody", paid("200 OK", &somebody, b"x"), 0, false),

@@ -21,7 +21,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::ServiceExt;
 use x402_std::seller::ConnectionEnd;
 
@@ -140,18 +140,22 @@ const SLOW_BYTES: usize = 4 << 10;
 /// What is waited for once nothing more is written.
 struct Linger {
     time: Pin<Box<Sleep>>,
+    /// When it ends in any case.
+    until: Instant,
     /// How much of what the peer sends meanwhile is left to be thrown away.
     left: usize,
     /// Whether the peer has closed.
     closed: bool,
 }
 
-/// How long it is waited for the peer's end of a connection after ours, and how much is read of it:
-/// only then it shows whether the peer has read all it was sent.
+/// How long it is waited for the peer's end of a connection after ours, since it sent something and in all,
+/// and how much is read of it: only then it shows whether the peer has read all it was sent. Whoever sends
+/// a long body without a payment gets the challenge in this way, however slowly it comes.
 const LINGER: Duration = Duration::from_secs(2);
+const LINGER_IN_ALL: Duration = Duration::from_secs(60);
 /// A peer that closed before it got what was written says so this much later at most.
 const RESET: Duration = Duration::from_millis(250);
-const LINGER_BYTES: usize = 16 << 20;
+const LINGER_BYTES: usize = 64 << 20;
 
 impl Watched {
     fn note<T>(&self, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -234,8 +238,12 @@ impl AsyncWrite for Watched {
         if this.linger.is_none() {
             let poll = Pin::new(&mut this.stream).poll_shutdown(context);
             ready!(this.note(poll))?;
-            this.linger =
-                Some(Linger { time: Box::pin(sleep(LINGER)), left: LINGER_BYTES, closed: false });
+            this.linger = Some(Linger {
+                time: Box::pin(sleep(LINGER)),
+                until: Instant::now() + LINGER_IN_ALL,
+                left: LINGER_BYTES,
+                closed: false,
+            });
         }
         let mut scratch = [0; 4096];
         while let Some(linger) = &mut this.linger {
@@ -251,7 +259,11 @@ impl AsyncWrite for Watched {
                     // It may have closed without having read: then a reset follows.
                     (linger.closed, linger.time) = (true, Box::pin(sleep(RESET)));
                 }
-                Ok(()) => linger.left = linger.left.saturating_sub(buffer.filled().len()),
+                Ok(()) => {
+                    linger.left = linger.left.saturating_sub(buffer.filled().len());
+                    let next = (Instant::now() + LINGER).min(linger.until);
+                    linger.time.as_mut().reset(next);
+                }
                 Err(_) => {
                     this.end.broke();
                     break;

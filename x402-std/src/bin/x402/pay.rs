@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use serde_json::{Value, json};
 use x402_std::budget::{Budget, Limit};
@@ -26,12 +26,15 @@ use crate::{Exit, Failure, Outcome, describe, input, print, sign, talk, with_cau
 /// As much of an answer as `--json` takes.
 const JSON_BYTES: usize = 64 << 20;
 
+/// The file in which payments are kept if nothing is said.
+const PAYMENTS: &str = "payments.db";
+
 /// After this time, somebody at a terminal is told what is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks for a URL and pays if that is what it takes, once.
 ///
-/// Redirects are not followed. The body goes to stdout, and a line that says what was paid to stderr,
+/// Redirects are not followed, and end with status 1. The body goes to stdout, and a line that says what was paid to stderr,
 /// after everything else. On a terminal, what takes long is shown there meanwhile.
 #[derive(Args)]
 pub(crate) struct Pay {
@@ -53,7 +56,7 @@ pub(crate) struct Pay {
     /// that would be paid with keys of both kinds
     #[arg(long)]
     dry_run: bool,
-    /// Prints one JSON object instead of the body: status, contentType, body (as JSON or text; else
+    /// Prints one JSON object instead of the body: status, contentType, location (of a redirect), body (as JSON or text; else
     /// bodyBase64), paid (the offer), receipt, doubt (why the receipt proves nothing, else null), id;
     /// if nothing was bought, error, code, receipt and id
     #[arg(long)]
@@ -67,12 +70,12 @@ pub(crate) struct Pay {
     #[arg(long = "limit", value_name = "LIMIT", requires = "budget")]
     limits: Vec<Limit>,
     /// File in which purchases are kept (SQLite), so that limits hold over crashes and between all
-    /// processes that use it
+    /// processes that use it [default: x402/payments.db in the user's state directory]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     budget: Option<PathBuf>,
     /// Id of this purchase: under one id, what --budget keeps is paid once, however often this is
     /// run [default: a new one]
-    #[arg(long, value_name = "ID", requires = "budget",
+    #[arg(long, value_name = "ID", conflicts_with = "dry_run",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: Option<String>,
     #[command(flatten)]
@@ -87,9 +90,18 @@ impl Pay {
         }
         let policy = Policy { limits: self.limits.clone(), ..sign::policy(self.max) };
         let buyer = Buyer::with(self.key.read()?, policy, SystemClock);
-        match &self.budget {
-            Some(path) => self.buy(buyer.with_budget(agent::open(path)?), &request).await,
-            None => self.buy(buyer, &request).await,
+        let kept = match &self.budget {
+            Some(path) => agent::open(path).map(Some),
+            None => match agent::default_file(PAYMENTS).and_then(|path| agent::open(&path)) {
+                Ok(kept) => Ok(Some(kept)),
+                // Without a home, there is nothing to be found by an id.
+                Err(failure) if self.id.is_some() => Err(failure),
+                Err(_) => Ok(None),
+            },
+        };
+        match kept? {
+            Some(kept) => self.buy(buyer.with_budget(kept), &request, true).await,
+            None => self.buy(buyer, &request, false).await,
         }
     }
 
@@ -97,6 +109,7 @@ impl Pay {
         &self,
         buyer: Buyer<Wallet, SystemClock, B>,
         request: &Request,
+        is_kept: bool,
     ) -> Outcome {
         let client = Client::with(buyer, self.transport()?);
         let stage = Mutex::new("asking".into());
@@ -111,10 +124,10 @@ impl Pay {
                 let unproven = bought.proof().is_none().then(|| bought.id.clone()).flatten();
                 let outcome =
                     if self.json { deliver_json(bought).await } else { deliver(bought).await };
-                self.may_present_again(unproven.as_deref());
+                may_present_again(unproven.as_deref(), is_kept);
                 outcome
             }
-            Err(error) => self.explain(error),
+            Err(error) => self.explain(error, is_kept),
         }
     }
 
@@ -155,7 +168,7 @@ impl Pay {
     }
 
     /// Says why nothing was bought. The payment itself is not shown: whoever has it can present it.
-    fn explain(&self, error: Error) -> Outcome {
+    fn explain(&self, error: Error, is_kept: bool) -> Outcome {
         let code = code(&error);
         let again = match &error {
             BuyError::Unclear { id, .. } => Some(id.clone()),
@@ -186,15 +199,8 @@ impl Pay {
             let told = json!({ "error": failure.text, "code": code, "receipt": receipt, "id": id });
             print(told)?;
         }
-        self.may_present_again(again.as_deref());
+        may_present_again(again.as_deref(), is_kept);
         Err(failure)
-    }
-
-    /// Says by which id a payment that may not have been used is kept.
-    fn may_present_again(&self, id: Option<&str>) {
-        if let (Some(id), Some(_)) = (id, &self.budget) {
-            talk(format_args!("to present the same payment again: --id {id}"));
-        }
     }
 
     async fn dry_run(&self, request: &Request) -> Outcome {
@@ -243,6 +249,18 @@ impl Pay {
     }
 }
 
+/// Says what to do about a payment that may have been made.
+fn may_present_again(id: Option<&str>, is_kept: bool) {
+    let Some(id) = id else { return };
+    let warning = "the payment may have been made: do not pay again";
+    talk(match is_kept {
+        true => {
+            format!("{warning}, but run this again; to present the same payment again: --id {id}")
+        }
+        false => format!("{warning}; it is kept nowhere, for there is neither --budget nor a home"),
+    });
+}
+
 /// For scripts.
 fn code(error: &Error) -> &'static str {
     match error {
@@ -278,7 +296,7 @@ fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
 }
 
 fn verdict(status: StatusCode) -> Exit {
-    if status.is_success() || status.is_redirection() { Exit::Yes } else { Exit::Refused }
+    if status.is_success() { Exit::Yes } else { Exit::Refused }
 }
 
 /// What is waited for now, in words; `None` if it is what it was.
@@ -329,7 +347,7 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
     let response = bought.response;
     let status = response.status();
     if !status.is_success() {
-        talk(format_args!("status {}", status.as_u16()));
+        talk(format_args!("status {}{}", status.as_u16(), direction(&response)));
     }
     let mut exit = verdict(status);
     match copy(response).await {
@@ -345,6 +363,20 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
     Ok(exit)
 }
 
+/// Where a redirect leads to.
+fn location(response: &Response) -> Option<String> {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+    location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// Where a redirect leads to, in words: it is not followed.
+fn direction(response: &Response) -> String {
+    // The seller's words may be anything.
+    location(response).map_or_else(String::new, |to| {
+        format!(": the answer is at {}, ask there", to.escape_debug())
+    })
+}
+
 /// All in one object.
 async fn deliver_json(bought: Bought<Response>) -> Outcome {
     let line = receipt_line(&bought);
@@ -353,6 +385,7 @@ async fn deliver_json(bought: Bought<Response>) -> Outcome {
     let mut answer = json!({
         "status": status.as_u16(),
         "contentType": content_type(&response),
+        "location": location(&response),
         "paid": paid,
         "receipt": receipt,
         "doubt": doubt.map(|doubt| doubt.to_string()),

@@ -90,7 +90,7 @@ impl Agent {
         let wallet = self.key.read_any()?.unwrap_or((None, None));
         let budget = match &self.budget {
             Some(path) => open(path)?,
-            None => open(&default_budget()?)?,
+            None => open(&default_file("budget.db")?)?,
         };
         let buyer = Buyer::with(wallet, policy, SystemClock).with_budget(budget);
         let reach = Reach::new(some(hosts)).map_err(Failure::refused)?;
@@ -146,9 +146,11 @@ pub(crate) fn open(path: &Path) -> Result<SqliteBudget, Failure> {
     })
 }
 
-/// Where purchases are kept if nothing is said; the directory is made, for its owner only.
-fn default_budget() -> Result<PathBuf, Failure> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+/// A file of the user's in which something is kept if nothing is said; the directory is made, for its owner
+/// only.
+pub(crate) fn default_file(name: &str) -> Result<PathBuf, Failure> {
+    let absolute =
+        |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         .ok_or_else(|| Failure::unusable("neither --budget nor a home directory is given"))?;
@@ -160,7 +162,7 @@ fn default_budget() -> Result<PathBuf, Failure> {
     builder.create(&directory).map_err(|error| {
         Failure::refused(format_args!("cannot make the directory of the budget: {error}"))
     })?;
-    Ok(directory.join("budget.db"))
+    Ok(directory.join(name))
 }
 
 /// An empty list allows all.
