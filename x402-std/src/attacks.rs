@@ -47,7 +47,7 @@
 //! **Here.** Claims move by compare-and-swap ([`ClaimStore`](crate::store::ClaimStore)): of all who
 //! present a payment, one is told that it is new, and one can move it to settled. In a process, one
 //! settlement of a payment runs at a time. A presentation that finds another at work is answered
-//! `settlement_pending` and costs nothing.
+//! `busy` and costs nothing.
 //! [`LocalFacilitator`](crate::facilitator::LocalFacilitator) keeps claims of its own, so sellers
 //! that know nothing of each other are told "success" once. Whoever lost that answer is told again
 //! only if they can name the secret they asked with
@@ -200,9 +200,10 @@
 //! **Here.** Only a facilitator's "success" without contradictions is taken for one: it names a
 //! transaction of the network's form, no other network, no other payer, no smaller amount and no reason
 //! for an error, and a transaction that settled another payment here settles none. All that is unclear
-//! (no answer, pending, a fault, "failed" without a transaction) is `settlement_pending`: nothing is
-//! served, the claim stays ([`ClaimState`](x402_core::claim::ClaimState)), and the same payment,
-//! presented again, finds out.
+//! (no answer, pending, a fault, "failed" without a transaction) is `settlement_pending`, or
+//! `unknown_settlement_error` as long as no transaction is known: nothing is served, the claim stays
+//! ([`ClaimState`](x402_core::claim::ClaimState)), and the same payment, presented again, finds out. A
+//! reason of the facilitator's own is a refusal only if it names no transaction and speaks of no fault.
 //!
 //! A facilitator of this library writes down a transaction before it sends it, and believes none of
 //! what a node says to the sending. Settled is, on EVM chains, a receipt with status 1 **and** the
@@ -242,7 +243,7 @@
 //! name who may.
 //!
 //! **Here.** "Nonce already used" and "duplicate" are never a failure once a payment was admitted:
-//! the answer is `settlement_pending`, the claim stays, no reason to sign another payment is given.
+//! the answer is `settlement_pending` or `unknown_settlement_error`, the claim stays, no reason to sign another payment is given.
 //! Only `exact` is taken, where the amount is signed; `upto` is refused.
 //!
 //! A facilitator of this library finds whoever used the authorization it has sent. Was it one of

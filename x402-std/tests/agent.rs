@@ -132,11 +132,15 @@ impl Agent {
 
     /// One that may ask nobody but by what it is given.
     async fn alone(home: &Home, args: &[&str], person: Person) -> Self {
+        Self::of(command(home, args), person).await
+    }
+
+    async fn of(command: Command, person: Person) -> Self {
         let capabilities = match person {
             Person::Absent => json!({}),
             Person::Says(_) | Person::Silent => json!({ "elicitation": {} }),
         };
-        let mut agent = Self::spawn(command(home, args), person);
+        let mut agent = Self::spawn(command, person);
         let introduced = agent.ask(
             "initialize",
             json!({
@@ -778,6 +782,24 @@ async fn an_offer_that_changes_after_the_quote_is_not_paid() {
     }
 }
 
+/// Without a key there is something to do about it.
+#[tokio::test]
+async fn an_agent_without_a_key_says_what_to_do() {
+    let home = Home::new("keyless");
+    let (url, seen) = seller(|_| async { challenge([offer("$0.01")]) }).await;
+    let hosts = HOSTS.with_borrow(Clone::clone);
+    let mut command = command(&home, &naming(&[], &hosts));
+    command.env_remove("X402_EVM_KEY");
+    let agent = Agent::of(command, Person::Absent).await;
+    for tool in ["x402_quote", "x402_call"] {
+        let told = agent.fails(tool, json!({ "url": url }), "no_key", "never").await;
+        assert!(told["message"].as_str().unwrap().contains("x402 key new evm"), "{told}");
+    }
+    assert_eq!(agent.left().await, "$5");
+    assert_eq!(seen.payments().len(), 0);
+    agent.end(&[&seen]).await;
+}
+
 #[tokio::test]
 async fn a_seller_that_charges_twice_gets_one_signature() {
     let home = Home::new("twice");
@@ -789,8 +811,11 @@ async fn a_seller_that_charges_twice_gets_one_signature() {
         let again = json!({ "url": url, "id": id });
         agent.fails("x402_call", again, "refused", "same_id").await;
     }
+    // Nor if the model does not say the id again.
+    let again = agent.fails("x402_call", json!({ "url": url }), "refused", "same_id").await;
+    assert_eq!(again["id"], *id);
     let payments = seen.payments();
-    assert_eq!(payments.len(), 3);
+    assert_eq!(payments.len(), 4);
     assert_eq!(payments.iter().collect::<BTreeSet<_>>().len(), 1, "one signature");
     assert_eq!(agent.left().await, "$4.99");
     let history = agent.call("x402_history", json!({})).await;
@@ -1288,10 +1313,12 @@ async fn killed_in_the_middle_of_a_payment_it_still_counts_and_is_the_same_again
     assert_eq!(agent.left().await, "$0.005", "it still counts");
     let history = agent.call("x402_history", json!({})).await["purchases"].clone();
     assert_eq!((&history[0]["id"], &history[0]["state"]), (&json!("the-one"), &json!("signed")));
-    agent.fails("x402_call", json!({ "url": url }), "over_budget", "later").await;
+    let another = json!({ "url": url, "id": "another" });
+    agent.fails("x402_call", another, "over_budget", "later").await;
     assert_eq!(seen.payments().len(), 1);
-    let bought = agent.call("x402_call", buy.clone()).await;
-    assert_eq!(bought["body"], "weather");
+    // Without an id it is the one that is open.
+    let bought = agent.call("x402_call", json!({ "url": url })).await;
+    assert_eq!((&bought["body"], &bought["id"]), (&json!("weather"), &json!("the-one")));
     let payments = seen.payments();
     assert_eq!(payments.len(), 2);
     assert_eq!(payments[0], payments[1], "the same bytes");
@@ -1340,10 +1367,12 @@ async fn killed_at_any_moment_it_counts_what_it_signed() {
         let counted = ((0.12 - left) * 100.0).round() as usize;
         assert!((signed..=10).contains(&counted), "{signed} signed, {counted} counted");
         // What is left can be spent, and no more.
-        for _ in counted..12 {
-            agent.call("x402_call", json!({ "url": url })).await;
+        for number in counted..12 {
+            let id = format!("new-{number}");
+            agent.call("x402_call", json!({ "url": url, "id": id })).await;
         }
-        agent.fails("x402_call", json!({ "url": url }), "over_budget", "later").await;
+        let over = json!({ "url": url, "id": "over" });
+        agent.fails("x402_call", over, "over_budget", "later").await;
         assert_eq!(seen.nonces().len(), signed + 12 - counted);
         agent.end(&[&seen]).await;
     }

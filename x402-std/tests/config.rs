@@ -174,7 +174,9 @@ fn mistakes_are_named() {
         ),
         (
             SVM.replace("X402_SVM_KEY", "X402_EVM_KEY"),
-            &["svm 1: key: neither base58 of 64 bytes nor as the Solana CLI writes it"],
+            &[
+                "svm 1: key: neither base58 of 64 or 32 bytes, nor as the Solana CLI writes it, nor the path of a file with one",
+            ],
         ),
         (
             EVM.replace("https://node.example", "https://node.example/v3/s3cret"),
@@ -414,7 +416,7 @@ fn callers_are_looked_at() {
         (named("localhost.evil.example"), 421),
         (named("127.0.0.2"), 421),
         (named("pay.example\r\nhost: evil.example"), 400),
-        (format!("{}{json}", of("Bearer token-one")), 421),
+        (format!("{}{json}", of("Bearer token-one")), 400),
         (from(&format!("http://{url}")), 400),
         (from("http://evil.example"), 403),
         (from("null"), 403),

@@ -52,8 +52,9 @@ fn round<'a, M: Message<'a>>(json: &'a [u8]) {
             black_box(message.encode(black_box(&mut out)).is_ok());
             black_box(message.encode_header(black_box(&mut out)).is_ok());
         }
-        Err((error, at)) => {
-            black_box(write!(Sink, "{error}, {}: {at}", error.reason()).is_ok());
+        Err(located) => {
+            let (error, place) = (located.error, located.place(json));
+            black_box(write!(Sink, "{error}, {}: {place}, {}", error.reason(), located.at).is_ok());
         }
     }
 }
@@ -65,6 +66,7 @@ fn header(bytes: &[u8]) {
     if let Ok(Some((version, value))) = http::payment(black_box(headers)) {
         let scratch = black_box(&mut scratch[..]);
         black_box(PaymentPayload::decode_header(value, scratch).is_ok());
+        black_box(base64::decode_any(value, scratch).is_ok());
         black_box(Seller::read(version, value).is_ok());
         black_box(base64::decode_in_place(scratch).is_ok());
     }

@@ -27,7 +27,9 @@ const FILE_BYTES: usize = 1024;
 const NOT_EVM: &str = "not a private key of 64 hexadecimal digits (for Solana: --svm-key-file)";
 const NOT_SVM: &str =
     "not a Solana key: base58 of 64 or 32 bytes, an array of 64 numbers, or a file with one";
-const NO_KEY: &str = "neither a key nor the path of a file that can be read";
+const NO_EVM: &str = "neither 64 hexadecimal digits nor the path of a file that can be read";
+const NO_SVM: &str = "neither base58 of 64 or 32 bytes, nor an array of 64 numbers, nor the path of a file \
+                      that can be read";
 
 #[derive(Args, Default)]
 pub(crate) struct KeySource {
@@ -100,28 +102,28 @@ impl KeySource {
 fn given(
     text: Zeroizing<String>,
     is_key: bool,
-    otherwise: &str,
+    [wrong, none]: [&str; 2],
 ) -> Result<Zeroizing<String>, Failure> {
     if is_key {
         return Ok(text);
     }
     let path = Path::new(text.trim());
-    contents(path, otherwise).map_err(|_| match exposed::check(path, true) {
+    contents(path, wrong).map_err(|_| match exposed::check(path, true) {
         Err(exposed) => Failure::unusable(exposed),
-        Ok(()) => Failure::unusable(NO_KEY),
+        Ok(()) => Failure::unusable(none),
     })
 }
 
 /// [`given`], of a key for EVM networks.
 pub(crate) fn evm_text(text: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     let is_key = evm(&text).is_some();
-    given(text, is_key, NOT_EVM)
+    given(text, is_key, [NOT_EVM, NO_EVM])
 }
 
 /// [`given`], of a key for Solana.
 pub(crate) fn svm_text(text: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     let is_key = svm(&text).is_ok();
-    given(text, is_key, NOT_SVM)
+    given(text, is_key, [NOT_SVM, NO_SVM])
 }
 
 /// A key of 64 hexadecimal digits.

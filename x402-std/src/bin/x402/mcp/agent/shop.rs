@@ -1,6 +1,7 @@
 //! The tools: looking, asking, buying, and what was bought.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Response;
 use rmcp::model::*;
@@ -9,11 +10,12 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use x402_std::SystemClock;
-use x402_std::budget::{Budget, SqliteBudget};
+use x402_std::budget::{Budget, Purchase, SqliteBudget, State};
 use x402_std::buyer::{Approve, Ask, Asset, Bought, BuyError, Buyer, Order, Progress};
 use x402_std::client;
+use x402_std::clock::Clock;
 use x402_std::core::buyer::Decline;
-use x402_std::core::{Money, Retry};
+use x402_std::core::{Money, Reason, Retry};
 use x402_std::message::PaymentRequirements;
 use x402_std::transport::{PaymentText, Subject, Transport};
 
@@ -49,8 +51,22 @@ struct Inner {
     payers: Recent<String>,
     /// The last answers that were paid for, by the id of the purchase.
     answers: Recent<Arc<Kept>>,
+    /// Purchases that calls are at now.
+    begun: Mutex<HashSet<String>>,
     calls: Arc<Semaphore>,
 }
+
+/// That a call is at a purchase, until it is dropped.
+struct Begun<'s>(&'s Inner, String);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+/// Purchases that are looked through for one that is open.
+const LOOKED_AT: usize = 100;
 
 /// An answer that was paid for.
 struct Kept {
@@ -81,6 +97,7 @@ impl Shop {
             asked: Recent::new(REMEMBERED),
             payers: Recent::new(REMEMBERED),
             answers: Recent::new(ANSWERS),
+            begun: Mutex::default(),
             calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
         }))
     }
@@ -290,6 +307,17 @@ impl Inner {
             told["again"] = true.into();
             return Ok(told);
         }
+        // A model that gives no id may have lost the one of a payment that is still good: no other is
+        // signed for the same as long as that is so.
+        let open = match id {
+            Some(_) => None,
+            None => self.open(&subject).await,
+        };
+        let id = id.or(open.as_deref());
+        let _begun = match id {
+            Some(id) => Some(self.begin(id)),
+            None => None,
+        };
         let quoted = self.quotes.get(&quote_of(&request));
         let reports = Reports::new(context);
         let hear = |progress: Progress<'_>| reports.hear(progress);
@@ -305,6 +333,30 @@ impl Inner {
             Ok(bought) => Ok(self.deliver(bought, asked, &subject).await),
             Err(error) => Err(self.explain(error, &subject, person, max).await),
         }
+    }
+
+    fn begin(&self, id: &str) -> Begun<'_> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        Begun(self, id.to_owned())
+    }
+
+    /// The last purchase of the same, if its payment is still good and no call is at it: one that may have
+    /// been made, or was refused and may be presented again.
+    async fn open(&self, subject: &Subject) -> Option<String> {
+        let now = SystemClock.now();
+        let history = self.buyer.budget().history(LOOKED_AT).await.ok()?;
+        let same = |it: &&Purchase| it.digest == subject.digest && it.host == subject.host;
+        let last = history.iter().find(same)?;
+        let is_open = match &last.state {
+            State::Signed => true,
+            State::Refused(reason) => {
+                reason.map_or(Retry::SameAgain, Reason::retry) == Retry::SameAgain
+            }
+            State::Reserved | State::Paid(_) => false,
+        };
+        let is_good = now < last.at.saturating_add(last.offer.max_timeout_seconds);
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        (is_open && is_good && !begun.contains(&last.id)).then(|| last.id.clone())
     }
 
     async fn deliver(&self, bought: Bought<Response>, asked: &Asked, subject: &Subject) -> Value {
