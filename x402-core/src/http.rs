@@ -104,6 +104,9 @@ pub fn unix_time(date: &str) -> Option<u64> {
     Some(u64::from(days).wrapping_mul(86_400).wrapping_add(seconds.into()))
 }
 
+/// The version of the header that a payment came in, `None` for both, and the header's value.
+pub type Carried<'h> = (Option<Version>, &'h [u8]);
+
 /// Finds the one payment among a request's headers, and the version its header speaks; `None` if it is in
 /// both headers, as some clients send it.
 ///
@@ -120,8 +123,8 @@ pub fn unix_time(date: &str) -> Option<u64> {
 /// ```
 pub fn payment<'h>(
     headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
-) -> Result<Option<(Option<Version>, &'h [u8])>, ParseError> {
-    let mut found: Option<(Option<Version>, &[u8])> = None;
+) -> Result<Option<Carried<'h>>, ParseError> {
+    let mut found: Option<Carried<'h>> = None;
     for (name, value) in headers {
         let version = [Version::V2, Version::V1]
             .into_iter()

@@ -978,11 +978,10 @@ fn duplicate_keys_of_protocol_objects() {
                 let text = with_member(message, &path, members);
                 let answers = [Kind::Required, Kind::Verified, Kind::Settled, Kind::Supported];
                 // Nothing is decided by a value that nobody names in a challenge or an answer.
-                if members.starts_with("\"z\":{") || members.starts_with("\"z\":[") {
-                    if answers.contains(&kind) && path.is_empty() {
-                        accepted(kind, &text.replace(['«', '»'], ""));
-                        continue;
-                    }
+                let is_nested = members.starts_with("\"z\":{") || members.starts_with("\"z\":[");
+                if is_nested && answers.contains(&kind) && path.is_empty() {
+                    accepted(kind, &text.replace(['«', '»'], ""));
+                    continue;
                 }
                 refused(kind, &text, error);
             }

@@ -569,9 +569,9 @@ pub struct Refusal {
     /// HTTP status to answer with.
     pub status: u16,
     /// What was wrong with a payment that could not be read, and where.
-    pub malformed: Option<ReadError>,
+    pub malformed: Option<Box<ReadError>>,
     /// What the facilitator gave as the reason, if it is none of the specification's.
-    pub said: Option<Said>,
+    pub said: Option<Box<Said>>,
     /// The claim of a payment that was settled before.
     pub settled: Option<ClaimKey>,
     /// Whether that claim says that its answer was delivered.
@@ -591,7 +591,7 @@ impl From<Reason> for Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let reason = error.error.reason();
-        Self { malformed: Some(error), status: 400, ..reason.into() }
+        Self { malformed: Some(Box::new(error)), status: 400, ..reason.into() }
     }
 }
 
@@ -612,11 +612,12 @@ impl Said {
         message: &Option<String>,
         other: &Option<Json>,
         key: &str,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         let odd = || Some(other.as_ref()?.raw().get(key)?.as_str());
         let reason = reason.as_deref().or_else(odd).filter(|reason| !reason.is_empty())?;
         let is_own = Reason::parse(reason).is_none();
-        is_own.then(|| Self { reason: words(reason), message: message.as_deref().map(words) })
+        let message = || message.as_deref().map(words);
+        is_own.then(|| Box::new(Self { reason: words(reason), message: message() }))
     }
 }
 
@@ -1079,7 +1080,7 @@ struct Unsettled {
     reason: Reason,
     status: u16,
     transaction: Transaction,
-    said: Option<Said>,
+    said: Option<Box<Said>>,
 }
 
 impl Unsettled {

@@ -231,10 +231,10 @@ impl<'a> Draft<'a> {
 
     /// Whether it has only the price of an offer of the other version.
     const fn is_other(&self, version: Version) -> bool {
-        match (version, self.amount.get(), self.max_amount_required.get()) {
-            (Version::V1, Some(_), None) | (Version::V2, None, Some(_)) => true,
-            _ => false,
-        }
+        matches!(
+            (version, self.amount.get(), self.max_amount_required.get()),
+            (Version::V1, Some(_), None) | (Version::V2, None, Some(_))
+        )
     }
 
     /// The offer of this version. The cursor may have read on; after an error it stands at the offer's end,

@@ -105,8 +105,10 @@ impl New {
                         None => random(&mut seed)?,
                     }
                 };
-                let text =
-                    Zeroizing::new(format!("0x{}\n", Zeroizing::new(hex::encode(&*seed)).as_str()));
+                let text = Zeroizing::new(format!(
+                    "0x{}\n",
+                    Zeroizing::new(hex::encode(seed.as_slice())).as_str()
+                ));
                 (text, evm::Address(Signer::public(&key)).to_string(), "--key-file")
             }
             Kind::Solana => {

@@ -314,10 +314,7 @@ impl Inner {
             None => self.open(&subject).await,
         };
         let id = id.or(open.as_deref());
-        let _begun = match id {
-            Some(id) => Some(self.begin(id)),
-            None => None,
-        };
+        let _begun = id.map(|id| self.begin(id));
         let quoted = self.quotes.get(&quote_of(&request));
         let reports = Reports::new(context);
         let hear = |progress: Progress<'_>| reports.hear(progress);
