@@ -142,8 +142,10 @@ fn is_refusal(reason: &str) -> bool {
         "busy",
     ];
     let contains = |word: &str| {
-        let letters = reason.as_bytes().windows(word.len());
-        { letters }.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+        (0..reason.len()).any(|at| {
+            let part = reason.as_bytes().get(at..at.saturating_add(word.len()));
+            part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+        })
     };
     !faults.into_iter().any(contains)
 }

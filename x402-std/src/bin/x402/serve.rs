@@ -57,7 +57,7 @@ pub(crate) struct Serve {
     /// buyer sends are dropped
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// What challenges name before the path, such as https://api.example.com, instead of http:// and the
+    /// What challenges name before the path, such as `https://api.example.com`, instead of http:// and the
     /// request's Host: for a server behind a proxy that speaks TLS
     #[arg(long, value_name = "URL", value_parser = base_url)]
     base_url: Option<String>,
@@ -75,7 +75,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = upstream::READ_SECONDS, requires = "upstream",
           value_parser = clap::value_parser!(u64).range(1..))]
     upstream_timeout: u64,
-    /// Origin whose pages may buy here, such as https://shop.example.com, or * for all; may be repeated.
+    /// Origin whose pages may buy here, such as `https://shop.example.com`, or * for all; may be repeated.
     /// Without it, browsers let no page of another origin read an answer
     #[arg(long, value_name = "ORIGIN|*", value_parser = origin)]
     cors: Vec<HeaderValue>,
