@@ -1,7 +1,7 @@
 //! The header codec: standard base64 (RFC 4648 §4), with or without padding, in constant time; from
 //! sellers, also the alphabet for URLs.
 
-use base64ct::{Base64, Base64Unpadded, Base64UrlUnpadded, Encoding};
+use base64ct::{Base64, Base64Unpadded, Encoding};
 
 use crate::error::{EncodeError, ParseError};
 use crate::limits;
@@ -23,7 +23,13 @@ pub const fn decoded_len(len: usize) -> usize {
 pub fn decode<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
     let digits = digits(header)?;
     let out = scratch.get_mut(..decoded_len(digits.len())).ok_or(ParseError::ScratchTooSmall)?;
-    Base64Unpadded::decode(digits, out).map_err(|_| ParseError::NotBase64)
+    unpadded(digits, out)?;
+    Ok(out)
+}
+
+#[inline(never)] // twice the code otherwise
+fn unpadded(digits: &[u8], out: &mut [u8]) -> Result<(), ParseError> {
+    Base64Unpadded::decode(digits, out).map(drop).map_err(|_| ParseError::NotBase64)
 }
 
 /// [`decode`], of either alphabet: that of RFC 4648 §4, or the one for URLs and file names of §5. For a
@@ -32,12 +38,34 @@ pub fn decode<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], Pars
 /// # Errors
 /// Those of [`decode`]; [`ParseError::NotBase64`] if both are mixed.
 pub fn decode_any<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
-    if !header.iter().any(|byte| matches!(byte, b'-' | b'_')) {
-        return decode(header, scratch);
+    match decode(header, scratch).map(<[u8]>::len) {
+        Ok(len) => scratch.get(..len).ok_or(ParseError::ScratchTooSmall),
+        Err(ParseError::NotBase64) => decode_url(header, scratch),
+        Err(error) => Err(error),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn decode_url<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
     let digits = digits(header)?;
     let out = scratch.get_mut(..decoded_len(digits.len())).ok_or(ParseError::ScratchTooSmall)?;
-    Base64UrlUnpadded::decode(digits, out).map_err(|_| ParseError::NotBase64)
+    if digits.iter().any(|digit| matches!(digit, b'+' | b'/')) {
+        return Err(ParseError::NotBase64);
+    }
+    // Group by group, in the digits of the other alphabet.
+    for (group, bytes) in digits.chunks(4).zip(out.chunks_mut(3)) {
+        let mut standard = [0; 4];
+        for (to, from) in standard.iter_mut().zip(group) {
+            *to = match from {
+                b'-' => b'+',
+                b'_' => b'/',
+                digit => *digit,
+            };
+        }
+        unpadded(standard.get(..group.len()).unwrap_or_default(), bytes)?;
+    }
+    Ok(out)
 }
 
 /// Decodes a header value in place, and gives the decoded part of the same buffer.

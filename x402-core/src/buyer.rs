@@ -192,7 +192,7 @@ pub fn choose<'a>(
     let mut decline = Decline::NoOffers;
     let mut upfront = None;
     for (index, entry) in required.accepts.entries().enumerate() {
-        match consider(required, (index, entry), host, wallet, policy) {
+        match consider(required, (index, &entry), host, wallet, policy) {
             Ok(choice) if choice.flow == Flow::Authorization => return Ok(choice),
             Ok(choice) => upfront = upfront.or(Some(choice)),
             Err(hurdle) => decline = decline.max(hurdle),
@@ -213,20 +213,20 @@ pub fn choose_at<'a>(
     policy: &Policy<'_>,
 ) -> Result<Choice<'a>, Decline> {
     let entry = required.accepts.entries().nth(index).ok_or(Decline::NoOffers)?;
-    consider(required, (index, entry), host, wallet, policy)
+    consider(required, (index, &entry), host, wallet, policy)
 }
 
 fn consider<'a>(
     required: &PaymentRequired<'a>,
-    (index, entry): (usize, Entry<'a, PaymentRequirements<'a>>),
+    (index, entry): (usize, &Entry<'a, PaymentRequirements<'a>>),
     host: &str,
     wallet: &impl Wallet,
     policy: &Policy<'_>,
 ) -> Result<Choice<'a>, Decline> {
-    let offer = entry.read.map_err(|_| Decline::Unreadable)?;
-    let (flow, decimals) = policy.allows(&offer, host, wallet)?;
+    let offer = entry.read.as_ref().map_err(|_| Decline::Unreadable)?;
+    let (flow, decimals) = policy.allows(offer, host, wallet)?;
     let asks = policy.ask_above.is_some_and(|above| !above.covers(offer.amount, decimals));
-    Ok(Choice { required: *required, offer, index, flow, decimals, asks })
+    Ok(Choice { required: *required, offer: *offer, index, flow, decimals, asks })
 }
 
 /// When a payment is settled: `extra.paymentFlow`, `"authorization"` or `"upfront"`.

@@ -296,16 +296,8 @@ impl<'a> Offer<'a> {
 
     /// Whether the payee can be meant: neither nobody nor the token.
     fn check_payee(&self) -> Result<(), Reason> {
-        if self.pay_to == Address([0; 20]) || self.pay_to == self.asset {
-            return Err(Reason::InvalidPaymentRequirements);
-        }
-        Ok(())
-    }
-
-    /// And not mistyped, as far as a checksum in it says.
-    fn check_typed_payee(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        let typed = offer.pay_to.as_str().and_then(Address::parse_typed);
-        typed.ok_or(Reason::InvalidPaymentRequirements).and_then(|_| self.check_payee())
+        let is_meant = is_meant(self.pay_to, self.asset);
+        is_meant.then_some(()).ok_or(Reason::InvalidPaymentRequirements)
     }
 
     /// A known token goes by its own name.
@@ -546,6 +538,11 @@ fn by_eip3009(offer: &PaymentRequirements<'_>) -> bool {
     }
 }
 
+/// Whether a payee can be meant: neither nobody nor the token.
+fn is_meant(payee: Address, asset: Address) -> bool {
+    payee != Address([0; 20]) && payee != asset
+}
+
 /// What an EVM key can pay: `exact` by EIP-3009, in the tokens of [`assets`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExactEvmWallet;
@@ -557,7 +554,8 @@ impl ExactEvmWallet {
     /// Why not, as [`Eip3009Unsigned::new`] says it; also for a payee in mixed case that is not EIP-55's
     /// checksum.
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        Offer::payable(offer)?.check_typed_payee(offer)
+        Offer::payable(offer)?;
+        self.pays_to(offer).then_some(()).ok_or(Reason::InvalidPaymentRequirements)
     }
 }
 
@@ -567,7 +565,9 @@ impl Wallet for ExactEvmWallet {
     }
 
     fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
-        Offer::read(offer).is_ok_and(|terms| terms.check_typed_payee(offer).is_ok())
+        // Not mistyped either, as far as a checksum in it says.
+        let payee = offer.pay_to.as_str().and_then(Address::parse_typed);
+        payee.zip(Address::read(offer.asset)).is_some_and(|(payee, asset)| is_meant(payee, asset))
     }
 
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8> {

@@ -74,9 +74,14 @@ impl<'a> RawJson<'a> {
         self.0.starts_with('{')
     }
 
+    /// What is between the quotes of a string.
+    fn quoted(self) -> Option<&'a str> {
+        self.0.strip_prefix('"')?.strip_suffix('"')
+    }
+
     /// The value, if it is a string.
     pub fn as_string(self) -> Option<JsonStr<'a>> {
-        let text = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        let text = self.quoted()?;
         Some(JsonStr::from_span(text, text.as_bytes().contains(&b'\\')))
     }
 
@@ -87,15 +92,15 @@ impl<'a> RawJson<'a> {
 
     /// The amount that the value is.
     pub(crate) fn as_amount(self) -> Result<Amount, ParseError> {
-        let text = self.as_string().ok_or(ParseError::WrongType)?;
-        Amount::parse(text.as_str().ok_or(ParseError::InvalidAmount)?)
+        // An escape is no digit.
+        Amount::parse(self.quoted().ok_or(ParseError::WrongType)?)
     }
 
     /// The network that the value names in a message of this version. A spelling of the other version is
     /// taken if it is clear: a name in the table, or the id of an EVM or Solana network.
     pub(crate) fn as_network(self, version: Version) -> Result<Network<'a>, ParseError> {
-        let text = self.as_string().ok_or(ParseError::WrongType)?;
-        let network = Network::parse(text.as_str().ok_or(ParseError::InvalidNetwork)?)?;
+        // An escape is in no name.
+        let network = Network::parse(self.quoted().ok_or(ParseError::WrongType)?)?;
         let is_known = match (version, network.as_str().contains(':')) {
             (Version::V2, true) | (Version::V1, false) => true,
             (Version::V2, false) => network.caip2().is_some(),

@@ -59,7 +59,7 @@ impl From<Located> for ParseError {
 }
 
 /// An object being read by a [`Cursor`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Object<'a> {
     start: usize,
     first: bool,
@@ -109,6 +109,14 @@ impl<T> Field<T> {
         self.0.flatten()
     }
 
+    /// [`Field::required`], copied.
+    pub(crate) fn copied(&self) -> Result<T, ParseError>
+    where
+        T: Copy,
+    {
+        Self(self.0).required()
+    }
+
     /// [`Field::optional`], borrowed.
     pub(crate) const fn get(&self) -> Option<&T> {
         match &self.0 {
@@ -137,8 +145,12 @@ impl Object<'_> {
 
     /// The text in a field by which nothing is decided. A value that is none is kept among the unknown
     /// members.
-    pub(crate) fn text<'v>(&mut self, key: &str, field: Field<RawJson<'v>>) -> Option<JsonStr<'v>> {
-        let value = field.optional().filter(|value| value.as_str() != "null")?;
+    pub(crate) fn text<'v>(
+        &mut self,
+        key: &str,
+        field: &Field<RawJson<'v>>,
+    ) -> Option<JsonStr<'v>> {
+        let value = field.get().copied().filter(|value| value.as_str() != "null")?;
         let text = value.as_string();
         if text.is_none() {
             self.kept |= fingerprint(JsonStr::new(key));
@@ -186,11 +198,26 @@ impl<'a> Cursor<'a> {
 
     /// The value of a field that the object just read must have; an error names the field.
     pub fn required<T>(&mut self, field: Field<T>, name: &'static str) -> Result<T, ParseError> {
-        let value = field.required();
+        self.named(field.required(), name)
+    }
+
+    /// Notes what field an error is about.
+    pub(crate) fn named<T>(
+        &mut self,
+        value: Result<T, ParseError>,
+        name: &'static str,
+    ) -> Result<T, ParseError> {
         if value.is_err() {
             self.field = name;
         }
         value
+    }
+
+    /// Steps over what another cursor, which began here, has read, and gives its text.
+    pub(crate) fn pass(&mut self, inside: &Cursor<'a>) -> RawJson<'a> {
+        let (text, rest) = self.rest.split_at_checked(inside.position()).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        RawJson::of(text)
     }
 
     /// Where the cursor stands.
@@ -222,7 +249,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// What has not been read.
-    pub(super) const fn rest(&self) -> &'a str {
+    pub(crate) const fn rest(&self) -> &'a str {
         self.rest
     }
 
@@ -774,29 +801,43 @@ impl<'a> Cursor<'a> {
 
 /// The whole number that a number in JSON's grammar is, if it is one from 0 to 2^64-1.
 #[cold]
+#[inline(never)]
 fn whole(text: &str) -> Option<u64> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     // How many digits are before the point, once the exponent has moved it.
     let exponent: i32 = exponent.parse().ok()?;
-    let mut before = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
-    let mut value = 0u64;
-    for digit in whole.bytes().chain(fraction.bytes()) {
-        let digit = u64::from(digit & 0xf);
-        if before > 0 {
-            value = value.checked_mul(10)?.checked_add(digit)?;
-        } else if digit != 0 {
+    let moved = usize::try_from(exponent.unsigned_abs()).ok()?;
+    let left = if exponent < 0 { moved } else { 0 };
+    let before = whole.len().saturating_add(moved.saturating_sub(left)).saturating_sub(left);
+    // Digits of a number below 1 stand this far behind the point.
+    let behind = left.saturating_sub(whole.len());
+    let digits = whole.bytes().chain(fraction.bytes());
+    let mut value = [b'0'; DIGITS];
+    let (mut len, mut places) = (0usize, 0usize);
+    for digit in digits.chain(core::iter::repeat_n(b'0', DIGITS)) {
+        let is_before = places < before && behind == 0;
+        places = places.saturating_add(1);
+        if !is_before && digit != b'0' {
             return None;
         }
-        before = before.saturating_sub(1);
+        if is_before && (len > 0 || digit != b'0') {
+            *value.get_mut(len)? = digit;
+            len = len.saturating_add(1);
+        }
     }
-    while before > 0 && value != 0 {
-        value = value.checked_mul(10)?;
-        before = before.saturating_sub(1);
+    // More zeros follow than there is room for.
+    if len > 0 && places < before {
+        return None;
     }
-    (value == 0 || digits.len() == text.len()).then_some(value)
+    let value = core::str::from_utf8(value.get(..len)?).ok()?;
+    let value = if value.is_empty() { 0 } else { value.parse().ok()? };
+    (value == 0 || number.len() == text.len()).then_some(value)
 }
+
+/// Decimal digits of the largest number.
+const DIGITS: usize = 20;
 
 /// A key without escapes, and what follows the colon right after it: what is written by machines.
 #[inline]

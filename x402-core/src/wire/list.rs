@@ -153,14 +153,15 @@ enum Walk<'a, T> {
 impl<'a, T: Listed<'a>> Iterator for Entries<'a, T> {
     type Item = Entry<'a, T>;
 
+    #[inline(never)]
     fn next(&mut self) -> Option<Entry<'a, T>> {
         match &mut self.0 {
             Walk::Read { rest, first, left, version, rescan } => {
                 if !rest.element(first).unwrap_or(false) {
                     return None;
                 }
-                let raw = rest.value().ok()?;
-                let mut entry = Cursor::inside(raw.as_str(), DEPTH, *rescan);
+                rest.peek();
+                let mut entry = Cursor::inside(rest.rest(), DEPTH, *rescan);
                 let read = if *left == 0 {
                     Err(ParseError::TooManyOffers)
                 } else {
@@ -168,6 +169,10 @@ impl<'a, T: Listed<'a>> Iterator for Entries<'a, T> {
                 };
                 *left = left.saturating_sub(1);
                 *rescan = entry.rescan();
+                let raw = match read {
+                    Ok(_) => rest.pass(&entry),
+                    Err(_) => rest.value().ok()?,
+                };
                 Some(Entry { raw: Some(raw), read: read.map_err(|error| entry.locate(error)) })
             }
             Walk::Given(entries) => {

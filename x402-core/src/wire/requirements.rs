@@ -183,6 +183,7 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    #[inline(never)]
     pub(super) fn read(c: &mut Cursor<'a>) -> Result<Self, ParseError> {
         let mut draft = Self {
             object: c.object()?,
@@ -239,65 +240,58 @@ impl<'a> Draft<'a> {
 
     /// The offer of this version. The cursor may have read on; after an error it stands at the offer's end,
     /// or behind the value that is wrong.
+    #[inline(never)]
     pub(super) fn resolve(
-        self,
+        &self,
         c: &mut Cursor<'a>,
         version: Version,
     ) -> Result<PaymentRequirements<'a>, ParseError> {
         let mark = c.mark();
         c.go_to(self.end);
-        let offer = self.resolve_here(c, version)?;
-        c.go_to(mark);
-        Ok(offer)
-    }
-
-    fn resolve_here(
-        self,
-        c: &mut Cursor<'a>,
-        version: Version,
-    ) -> Result<PaymentRequirements<'a>, ParseError> {
         if self.is_other(version) {
             return Err(ParseError::VersionMismatch);
         }
         let mut object = self.object;
-        let network = c.required(self.network, "network")?;
+        let network = c.named(self.network.copied(), "network")?;
         let network = match network.as_network(version) {
             Ok(network) => network,
             Err(error) => return c.wrong(network, error),
         };
+        let [resource, description, mime_type, output_schema] = &self.details;
         let (amount, v1) = match version {
             Version::V2 => {
                 object.keep(&self.max_amount_required);
                 self.details.iter().for_each(|field| object.keep(field));
-                (c.required(self.amount, "amount")?, None)
+                (c.named(self.amount.copied(), "amount")?, None)
             }
             Version::V1 => {
                 object.keep(&self.amount);
-                let [resource, description, mime_type, output_schema] = self.details;
                 let details = V1Details {
                     resource: object.text("resource", resource),
                     description: object.text("description", description),
                     mime_type: object.text("mimeType", mime_type),
-                    output_schema: output_schema.optional().filter(|it| it.as_str() != "null"),
+                    output_schema: output_schema.get().copied().filter(|it| it.as_str() != "null"),
                 };
-                (c.required(self.max_amount_required, "maxAmountRequired")?, Some(details))
+                (c.named(self.max_amount_required.copied(), "maxAmountRequired")?, Some(details))
             }
         };
         let amount = match amount.as_amount() {
             Ok(amount) => amount,
             Err(error) => return c.wrong(amount, error),
         };
-        Ok(PaymentRequirements {
-            scheme: c.required(self.scheme, "scheme")?,
+        let offer = PaymentRequirements {
+            scheme: c.named(self.scheme.copied(), "scheme")?,
             network,
             amount,
-            asset: c.required(self.asset, "asset")?,
-            pay_to: c.required(self.pay_to, "payTo")?,
-            max_timeout_seconds: c.required(self.max_timeout_seconds, "maxTimeoutSeconds")?,
-            extra: self.extra.optional(),
+            asset: c.named(self.asset.copied(), "asset")?,
+            pay_to: c.named(self.pay_to.copied(), "payTo")?,
+            max_timeout_seconds: c.named(self.max_timeout_seconds.copied(), "maxTimeoutSeconds")?,
+            extra: self.extra.get().copied(),
             v1,
             other: c.members(&object, names(version)),
-        })
+        };
+        c.go_to(mark);
+        Ok(offer)
     }
 }
 

@@ -201,7 +201,7 @@ impl<'a, S: Scheme> Shop<'a, S> {
     }
 
     /// The payment of a request for the resource, or the status to answer with.
-    fn route<'m>(&self, request: &Request<'m>) -> Result<Option<(Version, &'m [u8])>, u16> {
+    fn route<'m>(&self, request: &Request<'m>) -> Result<Option<names::Carried<'m>>, u16> {
         let path = request.path.split('?').next();
         if path != Some(self.path) {
             return Err(404);
@@ -215,7 +215,7 @@ impl<'a, S: Scheme> Shop<'a, S> {
     /// Checks the payment, claims it and has it settled.
     fn sell(
         &mut self,
-        (version, header): (Version, &[u8]),
+        (version, header): names::Carried<'_>,
         link: &mut impl Link,
         now: u64,
         json: &mut [u8],

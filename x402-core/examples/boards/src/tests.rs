@@ -349,7 +349,7 @@ fn a_shop_answers_what_is_no_purchase() {
         (&long, Served::Status(431)),
         (&many, Served::Status(431)),
         (
-            "GET /reading HTTP/1.1\r\nPAYMENT-SIGNATURE: a\r\nX-PAYMENT: a\r\n\r\n",
+            "GET /reading HTTP/1.1\r\nPAYMENT-SIGNATURE: a\r\nX-PAYMENT: b\r\n\r\n",
             Served::Status(400),
         ),
         (
