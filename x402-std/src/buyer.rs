@@ -9,7 +9,7 @@ use std::time::Duration;
 use x402_core::budget::admit;
 use x402_core::buyer::{self, Decline, Flow, Wallet};
 use x402_core::crypto::SignError;
-use x402_core::{Money, Reason, Retry};
+use x402_core::{Amount, Money, Reason, Retry};
 
 use crate::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, spend_of,
@@ -20,7 +20,7 @@ use crate::message::{
     Json, NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json,
 };
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
-use crate::wallet::{SignFailure, Signs};
+use crate::wallet::{SignFailure, Signs, Unready};
 
 mod declined;
 pub(crate) mod receipt;
@@ -282,6 +282,27 @@ impl<R> Bought<R> {
     }
 }
 
+/// An offer that a wallet has too little for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Short {
+    /// The account that would pay.
+    pub owner: String,
+    /// What it has, in units of the token.
+    pub has: Amount,
+    /// What is asked.
+    pub offer: PaymentRequirements,
+    /// Decimals of the token.
+    pub decimals: u8,
+}
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { owner, has, offer, .. } = self;
+        let (asset, network) = (&offer.asset, &offer.network);
+        write!(f, "{owner} has {has} of {} units of {asset} on {network}", offer.amount)
+    }
+}
+
 /// Why nothing was bought.
 #[derive(Debug)]
 pub enum BuyError<R, E> {
@@ -307,6 +328,8 @@ pub enum BuyError<R, E> {
     Unfinished,
     /// The purchase was made before, and paid: here is its receipt. Nothing was sent now.
     AlreadyBought(Box<SettleResponse>),
+    /// Offers fit, and the wallet has too little for them, as a node says. Nothing was signed.
+    Short(Box<Short>),
     /// The offer fits the policy, and was not signed. It counts, and may have been paid, only after
     /// [`SignFailure::Sent`].
     NotSigned(SignFailure),
@@ -353,6 +376,7 @@ impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
             Self::AnotherPurchase => f.write_str("id of another purchase"),
             Self::Unfinished => f.write_str("a purchase of this id is not finished"),
             Self::AlreadyBought(_) => f.write_str("bought and paid before"),
+            Self::Short(short) => short.fmt(f),
             Self::NotSigned(failure) => failure.fmt(f),
             Self::Refused { reason: Some(reason), .. } => write!(f, "payment refused: {reason}"),
             Self::Refused { reason: None, .. } => f.write_str("payment refused"),
@@ -413,7 +437,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
     /// # Errors
     /// [`BudgetError::Unavailable`].
     pub async fn usage(&self) -> Result<Vec<Usage>, BudgetError> {
-        Ok(usage(&self.policy.limits, &self.budget.spends().await?, self.clock.now()))
+        let now = self.clock.now();
+        Ok(usage(&self.policy.limits, &self.budget.spends(now).await?, now))
     }
 
     /// The offer of a host that would be paid; nothing is signed, and what was spent before is not
@@ -433,6 +458,20 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         self.policy.choices(required, host, &self.wallet)
     }
 
+    /// Whether a choice can be signed and paid now, as far as the wallet knows. Nothing is signed.
+    ///
+    /// # Errors
+    /// [`BuyError::Short`] or [`BuyError::NotSigned`].
+    pub async fn ready<R, E>(&self, choice: &Choice) -> Result<(), BuyError<R, E>> {
+        self.wallet.ready(&choice.offer).await.map_err(|unready| match unready {
+            Unready::NotSigned(failure) => BuyError::NotSigned(failure),
+            Unready::Short { owner, has } => {
+                let (offer, decimals) = (choice.offer.clone(), choice.decimals);
+                BuyError::Short(Box::new(Short { owner, has, offer, decimals }))
+            }
+        })
+    }
+
     /// The limit that a choice would not fit now, if there is one. Nothing is reserved.
     ///
     /// # Errors
@@ -443,9 +482,10 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         choice: &Choice,
     ) -> Result<Option<Box<Limit>>, BudgetError> {
         let limits: Vec<_> = self.policy.limits.iter().map(Limit::view).collect();
-        let spends = self.budget.spends().await?;
+        let now = self.clock.now();
+        let spends = self.budget.spends(now).await?;
         let spends = spends.iter().map(|spent| spent.spend);
-        let next = spend_of(host, &choice.offer, choice.decimals, self.clock.now());
+        let next = spend_of(host, &choice.offer, choice.decimals, now);
         match admit(&limits, spends, &next).map_err(BudgetError::from) {
             Ok(()) => Ok(None),
             Err(BudgetError::Exceeded(limit)) => self.over(limit).map(Some),
@@ -540,6 +580,11 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         for choice in choices.map_err(BuyError::Declined)? {
             if let Some(other) = order.objection(&choice) {
                 objection = objection.or(Some(other));
+                continue;
+            }
+            // The seller may have offers that it can pay.
+            if let Err(unready) = self.ready(&choice).await {
+                objection = objection.or(Some(unready));
                 continue;
             }
             let purchase = self.purchase(order, &subject, &choice)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
@@ -16,6 +16,10 @@ use x402_svm::base58;
 
 use crate::client::{HttpError, is_private, read_body};
 use crate::wallet::{BlockhashError, Blockhashes};
+
+mod balances;
+
+pub use balances::{Balance, BalanceError, EvmRpc};
 
 /// Longest wait for an answer to one attempt, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -567,11 +571,15 @@ async fn exchange(request: reqwest::RequestBuilder, id: u64) -> Result<Box<RawVa
     }
 }
 
-/// A Solana node over JSON-RPC, which knows recent blockhashes.
+/// A Solana node over JSON-RPC, which knows recent blockhashes and balances.
 ///
 /// Its URL is a secret: many have a key in it. It is asked over TLS or on this machine only.
 #[derive(Clone)]
-pub struct SvmRpc(Nodes);
+pub struct SvmRpc {
+    nodes: Nodes,
+    /// What the node says that it is of.
+    cluster: Arc<OnceLock<String>>,
+}
 
 impl SvmRpc {
     /// The node at `url`. For `https` it takes the feature `tls`: without it, every question ends in
@@ -580,7 +588,7 @@ impl SvmRpc {
     /// # Errors
     /// [`RpcUrlError`].
     pub fn new(url: &str) -> Result<Self, RpcUrlError> {
-        Ok(Self(Nodes::new([url])?.with_timeout(Duration::from_secs(20)).with_attempts(2)))
+        Ok(Nodes::new([url])?.with_timeout(Duration::from_secs(20)).with_attempts(2).into())
     }
 
     /// The newest confirmed blockhash.
@@ -589,7 +597,7 @@ impl SvmRpc {
     /// [`BlockhashError`].
     pub async fn latest_blockhash(&self) -> Result<[u8; 32], BlockhashError> {
         let params = json!([{ "commitment": "confirmed" }]);
-        let answer = self.0.ask("getLatestBlockhash", &params).await;
+        let answer = self.nodes.ask("getLatestBlockhash", &params).await;
         let answer = answer.map_err(|error| match error {
             RpcError::Unreachable | RpcError::TimedOut => BlockhashError::Unreachable,
             RpcError::Status(status) => BlockhashError::Status(status),
@@ -604,7 +612,7 @@ impl SvmRpc {
 /// Nodes that are asked for blockhashes one after the other.
 impl From<Nodes> for SvmRpc {
     fn from(nodes: Nodes) -> Self {
-        Self(nodes)
+        Self { nodes, cluster: Arc::default() }
     }
 }
 

@@ -634,11 +634,17 @@ impl From<FacilitatorError> for Refusal {
     }
 }
 
+/// [`Reason::Busy`], with its cause in the log.
+pub(crate) fn busy(cause: impl fmt::Display) -> Reason {
+    tracing::warn!("busy: {cause}");
+    Reason::Busy
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict => Reason::DuplicateSettlement.into(),
-            StoreError::Full | StoreError::Unavailable => Reason::Busy.into(),
+            StoreError::Full | StoreError::Unavailable => busy(error).into(),
         }
     }
 }
@@ -726,7 +732,8 @@ where
         } else {
             Resource::ANY
         };
-        let _one = self.payers.enter(verified.payment().payer()).ok_or(Reason::Busy)?;
+        let one = self.payers.enter(verified.payment().payer());
+        let _one = one.ok_or_else(|| busy("this payer has too many payments in work"))?;
         let state = ClaimState::Claimed;
         let mut admission =
             Admission { request, verified, key, version, flow, state, digest, _one };

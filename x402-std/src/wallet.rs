@@ -9,7 +9,7 @@ use std::future::{Future, ready};
 use x402_core::buyer::Wallet;
 use x402_core::crypto::ed25519::Dalek;
 use x402_core::crypto::{AsyncSigner, Ed25519, Secp256k1, SignError};
-use x402_core::{Network, Reason, wire};
+use x402_core::{Amount, Network, Reason, wire};
 use x402_svm::{Asset, ExactSvmWallet, Inputs, SvmUnsigned, UnsignedError};
 
 use crate::message::{Json, PaymentRequirements};
@@ -33,6 +33,84 @@ pub trait Signs: Wallet + Send + Sync {
         now: u64,
         random: [u8; 32],
     ) -> impl Future<Output = Result<Json, SignFailure>> + Send;
+
+    /// Whether an offer can be signed and is covered now, as far as that can be found out. Nothing is
+    /// signed. Buyers ask before they reserve anything.
+    ///
+    /// # Errors
+    /// [`Unready`]. What nobody knows is no reason.
+    fn ready(
+        &self,
+        offer: &PaymentRequirements,
+    ) -> impl Future<Output = Result<(), Unready>> + Send {
+        let _ = offer;
+        ready(Ok(()))
+    }
+}
+
+/// Why an offer would not be paid now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unready {
+    /// The account has less than is asked.
+    Short {
+        /// The account.
+        owner: String,
+        /// What it has, in units of the token.
+        has: Amount,
+    },
+    /// It would not be signed.
+    NotSigned(SignFailure),
+}
+
+/// Knows what accounts have: a node of their network.
+pub trait Balances: Send + Sync {
+    /// Units that an account has of an offer's token; `None` if that cannot be found out.
+    fn balance(
+        &self,
+        offer: &PaymentRequirements,
+        owner: &str,
+    ) -> impl Future<Output = Option<Amount>> + Send;
+}
+
+/// Knows nothing.
+impl Balances for () {
+    fn balance(
+        &self,
+        _offer: &PaymentRequirements,
+        _owner: &str,
+    ) -> impl Future<Output = Option<Amount>> + Send {
+        ready(None)
+    }
+}
+
+/// A blockhash says nothing of balances.
+impl Balances for [u8; 32] {
+    fn balance(
+        &self,
+        _offer: &PaymentRequirements,
+        _owner: &str,
+    ) -> impl Future<Output = Option<Amount>> + Send {
+        ready(None)
+    }
+}
+
+impl<B: Balances> Balances for Option<B> {
+    async fn balance(&self, offer: &PaymentRequirements, owner: &str) -> Option<Amount> {
+        self.as_ref()?.balance(offer, owner).await
+    }
+}
+
+/// Whether an account has what an offer asks, as far as is known.
+async fn covered(
+    balances: &impl Balances,
+    offer: &PaymentRequirements,
+    owner: String,
+) -> Result<(), Unready> {
+    match balances.balance(offer, &owner).await {
+        Some(has) if has < offer.amount => Err(Unready::Short { owner, has }),
+        _ => Ok(()),
+    }
 }
 
 /// Why there is no payment. Nothing is spent, but for [`SignFailure::Sent`].
@@ -127,9 +205,12 @@ impl std::error::Error for BlockhashError {}
 
 /// A key on EVM networks. `Debug` shows nothing of it.
 #[derive(Clone, Copy)]
-pub struct EvmWallet<K>(K);
+pub struct EvmWallet<K, B = ()> {
+    key: K,
+    balances: B,
+}
 
-impl<K> fmt::Debug for EvmWallet<K> {
+impl<K, B> fmt::Debug for EvmWallet<K, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EvmWallet")
     }
@@ -138,18 +219,30 @@ impl<K> fmt::Debug for EvmWallet<K> {
 impl<K> EvmWallet<K> {
     /// Pays in known tokens.
     pub const fn new(key: K) -> Self {
-        Self(key)
+        Self { key, balances: () }
     }
 }
 
-impl<K: AsyncSigner<Secp256k1>> EvmWallet<K> {
+impl<K, B> EvmWallet<K, B> {
+    /// Asks whether it has what an offer asks, before it signs.
+    pub fn with_balances<C>(self, balances: C) -> EvmWallet<K, C> {
+        EvmWallet { key: self.key, balances }
+    }
+
+    /// What knows its balances.
+    pub const fn balances(&self) -> &B {
+        &self.balances
+    }
+}
+
+impl<K: AsyncSigner<Secp256k1>, B> EvmWallet<K, B> {
     /// The address that pays.
     pub fn address(&self) -> x402_evm::Address {
-        x402_evm::Address(self.0.public())
+        x402_evm::Address(self.key.public())
     }
 }
 
-impl<K: AsyncSigner<Secp256k1>> Wallet for EvmWallet<K> {
+impl<K: AsyncSigner<Secp256k1>, B> Wallet for EvmWallet<K, B> {
     fn pays(&self, offer: &wire::PaymentRequirements<'_>) -> bool {
         x402_evm::ExactEvmWallet.pays(offer)
     }
@@ -164,7 +257,7 @@ impl<K: AsyncSigner<Secp256k1>> Wallet for EvmWallet<K> {
     }
 }
 
-impl<K: AsyncSigner<Secp256k1> + Send> Signs for EvmWallet<K> {
+impl<K: AsyncSigner<Secp256k1> + Send, B: Balances> Signs for EvmWallet<K, B> {
     async fn sign(
         &self,
         _resource: Option<&str>,
@@ -174,10 +267,14 @@ impl<K: AsyncSigner<Secp256k1> + Send> Signs for EvmWallet<K> {
     ) -> Result<Json, SignFailure> {
         let unsigned = x402_evm::Eip3009Unsigned::new(&offer.view(), self.address(), now, random)
             .map_err(SignFailure::Offer)?;
-        let signature = self.0.sign(unsigned.digest()).await.map_err(SignFailure::Sign)?;
+        let signature = self.key.sign(unsigned.digest()).await.map_err(SignFailure::Sign)?;
         let mut buffer = [0; x402_evm::PAYLOAD_BYTES];
         let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
         Ok(payload.into())
+    }
+
+    async fn ready(&self, offer: &PaymentRequirements) -> Result<(), Unready> {
+        covered(&self.balances, offer, self.address().to_string()).await
     }
 }
 
@@ -203,9 +300,14 @@ impl<K> SvmWallet<K> {
 }
 
 impl<K, B> SvmWallet<K, B> {
-    /// Asks for a blockhash where an offer gives none.
+    /// Asks for a blockhash where an offer gives none, and for balances, if it knows some.
     pub fn with_blockhashes<C>(self, blockhashes: C) -> SvmWallet<K, C> {
         SvmWallet { key: self.key, blockhashes, assets: self.assets }
+    }
+
+    /// What knows blockhashes.
+    pub const fn blockhashes(&self) -> &B {
+        &self.blockhashes
     }
 
     /// Pays in these tokens too; the [`Policy`](crate::buyer::Policy) must allow them. Vouch for no
@@ -276,7 +378,7 @@ impl Blockhashes for [u8; 32] {
     }
 }
 
-impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes> Signs for SvmWallet<K, B> {
+impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes + Balances> Signs for SvmWallet<K, B> {
     async fn sign(
         &self,
         _resource: Option<&str>,
@@ -312,6 +414,14 @@ impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes> Signs for SvmWallet<K, B> {
         let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
         Ok(payload.into())
     }
+
+    async fn ready(&self, offer: &PaymentRequirements) -> Result<(), Unready> {
+        if x402_svm::offered_blockhash(&offer.view()).is_none() {
+            let latest = self.blockhashes.latest(offer.network.view()).await;
+            latest.map_err(|error| Unready::NotSigned(SignFailure::Blockhash(error)))?;
+        }
+        covered(&self.blockhashes, offer, self.address().to_string()).await
+    }
 }
 
 impl<A: Signs, B: Signs> Signs for (A, B) {
@@ -333,6 +443,13 @@ impl<A: Signs, B: Signs> Signs for (A, B) {
             signed => signed,
         }
     }
+
+    async fn ready(&self, offer: &PaymentRequirements) -> Result<(), Unready> {
+        if second_pays(self, offer) {
+            return self.1.ready(offer).await;
+        }
+        self.0.ready(offer).await
+    }
 }
 
 /// Of a pair, whether it is the second's to sign.
@@ -351,6 +468,13 @@ impl<W: Signs> Signs for Option<W> {
         match self {
             Some(wallet) => wallet.sign(resource, offer, now, random).await,
             None => Err(SignFailure::Offer(Reason::InvalidNetwork)),
+        }
+    }
+
+    async fn ready(&self, offer: &PaymentRequirements) -> Result<(), Unready> {
+        match self {
+            Some(wallet) => wallet.ready(offer).await,
+            None => Ok(()),
         }
     }
 }

@@ -800,6 +800,192 @@ async fn an_agent_without_a_key_says_what_to_do() {
     agent.end(&[&seen]).await;
 }
 
+/// A node of Base Sepolia or of Solana's devnet, where every account has so much.
+async fn node(units: Arc<AtomicU64>) -> String {
+    let answer = move |body: String| {
+        let asked: Value = serde_json::from_str(&body).unwrap();
+        let units = units.load(Ordering::SeqCst);
+        let result = match asked["method"].as_str().unwrap() {
+            "eth_chainId" => json!("0x14a34"),
+            "eth_call" => json!(format!("{units:#066x}")),
+            "getGenesisHash" => json!("EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"),
+            "getTokenAccountBalance" => json!({ "value": { "amount": units.to_string() } }),
+            "getLatestBlockhash" => {
+                json!({ "value": { "blockhash": "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG" } })
+            }
+            other => panic!("{other}"),
+        };
+        let answer = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": result });
+        async move { answer.to_string() }
+    };
+    let url = serve(Router::new().fallback(any(answer))).await;
+    HOSTS.with_borrow_mut(Vec::pop);
+    url
+}
+
+/// What a wallet has, and whether a blockhash is to be had, is known before anything counts; of several offers
+/// the first is paid that the wallet can pay.
+#[tokio::test]
+async fn what_a_wallet_can_pay_is_known_before_it_pays() {
+    let units = Arc::new(AtomicU64::new(0));
+    let node = node(Arc::clone(&units)).await;
+    let on_solana = || {
+        let payee = "2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4";
+        let mut offer = exact("solana-devnet", payee, "$0.01").unwrap();
+        offer = offer.with_extra("feePayer", "EwWqGE4ZFKLofuestmU4LDdK7XM1N4ALgdZccwYugwGd");
+        offer
+    };
+    let (evm, evm_seen) = seller(|sent| async move {
+        match sent.payment {
+            None => challenge([offer("$0.01")]),
+            Some(_) => settled("rain"),
+        }
+    })
+    .await;
+    let (svm, svm_seen) = seller(move |_| async move { challenge([on_solana()]) }).await;
+    let (both, both_seen) = seller(move |sent| async move {
+        match sent.payment {
+            None => challenge([on_solana(), offer("$0.01")]),
+            Some(_) => settled("sun"),
+        }
+    })
+    .await;
+    let hosts = HOSTS.with_borrow(Clone::clone);
+    let keypair = x402_std::svm::base58::encode(&keypair(), &mut [0; 100]).unwrap().to_owned();
+    let agent = async |name: &str, variables: &[(&str, &str)]| {
+        let mut command = command(&Home::new(name), &naming(&[], &hosts));
+        command.env("X402_SVM_KEY", &keypair).envs(variables.iter().copied());
+        Agent::of(command, Person::Absent).await
+    };
+    let quoted = async |agent: &Agent, url: &str| {
+        let quote = agent.call("x402_quote", json!({ "url": url })).await;
+        match quote["fits"].as_bool().unwrap() {
+            true => quote["price"]["network"].as_str().unwrap().to_owned(),
+            false => quote["declined"]["error"].as_str().unwrap().to_owned(),
+        }
+    };
+
+    // Nobody says what there is: the wallet is taken to have it, but a blockhash is not to be had.
+    let blind = agent("blind", &[("X402_EVM_RPC", " "), ("X402_SVM_RPC", "")]).await;
+    assert_eq!(quoted(&blind, &evm).await, NETWORK);
+    assert_eq!(quoted(&blind, &svm).await, "not_signed");
+    assert_eq!(quoted(&blind, &both).await, NETWORK);
+    let told = blind.fails("x402_call", json!({ "url": svm }), "not_signed", "never").await;
+    assert!(told["message"].as_str().unwrap().contains("X402_SVM_RPC"), "{told}");
+    assert_eq!((blind.left().await, svm_seen.payments().len()), (json!("$5"), 0));
+    assert_eq!(blind.call("x402_budget", json!({})).await["balances"], json!([]));
+
+    // A node says that there is too little.
+    let nodes = [("X402_EVM_RPC", node.as_str()), ("X402_SVM_RPC", node.as_str())];
+    let seeing = agent("seeing", &nodes).await;
+    for url in [&evm, &svm, &both] {
+        assert_eq!(quoted(&seeing, url).await, "not_enough_money", "{url}");
+        let call = json!({ "url": url });
+        let told = seeing.fails("x402_call", call, "not_enough_money", "never").await;
+        let message = told["message"].as_str().unwrap();
+        assert!(message.contains(" has 0 USDC on ") && message.contains("0.01"), "{message}");
+    }
+    assert_eq!(seeing.left().await, "$5");
+    assert!([&evm_seen, &svm_seen, &both_seen].iter().all(|seen| seen.payments().is_empty()));
+    units.store(9_999, Ordering::SeqCst);
+    assert_eq!(quoted(&seeing, &evm).await, "not_enough_money");
+    units.store(10_000, Ordering::SeqCst);
+    assert_eq!(quoted(&seeing, &evm).await, NETWORK);
+    assert!(quoted(&seeing, &both).await.starts_with("solana"));
+    assert_eq!(seeing.call("x402_call", json!({ "url": evm })).await["body"], "rain");
+    let balances = seeing.call("x402_budget", json!({})).await["balances"].clone();
+    let amounts: Vec<_> = balances.as_array().unwrap().iter().map(|it| &it["amount"]).collect();
+    assert_eq!(amounts, ["0.01", "0.01"], "{balances}");
+
+    // The one that is empty is passed over: here there is no node of Solana.
+    let half = agent("half", &nodes[..1]).await;
+    assert_eq!(half.call("x402_call", json!({ "url": both })).await["body"], "sun");
+    for agent in [blind, seeing, half] {
+        agent.end(&[&evm_seen, &both_seen]).await;
+    }
+}
+
+/// Every challenge as it comes from the wild is quoted: the offer that an honest client pays, or what is wrong
+/// with each.
+#[tokio::test]
+async fn challenges_from_the_wild_are_quoted() {
+    let path =
+        format!("{}/../x402-core/tests/wild_messages/offers.json", env!("CARGO_MANIFEST_DIR"));
+    let cases: Vec<Value> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert!(cases.len() >= 10, "{}", cases.len());
+    let bodies: Vec<String> = cases.iter().map(|case| case["required"].to_string()).collect();
+    let (url, seen) = seller(move |sent| {
+        let place: usize = sent.path.trim_start_matches('/').parse().unwrap();
+        let header = x402_std::message::encode_header(bodies[place].as_bytes());
+        let response = Response::builder().status(402).header("payment-required", header);
+        let response = response.body("{}".into()).unwrap();
+        async move { response }
+    })
+    .await;
+    let home = Home::new("wild");
+    let agent = Agent::start(&home, &[]).await;
+    for (place, case) in cases.iter().enumerate() {
+        let quote = agent.call("x402_quote", json!({ "url": format!("{url}/{place}") })).await;
+        match case["payable"].as_u64() {
+            Some(index) => {
+                let offer = &case["required"]["accepts"][usize::try_from(index).unwrap()];
+                let units = offer.get("amount").or_else(|| offer.get("maxAmountRequired"));
+                assert_eq!(quote["fits"], true, "{case} {quote}");
+                assert_eq!(Some(&quote["price"]["units"]), units, "{case} {quote}");
+            }
+            None => {
+                assert_eq!(quote["fits"], false, "{case} {quote}");
+                let why = &quote["declined"]["offersDeclined"];
+                assert!(why.as_array().is_some_and(|why| !why.is_empty()), "{case} {quote}");
+            }
+        }
+    }
+    agent.end(&[&seen]).await;
+}
+
+/// A refusal for want of money counts until the payment has expired, and no longer.
+#[tokio::test]
+async fn a_refusal_by_balance_does_not_count_for_ever() {
+    let (url, seen) = seller(|sent| async move {
+        match sent.payment {
+            None => {
+                let mut short = offer("$0.01");
+                short.max_timeout_seconds = 60;
+                challenge([short])
+            }
+            Some(_) => {
+                let mut required: Vec<_> = vec![offer("$0.01")];
+                let required = PaymentRequired {
+                    x402_version: Version::V2,
+                    error: Some("invalid_exact_evm_insufficient_balance".into()),
+                    resource: None,
+                    accepts: required.drain(..).collect(),
+                    extensions: None,
+                    other: None,
+                };
+                let header = required.to_header().unwrap();
+                let response = Response::builder().status(402).header("payment-required", header);
+                response.body("{}".into()).unwrap()
+            }
+        }
+    })
+    .await;
+    let home = Home::new("unfunded");
+    let agent = Agent::start(&home, &[]).await;
+    agent.fails("x402_call", json!({ "url": url }), "refused", "never").await;
+    assert_eq!(agent.left().await, "$4.99");
+    let history = agent.call("x402_history", json!({})).await;
+    assert_eq!(history["purchases"][0]["state"], "refused", "{history}");
+    agent.end(&[&seen]).await;
+    // Three minutes pass.
+    let db = rusqlite::Connection::open(home.budget()).unwrap();
+    assert_eq!(db.execute("UPDATE purchases SET at = at - 181", []).unwrap(), 1);
+    drop(db);
+    let agent = Agent::start(&home, &[]).await;
+    assert_eq!(agent.left().await, "$5");
+    agent.end(&[&seen]).await;
+}
+
 #[tokio::test]
 async fn a_seller_that_charges_twice_gets_one_signature() {
     let home = Home::new("twice");
@@ -1032,12 +1218,19 @@ async fn a_person_is_asked_above_what_was_said() {
         agent.call("x402_call", json!({ "url": shop.at("/weather") })).await;
         assert!(agent.heard.lock().unwrap().is_empty());
         let dear = json!({ "url": shop.at("/dear") });
-        assert_eq!(agent.call("x402_quote", dear.clone()).await["asksPerson"], true);
+        let quote = agent.call("x402_quote", dear.clone()).await;
+        assert_eq!(quote["fits"], can_ask, "{quote}");
+        if can_ask {
+            assert_eq!((&quote["asksPerson"], &quote["canAsk"]), (&json!(true), &json!(true)));
+        } else {
+            assert_eq!(quote["declined"]["error"], "nobody_to_ask", "{quote}");
+        }
         if is_paid {
             assert_eq!(agent.call("x402_call", dear).await["body"], "gold");
             assert_eq!(shop.paid(), paid + 510_000);
         } else {
-            agent.fails("x402_call", dear, "not_approved", "never").await;
+            let error = if can_ask { "not_approved" } else { "nobody_to_ask" };
+            agent.fails("x402_call", dear, error, "never").await;
             assert_eq!((shop.paid(), agent.left().await), (paid + 10_000, json!("$4.99")));
         }
         let heard = agent.heard.lock().unwrap().clone();

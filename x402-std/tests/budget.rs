@@ -128,9 +128,10 @@ async fn keeps_its_word(budget: impl Budget) {
         (Step::Refused(None), State::Refused(None), true),
         (
             Step::Refused(Some(Reason::InsufficientFunds)),
-            State::Refused(Some(Reason::InsufficientFunds)),
+            State::Unfunded(Reason::InsufficientFunds),
             true,
         ),
+        (Step::Refused(Some(Reason::Busy)), State::Refused(Some(Reason::Busy)), true),
         (Step::Paid(receipt()), State::Paid(receipt()), false),
         (Step::Refused(None), State::Paid(receipt()), false),
         (Step::Released, State::Paid(receipt()), false),
@@ -154,7 +155,7 @@ async fn keeps_its_word(budget: impl Budget) {
     assert_eq!(ids(&budget.history(3).await.unwrap()), ["e", "d", "c"]);
     assert_eq!(ids(&budget.history(9).await.unwrap()), ["e", "d", "c", "b", "a"]);
 
-    let spends = budget.spends().await.unwrap();
+    let spends = budget.spends(NOW + 3 * DAY).await.unwrap();
     let used = usage(&limits, &spends, NOW + 3 * DAY);
     let used: Vec<_> = used
         .iter()
@@ -184,6 +185,51 @@ async fn every_budget_keeps_its_word() {
     assert_eq!(fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+/// Three payments a day that were refused for an empty wallet stop counting once they have expired; sellers
+/// who lie gain no more by it.
+async fn forgets_what_expired_unpaid(budget: impl Budget) {
+    let limits = limits(&["$0.000100 per day", "$0.000500"]);
+    let life = purchase("a", NOW, "h", 1).offer.max_timeout_seconds + 120;
+    let left = async |now| {
+        let used = usage(&limits, &budget.spends(now).await.unwrap(), now);
+        let left: Vec<_> = used.iter().map(|it| it.left.to_string()).collect();
+        left
+    };
+    let units = |count: u64| (count * 1_000_000_000_000).to_string();
+    for (at, id) in (NOW..).zip(["a", "b", "c", "d"]) {
+        let reserved = budget.reserve(purchase(id, at, "h", 10), &limits).await;
+        assert_eq!(reserved, Ok(Reserved::New));
+        budget.write(id, Step::Signed(payment())).await.unwrap();
+        let poor = Reason::InvalidExactEvmInsufficientBalance;
+        // Said twice, it is one.
+        budget.write(id, Step::Refused(Some(poor))).await.unwrap();
+        budget.write(id, Step::Refused(Some(poor))).await.unwrap();
+        let state = budget.find(id).await.unwrap().unwrap().state;
+        assert_eq!(state == State::Unfunded(poor), id != "d", "{id}");
+    }
+    assert_eq!(left(NOW + life).await, [units(60), units(460)]);
+    assert_eq!(left(NOW + 3 + life).await, [units(90), units(490)]);
+    let next = async |at, id, units| budget.reserve(purchase(id, at, "h", units), &limits).await;
+    assert_eq!(next(NOW + life, "e", 71).await, Err(BudgetError::Exceeded(0)));
+    assert_eq!(next(NOW + 3 + life, "e", 91).await, Err(BudgetError::Exceeded(0)));
+    assert_eq!(next(NOW + 3 + life, "e", 90).await, Ok(Reserved::New));
+    // What is more than a day old is added up without them.
+    assert_eq!(next(NOW + 3 * DAY, "f", 100).await, Ok(Reserved::New));
+    assert_eq!(left(NOW + 3 * DAY).await, [units(0), units(300)]);
+    // One that was made after all counts.
+    assert_eq!(next(NOW + 5 * DAY, "g", 50).await, Ok(Reserved::New));
+    budget.write("g", Step::Refused(Some(Reason::InsufficientFunds))).await.unwrap();
+    budget.write("g", Step::Paid(receipt())).await.unwrap();
+    assert_eq!(left(NOW + 5 * DAY + life + 1).await, [units(50), units(250)]);
+}
+
+#[tokio::test]
+async fn every_budget_forgets_what_expired_unpaid() {
+    forgets_what_expired_unpaid(MemoryBudget::new()).await;
+    let folder = Folder::new();
+    forgets_what_expired_unpaid(folder.budget()).await;
+}
+
 /// More purchases than are told apart, over some days: not a unit is lost.
 async fn adds_up(budget: impl Budget) {
     let limits = limits(&[
@@ -205,7 +251,7 @@ async fn adds_up(budget: impl Budget) {
     assert_eq!(next(900 - 288 + 1).await, Err(BudgetError::Exceeded(1)));
     assert_eq!(next(900 - 288).await, Ok(Reserved::New));
     let sum = budget
-        .spends()
+        .spends(at)
         .await
         .unwrap()
         .iter()
@@ -419,7 +465,7 @@ async fn a_row_that_cannot_be_read_hides_no_other_and_makes_no_room() {
         let more = budget.reserve(purchase("d", NOW, "h", 11), &limits).await;
         let (over, unknown) = (BudgetError::Exceeded(0), BudgetError::Unavailable);
         assert_eq!(more, Err(if spends_are_read { over } else { unknown }), "{broken}");
-        assert_eq!(budget.spends().await.is_ok(), spends_are_read, "{broken}");
+        assert_eq!(budget.spends(NOW).await.is_ok(), spends_are_read, "{broken}");
     }
 }
 

@@ -194,8 +194,9 @@ impl Server {
             let mut line = String::new();
             server.log.read_line(&mut line).unwrap();
             assert_ne!(line, "", "ended: {}", server.warnings);
-            if let Some(url) = line.strip_prefix("listening on ") {
-                server.url = url.trim_end().into();
+            // In JSON it is a text among others.
+            if let Some((_, url)) = line.split_once("listening on ") {
+                server.url = url.trim_end().split('"').next().unwrap().into();
                 return server;
             }
             server.warnings += &line;
@@ -926,7 +927,7 @@ fn a_node_gives_the_blockhash_that_the_offer_does_not() {
         assert_eq!(ran.says("nor does X402_SVM_RPC").stdout, "");
     }
     // Empty is unset.
-    assert_eq!(sign("").ends(1).says("X402_SVM_RPC is not set").stdout, "");
+    assert_eq!(sign("").ends(1).says("set X402_SVM_RPC to the URL of a node").stdout, "");
     for wrong in ["s3cret", "http://example.com/?k=s3cret", "ftp://127.0.0.1/?k=s3cret"] {
         assert_eq!(sign(wrong).ends(2).says("X402_SVM_RPC: ").stdout, "");
     }
@@ -938,7 +939,7 @@ fn a_node_gives_the_blockhash_that_the_offer_does_not() {
          Connection: close\r\n\r\n"
     ));
     for args in [&["sign", "--required", &required][..], &["pay", &shop], &["pay", &shop_v2]] {
-        let ran = with_svm_key(args).ends(1).says("and X402_SVM_RPC is not set");
+        let ran = with_svm_key(args).ends(1).says("set X402_SVM_RPC to the URL of a node");
         assert_eq!(ran.says("X402_SVM_RPC").keeps_secrets().stdout, "");
     }
     assert_eq!(seen.lock().unwrap().len(), 1);
@@ -1542,10 +1543,10 @@ fn no_path_leads_out_of_what_is_sold() {
             "/..\\secret",
             "/..%5csecret",
             "/..%255csecret",
-            "/a\\b",
-            "/.",
-            "/a/./b",
-            "/a/../b",
+            "/a/../../secret",
+            "/a\\b/../../secret",
+            "/;/../secret",
+            "/a/../%2e%2e/secret",
             "/.../secret",
             "/..%20/secret",
             "/..%09/secret",
@@ -1573,6 +1574,82 @@ fn no_path_leads_out_of_what_is_sold() {
         let line = format!("GET {base}/a%2Fb;c/%7Ed/e%20f?q=../%2e HTTP/1.1\r\n");
         assert!(request.starts_with(&line), "{request}");
     }
+}
+
+#[test]
+fn the_target_of_a_request_is_passed_on_byte_for_byte() {
+    let (upstream, seen) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    for base in ["/api", ""] {
+        let shop = Server::shop("$1", &["--upstream", &format!("{upstream}{base}")]);
+        for target in [
+            "/it's",
+            "/{id}/[\"0\"]?filter={a:'b'}",
+            "/a\\b?c\\d",
+            "/a\"b|c^d",
+            "/.",
+            "/a/./b",
+            "/a/b/../c/..",
+            "/a//b///c",
+            "/a?",
+            "/a??b=?&c=%zz",
+            "/caf\u{e9}?\u{e9}",
+            "/%7E%2F%5c%e9",
+        ] {
+            let refused = target == "/%7E%2F%5c%e9"; // no UTF-8 once it is decoded
+            let (status, _, body) = shop.ask(&format!("GET {target}"), &payment_for(&shop));
+            assert_eq!(status, if refused { 400 } else { 200 }, "{target} {body}");
+            let requests = std::mem::take(&mut *seen.lock().unwrap());
+            let lines: Vec<_> = requests.iter().filter_map(|one| one.lines().next()).collect();
+            let line = format!("GET {base}{target} HTTP/1.1");
+            assert_eq!(lines, if refused { vec![] } else { vec![&*line] });
+        }
+    }
+}
+
+/// Every line on stderr is JSON if that is asked for: warnings, refusals, what is said at the end.
+#[cfg(unix)]
+#[test]
+fn every_line_is_json_when_that_is_asked_for() {
+    let mut shop = Server::shop("$1", &["--log", "json", "--upstream", NOBODY]);
+    let payment = payment_for(&shop);
+    assert_eq!(shop.ask("GET /", &payment).0, 502);
+    assert_eq!(shop.ask("GET /", "PAYMENT-SIGNATURE: e30=\r\n").0, 400);
+    let (code, said) = shop.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let lines: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().all(|line| line["time"].is_u64() && line["level"].is_string()), "{said}");
+    for part in ["upstream: ", "payment refused"] {
+        let has = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains(part));
+        assert!(lines.iter().any(has), "{part}: {said}");
+    }
+    let wrong = [&offer()[..], &["--log", "json", "--facilitator", "simulated", "--upstream", "a"]];
+    let ran = x402(&wrong.concat()).ends(2);
+    let line: Value = serde_json::from_str(ran.stderr.trim_end()).unwrap();
+    assert!(line["message"].as_str().unwrap().starts_with("--upstream"), "{line}");
+}
+
+/// A name and a password in the URL of the server behind are for it alone, and in no log.
+#[test]
+#[cfg(unix)]
+fn credentials_of_the_server_behind() {
+    let (upstream, seen) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    let url = upstream.replace("http://", "http://me:pa%3Ass@");
+    let mut shop = Server::shop("$1", &["--upstream", &url]);
+    for (own, wanted) in
+        [("", "authorization: Basic bWU6cGE6c3M="), ("Authorization: b\r\n", "authorization: b")]
+    {
+        let (status, head, body) = shop.ask("GET /", &(payment_for(&shop) + own));
+        assert_eq!(status, 200);
+        assert!(!head.contains("bWU6") && !body.contains("bWU6"));
+        let request = seen.lock().unwrap().pop().unwrap();
+        let line = request.lines().find(|line| line.to_lowercase().starts_with("authorization"));
+        assert!(line.is_some_and(|line| line.eq_ignore_ascii_case(wanted)), "{request}");
+    }
+    let (_, said) = shop.stop();
+    assert!(!said.contains("pa%3Ass") && !said.contains("bWU6"), "{said}");
 }
 
 #[test]
@@ -1839,10 +1916,10 @@ fn keys_are_made_shown_and_asked_about() {
     let owner = PAYER[2..].to_lowercase();
     assert!(seen.lock().unwrap().last().unwrap().contains(&format!("0x70a08231{owner:0>64}")));
     let other = ["key", "balance", "--network", "eip155:8453", "--rpc", &node];
-    with_key(&other)
-        .ends(1)
-        .says("--rpc: the node is one of chain 84532, not of 8453: check its URL");
-    with_key(&["key", "balance", "--network", "base"]).ends(2).says("give --rpc or set X402_RPC");
+    with_key(&other).ends(1).says("--rpc: the node is one of chain 84532: check its URL");
+    with_key(&["key", "balance", "--network", "base"])
+        .ends(2)
+        .says("give --rpc or set X402_EVM_RPC");
     // Money for one's own key in a ledger of one's own.
     let fund = ["--facilitator", "simulated", "--fund", "$1"];
     x402(&[&offer()[..], &fund].concat()).ends(2).says("set X402_EVM_KEY");

@@ -25,6 +25,7 @@ fn command(config: &Path) -> Command {
     command.env_clear().arg("facilitator").arg("--config").arg(config);
     command.env("X402_EVM_KEY", EVM_KEY).env("X402_SVM_KEY", SVM_KEY).env("NODE", NODE);
     command.env("X402_REDIS_URL", "redis://:s3cret@127.0.0.1:1");
+    command.env("REDIS_GONE", "redis://:s3cret@127.0.0.1:1").env("REDIS_BARE", "s3cret:6379");
     command.env("TOKEN", "token-one").env("TOKENS", " token-two\ntoken-three ").env("EMPTY", " ");
     command
 }
@@ -107,8 +108,15 @@ fn mistakes_are_named() {
             &["store: url: missing: url_env or url_file says where it is"],
         ),
         (
-            top("[store]\nkind = 'redis'\nurl = 'redis://:s3cret@a'\nurl_env = 'NODE'"),
+            top("[store]\nkind = 'redis'\nurl = 'redis://:s3cret@a'\nurl_env = 'REDIS_GONE'"),
             &["store: url: a secret does not stand here: url_env or url_file says where"],
+        ),
+        (
+            top("[store]\nkind = 'redis'\nurl_env = 'REDIS_BARE'"),
+            &[
+                "store: url: not redis://[[user]:password@]host[:port][/database], rediss:// for TLS, \
+               nor unix:///path",
+            ],
         ),
         (top("[store]\npath = 'a'"), &["store: path: no such key here"]),
         (top("[limits]\nat_once = -1"), &["limits: at_once: not a whole number of 1 to 100000"]),
@@ -305,6 +313,31 @@ fn mistakes_are_named() {
     assert!(!String::from_utf8(missing.stderr).unwrap().contains("s3cret"));
 }
 
+/// A store that cannot be opened is named, without what is secret of it; in JSON, as every line, if that is
+/// asked for.
+#[test]
+fn a_store_that_cannot_be_opened_is_named() {
+    for (store, named) in [
+        ("kind = 'sqlite'\npath = '/dev/null/claims.db'", "store: sqlite /dev/null/claims.db: "),
+        ("kind = 'redis'\nurl_env = 'REDIS_GONE'", "store: redis at 127.0.0.1:1: "),
+    ] {
+        for json in [false, true] {
+            let log = if json { "json" } else { "text" };
+            let text = format!("log = '{log}'\n[store]\n{store}\n{EVM}");
+            let config = Written::new("unopened.toml", &text);
+            let output = command(&config.0).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(!said.contains("s3cret"), "{said}");
+            for line in said.lines().filter(|_| json) {
+                let line: Value = serde_json::from_str(line).unwrap();
+                assert!(line["time"].as_u64().is_some() && line["message"].is_string(), "{line}");
+            }
+            assert!(said.contains(named), "{said}");
+        }
+    }
+}
+
 struct Running {
     child: Child,
     url: String,
@@ -319,8 +352,9 @@ impl Running {
         loop {
             let mut line = String::new();
             assert_ne!(running.log.read_line(&mut line).unwrap(), 0, "ended");
-            if let Some(url) = line.trim_end().strip_prefix("listening on http://") {
-                running.url = url.into();
+            // In JSON it is a text among others.
+            if let Some((_, url)) = line.split_once("listening on http://") {
+                running.url = url.trim_end().split('"').next().unwrap().into();
                 return running;
             }
         }

@@ -377,7 +377,7 @@ fn files_that_others_have_a_hand_in_are_refused() {
     let serve = [&serve[..], &["--facilitator", "simulated", "--claims", &claims]].concat();
     fs::write(&claims, "").unwrap();
     mode(&claims, 0o666);
-    x402(&serve).ends(1).says("--claims: others can write the file");
+    x402(&serve).ends(1).says(": others can write the file: chmod 600 it");
     mode(&claims, 0o600);
     let secret = folder.file("c.db.secret");
     fs::write(&secret, [7; 32]).unwrap();

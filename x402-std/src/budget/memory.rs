@@ -2,9 +2,11 @@ use std::collections::VecDeque;
 use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use x402_core::budget::{self, Per};
+use x402_core::budget::{self, DAY, Per};
 
-use super::{Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step};
+use super::{
+    Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step, UNFUNDED_A_DAY, is_shortage,
+};
 
 /// So many purchases are remembered one by one, and those of the last day if there is a limit for a
 /// day.
@@ -46,7 +48,8 @@ impl Kept {
         }
         let views: Vec<_> = limits.iter().map(Limit::view).collect();
         let before = self.before.iter().map(|spent| spent.spend);
-        let spends = before.chain(self.purchases.iter().map(Purchase::spend));
+        let counting = self.purchases.iter().filter(|known| known.counts(purchase.at));
+        let spends = before.chain(counting.map(Purchase::spend));
         budget::admit(&views, spends, &purchase.spend())?;
         self.add_up(limits, purchase.at);
         self.purchases.push_back(purchase);
@@ -57,10 +60,14 @@ impl Kept {
     fn add_up(&mut self, limits: &[Limit], now: u64) {
         let by_day = limits.iter().any(|limit| limit.per == Per::Day);
         while self.purchases.len() >= HISTORY
-            && let Some(oldest) = self.purchases.front().map(Spent::from)
+            && let Some((oldest, counts)) =
+                self.purchases.front().map(|oldest| (Spent::from(oldest), oldest.counts(now)))
             && !(by_day && oldest.spend.is_recent(now))
         {
             self.purchases.pop_front();
+            if !counts {
+                continue;
+            }
             let like = |known: &&mut Spent| known.spend.is_alike(&oldest.spend);
             match self.before.iter_mut().find(like) {
                 Some(known) => {
@@ -77,6 +84,13 @@ impl Kept {
     fn write(&mut self, id: &str, step: Step) -> Result<(), BudgetError> {
         let lost = Err(BudgetError::Unavailable);
         let is_signed = matches!(step, Step::Signed(_));
+        let at = self.find(id).map_or(0, |purchase| purchase.at);
+        let others = self.purchases.iter().filter(|other| {
+            matches!(other.state, State::Unfunded(_))
+                && other.id != id
+                && at < other.at.saturating_add(DAY)
+        });
+        let unfunded = others.count() < UNFUNDED_A_DAY;
         let Some(purchase) = self.find(id) else { return if is_signed { lost } else { Ok(()) } };
         match (step, &purchase.state) {
             (Step::Signed(_), State::Paid(_)) => return lost,
@@ -89,7 +103,12 @@ impl Kept {
             (Step::Paid(receipt), _) => {
                 (purchase.state, purchase.payment) = (State::Paid(receipt), None);
             }
-            (Step::Refused(reason), _) => purchase.state = State::Refused(reason),
+            (Step::Refused(reason), _) => {
+                purchase.state = match reason.filter(|_| is_shortage(reason) && unfunded) {
+                    Some(reason) => State::Unfunded(reason),
+                    None => State::Refused(reason),
+                }
+            }
         }
         Ok(())
     }
@@ -119,9 +138,10 @@ impl Budget for MemoryBudget {
         ready(Ok(self.kept().purchases.iter().rev().take(most).cloned().collect()))
     }
 
-    fn spends(&self) -> impl Future<Output = Result<Vec<Spent>, BudgetError>> + Send {
+    fn spends(&self, now: u64) -> impl Future<Output = Result<Vec<Spent>, BudgetError>> + Send {
         let kept = self.kept();
-        let all = kept.before.iter().cloned().chain(kept.purchases.iter().map(Spent::from));
+        let counting = kept.purchases.iter().filter(|purchase| purchase.counts(now));
+        let all = kept.before.iter().cloned().chain(counting.map(Spent::from));
         ready(Ok(all.collect()))
     }
 }

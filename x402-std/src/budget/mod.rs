@@ -4,7 +4,9 @@
 //! the look at what was spent before. What was not signed after all is given back (but not what
 //! [may have been sent](crate::wallet::SignFailure::Sent)). Everything else
 //! counts from then on, whatever the seller says became of it: who has a signed payment can settle
-//! it, and "refused" is only his word. A day's limit forgets a payment a day after it was reserved;
+//! it, and "refused" is only the seller's word. One exception is bounded: of the payments that were
+//! refused because the wallet has too little, three a day stop counting once they have expired
+//! ([`State::Unfunded`]). A day's limit forgets a payment a day after it was reserved;
 //! that it may be settled later, as late as its offer allows, makes no difference to what was
 //! authorised in a day.
 //!
@@ -61,7 +63,8 @@ pub struct Purchase {
     pub state: State,
 }
 
-/// What became of a purchase. All of them count.
+/// What became of a purchase. All of them count; one that is [`State::Unfunded`] until its payment has
+/// expired.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// The payment is about to be signed, or whoever was about to has died.
@@ -72,9 +75,38 @@ pub enum State {
     Paid(Box<SettleResponse>),
     /// It was refused, the seller says, and why, if that is a known reason.
     Refused(Option<Reason>),
+    /// It was refused because the wallet has too little, the seller says. A seller that lies has the money
+    /// all the same, so no more than three refusals a day come to this state; others are
+    /// [`State::Refused`].
+    Unfunded(Reason),
+}
+
+/// So many purchases a day are [`State::Unfunded`].
+const UNFUNDED_A_DAY: usize = 3;
+
+/// How much later than its offer says a payment has certainly expired: clocks differ, and so does the
+/// life of a blockhash.
+const EXPIRED_AFTER: u64 = 120;
+
+/// Whether a refusal says that the wallet has too little.
+const fn is_shortage(reason: Option<Reason>) -> bool {
+    matches!(
+        reason,
+        Some(
+            Reason::InsufficientFunds
+                | Reason::InvalidExactEvmInsufficientBalance
+                | Reason::Permit2InsufficientBalance
+        )
+    )
 }
 
 impl Purchase {
+    /// Whether limits count it at this time.
+    pub fn counts(&self, now: u64) -> bool {
+        let life = self.offer.max_timeout_seconds.saturating_add(EXPIRED_AFTER);
+        !matches!(self.state, State::Unfunded(_)) || now <= self.at.saturating_add(life)
+    }
+
     /// The purchase as limits see it.
     pub fn spend(&self) -> Spend {
         spend_of(&self.host, &self.offer, self.decimals, self.at)
@@ -222,11 +254,11 @@ pub trait Budget: Send + Sync {
         most: usize,
     ) -> impl Future<Output = Result<Vec<Purchase>, BudgetError>> + Send;
 
-    /// All that counts, for [`usage`]; what is older than a day may be added up.
+    /// All that counts at this time, for [`usage`]; what is older than a day may be added up.
     ///
     /// # Errors
     /// [`BudgetError::Unavailable`].
-    fn spends(&self) -> impl Future<Output = Result<Vec<Spent>, BudgetError>> + Send;
+    fn spends(&self, now: u64) -> impl Future<Output = Result<Vec<Spent>, BudgetError>> + Send;
 }
 
 /// Shared.
@@ -254,7 +286,7 @@ impl<B: Budget> Budget for Arc<B> {
         (**self).history(most)
     }
 
-    fn spends(&self) -> impl Future<Output = Result<Vec<Spent>, BudgetError>> + Send {
-        (**self).spends()
+    fn spends(&self, now: u64) -> impl Future<Output = Result<Vec<Spent>, BudgetError>> + Send {
+        (**self).spends(now)
     }
 }

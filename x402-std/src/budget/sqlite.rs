@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use x402_core::budget::{DAY, Per, admit};
 use x402_core::{Amount, Reason, Version};
 
-use super::{Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step};
+use super::{
+    Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step, UNFUNDED_A_DAY, is_shortage,
+};
 use crate::message::{NetworkId, PaymentRequirements, SettleResponse};
 use crate::sqlite::{Database, Schema, seconds};
 use crate::store::OpenError;
@@ -138,8 +140,8 @@ impl Budget for SqliteBudget {
         .await
     }
 
-    async fn spends(&self) -> Result<Vec<Spent>, BudgetError> {
-        self.step(|db| spends(db, None)).await
+    async fn spends(&self, now: u64) -> Result<Vec<Spent>, BudgetError> {
+        self.step(move |db| spends(db, now, true)).await
     }
 }
 
@@ -156,7 +158,7 @@ fn reserve(
     add_up(db, purchase.at)?;
     if !limits.is_empty() {
         let for_ever = limits.iter().any(|limit| limit.per == Per::Ever);
-        let spent = match spends(db, (!for_ever).then_some(purchase.at))? {
+        let spent = match spends(db, purchase.at, for_ever)? {
             Ok(spent) => spent,
             Err(error) => return Ok(Err(error)),
         };
@@ -210,6 +212,20 @@ fn write(db: &Connection, id: &str, step: &Step) -> rusqlite::Result<Result<(), 
             )?
             .execute([id, &receipt])?
         }
+        Step::Refused(reason) if is_shortage(*reason) => db
+            .prepare_cached(
+                "UPDATE purchases SET reason = ?2, state = CASE WHEN (
+                     SELECT count(*) FROM purchases AS other
+                     WHERE other.state = 'unfunded' AND other.id <> ?1
+                     AND other.at > purchases.at - ?3) < ?4 THEN 'unfunded' ELSE 'refused' END
+                 WHERE id = ?1 AND state <> 'paid'",
+            )?
+            .execute(params![
+                id,
+                reason.map(Reason::as_str),
+                seconds(DAY),
+                seconds(UNFUNDED_A_DAY as u64)
+            ])?,
         Step::Refused(reason) => db
             .prepare_cached(
                 "UPDATE purchases SET state = 'refused', reason = ?2
@@ -237,6 +253,7 @@ fn purchase(row: &Row<'_>) -> Option<Purchase> {
         "signed" => State::Signed,
         "paid" => State::Paid(Box::new(SettleResponse::from_json(text(10)??.as_bytes()).ok()?)),
         "refused" => State::Refused(text(11)?.as_deref().and_then(Reason::parse)),
+        "unfunded" => State::Unfunded(text(11)?.as_deref().and_then(Reason::parse)?),
         _ => return None,
     };
     let payment = match (row.get::<_, Option<i64>>(8).ok()?, text(9)?) {
@@ -278,17 +295,33 @@ fn unknown(id: &str) -> BudgetError {
     BudgetError::Unavailable
 }
 
-/// What was spent: all, or within a day of `now`. What was added up by a clock that was ahead, and was set
+/// What counts at `now`: all, or of a day. What was added up by a clock that was ahead, and was set
 /// right since, is of this day too.
-fn spends(db: &Connection, now: Option<u64>) -> rusqlite::Result<Result<Vec<Spent>, BudgetError>> {
-    let mut spends = select_spent(db, "purchases WHERE added_up = 0", &[])?;
-    spends.extend(match now {
-        None => select_spent(db, "before", &[])?,
-        Some(now) => {
-            select_spent(db, "before WHERE at > ?1", &[&seconds(now.saturating_sub(DAY))])?
+fn spends(
+    db: &Connection,
+    now: u64,
+    for_ever: bool,
+) -> rusqlite::Result<Result<Vec<Spent>, BudgetError>> {
+    let mut spends = select_spent(db, "purchases WHERE added_up = 0 AND state <> 'unfunded'", &[])?;
+    for purchase in unfunded(db)? {
+        match purchase {
+            Ok(purchase) if !purchase.counts(now) => {}
+            Ok(purchase) => spends.push(Ok(Spent::from(&purchase))),
+            Err(id) => spends.push(Err(id)),
         }
+    }
+    spends.extend(match for_ever {
+        true => select_spent(db, "before", &[])?,
+        false => select_spent(db, "before WHERE at > ?1", &[&seconds(now.saturating_sub(DAY))])?,
     });
     Ok(spends.into_iter().collect::<Result<_, _>>().map_err(|id| unknown(&id)))
+}
+
+/// Those that count for a while only, or the id of what is none of ours.
+fn unfunded(db: &Connection) -> rusqlite::Result<Vec<Result<Purchase, String>>> {
+    let sql = format!("SELECT {COLUMNS} FROM purchases WHERE added_up = 0 AND state = 'unfunded'");
+    let mut rows = db.prepare_cached(&sql)?;
+    rows.query_map([], |row| Ok(purchase(row).ok_or_else(|| name(row, 0))))?.collect()
 }
 
 /// The id of what is none of ours, or its host where several are added up.
@@ -315,6 +348,12 @@ fn spent(row: &Row<'_>) -> Option<Spent> {
 
 /// Adds up what is more than a day old.
 fn add_up(db: &Connection, now: u64) -> rusqlite::Result<()> {
+    // What has expired unpaid is none of it.
+    let expired = unfunded(db)?.into_iter().flatten().filter(|purchase| !purchase.counts(now));
+    for purchase in expired.filter(|purchase| purchase.at <= now.saturating_sub(DAY)) {
+        db.prepare_cached("UPDATE purchases SET added_up = 1 WHERE id = ?1")?
+            .execute([purchase.id])?;
+    }
     let old: Vec<i64> = db
         .prepare_cached(
             "SELECT number FROM purchases WHERE added_up = 0 AND at <= ?1 ORDER BY at LIMIT ?2",

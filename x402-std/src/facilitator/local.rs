@@ -111,10 +111,10 @@ where
     S: ClaimStore,
     C: Clock,
 {
-    async fn check(&self, verified: &Verified<Payment>, now: u64) -> Result<(), Reason> {
+    async fn check(&self, verified: &Verified<Payment>, now: u64) -> Result<(), Failure> {
         self.takes(verified.payment())?;
         let _one = self.enter(verified.payment())?;
-        self.ledger.check(verified, now).await
+        Ok(self.ledger.check(verified, now).await?)
     }
 
     /// Runs the gate for now; a payment that has expired is let through, with the reason for which
@@ -147,8 +147,9 @@ where
     }
 
     /// One more of a payer's payments, unless there are too many.
-    fn enter(&self, payment: &Payment) -> Result<One<Payer>, Reason> {
-        self.payers.enter(Payer::of(payment)).ok_or(Reason::Busy)
+    fn enter(&self, payment: &Payment) -> Result<One<Payer>, Failure> {
+        let one = self.payers.enter(Payer::of(payment));
+        one.ok_or_else(|| Failure::busy("this payer has too many payments in work"))
     }
 
     /// Nothing but its claim keeps a transfer that the payer sent from being used again: it takes a
@@ -223,7 +224,7 @@ where
             // If it says so nevertheless, it is sent: by the keeper, or when somebody asks again.
             Err(_) => {
                 return Err(match self.store.release(key).await {
-                    Ok(()) => Reason::Busy.into(),
+                    Ok(()) => Failure::busy(UNWRITTEN),
                     Err(_) => Failure::pending(transaction),
                 });
             }
@@ -300,7 +301,7 @@ where
             Outcome::Failed(reason) => {
                 // Whoever was faster has written the same.
                 self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
-                Err(Failure { reason, transaction })
+                Err(Failure { reason, transaction, busy: None })
             }
             Outcome::Pending => Err(Failure::pending(transaction)),
         }
@@ -353,12 +354,33 @@ pub fn settlement_id(payment: &Payment) -> ClaimKey {
 struct Failure {
     reason: Reason,
     transaction: Transaction,
+    /// Why it is [`Reason::Busy`].
+    busy: Option<&'static str>,
 }
+
+/// The store did not take the claim's step.
+const UNWRITTEN: &str = "the claim store does not answer";
+
+/// The ledger sends nothing now.
+const UNSENT: &str = "no transaction is sent for this payment now: gas costs too much, the sender's funds or \
+                      places are used up, or the payer must wait; the facilitator's log says which";
 
 impl Failure {
     /// It may have been made.
     fn pending(transaction: Transaction) -> Self {
-        Self { reason: seller::unclear(&transaction), transaction }
+        Self { reason: seller::unclear(&transaction), transaction, busy: None }
+    }
+
+    /// Nothing was sent, for a reason that passes.
+    fn busy(cause: &'static str) -> Self {
+        Self { busy: Some(cause), ..Reason::Busy.into() }
+    }
+
+    /// Why it is busy, for the log and the answer.
+    fn noted(&self) -> Option<String> {
+        let cause = self.busy?;
+        tracing::warn!("busy: {cause}");
+        Some(cause.into())
     }
 }
 
@@ -366,10 +388,10 @@ impl From<ClaimState> for Failure {
     fn from(state: ClaimState) -> Self {
         match state {
             // Somebody is at it: whoever asks now has had nothing sent.
-            ClaimState::Claimed => Reason::Busy.into(),
+            ClaimState::Claimed => Self::busy("another request has this payment settled now"),
             ClaimState::Broadcast(transaction) => Self::pending(transaction),
             ClaimState::Settled(transaction) | ClaimState::Delivered(transaction) => {
-                Self { reason: Reason::DuplicateSettlement, transaction }
+                Self { transaction, ..Reason::DuplicateSettlement.into() }
             }
             ClaimState::Failed(reason) => reason.into(),
         }
@@ -378,14 +400,16 @@ impl From<ClaimState> for Failure {
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Self { reason, transaction: Transaction::new() }
+        let busy = (reason == Reason::Busy).then_some(UNSENT);
+        Self { reason, transaction: Transaction::new(), busy }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Full | StoreError::Unavailable => Reason::Busy.into(),
+            StoreError::Full => Self::busy("the claim store is full"),
+            StoreError::Unavailable => Self::busy(UNWRITTEN),
             StoreError::Conflict => Reason::DuplicateSettlement.into(),
         }
     }
@@ -403,21 +427,22 @@ where
         let now = self.clock.now();
         let gate = |schemes: &Checks<'_>| verify(schemes, &request, now);
         let accepted = self.accept(&request.payment_requirements);
-        let (payer, reason, declined) = match self.checking.run(&self.schemes, gate).await {
+        let (payer, failure, declined) = match self.checking.run(&self.schemes, gate).await {
             Ok(verified) => {
                 let payer = Some(verified.payment().payer());
                 match accepted {
                     Ok(()) => (payer, self.check(&verified, now).await.err(), None),
-                    Err(declined) => (payer, Some(declined.reason()), Some(declined)),
+                    Err(declined) => (payer, Some(declined.reason().into()), Some(declined)),
                 }
             }
-            Err(reason) => (payer(payment), Some(reason), None),
+            Err(reason) => (payer(payment), Some(reason.into()), None),
         };
-        let reason = reason.map(|reason| spelled(reason, payment.x402_version()));
+        let busy = failure.as_ref().and_then(Failure::noted);
+        let reason = failure.map(|failure| spelled(failure.reason, payment.x402_version()));
         Ok(VerifyResponse {
             is_valid: reason.is_none(),
             invalid_reason: reason.map(|reason| reason.as_str().into()),
-            invalid_message: declined.map(|declined| declined.to_string()),
+            invalid_message: declined.map(|declined| declined.to_string()).or(busy),
             payer,
             ..VerifyResponse::default()
         })
@@ -452,16 +477,17 @@ where
             }
             Err(reason) => (None, payer(payment), Err(reason.into()), None),
         };
+        let busy = outcome.as_ref().err().and_then(Failure::noted);
         let (reason, transaction) = match outcome {
             Ok(transaction) => (None, transaction),
-            Err(Failure { reason, transaction }) => {
+            Err(Failure { reason, transaction, .. }) => {
                 (Some(spelled(reason, payment.x402_version())), transaction)
             }
         };
         let answer = SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| reason.as_str().into()),
-            error_message: declined.map(|declined| declined.to_string()),
+            error_message: declined.map(|declined| declined.to_string()).or(busy),
             payer,
             transaction: transaction.as_str().into(),
             network: payment.network().to_string(),

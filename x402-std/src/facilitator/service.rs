@@ -146,16 +146,21 @@ impl<F: Facilitator + 'static> Service<F> {
     }
 
     /// Lets a request in, and reads it.
-    async fn admit(&self, request: Request) -> Result<Admitted, Reason> {
-        let place = Arc::clone(&self.at_once).try_acquire_owned().map_err(|_| Reason::Busy)?;
+    async fn admit(&self, request: Request) -> Result<Admitted, Refused> {
+        let place = Arc::clone(&self.at_once).try_acquire_owned();
+        let place = place.map_err(|_| busy("the facilitator has too many requests in work"))?;
         let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let one = match address {
-            Some(address) => Some(self.addresses.enter(address.ip()).ok_or(Reason::Busy)?),
+            Some(address) => {
+                let one = self.addresses.enter(address.ip());
+                Some(one.ok_or_else(|| busy("too many requests of this address are in work"))?)
+            }
             None => None,
         };
         let body = to_bytes(request.into_body(), limits::MESSAGE_BYTES);
         let body = timeout(self.limits.arrival, body).await;
-        let body = body.ok().and_then(Result::ok).ok_or(Reason::InvalidPayload)?;
+        let body = body.map_err(|_| unarrived("the request took too long to arrive"))?;
+        let body = body.map_err(|_| unarrived("the request is too long, or broke off"))?;
         Ok(Admitted { body, _place: (place, one) })
     }
 }
@@ -167,8 +172,19 @@ async fn answer_or(refused: Option<Response>, request: Request, next: Next) -> R
     }
 }
 
-/// A request that is not to be answered by the facilitator: why, and in words.
-fn unread(error: ReadError) -> (StatusCode, Reason, Option<String>) {
+/// Why a request is not to be answered by the facilitator, also in words.
+type Refused = (StatusCode, Reason, Option<String>);
+
+fn busy(cause: &str) -> Refused {
+    tracing::warn!("busy: {cause}");
+    (status(Reason::Busy), Reason::Busy, Some(cause.into()))
+}
+
+fn unarrived(cause: &str) -> Refused {
+    (status(Reason::InvalidPayload), Reason::InvalidPayload, Some(cause.into()))
+}
+
+fn unread(error: ReadError) -> Refused {
     (StatusCode::BAD_REQUEST, error.error.reason(), Some(error.to_string()))
 }
 
@@ -189,7 +205,7 @@ async fn verify<F: Facilitator + 'static>(
     request: Request,
 ) -> Response {
     let refusal = match service.admit(request).await {
-        Err(reason) => (status(reason), reason, None),
+        Err(refused) => refused,
         Ok(admitted) => match VerifyRequest::from_json(&admitted.body) {
             Err(error) => unread(error),
             Ok(request) => match service.facilitator.verify(&request).await {
@@ -213,7 +229,7 @@ async fn settle<F: Facilitator + 'static>(
 ) -> Response {
     let caller = caller(request.headers());
     let refusal = match service.admit(request).await {
-        Err(reason) => (status(reason), reason, None),
+        Err(refused) => refused,
         Ok(admitted) => match VerifyRequest::from_json(&admitted.body) {
             Err(error) => unread(error),
             Ok(request) => match settle_to_the_end(service, request, caller, admitted).await {

@@ -17,7 +17,7 @@ use x402_core::{Reason, Version};
 
 pub use super::answers::ConnectionEnd;
 use super::answers::{Answers, Known};
-use super::{Admission, Refusal, RequestDigest, Seller, Terms};
+use super::{Admission, Refusal, RequestDigest, Seller, Terms, busy};
 use crate::clock::Clock;
 use crate::facilitator::Facilitator;
 use crate::message::SettleResponse;
@@ -139,7 +139,8 @@ impl<A: Answer> Works<A> {
         S: ClaimStore + 'static,
         C: Clock + 'static,
     {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Reason::Busy)?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| busy("the seller has too many payments in work"))?;
         let (seller, shared) = (Arc::clone(seller), self.clone());
         to_the_end(async move {
             let digest = Some(digest);

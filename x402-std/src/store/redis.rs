@@ -195,6 +195,11 @@ impl RedisStore {
         Ok(store)
     }
 
+    /// Whether [`connect`](Self::connect) takes such a URL. No server is asked.
+    pub fn is_address(url: &str) -> bool {
+        Client::open(url).is_ok()
+    }
+
     /// With a time, in whole seconds, after which a claim for which nothing was sent is given to
     /// the next who presents its payment; see [`store`](super#claims-that-are-abandoned). Without,
     /// such a claim lasts until it expires.

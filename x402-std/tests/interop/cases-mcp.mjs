@@ -8,6 +8,7 @@ import {
   accounts,
   EVM_KEYS,
   EVM_NETWORK,
+  EVM_RPC,
   freePort,
   HOST,
   PORTS,
@@ -19,6 +20,7 @@ import {
   urlOf,
 } from './lib/config.mjs';
 import { newSqlite } from './lib/facilitators.mjs';
+import { OUT } from './lib/processes.mjs';
 import { PYTHON } from './lib/install.mjs';
 import { evmLedger, svmLedger } from './lib/ledgers.mjs';
 import { start } from './lib/processes.mjs';
@@ -149,6 +151,32 @@ function agentCases(binary) {
       const { told: history } = await ask('x402_history', {});
       assert.deepEqual(history.purchases.map(({ id, state }) => [id, state]), [['first', 'paid']]);
     }),
+    testCase('agent -> official server without a blockhash, as README configures it', ['facilitator', 'server'], async () => {
+      const ask = await agentOfReadme(binary);
+      const url = `${urlOf('server')}/svm/exact`;
+      const { told: quote } = await ask('x402_quote', { url });
+      assert.equal(quote?.fits, true, JSON.stringify(quote));
+      const { told: budget } = await ask('x402_budget', {});
+      assert.deepEqual(budget.balances.map(({ network }) => network).sort(), [EVM_NETWORK, SVM_NETWORK], JSON.stringify(budget));
+      return settles(svm, PRICE, () => ask('x402_call', { url }), isRoute('/svm/exact'));
+    }),
+    testCase('agent -> official server, the first offer that it can afford', ['facilitator', 'server'], async () => {
+      const ask = agent(binary, { svm: 'poor', env: { X402_EVM_RPC: EVM_RPC } });
+      const url = `${urlOf('server')}/multi`;
+      const { told: quote } = await ask('x402_quote', { url });
+      assert.equal(quote?.price?.network, EVM_NETWORK, JSON.stringify(quote));
+      return settles(evm, 10_000n, () => ask('x402_call', { url }), isRoute('/multi'));
+    }),
+    testCase('agent -> official server, an empty wallet', ['facilitator', 'server'], async () => {
+      const ask = agent(binary, { evm: 'poor', svm: null, env: { X402_EVM_RPC: EVM_RPC } });
+      const url = `${urlOf('server')}/evm/eip3009`;
+      const { told: quote } = await ask('x402_quote', { url });
+      assert.deepEqual([quote?.fits, quote?.declined?.error], [false, 'not_enough_money'], JSON.stringify(quote));
+      const { told } = await refuses(evmLedger('poor'), () => ask('x402_call', { url }));
+      assert.deepEqual([told?.error, told?.retry], ['not_enough_money', 'never'], JSON.stringify(told));
+      const { told: budget } = await ask('x402_budget', {});
+      assert.ok(budget.limits.every(({ spent }) => /^\$0\.?0*$/.test(spent)), JSON.stringify(budget));
+    }),
     ...[['Solana', { evm: null }], ['EVM', { svm: null }], ['both keys', {}]].map(([keys, settings]) =>
       testCase(`agent -> stand-in of 1ly's store, ${keys}`, [], async () =>
         buysAtOneLy(binary, await oneLy(binary, keys), settings))),
@@ -256,13 +284,14 @@ async function callWithOurs(binary, where, { evm = 'client', svm = 'client', too
 let budgets = 0;
 
 /** Asks `x402 mcp` with a budget of its own: each question is another process. Tells what was bought, and `told`. */
-function agent(binary, { evm = 'client', svm = 'client', options = [] } = {}) {
+function agent(binary, { evm = 'client', svm = 'client', options = [], env: more = {} } = {}) {
   const { path: budget } = newSqlite(`budget-${budgets++}-${PORTS.server}`);
   return async (tool, input) => {
     const env = {
       X402_SVM_RPC: SVM_RPC,
       ...(evm && { X402_EVM_KEY: EVM_KEYS[evm] }),
       ...(svm && { X402_SVM_KEY: await svmSecretKey(svm) }),
+      ...more,
     };
     // Servers of this machine are asked if they are named.
     const urls = [input.url, ...options.map(option => option.replace(/^1ly:/, ''))].filter(text => URL.canParse(text));
@@ -274,6 +303,29 @@ function agent(binary, { evm = 'client', svm = 'client', options = [] } = {}) {
     assert.ok(!secrets.some(secret => result.text.includes(secret)), 'a key or a payment is told');
     return { ...result, told, body: told?.body, receipt: told?.receipt };
   };
+}
+
+/** With the arguments and variables of README's configuration, where files and nodes are those of here. */
+async function agentOfReadme(binary) {
+  const readme = fs.readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const [, json] = readme.match(/```json\n(\{\s*"mcpServers"[^]*?)```/);
+  const { x402 } = JSON.parse(json).mcpServers;
+  const file = (name, text) => {
+    const at = path.join(OUT, name);
+    fs.rmSync(at, { force: true });
+    fs.writeFileSync(at, text, { mode: 0o600 });
+    return at;
+  };
+  const key = file('readme-evm.key', EVM_KEYS.client);
+  const options = x402.args.slice(1).map((arg, at) => (x402.args[at] === '--key-file' ? key : arg));
+  // Its own store is not asked.
+  const discover = options.indexOf('--discover');
+  options.splice(discover, discover < 0 ? 0 : 2);
+  const env = { ...x402.env };
+  assert.deepEqual(Object.keys(env).sort(), ['X402_EVM_RPC', 'X402_SVM_KEY', 'X402_SVM_RPC']);
+  env.X402_SVM_KEY = file('readme-svm.key', await svmSecretKey('client'));
+  Object.assign(env, { X402_EVM_RPC: EVM_RPC, X402_SVM_RPC: SVM_RPC });
+  return agent(binary, { evm: null, svm: null, options, env });
 }
 
 const asked = (tool = 'get_weather', input = { city: 'Lisbon' }) => [tool, JSON.stringify(input)];

@@ -14,6 +14,7 @@ use x402_std::evm;
 use x402_std::facilitator::{Acceptance, Callers, Hosts, ServiceLimits};
 use x402_std::ledger::Commitment;
 use x402_std::message::NetworkId;
+use x402_std::store::RedisStore;
 
 use section::{Secret, Section};
 
@@ -141,10 +142,17 @@ impl Config {
                 capacity: capacity(&mut store, 1_000_000),
                 lease: lease(&mut store),
             },
-            _ => Store::Redis {
-                url: store.secret("url").unwrap_or_default(),
-                lease: lease(&mut store),
-            },
+            _ => {
+                let url = store.secret("url").unwrap_or_default();
+                if !url.is_empty() && !RedisStore::is_address(&url) {
+                    store.wrong(
+                        "url",
+                        "not redis://[[user]:password@]host[:port][/database], rediss:// for TLS, \
+                         nor unix:///path",
+                    );
+                }
+                Store::Redis { url, lease: lease(&mut store) }
+            }
         };
         store.finish();
 

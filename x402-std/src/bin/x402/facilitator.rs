@@ -42,6 +42,15 @@ pub(crate) struct Facilitator {
     /// Network to give it on, may be repeated [default: all]
     #[arg(long = "network", value_name = "NETWORK", value_parser = network)]
     networks: Vec<NetworkId>,
+    /// How lines on stderr are written: for people, or each as a JSON object. The file of --config says it too
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        conflicts_with = "config"
+    )]
+    log: Format,
 }
 
 impl Facilitator {
@@ -55,7 +64,8 @@ impl Facilitator {
         if !self.simulated {
             return Err(Failure::unusable("--config FILE to settle on chains, or --simulated"));
         }
-        log::start(Format::Text, None);
+        log::write_as(self.log);
+        log::start(None);
         let hosts = self.hosts.iter().try_fold(Hosts::of(self.listen), |hosts, name| {
             hosts.with(name).ok_or_else(|| Failure::unusable("--host: not a name without a port"))
         })?;

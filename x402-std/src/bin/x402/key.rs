@@ -7,7 +7,7 @@ use clap::Args;
 use x402_std::core::Network;
 use x402_std::core::crypto::{ed25519, secp256k1};
 use x402_std::exposed;
-use x402_std::rpc::SvmRpc;
+use x402_std::rpc::{EvmRpc, SvmRpc};
 use x402_std::svm::base58;
 use x402_std::wallet::{EvmWallet, SvmWallet};
 use zeroize::{Zeroize, Zeroizing};
@@ -18,8 +18,11 @@ use crate::{Failure, input};
 const EVM_KEY: &str = "X402_EVM_KEY";
 const SVM_KEY: &str = "X402_SVM_KEY";
 
-/// Environment variable of the node that knows recent blockhashes.
+/// Environment variable of the node that knows recent blockhashes, and balances on Solana.
 pub(crate) const SVM_RPC: &str = "X402_SVM_RPC";
+
+/// Environment variable of nodes that know balances on EVM networks.
+pub(crate) const EVM_RPC: &str = "X402_EVM_RPC";
 
 /// As much of a key file as is read: there may be white space around the key, and in it.
 const FILE_BYTES: usize = 1024;
@@ -34,19 +37,23 @@ const NO_SVM: &str = "neither base58 of 64 or 32 bytes, nor an array of 64 numbe
 #[derive(Args, Default)]
 pub(crate) struct KeySource {
     /// File with the private key for EVM networks in hexadecimal; without it, the environment
-    /// variable X402_EVM_KEY is the key or the path of such a file. `x402 key new` makes one
+    /// variable X402_EVM_KEY is the key or the path of such a file. `x402 key new` makes one. X402_EVM_RPC
+    /// has the URLs of nodes, of any chains, with white space or commas between: they are asked what
+    /// the key has before anything is signed
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// File with the key for Solana, in base58 or as the Solana CLI writes it;
     /// without it, X402_SVM_KEY is the key or the path of such a file. X402_SVM_RPC is
-    /// the URL of a node to ask for a blockhash, where an offer gives none
+    /// the URL of a node to ask for a blockhash, where an offer gives none, and what the key has
     #[arg(long, value_name = "FILE")]
     svm_key_file: Option<PathBuf>,
 }
 
 /// What there are keys for.
-pub(crate) type Wallet =
-    (Option<SvmWallet<ed25519::LocalKey, Option<SvmRpc>>>, Option<EvmWallet<secp256k1::LocalKey>>);
+pub(crate) type Wallet = (
+    Option<SvmWallet<ed25519::LocalKey, Option<SvmRpc>>>,
+    Option<EvmWallet<secp256k1::LocalKey, Option<EvmRpc>>>,
+);
 
 /// Whether there is a key for payments on this network.
 pub(crate) fn has_key(wallet: &Wallet, network: Network<'_>) -> bool {
@@ -67,10 +74,13 @@ impl KeySource {
     /// A wallet, if there is a key at all.
     pub(crate) fn read_any(&self) -> Result<Option<Wallet>, Failure> {
         let svm = match self.svm_key()? {
-            Some(key) => Some(SvmWallet::new(key).with_blockhashes(node()?)),
+            Some(key) => Some(SvmWallet::new(key).with_blockhashes(svm_node()?)),
             None => None,
         };
-        let evm = self.evm_key()?.map(EvmWallet::new);
+        let evm = match self.evm_key()? {
+            Some(key) => Some(EvmWallet::new(key).with_balances(evm_nodes()?)),
+            None => None,
+        };
         Ok((svm.is_some() || evm.is_some()).then_some((svm, evm)))
     }
 
@@ -177,7 +187,16 @@ fn variable(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
     }
 }
 
-fn node() -> Result<Option<SvmRpc>, Failure> {
+/// The nodes of EVM chains there are.
+pub(crate) fn evm_nodes() -> Result<Option<EvmRpc>, Failure> {
+    let Some(urls) = variable(EVM_RPC)? else { return Ok(None) };
+    let urls = urls.split(|next: char| next.is_whitespace() || next == ',');
+    let nodes = EvmRpc::new(urls.filter(|url| !url.is_empty()));
+    nodes.map(Some).map_err(|error| Failure::unusable(error).about(EVM_RPC))
+}
+
+/// The node of a Solana cluster, if there is one.
+pub(crate) fn svm_node() -> Result<Option<SvmRpc>, Failure> {
     let url = variable(SVM_RPC)?;
     let node = url.as_deref().map(String::as_str).map(SvmRpc::new).transpose();
     node.map_err(|error| Failure::unusable(format_args!("{SVM_RPC}: {error}")))

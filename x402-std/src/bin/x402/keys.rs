@@ -1,27 +1,22 @@
 //! Keys for people: made, shown by their addresses, and what these have.
 
-use std::env;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use serde_json::value::RawValue;
 use x402_std::core::crypto::Signer;
-use x402_std::core::crypto::ed25519::{self, Dalek};
+use x402_std::core::crypto::ed25519;
 use x402_std::core::crypto::secp256k1;
 use x402_std::core::{Amount, Money, Network};
 use x402_std::message::NetworkId;
-use x402_std::rpc::{Nodes, RpcError};
+use x402_std::rpc::{BalanceError, EvmRpc, RpcUrlError, SvmRpc};
 use x402_std::{evm, svm};
 use zeroize::Zeroizing;
 
-use crate::key::KeySource;
+use crate::key::{EVM_RPC, KeySource, SVM_RPC, evm_nodes, svm_node};
 use crate::{Exit, Failure, Outcome, print, talk};
-
-/// The variable for the URL of a node.
-const RPC: &str = "X402_RPC";
 
 /// Makes keys, and shows their addresses and what these have.
 #[derive(Args)]
@@ -69,7 +64,7 @@ struct Balance {
     /// The network, such as eip155:84532 or solana-devnet
     #[arg(long, value_name = "NETWORK")]
     network: NetworkId,
-    /// URL of a node of the network; without it, X402_RPC is the URL
+    /// URL of a node of the network; without it, X402_EVM_RPC or X402_SVM_RPC says whom to ask
     #[arg(long, value_name = "URL")]
     rpc: Option<String>,
     /// The address [default: that of the key for the network]
@@ -175,16 +170,23 @@ impl Balance {
                 own.ok_or_else(|| Failure::unusable("no key for this network: give --address"))?
             }
         };
-        let url = match &self.rpc {
-            Some(url) => url.clone(),
-            None => env::var(RPC).ok().filter(|url| !url.is_empty()).ok_or_else(|| {
-                Failure::unusable(format_args!("no node to ask: give --rpc or set {RPC}"))
-            })?,
-        };
-        let nodes = Nodes::new([url]).map_err(|error| Failure::unusable(error).about("--rpc"))?;
         let (symbol, decimals, units) = match (network.eip155(), network.solana()) {
-            (Some(chain), _) => on_evm(&nodes, chain, &address).await?,
-            (_, Some(reference)) => on_solana(&nodes, reference, &address).await?,
+            (Some(chain), _) => {
+                let nodes = match &self.rpc {
+                    Some(url) => Some(EvmRpc::new([url]).map_err(|it| about_rpc(&it))?),
+                    None => evm_nodes()?,
+                };
+                let nodes = nodes.ok_or_else(|| nobody(EVM_RPC))?;
+                on_evm(&nodes, chain, &address).await?
+            }
+            (_, Some(reference)) => {
+                let node = match &self.rpc {
+                    Some(url) => Some(SvmRpc::new(url).map_err(|it| about_rpc(&it))?),
+                    None => svm_node()?,
+                };
+                let node = node.ok_or_else(|| nobody(SVM_RPC))?;
+                on_solana(&node, reference, &address).await?
+            }
             _ => return Err(Failure::unusable("--network: not an EVM or Solana network")),
         };
         let balance = Money::from_units(units, decimals).map(|money| money.to_string());
@@ -205,74 +207,34 @@ fn caip2(network: Network<'_>) -> &str {
 
 type Held = (&'static str, u8, Amount);
 
-async fn on_evm(nodes: &Nodes, chain: u64, address: &str) -> Result<Held, Failure> {
+async fn on_evm(nodes: &EvmRpc, chain: u64, address: &str) -> Result<Held, Failure> {
     let owner = evm::Address::parse(address)
         .ok_or_else(|| Failure::unusable("--address: not an address of an EVM network"))?;
-    let token = evm::assets::default_of(chain)
-        .ok_or_else(|| Failure::unusable("--network: no stablecoin is known on it"))?;
-    let id = number(&ask(nodes, "eth_chainId", &json!([])).await?)?;
-    if id.as_u64() != Some(chain) {
-        let text = format_args!("the node is one of chain {id}, not of {chain}: check its URL");
-        return Err(Failure::refused(text).about("--rpc"));
-    }
-    // balanceOf(address)
-    let data = format!("0x70a08231{:0>64}", hex::encode(owner.0));
-    let call = json!([{ "to": token.address.to_string(), "data": data }, "latest"]);
-    let units = number(&ask(nodes, "eth_call", &call).await?)?;
+    let token = evm::assets::default_of(chain).ok_or_else(no_stablecoin)?;
+    let units = nodes.balance_of(chain, token.address, owner).await.map_err(unknown)?;
     Ok((token.symbol, token.decimals, units))
 }
 
-async fn on_solana(nodes: &Nodes, reference: &str, address: &str) -> Result<Held, Failure> {
+async fn on_solana(node: &SvmRpc, reference: &str, address: &str) -> Result<Held, Failure> {
     let owner = svm::Address::parse(address)
         .ok_or_else(|| Failure::unusable("--address: not an address of Solana"))?;
-    let token = svm::assets::default_of(reference)
-        .ok_or_else(|| Failure::unusable("--network: no stablecoin is known on it"))?;
-    let hash: String = read(&ask(nodes, "getGenesisHash", &json!([])).await?)?;
-    if !hash.starts_with(reference) {
-        return Err(
-            Failure::refused("the node is one of another cluster: check its URL").about("--rpc")
-        );
-    }
-    let program = token.mint.program;
-    let account = svm::associated_token_address(&Dalek, owner, program, token.address);
-    let account = account.ok_or_else(|| Failure::refused("the address has no token account"))?;
-    let options = json!([account.to_string(), { "commitment": "confirmed" }]);
-    let units = match nodes.ask("getTokenAccountBalance", &options).await {
-        Ok(answer) => {
-            let answer: serde_json::Value = read(&answer)?;
-            let amount = answer["value"]["amount"].as_str().and_then(|it| Amount::parse(it).ok());
-            amount.ok_or_else(no_balance)?
-        }
-        // There is no such account yet.
-        Err(RpcError::Refused { code: -32602, .. }) => Amount::ZERO,
-        Err(error) => return Err(Failure::refused(error).about("--rpc")),
-    };
+    let token = svm::assets::default_of(reference).ok_or_else(no_stablecoin)?;
+    let units = node.balance_of(reference, token, owner).await.map_err(unknown)?;
     Ok((token.symbol, token.mint.decimals, units))
 }
 
-async fn ask(
-    nodes: &Nodes,
-    method: &str,
-    params: &serde_json::Value,
-) -> Result<Box<RawValue>, Failure> {
-    nodes.ask(method, params).await.map_err(|error| Failure::refused(error).about("--rpc"))
+fn nobody(variable: &str) -> Failure {
+    Failure::unusable(format_args!("no node to ask: give --rpc or set {variable}"))
 }
 
-fn read<T: serde::de::DeserializeOwned>(answer: &RawValue) -> Result<T, Failure> {
-    serde_json::from_str(answer.get()).map_err(|_| no_balance())
+fn no_stablecoin() -> Failure {
+    Failure::unusable("--network: no stablecoin is known on it")
 }
 
-/// A number as nodes of EVM chains write it.
-fn number(answer: &RawValue) -> Result<Amount, Failure> {
-    let text: String = read(answer)?;
-    let digits = text.strip_prefix("0x").filter(|digits| (1..=64).contains(&digits.len()));
-    let mut bytes = [0; 32];
-    let padded = digits.map(|digits| format!("{digits:0>64}"));
-    let padded = padded.ok_or_else(no_balance)?;
-    hex::decode_to_slice(padded, &mut bytes).map_err(|_| no_balance())?;
-    Ok(Amount::from_be_bytes(&bytes))
+fn about_rpc(error: &RpcUrlError) -> Failure {
+    Failure::unusable(error).about("--rpc")
 }
 
-fn no_balance() -> Failure {
-    Failure::refused("the node's answer cannot be read").about("--rpc")
+fn unknown(error: BalanceError) -> Failure {
+    Failure::refused(error).about("--rpc")
 }

@@ -3,6 +3,9 @@
 //! Only its own events: those of others may have URLs in them, which are secrets.
 
 use std::fmt::{Debug, Write};
+use std::io::{self, Write as _};
+use std::panic;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::IntCounterVec;
@@ -11,10 +14,10 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::talk;
+use crate::shown;
 
 /// How lines are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     /// For people.
     Text,
@@ -22,14 +25,58 @@ pub(crate) enum Format {
     Json,
 }
 
+/// How lines are written from now on. The first word counts.
+static FORMAT: OnceLock<Format> = OnceLock::new();
+
+/// Sets how lines are written, whoever writes them.
+pub(crate) fn write_as(format: Format) {
+    FORMAT.get_or_init(|| format);
+    if format == Format::Json {
+        panic::set_hook(Box::new(|panicked| {
+            write_line(line(Level::ERROR, &panicked.to_string(), Vec::new()));
+        }));
+    }
+}
+
+/// A line to stderr, in which others may have had a word.
+pub(crate) fn talk(text: &str) {
+    match FORMAT.get() {
+        Some(Format::Json) => write_line(line(Level::INFO, text, Vec::new())),
+        _ => write_line(text.into()),
+    }
+}
+
+/// That nobody listens is no failure.
+fn write_line(line: String) {
+    writeln!(io::stderr().lock(), "{}", shown::shown(&line)).ok();
+}
+
 /// Starts to listen to the library. Warnings and errors are counted, by what they say.
-pub(crate) fn start(format: Format, counter: Option<IntCounterVec>) {
-    tracing::subscriber::set_global_default(Lines { format, counter }).ok();
+pub(crate) fn start(counter: Option<IntCounterVec>) {
+    tracing::subscriber::set_global_default(Lines { counter }).ok();
 }
 
 struct Lines {
-    format: Format,
     counter: Option<IntCounterVec>,
+}
+
+/// What an event says, in a line.
+fn line(level: Level, message: &str, others: Vec<(&'static str, Value)>) -> String {
+    let level = level.as_str().to_lowercase();
+    if FORMAT.get() == Some(&Format::Json) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut line = Map::new();
+        line.insert("time".into(), now.as_secs().into());
+        line.insert("level".into(), level.into());
+        line.insert("message".into(), message.into());
+        line.extend(others.into_iter().map(|(name, value)| (name.into(), value)));
+        return Value::Object(line).to_string();
+    }
+    let mut line = format!("{level}: {message}");
+    for (name, value) in others {
+        write!(line, " {name}={value}").ok();
+    }
+    line
 }
 
 impl Subscriber for Lines {
@@ -45,24 +92,7 @@ impl Subscriber for Lines {
         if let (Some(counter), true) = (&self.counter, *level <= Level::WARN) {
             counter.with_label_values(&[fields.message.as_str()]).inc();
         }
-        talk(match self.format {
-            Format::Text => {
-                let mut line = format!("{}: {}", level.as_str().to_lowercase(), fields.message);
-                for (name, value) in fields.others {
-                    write!(line, " {name}={value}").ok();
-                }
-                line
-            }
-            Format::Json => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let mut line = Map::new();
-                line.insert("time".into(), now.as_secs().into());
-                line.insert("level".into(), level.as_str().to_lowercase().into());
-                line.insert("message".into(), fields.message.into());
-                line.extend(fields.others.into_iter().map(|(name, value)| (name.into(), value)));
-                Value::Object(line).to_string()
-            }
-        });
+        write_line(line(*level, &fields.message, fields.others));
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {

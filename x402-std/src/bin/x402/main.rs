@@ -188,7 +188,7 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
 
 /// Writes a line to stderr, in which others may have had a word. That nobody listens is no failure.
 fn talk(text: impl Display) {
-    writeln!(io::stderr().lock(), "{}", shown::shown(&text.to_string())).ok();
+    log::talk(&text.to_string());
 }
 
 /// What went wrong, and why.

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -192,6 +193,7 @@ impl Pay {
                 (Failure::refused("bought and paid before"), Some(receipt), self.id.clone())
             }
             BuyError::NotSigned(failure) => (sign::not_signed(failure), None, self.id.clone()),
+            BuyError::Short(short) => (sign::short(&short), None, self.id.clone()),
             BuyError::Declined(declined) => (sign::declined(declined), None, self.id.clone()),
             other => (Failure::refused(other), None, self.id.clone()),
         };
@@ -222,9 +224,16 @@ impl Pay {
         }
         let policy = sign::policy(self.max);
         let host = &transport.subject(request).host;
-        let chosen = match &wallet {
-            Some(wallet) => policy.choose(&required, host, wallet),
-            None => policy.choose(&required, host, &(ExactSvmWallet::default(), ExactEvmWallet)),
+        let choices = match &wallet {
+            Some(wallet) => policy.choices(&required, host, wallet),
+            None => policy.choices(&required, host, &(ExactSvmWallet::default(), ExactEvmWallet)),
+        };
+        let chosen = match (wallet, choices) {
+            (Some(wallet), Ok(choices)) => {
+                let buyer = Buyer::with(wallet, policy, SystemClock);
+                Ok(first_ready(&buyer, choices).await?)
+            }
+            (_, choices) => choices.map(|mut choices| choices.swap_remove(0)),
         };
         match chosen {
             Ok(Choice { index, offer, .. }) => {
@@ -247,6 +256,26 @@ impl Pay {
             }
         }
     }
+}
+
+/// The first choice that the wallet can pay now; of several reasons why not, the first.
+async fn first_ready(
+    buyer: &Buyer<Wallet, SystemClock>,
+    choices: Vec<Choice>,
+) -> Result<Choice, Failure> {
+    let mut why = None;
+    for choice in choices {
+        let failure = match buyer.ready::<(), Infallible>(&choice).await {
+            Ok(()) => return Ok(choice),
+            Err(BuyError::Short(short)) => sign::short(&short),
+            Err(BuyError::NotSigned(failure)) => sign::not_signed(failure),
+            Err(other) => Failure::refused(other),
+        };
+        why = why.or(Some(failure));
+    }
+    let failure = why.unwrap_or_else(|| Failure::refused("no offer"));
+    print(json!({ "declined": failure.text }))?;
+    Err(failure)
 }
 
 /// Says what to do about a payment that may have been made.
@@ -276,6 +305,7 @@ fn code(error: &Error) -> &'static str {
         BuyError::Unfinished => "unfinished",
         BuyError::AlreadyBought(_) => "already_bought",
         BuyError::NotSigned(_) => "not_signed",
+        BuyError::Short(_) => "not_enough_money",
         BuyError::Refused { .. } => "refused",
         BuyError::Unclear { .. } => "unclear",
     }

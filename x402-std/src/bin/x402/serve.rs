@@ -52,8 +52,8 @@ pub(crate) struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4021")]
     listen: SocketAddr,
-    /// Server that paid requests are passed on to. Paths with `.` or `..` in them are refused,
-    /// however they are spelt. X-Forwarded-For and Forwarded name the buyer's address; those that the
+    /// Server that paid requests are passed on to, their targets byte for byte. Paths that lead out of the
+    /// URL's, or may be read so, are refused. A name and a password in it are sent along. X-Forwarded-For and Forwarded name the buyer's address; those that the
     /// buyer sends are dropped
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
@@ -123,6 +123,9 @@ pub(crate) struct Selling {
     #[arg(long, value_name = "NUMBER", default_value_t = PAYER_AT_ONCE,
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     per_payer: usize,
+    /// How lines on stderr are written: for people, or each as a JSON object with its time
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    log: Format,
 }
 
 /// What is done with a seller.
@@ -143,6 +146,8 @@ impl Serve {
 impl Selling {
     /// Opens a shop that has `--price` and further prices, each with the option it is given by.
     pub(crate) async fn run(&self, further: &[(&str, &str)], shop: impl Shop) -> Outcome {
+        log::write_as(self.log);
+        log::start(None);
         let mut all = vec![self.offers("--price", &self.price)?];
         for (option, price) in further {
             all.push(self.offers(option, price)?);
@@ -170,7 +175,8 @@ impl Selling {
 
     /// What the facilitator knows this seller by.
     fn facilitator_token(&self) -> Result<Option<String>, Failure> {
-        let (from, token) = match (&self.facilitator_token_file, env::var_os(FACILITATOR_TOKEN)) {
+        let variable = env::var_os(FACILITATOR_TOKEN).filter(|token| !token.is_empty());
+        let (from, token) = match (&self.facilitator_token_file, variable) {
             (Some(path), _) => {
                 let at = "--facilitator-token-file";
                 let bytes = input::file(path, TOKEN_BYTES).map_err(|failure| failure.about(at))?;
@@ -230,7 +236,9 @@ impl Selling {
             return checked(seller, terms, shop).await;
         };
         let store = SqliteStore::open(path)
-            .map_err(|error| Failure::refused(format_args!("--claims: {error}")))?
+            .map_err(|error| {
+                Failure::refused(format_args!("--claims: {}: {error}", path.display()))
+            })?
             .with_lease(LEASE);
         let mut beside = path.clone().into_os_string();
         beside.push(".secret");
@@ -280,7 +288,6 @@ impl Shop for &Serve {
         if let Some(url) = &self.base_url {
             charge = charge.base_url(url.as_str());
         }
-        log::start(Format::Text, None);
         // What is not served at all is not charged for either.
         let guard = from_fn(move |request: Request, next: Next| {
             let refused = upstream::refused(behind.as_ref(), &request);

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::header;
 use axum::routing::get;
+use reqwest::Url;
 use tokio::time::{sleep, timeout};
 use x402_std::SystemClock;
 use x402_std::core::crypto::{ed25519, secp256k1};
@@ -45,14 +46,14 @@ type Ledgers = (EvmLedger<secp256k1::LocalKey>, Vec<SvmLedger<ed25519::LocalKey>
 
 /// Serves until it is asked to stop; with `check`, says only whether it would.
 pub(crate) async fn run(config: Config, check: bool) -> Outcome {
+    log::write_as(if config.log_json { Format::Json } else { Format::Text });
     let (evm, svm) = ledgers(&config)?;
     if check {
         talk("nothing is wrong with it");
         return Ok(Exit::Yes);
     }
     let metrics = Metrics::new().map_err(Failure::refused)?;
-    let format = if config.log_json { Format::Json } else { Format::Text };
-    log::start(format, Some(metrics.warnings.clone()));
+    log::start(Some(metrics.warnings.clone()));
     let ledgers = (evm, svm);
     match &config.store {
         Store::Memory { capacity } => {
@@ -61,16 +62,27 @@ pub(crate) async fn run(config: Config, check: bool) -> Outcome {
         }
         Store::Sqlite { path, capacity, lease } => {
             let store = SqliteStore::open(path);
-            let store = store.map_err(|error| Failure::refused(format_args!("store: {error}")))?;
+            let store = store.map_err(|error| {
+                Failure::refused(format_args!("store: sqlite {}: {error}", path.display()))
+            })?;
             let store = store.with_capacity(*capacity).with_lease(*lease);
             serve(&config, metrics, ledgers, store).await
         }
         Store::Redis { url, lease } => {
             let store = RedisStore::connect(url, PREFIX).await;
-            let store = store.map_err(|error| Failure::refused(format_args!("store: {error}")))?;
+            let store = store.map_err(|error| {
+                Failure::refused(format_args!("store: redis at {}: {error}", server(url)))
+            })?;
             serve(&config, metrics, ledgers, store.with_lease(*lease)).await
         }
     }
+}
+
+/// The server of a Redis URL: what else is in it is a secret.
+fn server(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port().unwrap_or(6379))));
+    host.map_or_else(|| "a socket".into(), |(host, port)| format!("{host}:{port}"))
 }
 
 /// The ledgers, of which nothing is asked yet.

@@ -1,13 +1,13 @@
 use clap::Args;
-use x402_std::buyer::{Buyer, Declined, Policy};
+use x402_std::buyer::{Buyer, Declined, Policy, Short};
 use x402_std::clock::{Clock, SystemClock};
-use x402_std::core::Money;
 use x402_std::core::buyer::{Decline, Flow};
+use x402_std::core::{Amount, Money};
 use x402_std::message::{Entry, PaymentRequired, ReadError, encode_header};
 use x402_std::wallet::{BlockhashError, SignFailure};
 
 use crate::key::{self, KeySource};
-use crate::{Exit, Failure, Outcome, describe, input, print, shown, talk};
+use crate::{Exit, Failure, Outcome, decimal, describe, input, known_token, print, shown, talk};
 
 /// Signs a payment for a challenge, and prints it as the value of the payment header.
 ///
@@ -89,11 +89,26 @@ pub(crate) fn policy(max: Option<Money>) -> Policy {
 }
 
 /// Why a payment was not signed, and what can be done about it.
+/// What an account lacks, and where to send it.
+pub(crate) fn short(short: &Short) -> Failure {
+    let Short { owner, has, offer, decimals } = short;
+    let known = known_token(offer.network.view(), &offer.asset);
+    let token = known.map_or(&*offer.asset, |(symbol, _)| symbol);
+    let amount = |units: &Amount| decimal(&units.to_string(), (*decimals).into());
+    Failure::refused(format_args!(
+        "not enough money: {owner} has {} {token} on {} and {} is asked: send it {token} there",
+        amount(has),
+        &*offer.network,
+        amount(&offer.amount),
+    ))
+}
+
 pub(crate) fn not_signed(failure: SignFailure) -> Failure {
     match failure {
         SignFailure::Offer(reason) => Failure::refused(format_args!("not signed: {reason}")),
         SignFailure::Blockhash(BlockhashError::NobodyToAsk) => Failure::refused(format_args!(
-            "not signed: no recent blockhash: the offer gives none, and {} is not set",
+            "not signed: a payment on Solana needs a recent blockhash, and the offer gives none: set {} to \
+             the URL of a node",
             key::SVM_RPC
         )),
         SignFailure::Blockhash(error) => Failure::refused(format_args!(

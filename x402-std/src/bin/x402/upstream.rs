@@ -8,14 +8,23 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, VIA,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version as HttpVersion};
+use axum::http::uri::{Authority, PathAndQuery, Scheme};
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version as HttpVersion,
+};
 use axum::response::{IntoResponse, Response};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use reqwest::Url;
-use reqwest::redirect::Policy;
-use x402_std::core::{Version, http};
+use rustls::crypto::aws_lc_rs;
+use tokio::time::timeout;
+use tower_http::timeout::TimeoutBody;
+use x402_std::core::{Version, base64, http};
 
 use crate::{Failure, talk, with_causes};
 
@@ -47,7 +56,7 @@ pub(crate) fn refused(upstream: Option<&Upstream>, request: &Request) -> Option<
         return Some((StatusCode::METHOD_NOT_ALLOWED, headers).into_response());
     }
     let uri = request.uri();
-    let leads_out = upstream.is_some_and(|to| to.url(uri.path(), uri.query()).is_none());
+    let leads_out = upstream.is_some_and(|to| to.uri(uri).is_none());
     leads_out.then(|| (StatusCode::BAD_REQUEST, [kept]).into_response())
 }
 
@@ -61,8 +70,14 @@ fn bad_gateway(text: String) -> Response {
 /// payment.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    http: reqwest::Client,
-    base: Url,
+    http: Client<HttpsConnector<HttpConnector>, Body>,
+    scheme: Scheme,
+    authority: Authority,
+    /// The path before those of requests, without a slash at its end.
+    base: String,
+    /// The name and password in the URL, for requests that have none.
+    credentials: Option<HeaderValue>,
+    pause: Duration,
     /// The longest answer that is sold.
     limit: Option<usize>,
 }
@@ -76,36 +91,57 @@ impl Upstream {
                 && url.query().is_none()
                 && url.fragment().is_none()
         });
-        let base = base.ok_or_else(|| Failure::unusable("--upstream: not an http or https URL"))?;
-        let http = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .read_timeout(pause)
-            .build()
-            .map_err(|error| Failure::refused(error.without_url()))?;
-        Ok(Self { http, base, limit })
+        let wrong = || Failure::unusable("--upstream: not an http or https URL");
+        let base = base.ok_or_else(wrong)?;
+        let port = base.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let authority = format!("{}{port}", base.host_str().unwrap_or_default());
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(aws_lc_rs::default_provider())
+            .map_err(Failure::refused)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self {
+            http: Client::builder(TokioExecutor::new()).build(connector),
+            scheme: if base.scheme() == "https" { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: authority.parse().map_err(|_| wrong())?,
+            base: base.path().trim_end_matches('/').to_owned(),
+            credentials: credentials(&base),
+            pause,
+            limit,
+        })
     }
 
     /// Passes one request on, once. What is not answered is a 502, for which nobody is charged.
     pub(crate) async fn forward(&self, request: Request) -> Response {
         let (mut parts, body) = request.into_parts();
-        let Some(url) = self.url(parts.uri.path(), parts.uri.query()) else {
+        let Some(uri) = self.uri(&parts.uri) else {
             return StatusCode::BAD_REQUEST.into_response();
         };
         strip(&mut parts.headers, &[Version::V1, Version::V2].map(Version::payment_header));
         forwarded::told(&mut parts);
         parts.headers.remove(HOST);
-        let is_head = parts.method == Method::HEAD;
-        let mut forwarded = self.http.request(parts.method, url).headers(parts.headers);
-        if !body.is_end_stream() {
-            let body = reqwest::Body::wrap_stream(body.into_data_stream());
-            forwarded = forwarded.body(body);
+        if let Some(ours) = &self.credentials {
+            parts.headers.entry(AUTHORIZATION).or_insert_with(|| ours.clone());
         }
-        let response = match forwarded.send().await {
-            Ok(response) => axum::http::Response::<reqwest::Body>::from(response),
-            Err(error) => {
-                talk(format_args!("upstream: {}", with_causes(&error.without_url())));
+        let is_head = parts.method == Method::HEAD;
+        let mut forwarded = Request::new(if body.is_end_stream() { Body::empty() } else { body });
+        *forwarded.method_mut() = parts.method;
+        *forwarded.uri_mut() = uri;
+        *forwarded.headers_mut() = parts.headers;
+        let response = match timeout(self.pause, self.http.request(forwarded)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                talk(format_args!("upstream: {}", with_causes(&error)));
+                return bad_gateway(String::new());
+            }
+            Err(_) => {
+                let seconds = self.pause.as_secs();
+                talk(format_args!("upstream: no answer in {seconds} s (--upstream-timeout)"));
                 return bad_gateway(String::new());
             }
         };
@@ -129,19 +165,38 @@ impl Upstream {
         parts.headers.append(VIA, HeaderValue::from_static("1.1 x402"));
         // The version is the connection's, and this connection is another.
         parts.version = HttpVersion::HTTP_11;
-        Response::from_parts(parts, Body::new(body))
+        Response::from_parts(parts, Body::new(TimeoutBody::new(self.pause, body)))
     }
 
-    /// The URL for a request's path; `None` if that may lead out of the base, however often it is
-    /// decoded. What is passed on is what was looked at, encoded.
-    fn url(&self, path: &str, query: Option<&str>) -> Option<Url> {
-        let whole = format!("{}{path}", self.base.path().trim_end_matches('/'));
-        let mut url = self.base.clone();
-        url.set_path(&whole);
-        url.set_query(query);
-        let same = path::decoded(url.path().as_bytes()) == path::decoded(whole.as_bytes());
-        (path::stays(path) && same).then_some(url)
+    /// The URL for a request: its target byte for byte, behind the base. `None` if its path may lead out of
+    /// the base, however often it is decoded.
+    fn uri(&self, asked: &Uri) -> Option<Uri> {
+        let target = asked.path_and_query()?;
+        if !path::stays(target.path()) {
+            return None;
+        }
+        let target = match self.base.as_str() {
+            "" => target.clone(),
+            base => PathAndQuery::try_from(format!("{base}{target}")).ok()?,
+        };
+        let whole = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        whole.path_and_query(target).build().ok()
     }
+}
+
+/// The name and password of a URL, for the server (RFC 7617).
+fn credentials(url: &Url) -> Option<HeaderValue> {
+    let plain = |text: &str| path::decoded(text.as_bytes());
+    let password = url.password().unwrap_or_default();
+    if url.username().is_empty() && password.is_empty() {
+        return None;
+    }
+    let both = [&*plain(url.username()), b":", &*plain(password)].concat();
+    let mut text = vec![0; base64::encoded_len(both.len())];
+    let text = base64::encode(&both, &mut text).ok()?;
+    let mut value = HeaderValue::try_from(format!("Basic {text}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Takes out what concerns one connection only (RFC 9110 §7.6.1), and the `payment` headers.
@@ -173,25 +228,26 @@ mod tests {
     fn stays_inside_the_base() {
         for (base, path, wanted) in [
             ("http://h", "/", Some("http://h/")),
-            ("http://h/", "/a//b", Some("http://h/a//b")),
-            ("http://h/api/", "/a", Some("http://h/api/a")),
-            ("http://h", "//other/a", Some("http://h//other/a")),
-            ("http://h/api", "/a%2Fb%5c;c", Some("http://h/api/a%2Fb%5c;c")),
-            ("http://h/api", "/\"{é}", Some("http://h/api/%22%7B%C3%A9%7D")),
+            ("http://h/", "/a//b?", Some("http://h/a//b?")),
+            ("http://h/api/", "/a?q=%20'{}", Some("http://h/api/a?q=%20'{}")),
+            ("http://h:81", "//other/a", Some("http://h:81//other/a")),
+            ("https://a:b@h/api", "/a%2Fb%5c;c", Some("https://h/api/a%2Fb%5c;c")),
+            ("http://h/api", "/\"{é}'\\^|~%zz", Some("http://h/api/\"{é}'\\^|~%zz")),
+            ("http://h", "/a/./b/../c?../..", Some("http://h/a/./b/../c?../..")),
+            ("http://h/api", "/a/..", Some("http://h/api/a/..")),
+            ("http://[::1]:81/api", "/a\\b", Some("http://[::1]:81/api/a\\b")),
+            ("http://h", "http://other/a", Some("http://h/a")),
             ("http://h", "/../a", None),
-            ("http://h", "/a/./b", None),
-            ("http://h", "/a\\b", None),
             ("http://h/api", "/..%2fa", None),
-            ("http://h/api", "/../a", None),
+            ("http://h/api", "/a/../../a", None),
             ("http://h/api", "/%2e%2E/a", None),
             ("http://h/api", "/../apis/a", None),
             ("http://h", "*", None),
-            ("http://h", "", None),
         ] {
             let new = |url| Upstream::new(url, Duration::from_secs(1), None);
             let Ok(upstream) = new(base) else { panic!("{base}") };
-            let url = upstream.url(path, Some("q=%20")).map(String::from);
-            assert_eq!(url, wanted.map(|wanted| format!("{wanted}?q=%20")), "{base} {path}");
+            let uri = upstream.uri(&Uri::try_from(path).unwrap()).map(|uri| uri.to_string());
+            assert_eq!(uri.as_deref(), wanted, "{base} {path}");
         }
         for wrong in ["", "h", "ftp://h", "http://", "http://h?a", "http://h#a", "data:a"] {
             let upstream = Upstream::new(wrong, Duration::from_secs(1), None);

@@ -725,7 +725,10 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let chain_id = self.settings.chain_id;
         let queued = Instant::now();
         let (place, sender, next, known, balance, unmined) = loop {
-            let (place, sender, next) = self.turn().await.ok_or(Reason::Busy)?;
+            let Some((place, sender, next)) = self.turn().await else {
+                tracing::warn!(chain_id, "every sender signs for others: too many payments wait");
+                return Err(Reason::Busy);
+            };
             let account = x402_evm::Address(sender.key.public());
             let (mined, known, balance) = tokio::join!(
                 self.count(account, "latest"),

@@ -15,7 +15,7 @@ use x402_std::{evm, svm};
 
 use crate::key::KeySource;
 use crate::listen::Stop;
-use crate::log::{self, Format};
+use crate::log;
 use crate::{Failure, Outcome};
 
 mod asked;
@@ -95,7 +95,7 @@ impl Agent {
         let buyer = Buyer::with(wallet, policy, SystemClock).with_budget(budget);
         let reach = Reach::new(some(hosts)).map_err(Failure::refused)?;
         let markets = Markets::new(self.markets).map_err(Failure::refused)?;
-        log::start(Format::Text, None);
+        log::start(None);
         let shop = Shop::new(buyer, reach, markets);
         let stop = Stop::new().map_err(Failure::refused)?;
         over_stdio(shop.clone(), stop, || shop.finish()).await

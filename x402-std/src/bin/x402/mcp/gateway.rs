@@ -26,7 +26,6 @@ use x402_std::store::ClaimStore;
 
 use super::over_stdio;
 use crate::listen::{Listen, Stop};
-use crate::log::{self, Format};
 use crate::serve::{Selling, Shop, kept};
 use crate::{Exit, Failure, Outcome, talk};
 
@@ -129,7 +128,6 @@ impl Shop for &Gateway {
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static,
     {
-        log::start(Format::Text, None);
         let mut stop = Stop::new().map_err(Failure::refused)?;
         let waiting = async {
             sleep(PATIENCE).await;
@@ -196,6 +194,9 @@ where
         .with_legacy_session_mode(false);
     config.allowed_hosts.push(address.ip().to_string());
     config.allowed_hosts.extend(hosts.iter().cloned());
+    // A page of this machine, at any port, in the name of a host that is allowed.
+    let local = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"];
+    config.allowed_origins = local.map(String::from).into();
     let end = config.cancellation_token.clone();
     let last = paid.clone();
     // Streams to clients are open without an end: they are closed when payments are done.
@@ -261,6 +262,25 @@ fn failed(error: ServiceError) -> ErrorData {
     }
 }
 
+/// With the kind of result that newer revisions of MCP ask for; an older upstream server names none. rmcp
+/// takes it out again for older clients.
+macro_rules! complete {
+    ($result:expr) => {
+        $result.map_err(failed).map(|mut result| {
+            result.result_type.get_or_insert(ResultType::COMPLETE);
+            result
+        })
+    };
+    ($result:expr, $response:ident) => {
+        $result.map_err(failed).map(|mut response| {
+            if let $response::Complete(result) = &mut response {
+                result.result_type.get_or_insert(ResultType::COMPLETE);
+            }
+            response
+        })
+    };
+}
+
 type Page = Option<PaginatedRequestParams>;
 
 impl ServerHandler for Proxy {
@@ -273,7 +293,7 @@ impl ServerHandler for Proxy {
         page: Page,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        self.upstream.list_tools(page).await.map_err(failed)
+        complete!(self.upstream.list_tools(page).await)
     }
 
     async fn call_tool(
@@ -282,7 +302,7 @@ impl ServerHandler for Proxy {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         request.meta = beside(context);
-        self.upstream.call_tool_once(request).await.map_err(failed)
+        complete!(self.upstream.call_tool_once(request).await, CallToolResponse)
     }
 
     async fn list_prompts(
@@ -290,7 +310,7 @@ impl ServerHandler for Proxy {
         page: Page,
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        self.upstream.list_prompts(page).await.map_err(failed)
+        complete!(self.upstream.list_prompts(page).await)
     }
 
     async fn get_prompt(
@@ -299,7 +319,7 @@ impl ServerHandler for Proxy {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         request.meta = beside(context);
-        self.upstream.get_prompt_once(request).await.map_err(failed)
+        complete!(self.upstream.get_prompt_once(request).await, GetPromptResponse)
     }
 
     async fn list_resources(
@@ -307,7 +327,7 @@ impl ServerHandler for Proxy {
         page: Page,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        self.upstream.list_resources(page).await.map_err(failed)
+        complete!(self.upstream.list_resources(page).await)
     }
 
     async fn list_resource_templates(
@@ -315,7 +335,7 @@ impl ServerHandler for Proxy {
         page: Page,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        self.upstream.list_resource_templates(page).await.map_err(failed)
+        complete!(self.upstream.list_resource_templates(page).await)
     }
 
     async fn read_resource(
@@ -324,7 +344,7 @@ impl ServerHandler for Proxy {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         request.meta = beside(context);
-        self.upstream.read_resource_once(request).await.map_err(failed)
+        complete!(self.upstream.read_resource_once(request).await, ReadResourceResponse)
     }
 
     async fn complete(
@@ -332,7 +352,7 @@ impl ServerHandler for Proxy {
         request: CompleteRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        self.upstream.complete(request).await.map_err(failed)
+        complete!(self.upstream.complete(request).await)
     }
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use rmcp::model::*;
 use rmcp::service::RequestContext;
 use rmcp::{Peer, RoleServer};
+use serde_json::Value;
 use x402_std::buyer::Ask;
 use x402_std::core::Money;
 
 use super::recent::Recent;
+use super::told::{no, nobody_to_ask};
 use super::words::{price_in_words, words};
 
 /// How long a person may think.
@@ -50,6 +52,7 @@ impl How {
 /// Who can allow a payment.
 pub(super) struct Person {
     how: How,
+    said_no: bool,
     peer: Peer<RoleServer>,
     /// What was allowed by the answer that this call brings.
     allowed: Option<Ask>,
@@ -69,9 +72,11 @@ impl Person {
         let answer = request.input_responses.as_ref().and_then(|answers| answers.get(PAY));
         let yes = answer
             .is_some_and(|answer| answer["action"] == "accept" && answer["content"][PAY] == true);
+        let said_no = answer.is_some() && !yes;
         Self {
             // Who was asked and said no is not asked again.
-            how: if answer.is_some() && !yes { How::Nobody } else { How::of(context) },
+            how: if said_no { How::Nobody } else { How::of(context) },
+            said_no,
             peer: context.peer.clone(),
             allowed: asked.filter(|_| yes),
             asked: Mutex::default(),
@@ -134,12 +139,16 @@ impl Person {
         Some(CallToolResponse::InputRequired(InputRequiredResult::new(Some(forms), Some(state))))
     }
 
-    pub(super) fn answer(&self) -> String {
-        let why = match self.how {
-            How::Nobody => "nobody could be asked, or the answer was no",
-            How::Now | How::NextCall => "the answer was no, or none came",
+    /// Why nobody gave their word.
+    pub(super) fn answer(&self) -> Value {
+        let why = match (self.how, self.said_no) {
+            (How::Nobody, false) => return nobody_to_ask(),
+            (_, true) => "the answer was no",
+            (How::Now | How::NextCall, false) => "the answer was no, or none came",
         };
         let above = &self.above;
-        format!("payments above {above} take a person's word, and {why}; nothing was paid")
+        let text =
+            format!("payments above {above} take a person's word, and {why}; nothing was paid");
+        no("not_approved", "never", text)
     }
 }

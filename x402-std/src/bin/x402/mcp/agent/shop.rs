@@ -30,7 +30,7 @@ use super::tools::{COMMENT_CHARS, INSTRUCTIONS, tools};
 use super::words::{left, price, without, words};
 use crate::key::Wallet;
 use crate::pay::content_type;
-use crate::with_causes;
+use crate::{decimal, with_causes};
 
 /// Calls of tools at once; more wait.
 const CALLS_AT_ONCE: usize = 1024;
@@ -155,7 +155,7 @@ impl Inner {
                 Err(error) => Err(error),
             },
             "x402_quote" => match arguments(given) {
-                Ok(asked) => self.quote(&asked).await,
+                Ok(asked) => self.quote(&asked, How::of(&context) != How::Nobody).await,
                 Err(error) => Err(error),
             },
             "x402_call" => match arguments(given) {
@@ -208,7 +208,7 @@ impl Inner {
         Ok(told)
     }
 
-    async fn quote(&self, asked: &Asked) -> Told {
+    async fn quote(&self, asked: &Asked, can_ask: bool) -> Told {
         self.has_key()?;
         let (request, max) = (asked.request()?, asked.max()?);
         let transport = self.reach.to(&request)?;
@@ -240,6 +240,14 @@ impl Inner {
                 let over = buyer.over_budget(&subject.host, &choice).await;
                 over.map_err(|_| no_budget())?.map(|limit| over_budget(&limit.to_string()))
             };
+            let other = match other {
+                None => {
+                    let ready: Result<(), client::Error> = buyer.ready(&choice).await;
+                    ready.err().map(|error| unready(&error))
+                }
+                other => other,
+            };
+            let other = other.or_else(|| (choice.asks && !can_ask).then(nobody_to_ask));
             let Some(other) = other else {
                 chosen = Some(Ok(choice));
                 break;
@@ -254,6 +262,7 @@ impl Inner {
                     "fits": true,
                     "price": price(&choice.offer, Some(choice.decimals)),
                     "asksPerson": choice.asks,
+                    "canAsk": can_ask,
                     "host": subject.host,
                     "sellerSays": description,
                     "left": left,
@@ -349,6 +358,7 @@ impl Inner {
             State::Refused(reason) => {
                 reason.map_or(Retry::SameAgain, Reason::retry) == Retry::SameAgain
             }
+            State::Unfunded(reason) => reason.retry() == Retry::SameAgain,
             State::Reserved | State::Paid(_) => false,
         };
         let is_good = now < last.at.saturating_add(last.offer.max_timeout_seconds);
@@ -445,7 +455,7 @@ impl Inner {
                 "the seller now asks for more than was quoted, in another token or for somebody \
                  else; nothing was paid. Quote again, and call again only if you still want it",
             ),
-            BuyError::NotApproved => no("not_approved", "never", person.answer()),
+            BuyError::NotApproved => person.answer(),
             BuyError::AnotherPurchase => no(
                 "another_purchase",
                 "another_id",
@@ -467,9 +477,7 @@ impl Inner {
                 told["receipt"] = receipt_told(&receipt);
                 told
             }
-            BuyError::NotSigned(failure) => {
-                no("not_signed", "again", crate::sign::not_signed(failure).text)
-            }
+            error @ (BuyError::NotSigned(_) | BuyError::Short(_)) => unready(&error),
             BuyError::Refused { response, reason, error, retry, receipt, payment, id } => {
                 let retry = match retry {
                     Retry::Never => "never",
@@ -551,10 +559,37 @@ impl Inner {
             "askAbove": policy.ask_above.map(|above| above.to_string()),
             "canAsk": How::of(context) != How::Nobody,
             "wallet": { "evm": evm, "solana": svm },
+            "balances": self.balances().await,
             "networks": any(networks.map(|all| all.iter().map(ToString::to_string).collect())),
             "hosts": any(policy.hosts.clone()),
             "payees": any(policy.payees.clone()),
         }))
+    }
+
+    /// What the wallet has, as far as nodes are given.
+    async fn balances(&self) -> Value {
+        let (svm, evm) = self.buyer.wallet();
+        let mut all = Vec::new();
+        if let Some((nodes, owner)) =
+            evm.as_ref().and_then(|it| it.balances().as_ref().zip(Some(it.address())))
+        {
+            all.extend(nodes.balances(owner).await);
+        }
+        if let Some((node, owner)) =
+            svm.as_ref().and_then(|it| it.blockhashes().as_ref().zip(Some(it.address())))
+        {
+            all.extend(node.default_balance(owner).await);
+        }
+        all.iter()
+            .map(|it| {
+                json!({
+                    "network": &*it.network,
+                    "address": it.owner,
+                    "symbol": it.symbol,
+                    "amount": decimal(&it.units.to_string(), it.decimals.into()),
+                })
+            })
+            .collect()
     }
 
     async fn history(&self, asked: &History) -> Told {

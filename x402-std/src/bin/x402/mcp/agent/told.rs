@@ -5,15 +5,16 @@ use reqwest::header::{HeaderMap, LOCATION};
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde_json::{Value, json};
 use x402_std::budget::{Purchase, State};
-use x402_std::buyer::Declined;
+use x402_std::buyer::{BuyError, Declined};
 use x402_std::client::HttpError;
 use x402_std::core::buyer::Decline;
 use x402_std::message::{SettleResponse, encode_header};
 use x402_std::transport::ChallengeError;
+use x402_std::wallet::{BlockhashError, SignFailure};
 
 use super::reach::{is_refused, private};
 use super::words::{price, time, words};
-use crate::with_causes;
+use crate::{sign, with_causes};
 
 /// As much of an answer as is kept, and given at once if it is asked for.
 pub(super) const BODY_BYTES: usize = 1 << 20;
@@ -85,6 +86,32 @@ pub(super) fn over_budget(limit: &str) -> Value {
     told
 }
 
+/// What keeps a wallet from paying: an empty one, or one that nobody gives a blockhash.
+pub(super) fn unready<R, E>(error: &BuyError<R, E>) -> Value {
+    match error {
+        BuyError::Short(short) => no("not_enough_money", "never", sign::short(short).text),
+        BuyError::NotSigned(failure) => {
+            // What a node or a key failed at may work the next time; a variable is set by a person.
+            let is_lasting = matches!(
+                failure,
+                SignFailure::Blockhash(BlockhashError::NobodyToAsk) | SignFailure::Offer(_)
+            );
+            let retry = if is_lasting { "never" } else { "again" };
+            no("not_signed", retry, sign::not_signed(*failure).text)
+        }
+        _ => no("not_signed", "never", "not signed"),
+    }
+}
+
+pub(super) fn nobody_to_ask() -> Value {
+    no(
+        "nobody_to_ask",
+        "never",
+        "a person has to be asked before this is paid (--ask-above), and this client cannot ask; \
+         nothing was paid",
+    )
+}
+
 pub(super) fn no_budget() -> Value {
     no("budget_unavailable", "again", "the budget cannot be read or written; nothing was sent")
 }
@@ -132,6 +159,7 @@ pub(super) fn purchase_told(purchase: &Purchase) -> Value {
         State::Signed => ("signed", None, None),
         State::Paid(receipt) => ("paid", Some(receipt_told(receipt)), None),
         State::Refused(reason) => ("refused", None, reason.map(|reason| reason.as_str())),
+        State::Unfunded(reason) => ("refused", None, Some(reason.as_str())),
     };
     json!({
         "id": purchase.id,
