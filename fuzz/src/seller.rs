@@ -356,7 +356,10 @@ fn pays(admitted: &Admitted<'_, Paid>, seller: &Seller<'_>, json: &str, tree: &T
     let offer = &seller.accepts[admitted.index];
     let v1 = matches!(admitted.payload.accepted, Accepted::V1 { .. });
     assert_eq!(admitted.requirements.version() == Version::V1, v1);
-    let plain = PaymentRequirements { v1: None, ..admitted.requirements };
+    // The network is spelled as the payment's version does.
+    let network = admitted.requirements.network;
+    assert!(network.is_same(offer.network) && network.as_str().contains(':') != v1);
+    let plain = PaymentRequirements { v1: None, network: offer.network, ..admitted.requirements };
     assert_eq!(written(&plain), written(offer));
     let request = admitted.request();
     assert!(

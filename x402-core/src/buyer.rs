@@ -191,8 +191,8 @@ pub fn choose<'a>(
 ) -> Result<Choice<'a>, Decline> {
     let mut decline = Decline::NoOffers;
     let mut upfront = None;
-    for (index, entry) in required.accepts.entries().enumerate() {
-        match consider(required, (index, &entry), host, wallet, policy) {
+    for choice in choices(required, host, wallet, policy) {
+        match choice {
             Ok(choice) if choice.flow == Flow::Authorization => return Ok(choice),
             Ok(choice) => upfront = upfront.or(Some(choice)),
             Err(hurdle) => decline = decline.max(hurdle),
@@ -201,19 +201,16 @@ pub fn choose<'a>(
     upfront.ok_or(decline)
 }
 
-/// The offer at one place, if the wallet pays and the policy allows it.
-///
-/// # Errors
-/// [`Decline`]; [`Decline::NoOffers`] if there is none at this place.
-pub fn choose_at<'a>(
-    required: &PaymentRequired<'a>,
-    index: usize,
-    host: &str,
-    wallet: &impl Wallet,
-    policy: &Policy<'_>,
-) -> Result<Choice<'a>, Decline> {
-    let entry = required.accepts.entries().nth(index).ok_or(Decline::NoOffers)?;
-    consider(required, (index, &entry), host, wallet, policy)
+/// Each offer in the challenge's order, if the wallet pays and the policy allows it. Those behind the first
+/// [`OFFERS`](crate::limits::OFFERS) are not considered.
+pub fn choices<'c, 'a: 'c>(
+    required: &'c PaymentRequired<'a>,
+    host: &'c str,
+    wallet: &'c impl Wallet,
+    policy: &'c Policy<'_>,
+) -> impl Iterator<Item = Result<Choice<'a>, Decline>> + 'c {
+    let entries = required.accepts.entries().take(crate::limits::OFFERS).enumerate();
+    entries.map(move |(index, entry)| consider(required, (index, &entry), host, wallet, policy))
 }
 
 fn consider<'a>(

@@ -74,5 +74,9 @@ pub fn verify<S: Scheme>(
     if payload.x402_version() == Version::V2 && requirements.version() == Version::V1 {
         return Err(Reason::InvalidX402Version);
     }
+    // Challenges may have a network in the other version's spelling; a payment that is taken has its own.
+    if payload.network().as_str().contains(':') != (payload.x402_version() == Version::V2) {
+        return Err(Reason::InvalidNetwork);
+    }
     scheme.check(payload, requirements, now).map(|payment| Verified { payment })
 }

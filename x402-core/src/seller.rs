@@ -80,10 +80,11 @@ pub fn settled(
         _ => true,
     };
     // Some leave the amount empty. One that cannot be read may be less.
-    let odd = |key| answer.other.get(key).is_some_and(|it| it.as_str() != "\"\"");
+    let odd = |key| answer.other.get(key).is_some_and(|it| !matches!(it.as_str(), "\"\"" | "null"));
     let enough = answer.amount.is_none_or(|amount| amount >= offer.amount) && !odd("amount");
     let no_error = empty(answer.error_reason) && !odd("errorReason");
-    let certain = no_error && on_network && by_payer && enough;
+    let no_riddle = !odd("network") && !odd("payer");
+    let certain = no_error && no_riddle && on_network && by_payer && enough;
     if answer.success && certain && !transaction.is_empty() {
         return ClaimState::Settled(transaction);
     }
@@ -122,10 +123,28 @@ pub fn unclear(transaction: &Transaction) -> Reason {
     }
 }
 
-/// Whether a reason nobody knows is one for doing nothing. One that speaks of a fault, or of time, may be
-/// given after a transaction was sent.
+/// Whether a reason nobody knows is surely one for doing nothing: of the payment, of its payer, or of a rule.
+/// Any other may be given after a transaction was sent, as the words of nodes are.
 fn is_refusal(reason: &str) -> bool {
-    let faults = [
+    const REFUSALS: [&str; 16] = [
+        "compliance",
+        "sanction",
+        "aml",
+        "kyc",
+        "blocked",
+        "blocklist",
+        "blacklist",
+        "denied",
+        "forbidden",
+        "not_allowed",
+        "not allowed",
+        "unauthorized",
+        "unsupported",
+        "not_supported",
+        "not supported",
+        "policy",
+    ];
+    const FAULTS: [&str; 21] = [
         "pending",
         "time",
         "unknown",
@@ -138,8 +157,15 @@ fn is_refusal(reason: &str) -> bool {
         "confirm",
         "broadcast",
         "sent",
+        "submit",
         "retry",
         "busy",
+        "nonce",
+        "transaction",
+        "mempool",
+        "underpriced",
+        "already",
+        "reset",
     ];
     let contains = |word: &str| {
         (0..reason.len()).any(|at| {
@@ -147,7 +173,7 @@ fn is_refusal(reason: &str) -> bool {
             part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
         })
     };
-    !faults.into_iter().any(contains)
+    REFUSALS.into_iter().any(contains) && !FAULTS.into_iter().any(contains)
 }
 
 impl<'a> Seller<'a> {
@@ -203,7 +229,9 @@ impl<'a> Seller<'a> {
                 Accepted::V1 { scheme, network }
                     if scheme == offer.scheme && network.is_same(offer.network) =>
                 {
-                    PaymentRequirements { v1: Some(V1Details::from(self.resource)), ..*offer }
+                    // In the payment's spelling: facilitators compare both as texts.
+                    let v1 = Some(V1Details::from(self.resource));
+                    PaymentRequirements { network, v1, ..*offer }
                 }
                 _ => continue,
             };
@@ -279,7 +307,18 @@ mod tests {
             (false, "insufficient_funds", "", "", none, failed(Reason::InsufficientFunds)),
             // A reason of the facilitator's own, that of a fault, and one beside a transaction.
             (false, "compliance_hold", "", "", none, failed(Reason::SettlementRefused)),
+            (false, "Blocked by AML policy", "", "", none, failed(Reason::SettlementRefused)),
             (false, "settlement_timed_out", "", "", none, broadcast("")),
+            (false, "something new", "", "", none, broadcast("")),
+            (false, "already known", "", "", none, broadcast("")),
+            (false, "nonce too low", "", "", none, broadcast("")),
+            (false, "replacement transaction underpriced", "", "", none, broadcast("")),
+            (false, "deadline_exceeded", "", "", none, broadcast("")),
+            (false, "in_progress", "", "", none, broadcast("")),
+            (false, "socket hang up", "", "", none, broadcast("")),
+            (false, "ECONNRESET", "", "", none, broadcast("")),
+            (false, "Bad Gateway", "", "", none, broadcast("")),
+            (false, "blocked: already submitted", "", "", none, broadcast("")),
             (false, "Internal Server Error", "", "", none, broadcast("")),
             (false, "compliance_hold", TX, "", none, broadcast(TX)),
             (false, "", "", "", none, broadcast("")),
@@ -311,6 +350,56 @@ mod tests {
                 ClaimState::Failed(_) => assert_eq!(later, broadcast(transaction)),
                 expected => assert_eq!(later, expected),
             }
+        }
+    }
+
+    /// What is asked of a facilitator names the network as the payment does, in either version.
+    #[test]
+    fn a_request_is_in_the_spelling_of_the_payment() {
+        struct Takes;
+        struct Paid;
+        impl gate::Payment for Paid {
+            fn claim_key(&self) -> crate::claim::ClaimKey {
+                crate::claim::ClaimKey::new([0; 32])
+            }
+            fn expires_at(&self) -> u64 {
+                0
+            }
+        }
+        impl Scheme for Takes {
+            type Payment = Paid;
+            fn check(
+                &self,
+                _: &PaymentPayload<'_>,
+                _: &PaymentRequirements<'_>,
+                _: u64,
+            ) -> Result<Paid, Reason> {
+                Ok(Paid)
+            }
+        }
+        for (id, name) in [
+            ("eip155:84532", "base-sepolia"),
+            ("solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "solana-devnet"),
+        ] {
+            let offers = [offer(Network::parse(id).unwrap())];
+            let seller =
+                Seller { resource: ResourceInfo::default(), accepts: &offers, extensions: None };
+            let v1 = std::format!(
+                r#"{{"x402Version":1,"scheme":"exact","network":"{name}","payload":{{}}}}"#
+            );
+            let payload = Seller::read(Version::V1, v1.as_bytes()).unwrap();
+            let admitted = seller.admit(&Takes, &payload, 0).unwrap();
+            let mut out = [0; 1024];
+            let request = admitted.request().encode(&mut out).unwrap();
+            let request = core::str::from_utf8(request).unwrap();
+            let named = std::format!(r#""network":"{name}""#);
+            assert_eq!(request.matches(&named).count(), 2, "{request}");
+            assert!(!request.contains(id), "{request}");
+            // And a payment that is taken has one spelling.
+            let other = v1.replace(name, id);
+            let payload = Seller::read(Version::V1, other.as_bytes()).unwrap();
+            let refused = seller.admit(&Takes, &payload, 0).err();
+            assert_eq!(refused, Some(Reason::InvalidNetwork), "{other}");
         }
     }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use serde_json::{Value, json};
-use x402_core::buyer::{Decline, Policy, Wallet, choose, choose_at, read_challenge};
+use x402_core::buyer::{Decline, Policy, Wallet, choices, choose, read_challenge};
 use x402_core::seller::settled;
 use x402_core::wire::{
     Accepted, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse,
@@ -112,7 +112,7 @@ fn each_entry_says_what_is_wrong_with_it_and_where() {
             "{found} {entry}"
         );
         assert_eq!(
-            choose_at(&required, 0, "", &OnBase, &Policy::default()).err(),
+            choices(&required, "", &OnBase, &Policy::default()).next().and_then(Result::err),
             Some(Decline::Unreadable)
         );
         // Alone it is all there is.
@@ -122,7 +122,18 @@ fn each_entry_says_what_is_wrong_with_it_and_where() {
         assert_eq!(common::write(&required).expect("written").json, json);
     }
     // A text that is no JSON is no list.
-    for broken in ["{", "}", "x", "{\"a\"}", "{\"a\":1", "[1,]", "tru", "\"\n\""] {
+    let deep = |inside: &str| format!("{{\"a\":{}{inside}{}}}", "[".repeat(100), "]".repeat(100));
+    let broken_deep = [
+        deep("::: garbage nul }}}}"),
+        deep("{\"a\" 1}"),
+        deep("[1,]"),
+        deep("1]").replace("]}", "}}"),
+    ];
+    for broken in broken_deep
+        .iter()
+        .map(String::as_str)
+        .chain(["{", "}", "x", "{\"a\"}", "{\"a\":1", "[1,]", "tru", "\"\n\""])
+    {
         let json = format!(r#"{{"x402Version":2,"accepts":[{broken},{GOOD}]}}"#);
         assert!(PaymentRequired::parse(json.as_bytes()).is_err(), "{json}");
     }
@@ -274,7 +285,10 @@ fn receipts_are_read_and_kept() {
         ("network", json!("base"), true),
         ("extensions", json!([]), true),
         ("extra", json!([]), true),
-        ("payer", json!(5), true),
+        ("network", json!(["eip155:8453"]), false),
+        ("payer", json!(5), false),
+        ("payer", json!(["0x1"]), false),
+        ("payer", json!(null), true),
     ] {
         let mut receipt = good.clone();
         receipt[key] = value;

@@ -135,26 +135,30 @@ impl Policy {
             payees: payees.as_deref(),
         };
         required.with_view(|view| {
-            let best = buyer::choose(view, host, wallet, &policy);
-            let best = best.map_err(|reason| {
-                let offers = required.accepts.entries().iter().enumerate().map(|(index, entry)| {
-                    let hurdle = buyer::choose_at(view, index, host, wallet, &policy).err();
-                    DeclinedOffer::new(index, hurdle.unwrap_or(reason), entry, self, wallet)
+            let mut hurdles = Vec::new();
+            let mut choices = Vec::new();
+            for choice in buyer::choices(view, host, wallet, &policy) {
+                match choice {
+                    Ok(choice) => choices.push(choice),
+                    Err(hurdle) => hurdles.push(hurdle),
+                }
+            }
+            if choices.is_empty() {
+                let reason = hurdles.iter().max().copied().unwrap_or(Decline::NoOffers);
+                let offers = hurdles.iter().zip(required.accepts.entries()).enumerate();
+                let offers = offers.map(|(index, (hurdle, entry))| {
+                    DeclinedOffer::new(index, *hurdle, entry, self, wallet)
                 });
-                Declined { reason, offers: offers.collect() }
-            })?;
-            let others = (0..required.accepts.len())
-                .filter(|&index| index != best.index)
-                .filter_map(|index| buyer::choose_at(view, index, host, wallet, &policy).ok());
-            let mut others: Vec<_> = others.collect();
-            others.sort_by_key(|choice| choice.flow == Flow::Upfront);
+                return Err(Declined { reason, offers: offers.collect() });
+            }
+            choices.sort_by_key(|choice| choice.flow == Flow::Upfront);
             let owned = |choice: buyer::Choice<'_>| Choice {
                 index: choice.index,
                 offer: PaymentRequirements::from(&choice.offer),
                 decimals: choice.decimals,
                 asks: choice.asks,
             };
-            Ok(std::iter::once(best).chain(others).map(owned).collect())
+            Ok(choices.into_iter().map(owned).collect())
         })
     }
 }
@@ -587,7 +591,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
                 objection = objection.or(Some(unready));
                 continue;
             }
-            let purchase = self.purchase(order, &subject, &choice)?;
+            let mut purchase = self.purchase(order, &subject, &choice)?;
             let id = purchase.id.clone();
             if choice.asks {
                 // Nobody is asked for what cannot be paid.
@@ -599,6 +603,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
                 if !approved(order, &subject, &choice).await {
                     return Err(BuyError::NotApproved);
                 }
+                // A person takes time to answer.
+                purchase.at = self.clock.now();
             }
             match self.budget.reserve(purchase, &self.policy.limits).await {
                 Ok(Reserved::New) => {}

@@ -38,8 +38,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ::http::header::{
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_TYPE,
-    HOST, LOCATION, ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_LENGTH,
+    CONTENT_TYPE, HOST, LOCATION, ORIGIN, SET_COOKIE, TRANSFER_ENCODING,
 };
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, response};
@@ -93,6 +93,7 @@ struct Shared<F, S, C> {
     request_limit: usize,
     body_limit: usize,
     v1_body: bool,
+    charge_redirects: bool,
     base_url: Option<String>,
     secret: Option<[u8; 32]>,
     /// What was quoted last: mostly, what is asked for next.
@@ -197,6 +198,7 @@ impl<F, S, C> Charge<F, S, C> {
             request_limit: REQUEST_LIMIT,
             body_limit: BODY_LIMIT,
             v1_body: false,
+            charge_redirects: false,
             base_url: None,
             secret: None,
             last: Mutex::default(),
@@ -236,6 +238,13 @@ impl<F, S, C> Charge<F, S, C> {
     /// serve the route need the same secret.
     pub fn bound(self, secret: [u8; 32]) -> Self {
         self.set(|shared| shared.secret = Some(secret))
+    }
+
+    /// Charges for redirects to other origins too, for goods that are their address, such as a download
+    /// behind a signed URL. Without this nobody is charged for one, and whoever presents a payment is told
+    /// where it leads.
+    pub fn charge_redirects(self) -> Self {
+        self.set(|shared| shared.charge_redirects = true)
     }
 
     /// What to name in challenges before the request's path, such as `https://api.example.com`,
@@ -516,8 +525,12 @@ where
                 Some(Err(error)) => return Err(Err(error)),
                 None => return Err(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR))),
             };
-            if !is_charged(&response, &url) {
-                let mut response = response.map(Either::Right);
+            if !shared.is_charged(&response, &url) {
+                let response = match is_error(response.status()) {
+                    true => response.map(Either::Right),
+                    false => without_goods(response),
+                };
+                let mut response = response;
                 // Of the next request the answer may be another, or the challenge.
                 keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
                 return Err(Ok(response));
@@ -563,29 +576,34 @@ where
     }
 }
 
-/// Whether an answer is worth its price: no error, nothing that the buyer has already (304), and no
-/// direction to another server, where the payment is good for nothing.
-fn is_charged<B>(response: &Response<B>, asked: &str) -> bool {
-    let status = response.status();
+/// Whether a redirect leads to another server, where the payment is good for nothing.
+fn leads_elsewhere<B>(response: &Response<B>, asked: &str) -> bool {
     let origin = |url: &str| {
-        let (_, rest) = url.split_once("//")?;
+        let (scheme, rest) = url.split_once("//")?;
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-        Some(rest[..end].to_ascii_lowercase())
+        let host = rest[..end].to_ascii_lowercase();
+        let default = if scheme.eq_ignore_ascii_case("https:") { ":443" } else { ":80" };
+        Some(host.strip_suffix(default).unwrap_or(&host).to_owned())
     };
-    let leads_elsewhere = || {
-        let location = response.headers().get(LOCATION);
-        // What is no text is nobody's address.
-        let location = location.map(|location| location.to_str().unwrap_or("//").trim());
-        // A path has no origin of its own; browsers take `\` for `/`.
-        location.is_some_and(|to| {
-            let to = to.replace('\\', "/");
-            let has_scheme = to.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/'));
-            (has_scheme || to.starts_with("//")) && origin(&to) != origin(asked)
-        })
-    };
-    !is_error(status)
-        && status != StatusCode::NOT_MODIFIED
-        && !(status.is_redirection() && leads_elsewhere())
+    let location = response.headers().get(LOCATION);
+    // What is no text is nobody's address.
+    let location = location.map(|location| location.to_str().unwrap_or("//").trim());
+    // A path has no origin of its own; browsers take `\` for `/`.
+    location.is_some_and(|to| {
+        let to = to.replace('\\', "/");
+        let has_scheme = to.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/'));
+        (has_scheme || to.starts_with("//")) && origin(&to) != origin(asked)
+    })
+}
+
+/// A redirect, or a 304, that nobody is charged for: it says where to go, and has nothing else to give. The
+/// buyer names the host by which it is told apart from a redirect to the same server.
+fn without_goods<B>(response: Response<B>) -> Response<ChargedBody<B>> {
+    let (mut parts, _) = response.into_parts();
+    for name in [SET_COOKIE, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        parts.headers.remove(name);
+    }
+    Response::from_parts(parts, Either::Left(Bytes::new().into()))
 }
 
 fn is_error(status: StatusCode) -> bool {
@@ -733,6 +751,16 @@ impl<F, S, C> Shared<F, S, C> {
         let quote = Arc::new(Quote::from(terms));
         *last() = Some(Arc::clone(&quote));
         quote
+    }
+
+    /// Whether an answer is worth its price: no error, nothing that the buyer has already (304), and no
+    /// direction to another server.
+    fn is_charged<B>(&self, response: &Response<B>, asked: &str) -> bool {
+        let status = response.status();
+        let leads_elsewhere = || !self.charge_redirects && leads_elsewhere(response, asked);
+        !is_error(status)
+            && status != StatusCode::NOT_MODIFIED
+            && !(status.is_redirection() && leads_elsewhere())
     }
 
     fn url(&self, parts: &Parts) -> String {

@@ -1607,6 +1607,38 @@ fn the_target_of_a_request_is_passed_on_byte_for_byte() {
     }
 }
 
+/// Headers that servers of the old school read as ours do not pass, and the buyer's `Host` makes nothing free.
+#[test]
+fn neither_underscores_nor_a_host_of_the_buyers_own_get_through() {
+    let (upstream, seen) =
+        scripted("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    let shop = Server::shop("$1", &["--upstream", &upstream]);
+    let odd = "x_payment: a\r\npayment_signature: a\r\ntransfer_encoding: chunked\r\n\
+               content_length: 7\r\nx_forwarded_for: 1.2.3.4\r\nX-Auth-Request-User: root\r\n\
+               X-Accel-Redirect: /a\r\nx_mine: kept\r\n";
+    assert_eq!(shop.ask("GET /", &(payment_for(&shop) + odd)).0, 200);
+    let request = seen.lock().unwrap().pop().unwrap().to_lowercase();
+    for name in ["payment", "encoding", "length", "1.2.3.4", "root", "accel"] {
+        assert!(!request.contains(name), "{name}: {request}");
+    }
+    assert!(request.contains("x_mine: kept"), "{request}");
+
+    let (upstream, _) = scripted(
+        "HTTP/1.1 303 See Other\r\nLocation: http://shop.test/result/1\r\nSet-Cookie: session=SECRET\r\n\
+         Content-Length: 9\r\nConnection: close\r\n\r\nPAIDSTUFF",
+    );
+    let shop = Server::shop("$1", &["--upstream", &upstream]);
+    let payment = payment_for(&shop);
+    let (status, head, body) = shop.ask("GET /", &payment);
+    assert_eq!((status, body.as_str()), (303, ""), "{head}");
+    assert!(head.contains("location: http://shop.test/result/1"), "{head}");
+    assert!(!head.contains("secret") && !head.contains("payment-response"), "{head}");
+    let shop = Server::shop("$1", &["--upstream", &upstream, "--charge-redirects"]);
+    let (status, head, body) = shop.ask("GET /", &payment_for(&shop));
+    assert_eq!((status, body.as_str()), (303, "PAIDSTUFF"), "{head}");
+    assert!(head.contains("payment-response") && head.contains("session=secret"), "{head}");
+}
+
 /// Every line on stderr is JSON if that is asked for: warnings, refusals, what is said at the end.
 #[cfg(unix)]
 #[test]

@@ -425,7 +425,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over a value of any type by JSON's grammar alone: keys may repeat, and surrogates be
-    /// halves. What is nested too deep is not looked into.
+    /// halves.
     pub(crate) fn kept(&mut self) -> Result<RawJson<'a>, ParseError> {
         let first = self.peek();
         let (start, before) = (self.position(), self.rest);
@@ -435,7 +435,7 @@ impl<'a> Cursor<'a> {
             Some(b'{' | b'[') => self.container().or_else(|error| {
                 let too_deep = error == ParseError::TooDeep;
                 self.rest = if too_deep { before } else { self.rest };
-                if too_deep { self.skip() } else { Err(error) }
+                if too_deep { self.deep() } else { Err(error) }
             }),
             _ => self.scalar(),
         };
@@ -714,6 +714,51 @@ impl<'a> Cursor<'a> {
         Err(ParseError::UnexpectedEnd)
     }
 
+    /// Steps over an object or array of more levels than are looked into: by JSON's grammar alone, and below
+    /// 128 levels by brackets alone.
+    #[cold]
+    #[inline(never)]
+    fn deep(&mut self) -> Result<(), ParseError> {
+        // Of each level a bit: whether it is an object.
+        let (mut levels, mut open) = (0u128, 0u32);
+        loop {
+            match self.peek() {
+                Some(b'{' | b'[') if open == u128::BITS => self.skip()?,
+                Some(first @ (b'{' | b'[')) => {
+                    let is_object = first == b'{';
+                    self.step(1);
+                    if !self.accept(closing(is_object)) {
+                        open = open.saturating_add(1);
+                        levels = (levels << 1) | u128::from(is_object);
+                        if is_object {
+                            self.any_key()?;
+                        }
+                        continue;
+                    }
+                }
+                Some(b'"') => drop(self.string()?),
+                _ => self.scalar()?,
+            }
+            // A value has ended, and perhaps what it is in.
+            loop {
+                if open == 0 {
+                    return Ok(());
+                }
+                let is_object = levels & 1 == 1;
+                if self.accept(closing(is_object)) {
+                    open = open.saturating_sub(1);
+                    levels >>= 1;
+                    continue;
+                }
+                self.expect(',')?;
+                if is_object {
+                    self.any_key()?;
+                }
+                break;
+            }
+        }
+    }
+
     /// Checks and steps over an object or array.
     #[inline(never)] // its levels are a kilobyte of stack, which most values do without
     fn container(&mut self) -> Result<(), ParseError> {
@@ -838,6 +883,11 @@ fn whole(text: &str) -> Option<u64> {
 
 /// Decimal digits of the largest number.
 const DIGITS: usize = 20;
+
+/// How an object ends, or an array.
+const fn closing(is_object: bool) -> char {
+    if is_object { '}' } else { ']' }
+}
 
 /// A key without escapes, and what follows the colon right after it: what is written by machines.
 #[inline]

@@ -62,7 +62,8 @@ impl Kept {
         while self.purchases.len() >= HISTORY
             && let Some((oldest, counts)) =
                 self.purchases.front().map(|oldest| (Spent::from(oldest), oldest.counts(now)))
-            && !(by_day && oldest.spend.is_recent(now))
+            // Those that do not count are counted for a day all the same: see UNFUNDED_A_DAY.
+            && !((by_day || !counts) && oldest.spend.is_recent(now))
         {
             self.purchases.pop_front();
             if !counts {

@@ -70,15 +70,22 @@ pub(super) fn doubt(
     let theirs = receipt.payer.as_deref().filter(|payer| given(payer));
     let least = offer.map(|offer| offer.amount);
     // Some leave the amount empty. One that cannot be read may be less.
-    let odd = |key: &str| receipt.other.as_ref()?.raw().get(key).filter(|it| it.as_str() != "\"\"");
+    let odd = |key: &str| {
+        let value = receipt.other.as_ref()?.raw().get(key)?;
+        (!matches!(value.as_str(), "\"\"" | "null")).then_some(value)
+    };
     if !is_delivery {
         Some(Doubt::NotDelivered)
     } else if receipt.error_reason.as_deref().is_some_and(given) || odd("errorReason").is_some() {
         Some(Doubt::Contradiction)
     } else if !is_transaction(&receipt.transaction, network) {
         Some(Doubt::Transaction)
-    } else if given(&receipt.network) && !network.is_none_or(same_network) {
+    } else if odd("network").is_some()
+        || given(&receipt.network) && !network.is_none_or(same_network)
+    {
         Some(Doubt::Network)
+    } else if odd("payer").is_some() {
+        Some(Doubt::Payer)
     } else if let (Some(payer), Some(theirs)) = (&payer, theirs)
         && !buyer::same_address(payer, Some(theirs))
     {

@@ -44,7 +44,8 @@ const TOKEN_BYTES: usize = 8 * 1024;
 
 /// Charges for every request, and answers the paid ones itself or from another server.
 ///
-/// Errors, 304 and redirects to another origin are not charged. A HEAD is answered with what a GET costs.
+/// Errors, 304 and redirects to another origin are not charged; the last two give no body and no cookie. A
+/// HEAD is answered with what a GET costs.
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -65,6 +66,9 @@ pub(crate) struct Serve {
     /// length, and paid for whatever they are
     #[arg(long)]
     upfront: bool,
+    /// Charges for redirects to other origins too: for downloads behind signed URLs
+    #[arg(long)]
+    charge_redirects: bool,
     /// Longest answer that is sold, in bytes: it is withheld until it is paid for
     #[arg(long, value_name = "BYTES", default_value_t = BODY_LIMIT, conflicts_with = "upfront")]
     body_limit: usize,
@@ -284,6 +288,9 @@ impl Shop for &Serve {
         charge = charge.body_limit(self.body_limit).request_limit(self.request_limit);
         if self.x402_version == 1 {
             charge = charge.v1_body();
+        }
+        if self.charge_redirects {
+            charge = charge.charge_redirects();
         }
         if let Some(url) = &self.base_url {
             charge = charge.base_url(url.as_str());

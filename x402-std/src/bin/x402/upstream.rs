@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use axum::http::uri::{Authority, PathAndQuery, Scheme};
@@ -125,6 +125,7 @@ impl Upstream {
         strip(&mut parts.headers, &[Version::V1, Version::V2].map(Version::payment_header));
         forwarded::told(&mut parts);
         parts.headers.remove(HOST);
+        parts.headers.remove(EXPECT);
         if let Some(ours) = &self.credentials {
             parts.headers.entry(AUTHORIZATION).or_insert_with(|| ours.clone());
         }
@@ -217,6 +218,19 @@ fn strip(headers: &mut HeaderMap, payment: &[&str]) {
     let others = ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"];
     for name in others.iter().chain(payment) {
         headers.remove(*name);
+    }
+    // Servers of the old school take `_` for `-`.
+    let framing = [HOST, CONTENT_LENGTH, CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+    let is_meant = |name: &HeaderName| {
+        let spelt = name.as_str().replace('_', "-");
+        let mut ours = framing.iter().map(HeaderName::as_str).chain(others);
+        spelt != name.as_str()
+            && (ours.any(|other| other == spelt)
+                || payment.iter().any(|other| other.eq_ignore_ascii_case(&spelt)))
+    };
+    let meant: Vec<_> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
+    for name in meant {
+        headers.remove(name);
     }
 }
 

@@ -12,7 +12,7 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Beginnings of names by which servers are told who asks, for what.
-const FAMILIES: [&str; 9] = [
+const FAMILIES: [&str; 15] = [
     "x-forwarded",
     "x-forward-",
     "forwarded",
@@ -22,6 +22,12 @@ const FAMILIES: [&str; 9] = [
     "x-envoy-",
     "x-appengine-",
     "cf-",
+    "x-auth-request-",
+    "x-webauth-",
+    "x-accel-",
+    "x-arr-",
+    "x-waws-",
+    "x-client-cert",
 ];
 
 /// What other such names have in them, whoever's proxy they are of.

@@ -91,25 +91,71 @@ pub(super) fn decoded(path: &[u8]) -> Vec<u8> {
 fn climbs(path: &str, without_plain: bool) -> bool {
     path.split(is_slash).filter(|segment| !(without_plain && is_dots(segment))).any(|segment| {
         let name = name(segment);
-        name.contains(is_dot) && name.chars().all(|next| is_dot(next) || is_blank(next))
+        let is_dots =
+            name.contains(is_dot) && name.chars().all(|next| is_dot(next) || is_blank(next));
+        is_dots || is_drive(segment)
     })
 }
 
-/// Slashes, and what servers turn into one.
+/// `C:`, where a path begins anew on Windows.
+fn is_drive(segment: &str) -> bool {
+    matches!(segment.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic())
+}
+
+/// Slashes, and what servers turn into one: by likeness, by the yen and won signs of old code pages, or by
+/// cutting a character to its last byte.
 const fn is_slash(next: char) -> bool {
-    matches!(next, '/' | '\\' | '／' | '＼' | '∕' | '∖' | '⁄' | '﹨' | '⧵' | '⧸')
+    let alike = matches!(
+        next,
+        '/' | '\\'
+            | '／'
+            | '＼'
+            | '∕'
+            | '∖'
+            | '⁄'
+            | '﹨'
+            | '⧵'
+            | '⧸'
+            | '¥'
+            | '₩'
+            | '￥'
+            | '￦'
+    );
+    alike || matches!(last_byte(next), Some(b'/' | b'\\'))
+}
+
+/// The last byte of a wide character, for servers that cut it.
+const fn last_byte(next: char) -> Option<u8> {
+    let code = next as u32;
+    if code > 0xff { Some(code.to_le_bytes()[0]) } else { None }
 }
 
 /// Dots, and what servers turn into one or several.
 const fn is_dot(next: char) -> bool {
-    matches!(next, '.' | '．' | '․' | '‥' | '…' | '﹒' | '。' | '｡' | '\u{fe19}' | '\u{fe30}')
+    let alike =
+        matches!(next, '.' | '．' | '․' | '‥' | '…' | '﹒' | '。' | '｡' | '\u{fe19}' | '\u{fe30}');
+    alike || matches!(last_byte(next), Some(b'.'))
 }
 
 /// What is cut off a name, or not seen in it: Windows ignores blanks at the end, forms have `+`.
 const fn is_blank(next: char) -> bool {
     let unseen = matches!(
         next,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
     );
     unseen || next.is_whitespace() || next == '+'
 }
@@ -202,6 +248,14 @@ mod tests {
             "/%2%65%2%65/a",
             "/.%e2%80%8b./a",
             "/..;%2f..;%2fa",
+            "/..%c2%a5a",
+            "/..%e2%82%a9a",
+            "/%c4%ae%c4%ae%c4%afa",
+            "/%ef%bc%ae%ef%bc%ae/a",
+            "/.%ef%b8%8f./a",
+            "/.%cd%8f./a",
+            "/C:%5cwindows",
+            "/a/c:/b",
             "",
             "*",
             "a",
