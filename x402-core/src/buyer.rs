@@ -191,8 +191,9 @@ pub fn choose<'a>(
 ) -> Result<Choice<'a>, Decline> {
     let mut decline = Decline::NoOffers;
     let mut upfront = None;
-    for choice in choices(required, host, wallet, policy) {
-        match choice {
+    // Not by way of `choices`: its choices within results within options take a kilobyte of stack.
+    for (index, entry) in considered(required) {
+        match consider(required, (index, &entry), host, wallet, policy) {
             Ok(choice) if choice.flow == Flow::Authorization => return Ok(choice),
             Ok(choice) => upfront = upfront.or(Some(choice)),
             Err(hurdle) => decline = decline.max(hurdle),
@@ -209,8 +210,14 @@ pub fn choices<'c, 'a: 'c>(
     wallet: &'c impl Wallet,
     policy: &'c Policy<'_>,
 ) -> impl Iterator<Item = Result<Choice<'a>, Decline>> + 'c {
-    let entries = required.accepts.entries().take(crate::limits::OFFERS).enumerate();
-    entries.map(move |(index, entry)| consider(required, (index, &entry), host, wallet, policy))
+    considered(required)
+        .map(move |(index, entry)| consider(required, (index, &entry), host, wallet, policy))
+}
+
+fn considered<'a>(
+    required: &PaymentRequired<'a>,
+) -> impl Iterator<Item = (usize, Entry<'a, PaymentRequirements<'a>>)> + use<'a> {
+    required.accepts.entries().take(crate::limits::OFFERS).enumerate()
 }
 
 fn consider<'a>(
