@@ -67,14 +67,14 @@ fn transfer(payload: &PaymentPayload<'_>, requirements: &PaymentRequirements<'_>
         assert_eq!(lax, Ok(real));
     }
     let Ok(verified) = lax else { return };
-    let payment = verified.payment();
+    let payment = verified.payment().as_unproven();
     assert!(payload.network().is_same(requirements.network));
     assert_eq!(Some(payment.chain_id), requirements.network.eip155());
     assert_eq!(Some(payment.asset), address(requirements.asset.as_str()));
     assert_eq!(Some(payment.pay_to), address(requirements.pay_to.as_str()));
     assert_eq!(payment.amount, requirements.amount);
     assert!(!payment.amount.is_zero() && payment.from != payment.pay_to);
-    assert!(payment.expires_at() >= NOW + MAX_PROOF_AGE_SECONDS);
+    assert!(verified.payment().expires_at() >= NOW + MAX_PROOF_AGE_SECONDS);
 }
 
 fn address(text: Option<&str>) -> Option<Address> {

@@ -1,7 +1,6 @@
 //! Any bytes as a payment to a seller with several offers: what is admitted is what a plain reading
 //! admits, accepts one of the offers to the letter, and pays that offer exactly.
 
-use x402_core::claim::ClaimKey;
 use x402_core::crypto::ed25519::{self, Dalek};
 use x402_core::crypto::secp256k1::{self, K256};
 use x402_core::crypto::{Recover, RecoverableSignature, Signer, Verify};
@@ -9,9 +8,7 @@ use x402_core::json::RawJson;
 use x402_core::network::V1_NAMES;
 use x402_core::seller::{Admitted, Seller};
 use x402_core::wire::{Accepted, PaymentPayload, PaymentRequirements, ResourceInfo};
-use x402_core::{
-    Message, ParseError, Payment, Reason, Scheme, Version, base64, gate, http, limits,
-};
+use x402_core::{Either, Message, ParseError, Reason, Scheme, Version, base64, gate, http, limits};
 use x402_evm::{Eip3009Payload, Eip3009Payment, Eip3009Unsigned, ExactEvm};
 use x402_svm::{
     ExactSvm, Inputs, PAYMENT_BYTES, Rules, SvmPayment, SvmUnsigned, associated_token_address,
@@ -179,53 +176,45 @@ struct Schemes {
     gullible: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Paid {
-    Evm(Eip3009Payment),
-    Svm(SvmPayment),
-}
-
-impl Payment for Paid {
-    fn claim_key(&self) -> ClaimKey {
-        match self {
-            Paid::Evm(payment) => payment.claim_key(),
-            Paid::Svm(payment) => payment.claim_key(),
-        }
-    }
-
-    fn expires_at(&self) -> u64 {
-        match self {
-            Paid::Evm(payment) => payment.expires_at(),
-            Paid::Svm(payment) => payment.expires_at(),
-        }
-    }
-}
-
 impl Scheme for Schemes {
-    type Payment = Paid;
+    type Payment = Either<Eip3009Payment, SvmPayment>;
+
+    fn handles(&self, offer: &PaymentRequirements<'_>) -> bool {
+        (ExactEvm::with_recover(K256), ExactSvm::<'_, Dalek>::default()).handles(offer)
+    }
+
+    fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        (ExactEvm::with_recover(K256), ExactSvm::<'_, Dalek>::default()).check_offer(offer)
+    }
 
     fn check(
         &self,
         payload: &PaymentPayload<'_>,
         requirements: &PaymentRequirements<'_>,
         now: u64,
-    ) -> Result<Paid, Reason> {
+    ) -> Result<Self::Payment, Reason> {
         let payer =
             Eip3009Payload::read(payload.payload).map(|payload| payload.authorization.from.0);
         let rules = Rules::default();
         match (requirements.network.solana().is_some(), self.gullible) {
             (true, true) => {
                 let scheme: ExactSvm<'_, TakesAll> = ExactSvm::with_verify(TakesAll, rules);
-                scheme.check(payload, requirements, now).map(Paid::Svm)
+                scheme.check(payload, requirements, now).map(Either::Second)
             }
-            (true, false) => ExactSvm::new(rules).check(payload, requirements, now).map(Paid::Svm),
+            (true, false) => {
+                ExactSvm::new(rules).check(payload, requirements, now).map(Either::Second)
+            }
             (false, true) => ExactEvm::with_recover(Gullible(payer.unwrap_or_default()))
                 .check(payload, requirements, now)
-                .map(Paid::Evm),
+                .map(Either::First),
             (false, false) => {
-                ExactEvm::with_recover(K256).check(payload, requirements, now).map(Paid::Evm)
+                ExactEvm::with_recover(K256).check(payload, requirements, now).map(Either::First)
             }
         }
+    }
+
+    fn may_differ(&self, _: &PaymentRequirements<'_>) -> &'static [&'static str] {
+        &x402_svm::HINTS
     }
 }
 
@@ -352,7 +341,13 @@ fn accepts(accepted: &Tree, offer: &Tree) -> bool {
 }
 
 /// What was admitted accepts the offer, and pays it.
-fn pays(admitted: &Admitted<'_, Paid>, seller: &Seller<'_>, json: &str, tree: &Tree, now: u64) {
+fn pays(
+    admitted: &Admitted<'_, Either<Eip3009Payment, SvmPayment>>,
+    seller: &Seller<'_>,
+    json: &str,
+    tree: &Tree,
+    now: u64,
+) {
     let offer = &seller.accepts[admitted.index];
     let v1 = matches!(admitted.payload.accepted, Accepted::V1 { .. });
     assert_eq!(admitted.requirements.version() == Version::V1, v1);
@@ -372,7 +367,7 @@ fn pays(admitted: &Admitted<'_, Paid>, seller: &Seller<'_>, json: &str, tree: &T
     assert_eq!(text("scheme"), "exact");
     let (network, reference) = text("network").split_once(':').unwrap();
     match admitted.verified.payment() {
-        Paid::Evm(payment) => {
+        Either::First(payment) => {
             let authorization = &payment.authorization;
             assert_eq!((network, reference), ("eip155", &payment.chain_id.to_string()[..]));
             assert!(payment.asset.to_string().eq_ignore_ascii_case(text("asset")));
@@ -381,7 +376,7 @@ fn pays(admitted: &Admitted<'_, Paid>, seller: &Seller<'_>, json: &str, tree: &T
             assert!(authorization.valid_after <= now.into());
             assert!(authorization.valid_before >= now.saturating_add(6).into());
         }
-        Paid::Svm(payment) => {
+        Either::Second(payment) => {
             let address = |key| x402_svm::Address::parse(text(key)).unwrap();
             assert_eq!((network, reference), ("solana", payment.network.as_str()));
             assert_eq!(payment.asset, address("asset"));

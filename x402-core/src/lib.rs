@@ -49,7 +49,7 @@ pub mod wire;
 pub use amount::{Amount, Money};
 pub use error::{EncodeError, ParseError};
 
-pub use gate::{Payment, Scheme, Verified};
+pub use gate::{Either, Payment, Scheme, Unproven, Verified};
 pub use network::{Network, Version};
 pub use reason::{Reason, Retry};
 pub use wire::Message;

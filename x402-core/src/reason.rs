@@ -23,33 +23,46 @@ macro_rules! reasons {
     ($($variant:ident = $code:literal, $status:literal, $retry:ident;)*) => {
         /// Why a payment was refused.
         ///
-        /// Closed: a code that is not here was not sent by an official SDK for a scheme this
-        /// library knows, and is kept as text by the message that carried it.
+        /// A code that is not here was not sent by an official SDK for a scheme this library knows, and is
+        /// kept as text by the message that carried it. Schemes from elsewhere have [`Reason::Own`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Reason {
             $(#[doc = concat!("`", $code, "`")] $variant,)*
+            /// One of a scheme that is not this library's:
+            /// [`Scheme::own_reason`](crate::Scheme::own_reason) has its code. Nothing can be done about
+            /// it.
+            Own(u8),
         }
 
         impl Reason {
-            /// Every reason.
+            /// Every reason but those of schemes from elsewhere.
             pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
 
-            /// The code.
+            /// The code. Of [`Reason::Own`] the scheme knows it, and here it is `own_reason`.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $code,)* }
+                match self {
+                    $(Self::$variant => $code,)*
+                    Self::Own(_) => "own_reason",
+                }
             }
 
             /// The HTTP status to refuse with: 400 for a payment that cannot be read, 402 for one
             /// that is refused, 412 for a missing allowance, 5xx for a fault that is not the
             /// buyer's.
             pub const fn status(self) -> u16 {
-                match self { $(Self::$variant => $status,)* }
+                match self {
+                    $(Self::$variant => $status,)*
+                    Self::Own(_) => 402,
+                }
             }
 
             /// What a buyer can do about it.
             pub const fn retry(self) -> Retry {
-                match self { $(Self::$variant => Retry::$retry,)* }
+                match self {
+                    $(Self::$variant => Retry::$retry,)*
+                    Self::Own(_) => Retry::Never,
+                }
             }
         }
     };
@@ -229,7 +242,7 @@ impl fmt::Display for Reason {
 
 impl core::error::Error for Reason {}
 
-const _: () = assert!(size_of::<Reason>() == 1);
+const _: () = assert!(size_of::<Reason>() == 2);
 
 #[cfg(test)]
 mod tests {

@@ -221,11 +221,39 @@ impl<'a> Seller<'a> {
         payload: &PaymentPayload<'a>,
         now: u64,
     ) -> Result<Admitted<'a, S::Payment>, Reason> {
+        self.admit_by(scheme, payload, |requirements| {
+            gate::verify(scheme, payload, requirements, now)
+        })
+    }
+
+    /// As [`admit`](Self::admit), and a payment that has expired passes: see [`gate::verify_late`].
+    ///
+    /// # Errors
+    /// As of [`admit`](Self::admit).
+    pub fn admit_late<S: Scheme>(
+        &self,
+        scheme: &S,
+        payload: &PaymentPayload<'a>,
+        now: u64,
+    ) -> Result<Admitted<'a, S::Payment>, Reason> {
+        self.admit_by(scheme, payload, |requirements| {
+            gate::verify_late(scheme, payload, requirements, now)
+        })
+    }
+
+    fn admit_by<S: Scheme>(
+        &self,
+        scheme: &S,
+        payload: &PaymentPayload<'a>,
+        verify: impl Fn(&PaymentRequirements<'a>) -> Result<Verified<S::Payment>, Reason>,
+    ) -> Result<Admitted<'a, S::Payment>, Reason> {
         self.check_extensions(payload)?;
         let mut refusal = Reason::InvalidPaymentRequirements;
         for (index, offer) in self.accepts.iter().enumerate() {
             let requirements = match payload.accepted {
-                Accepted::V2(accepted) if accepted.accepts(offer) => *offer,
+                Accepted::V2(accepted) if accepted.accepts(offer, scheme.may_differ(offer)) => {
+                    *offer
+                }
                 Accepted::V1 { scheme, network }
                     if scheme == offer.scheme && network.is_same(offer.network) =>
                 {
@@ -235,7 +263,7 @@ impl<'a> Seller<'a> {
                 }
                 _ => continue,
             };
-            match gate::verify(scheme, payload, &requirements, now) {
+            match verify(&requirements) {
                 Ok(verified) => {
                     return Ok(Admitted { payload: *payload, requirements, index, verified });
                 }
@@ -359,15 +387,25 @@ mod tests {
         struct Takes;
         struct Paid;
         impl gate::Payment for Paid {
+            type Payer = &'static str;
             fn claim_key(&self) -> crate::claim::ClaimKey {
                 crate::claim::ClaimKey::new([0; 32])
             }
             fn expires_at(&self) -> u64 {
                 0
             }
+            fn payer(&self) -> &'static str {
+                "anybody"
+            }
         }
         impl Scheme for Takes {
             type Payment = Paid;
+            fn handles(&self, _: &PaymentRequirements<'_>) -> bool {
+                true
+            }
+            fn check_offer(&self, _: &PaymentRequirements<'_>) -> Result<(), Reason> {
+                Ok(())
+            }
             fn check(
                 &self,
                 _: &PaymentPayload<'_>,

@@ -181,6 +181,11 @@ impl Eip3009Unproven {
     pub fn expires_at(&self) -> u64 {
         expires_at(&self.authorization)
     }
+
+    /// Why it is too late at `now` to send it.
+    pub fn late(&self, now: u64) -> Option<Reason> {
+        late(&self.authorization, now)
+    }
 }
 
 /// A payment by EIP-3009 that passed every check that needs no chain.
@@ -198,6 +203,8 @@ pub struct Eip3009Payment {
 }
 
 impl Payment for Eip3009Payment {
+    type Payer = Address;
+
     /// Keccak-256 of chain, token, payer and nonce: what the token itself lets happen once.
     fn claim_key(&self) -> ClaimKey {
         claim_key(self.chain_id, self.asset, &self.authorization)
@@ -205,6 +212,14 @@ impl Payment for Eip3009Payment {
 
     fn expires_at(&self) -> u64 {
         expires_at(&self.authorization)
+    }
+
+    fn payer(&self) -> Address {
+        self.authorization.from
+    }
+
+    fn late(&self, now: u64) -> Option<Reason> {
+        late(&self.authorization, now)
     }
 }
 
@@ -216,6 +231,13 @@ fn claim_key(chain_id: u64, asset: Address, authorization: &Authorization) -> Cl
         &authorization.from.0,
         &authorization.nonce,
     ]))
+}
+
+/// A payment that ends sooner than it can be mined is late.
+fn late(authorization: &Authorization, now: u64) -> Option<Reason> {
+    let settled = now.checked_add(SETTLEMENT_SECONDS).map(Amount::from);
+    let in_time = settled.is_some_and(|settled| authorization.valid_before >= settled);
+    (!in_time).then_some(Reason::InvalidExactEvmPayloadAuthorizationValidBefore)
 }
 
 fn expires_at(authorization: &Authorization) -> u64 {
@@ -331,6 +353,14 @@ impl<'a> Offer<'a> {
 impl<R: Recover> Scheme for ExactEvm<R> {
     type Payment = Eip3009Payment;
 
+    fn handles(&self, offer: &PaymentRequirements<'_>) -> bool {
+        offer.scheme == "exact" && offer.network.eip155().is_some()
+    }
+
+    fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        ExactEvmWallet.check(offer)
+    }
+
     fn check(
         &self,
         payload: &PaymentPayload<'_>,
@@ -345,6 +375,31 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         let Eip3009Unproven { chain_id, asset, authorization } = unproven;
         Ok(Eip3009Payment { chain_id, asset, authorization, signature })
     }
+
+    fn in_time_until(
+        &self,
+        payload: &PaymentPayload<'_>,
+        _: &PaymentRequirements<'_>,
+        refused: Reason,
+    ) -> Option<u64> {
+        in_time_until(payload, refused)
+    }
+
+    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Address> {
+        payload.network().eip155()?;
+        Eip3009Payload::read(payload.payload).ok().map(|payload| payload.authorization.from)
+    }
+}
+
+/// The last second at which a payment by EIP-3009 was in time that is `refused` because it has expired.
+///
+/// See [`Scheme::in_time_until`].
+pub fn in_time_until(payload: &PaymentPayload<'_>, refused: Reason) -> Option<u64> {
+    if refused != Reason::InvalidExactEvmPayloadAuthorizationValidBefore {
+        return None;
+    }
+    let payload = Eip3009Payload::read(payload.payload).ok()?;
+    payload.authorization.valid_before.as_u64()?.checked_sub(SETTLEMENT_SECONDS)
 }
 
 /// Every check of [`ExactEvm`] in its order and with its codes, but that of the signature, which is
@@ -385,10 +440,7 @@ fn check<'a, T>(
     if authorization.to != offer.pay_to {
         return Err(Reason::InvalidExactEvmRecipientMismatch);
     }
-    let settled = now.checked_add(SETTLEMENT_SECONDS).map(Amount::from);
-    if settled.is_none_or(|settled| authorization.valid_before < settled) {
-        return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
-    }
+    late(&authorization, now).map_or(Ok(()), Err)?;
     // Its claim is kept until then: the payer must not say for how long.
     if authorization.valid_before > latest_end(requirements.max_timeout_seconds, now) {
         return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);

@@ -7,7 +7,7 @@ use x402_core::crypto::secp256k1::K256;
 use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
 use x402_core::json::{JsonStr, RawJson, Writer};
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
-use x402_core::{Amount, EncodeError, Payment, Reason, Scheme, Version, limits};
+use x402_core::{Amount, EncodeError, Payment, Reason, Scheme, Unproven, Version, limits};
 
 use crate::address::hex_array;
 use crate::exact::{hex_digits, value_mismatch};
@@ -100,6 +100,8 @@ pub struct TransferProofPayment {
 }
 
 impl Payment for TransferProofPayment {
+    type Payer = Address;
+
     /// Keccak-256 of chain and transaction: one transaction pays once, whatever is bought with it,
     /// whoever presents it, and however many transfers it makes.
     fn claim_key(&self) -> ClaimKey {
@@ -114,6 +116,14 @@ impl Payment for TransferProofPayment {
     /// ([`MAX_PROOF_AGE_SECONDS`]), and an hour is left for clocks that are wrong.
     fn expires_at(&self) -> u64 {
         self.checked_at.saturating_add(MAX_PROOF_AGE_SECONDS).saturating_add(CLOCK_SECONDS)
+    }
+
+    fn payer(&self) -> Address {
+        self.from
+    }
+
+    fn needs_durable_claim(&self) -> bool {
+        true
     }
 }
 
@@ -213,27 +223,38 @@ fn text<'t>(text: JsonStr<'t>, buffer: &'t mut [u8; limits::TEXT_BYTES]) -> Opti
     text.as_str().or_else(|| text.decode_into(buffer))
 }
 
-impl TransferProof<()> {
-    /// Whether an offer asks for a transfer that can be proven: of this method, upfront, with a
-    /// reference, of more than nothing.
-    ///
-    /// # Errors
-    /// The reason any payment of it is refused with.
-    pub fn check_offer(offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        let read = Offer::read(offer)?;
-        if read.amount.is_zero() { Err(Reason::InvalidPaymentRequirements) } else { Ok(()) }
-    }
+/// Whether an offer asks for a transfer that can be proven: of this method, upfront, with a
+/// reference, of more than nothing.
+fn check_offer(offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+    let read = Offer::read(offer)?;
+    if read.amount.is_zero() { Err(Reason::InvalidPaymentRequirements) } else { Ok(()) }
 }
 
 impl<R: Recover> Scheme for TransferProof<R> {
-    type Payment = TransferProofPayment;
+    type Payment = Unproven<TransferProofPayment>;
+
+    fn handles(&self, offer: &PaymentRequirements<'_>) -> bool {
+        let method = offer.extra.and_then(|extra| extra.get_string("assetTransferMethod"));
+        offer.scheme == "exact"
+            && offer.network.eip155().is_some()
+            && method.is_some_and(|method| method == TRANSFER_METHOD)
+    }
+
+    fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        check_offer(offer)
+    }
+
+    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Address> {
+        payload.network().eip155()?;
+        TransferProofPayload::read(payload.payload).ok().map(|payload| payload.from)
+    }
 
     fn check(
         &self,
         payload: &PaymentPayload<'_>,
         requirements: &PaymentRequirements<'_>,
         now: u64,
-    ) -> Result<TransferProofPayment, Reason> {
+    ) -> Result<Unproven<TransferProofPayment>, Reason> {
         let proof = TransferProofPayload::read(payload.payload)?;
         if payload.scheme() != "exact" {
             return Err(Reason::InvalidExactEvmScheme);
@@ -266,7 +287,7 @@ impl<R: Recover> Scheme for TransferProof<R> {
         if signer() != Some(proof.from.0) {
             return Err(Reason::InvalidExactEvmSignature);
         }
-        Ok(payment)
+        Ok(Unproven::new(payment))
     }
 }
 
@@ -292,7 +313,7 @@ impl<'a> TransferProofUnsigned<'a> {
         from: Address,
         tx_hash: [u8; 32],
     ) -> Result<Self, Reason> {
-        TransferProof::check_offer(offer)?;
+        check_offer(offer)?;
         let terms = Offer::read(offer)?;
         let payment = terms.payment(tx_hash, from, 0);
         let digest = terms.digest(&payment, JsonStr::new(resource));

@@ -6,7 +6,7 @@ use x402_core::claim::{ClaimKey, ClaimState, Transaction};
 use x402_core::crypto::{Signer, secp256k1::K256, secp256k1::LocalKey};
 use x402_core::gate;
 use x402_core::wire::{PaymentRequirements, VerifyRequest};
-use x402_core::{Amount, Message, ParseError, Payment, Reason};
+use x402_core::{Amount, Message, ParseError, Payment, Reason, Scheme as _};
 use x402_evm::{
     Address, ExactEvm, ExactEvmWallet, MAX_PROOF_AGE_SECONDS, TransferProof, TransferProofPayload,
     TransferProofPayment, TransferProofUnsigned,
@@ -70,7 +70,7 @@ fn check(request: &Value, now: u64) -> Result<TransferProofPayment, Reason> {
     let request = VerifyRequest::parse(text.as_bytes()).map_err(ParseError::reason)?;
     let (payload, requirements) = (&request.payment_payload, &request.payment_requirements);
     gate::verify(&TransferProof::<K256>::default(), payload, requirements, now)
-        .map(gate::Verified::into_payment)
+        .map(|verified| *verified.payment().as_unproven())
 }
 
 fn changed(path: &str, value: Value) -> Value {
@@ -357,9 +357,12 @@ fn others_do_not_take_it() {
     let refused = gate::verify(&ExactEvm::<K256>::default(), payload, offer, NOW).err();
     assert_eq!(refused, Some(Reason::InvalidPayload));
     assert_eq!(ExactEvmWallet.check(offer), Err(Reason::UnsupportedPayloadType));
-    assert_eq!(TransferProof::check_offer(offer), Ok(()));
+    assert_eq!(TransferProof::<K256>::default().check_offer(offer), Ok(()));
     let free = PaymentRequirements { amount: 0u64.into(), ..*offer };
-    assert_eq!(TransferProof::check_offer(&free), Err(Reason::InvalidPaymentRequirements));
+    assert_eq!(
+        TransferProof::<K256>::default().check_offer(&free),
+        Err(Reason::InvalidPaymentRequirements)
+    );
     let mut small = [0; 64];
     let from = Address::parse(PAYER).unwrap();
     let unsigned = TransferProofUnsigned::new(offer, URL, from, [1; 32]).unwrap();

@@ -30,7 +30,7 @@ use x402_core::{Amount, Network};
 use x402_std::evm::{Address, TRANSFER_METHOD, assets};
 use x402_std::facilitator::{Facilitator, LocalFacilitator, RemoteFacilitator};
 use x402_std::ledger::SimulatedLedger;
-use x402_std::payment::EvmRules;
+use x402_std::scheme::ExactOnEvm;
 use x402_std::seller::{Binding, Seller, Terms, exact};
 use x402_std::server::Charge;
 
@@ -56,10 +56,9 @@ impl Weather {
             offers.push(transfer.with_extra("reference", "weather"));
         }
         let terms = Terms::new(offers).described("Get current weather data", "application/json");
-        let rules = EvmRules { transfer_proofs: self.transfers, ..EvmRules::default() };
         // A proof is for the resource that it names: it must be this one.
         let binding = Binding { echo: self.transfers, ..Binding::default() };
-        let seller = Seller::new(facilitator).with_evm_rules(rules).with_binding(binding);
+        let seller = Seller::new(facilitator).with_binding(binding);
         // Buyers of version 1 read the body, others the header.
         let charge = Charge::new(Arc::new(seller), terms).v1_body();
         Ok(Router::new().route("/weather", get(weather).layer(charge)))
@@ -115,7 +114,10 @@ async fn main() -> Result<()> {
     let url = format!("http://{}/weather", listener.local_addr()?);
     println!("{url} on {}", weather.network);
     let app = match &facilitator {
-        Some(url) => weather.router(RemoteFacilitator::new(url)?)?,
+        Some(url) => {
+            let evm = ExactOnEvm { transfer_proofs: weather.transfers, ..ExactOnEvm::default() };
+            weather.router(RemoteFacilitator::new(url)?.with_evm(evm))?
+        }
         // The simulation knows no transfers: nobody sends transactions there.
         None if weather.transfers => return Err("--transfers takes a --facilitator".into()),
         None => {

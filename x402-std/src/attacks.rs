@@ -479,7 +479,7 @@
 //! called whatever a payment named, from an account with funds (x402-foundation/x402#2480), and
 //! took the signature inside for good if the wallet did not exist yet (x402-foundation/x402#1265).
 //!
-//! **Here.** Unless [told](crate::payment::EvmRules::smart_wallets), a signature of another length
+//! **Here.** Unless [told](crate::scheme::ExactOnEvm::smart_wallets), a signature of another length
 //! than 65 bytes is no signature, and no contract is ever called. A facilitator that is told asks the
 //! contract at the payer's address, which alone has a say where there is one (ERC-1271); what it does
 //! not vouch for is refused, before a transaction is made and whenever somebody asks what became of
@@ -509,10 +509,10 @@
 //!
 //! **Here.** [`ExactSvm`](x402_svm::ExactSvm) takes limit, price, one transfer, and then only memos
 //! and Lighthouse's assertions; the fee payer may be in no instruction's accounts, address tables
-//! included, and those are refused unless somebody [resolves](crate::payment::SvmRules::resolve)
+//! included, and those are refused unless somebody [resolves](crate::scheme::ExactOnSvm::resolve)
 //! them. [`Limits`](x402_svm::Limits) caps units, price, their product and the signatures. A
 //! durable nonce must come first, where the budget is: there is no place for it. A facilitator
-//! signs with [its own](crate::ledger::Ledger::fee_payers) keys only, and for none of them as
+//! signs with [its own](crate::ledger::Networks::signers) keys only, and for none of them as
 //! payer. [`SvmLedger`](crate::ledger::SvmLedger) has the transaction simulated unsigned, looks at
 //! what it would cost the fee payer, and signs after that. It adds up what is on its way from each
 //! token account: one balance pays for as many payments as it covers. A payer whose transaction failed
@@ -541,7 +541,7 @@
 //! received and kept.
 //!
 //! **Here.** A Token-2022 mint is taken only if the library's table or the caller knows it
-//! ([`SvmRules::assets`](crate::payment::SvmRules::assets)), and nobody's word makes one
+//! ([`ExactOnSvm::assets`](crate::scheme::ExactOnSvm::assets)), and nobody's word makes one
 //! [safe](x402_svm::Mint::is_safe) that has such an extension or one that is not known here.
 //! [`Mint::parse`](x402_svm::Mint::parse) reads a mint's account. Buyers follow the same rule.
 //!

@@ -3,7 +3,6 @@
 //! to call; else by [`K256`](x402_core::crypto::secp256k1::K256). The answers are the same. Ed25519 is
 //! always ed25519-dalek.
 
-use std::cell::OnceCell;
 #[cfg(feature = "libsecp256k1")]
 use std::sync::LazyLock;
 
@@ -11,86 +10,14 @@ use std::sync::LazyLock;
 use secp256k1::ecdsa::{RecoverableSignature as Compact, RecoveryId};
 #[cfg(feature = "libsecp256k1")]
 use secp256k1::{Message, Secp256k1, VerifyOnly};
-use x402_core::crypto::ed25519::Dalek;
 #[cfg(feature = "libsecp256k1")]
-use x402_core::crypto::keccak256;
-use x402_core::crypto::{Recover, RecoverableSignature, Verify};
+use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
 
 /// What signers of payments on EVM networks are recovered by here.
 #[cfg(feature = "libsecp256k1")]
 pub(crate) use Libsecp256k1 as Recovery;
 #[cfg(not(feature = "libsecp256k1"))]
 pub(crate) use x402_core::crypto::secp256k1::K256 as Recovery;
-
-/// A question about one signature.
-#[derive(PartialEq, Eq)]
-pub(crate) enum Question {
-    /// Whether it is this key's.
-    Ed25519 { public: [u8; 32], message: Box<[u8]>, signature: [u8; 64] },
-    /// Whose it is.
-    Secp256k1 { digest: [u8; 32], signature: RecoverableSignature },
-}
-
-/// Of the same kind as its question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "verifiers"), allow(dead_code, reason = "nobody else answers"))]
-pub(crate) enum Answer {
-    Ed25519(bool),
-    Secp256k1(Option<[u8; 20]>),
-}
-
-/// How a gate checks signatures.
-#[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "verifiers"), allow(dead_code, reason = "nobody else answers"))]
-pub(crate) enum Keys<'a> {
-    /// Here and now.
-    Here,
-    /// Not at all: the first question is noted, and whatever is asked is denied.
-    Noted(&'a OnceCell<Question>),
-    /// One question was answered elsewhere; any other is answered here and now.
-    Known(&'a Question, Answer),
-}
-
-impl Recover for Keys<'_> {
-    fn recover(&self, digest: &[u8; 32], signature: &RecoverableSignature) -> Option<[u8; 20]> {
-        match self {
-            Self::Noted(question) => {
-                let asked = || Question::Secp256k1 { digest: *digest, signature: *signature };
-                question.get_or_init(asked);
-                None
-            }
-            Self::Known(
-                Question::Secp256k1 { digest: of, signature: by },
-                Answer::Secp256k1(signer),
-            ) if of == digest && by == signature => *signer,
-            _ => Recovery.recover(digest, signature),
-        }
-    }
-}
-
-impl Verify for Keys<'_> {
-    fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        match self {
-            Self::Noted(question) => {
-                question.get_or_init(|| Question::Ed25519 {
-                    public: *public,
-                    message: message.into(),
-                    signature: *signature,
-                });
-                false
-            }
-            Self::Known(
-                Question::Ed25519 { public: of, message: over, signature: by },
-                Answer::Ed25519(signed),
-            ) if of == public && **over == *message && by == signature => *signed,
-            _ => Dalek.verify(public, message, signature),
-        }
-    }
-
-    fn is_point(&self, bytes: &[u8; 32]) -> bool {
-        Dalek.is_point(bytes)
-    }
-}
 
 /// Recovery of signers by libsecp256k1, with the answers of
 /// [`K256`](x402_core::crypto::secp256k1::K256).

@@ -16,9 +16,9 @@ pub mod ledger;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod message;
-pub mod payment;
 #[cfg(feature = "client")]
 pub mod rpc;
+pub mod scheme;
 pub mod seller;
 #[cfg(feature = "server")]
 pub mod server;
@@ -26,8 +26,6 @@ pub mod server;
 mod sqlite;
 pub mod store;
 pub mod transport;
-#[cfg(feature = "verifiers")]
-pub mod verifiers;
 pub mod wallet;
 
 pub use clock::{Clock, SystemClock};

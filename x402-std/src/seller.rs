@@ -30,30 +30,26 @@
 
 use std::collections::HashSet;
 use std::fmt;
-#[cfg(feature = "verifiers")]
-use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 
 use x402_core::Message as _;
 use x402_core::buyer::Flow;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
-use x402_core::gate::Verified;
-use x402_core::{Money, Network, ParseError, Payment as _, Reason, Version, seller, wire};
-use x402_evm::{ExactEvmWallet, SETTLEMENT_SECONDS, TransferProof};
-use x402_svm::ExactSvmWallet;
+use x402_core::gate::code_of;
+use x402_core::{
+    Money, Network, ParseError, Payment, Reason, Scheme as _, Verified, Version, seller, wire,
+};
+use x402_evm::SETTLEMENT_SECONDS;
 
 use crate::clock::{Clock, SystemClock};
 use crate::facilitator::in_flight::{InFlight, One};
-use crate::facilitator::{Facilitator, FacilitatorError, words};
+use crate::facilitator::{Facilitator, FacilitatorError, PaymentOf, words};
 use crate::message::{
     Json, PaymentRequirements, ReadError, ResourceInfo, SettleResponse, SupportedResponse,
     VerifyRequest, to_json,
 };
-use crate::payment::{Checking, Checks, EvmRules, Payment, Schemes, SvmRules, check_late};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
-#[cfg(feature = "verifiers")]
-use crate::verifiers::Verifiers;
 
 #[cfg(any(feature = "server", feature = "mcp"))]
 mod answers;
@@ -326,8 +322,6 @@ pub struct Binding {
 /// `settlement_pending` and may present the same payment again.
 #[derive(Debug)]
 pub struct Seller<F, S = MemoryStore, C = SystemClock> {
-    schemes: Schemes,
-    checking: Checking,
     binding: Binding,
     facilitator: F,
     store: S,
@@ -385,35 +379,12 @@ impl<F: Facilitator> Seller<F> {
 }
 
 impl<F, S, C> Seller<F, S, C> {
-    /// With rules for payments on EVM networks. What they take besides is proven by the facilitator
-    /// alone, which is asked before anything is served; offers of transfers go with
-    /// [`Binding::echo`], since the resource that such a buyer signs is the one it names.
-    pub fn with_evm_rules(mut self, rules: EvmRules) -> Self {
-        self.schemes.evm = rules;
-        self
-    }
-
-    /// With rules for payments on Solana. A seller whose facilitator pays the fees has no fee
-    /// payers of its own.
-    pub fn with_svm_rules(mut self, rules: SvmRules) -> Self {
-        self.schemes.svm = rules;
-        self
-    }
-
     /// A secret, of this seller's and of nobody else's, by which its facilitator knows it: if the
     /// answer to a settlement is lost, it is told again. It is a random one unless set, and lost
     /// when the process ends. Set it only beside a claim store that is not lost either: the seller's
     /// claim is then all that keeps a payment from being served twice.
     pub fn with_secret(mut self, secret: [u8; 32]) -> Self {
         self.secret = Secret(Some(secret));
-        self
-    }
-
-    /// Has signatures checked by other threads; several sellers and facilitators may have the same. See
-    /// [`verifiers`](crate::verifiers) for when that pays. Without this they are checked in place.
-    #[cfg(feature = "verifiers")]
-    pub fn with_verifiers(mut self, verifiers: Arc<Verifiers>) -> Self {
-        self.checking.verifiers = Some(verifiers);
         self
     }
 
@@ -434,9 +405,11 @@ impl<F, S, C> Seller<F, S, C> {
         self.binding = binding;
         self
     }
+}
 
-    /// Whether there is an offer in the terms, and each can be paid by this library's buyers and
-    /// checked by this seller.
+impl<F: Facilitator, S, C> Seller<F, S, C> {
+    /// Whether there is an offer in the terms, and each can be paid and checked by the facilitator's
+    /// schemes.
     ///
     /// # Errors
     /// [`TermsError`].
@@ -446,16 +419,9 @@ impl<F, S, C> Seller<F, S, C> {
         if terms.accepts.is_empty() || !extensions {
             return Err(fault(None, Reason::InvalidPaymentRequirements));
         }
-        let svm = ExactSvmWallet { assets: &self.schemes.svm.assets };
         for (index, offer) in terms.accepts.iter().enumerate() {
             let view = offer.view();
-            let payable = match view.network.solana() {
-                Some(_) => svm.check(&view),
-                None if self.schemes.evm.transfer_proofs => {
-                    TransferProof::check_offer(&view).or_else(|_| ExactEvmWallet.check(&view))
-                }
-                None => ExactEvmWallet.check(&view),
-            };
+            let payable = self.facilitator.scheme().check_offer(&view);
             let flow = Flow::of(&view).ok_or(Reason::InvalidPaymentRequirements);
             payable.and(flow).map_err(|reason| fault(Some(index), reason))?;
         }
@@ -481,7 +447,9 @@ impl fmt::Display for TermsError {
         f.write_str(match self.reason {
             Reason::InvalidExactSvmPayloadMissingFeePayer => " (Terms::completed names one)",
             Reason::InvalidExactSvmPayloadMemoMismatch => " (memo above 256 bytes)",
-            Reason::InvalidExactSvmPayloadMintMismatch => " (unknown token: see SvmRules::assets)",
+            Reason::InvalidExactSvmPayloadMintMismatch => {
+                " (unknown token: see ExactOnSvm::assets)"
+            }
             _ => "",
         })
     }
@@ -495,9 +463,9 @@ impl std::error::Error for TermsError {}
 /// until the payment expires.
 #[derive(Debug)]
 #[must_use]
-pub struct Admission {
+pub struct Admission<P> {
     request: VerifyRequest,
-    verified: Verified<Payment>,
+    verified: Verified<P>,
     /// The payment's.
     key: ClaimKey,
     version: Version,
@@ -508,7 +476,7 @@ pub struct Admission {
     _one: One<String>,
 }
 
-impl Admission {
+impl<P> Admission<P> {
     /// When to settle: with [`Flow::Upfront`] before anything is done for the payment. It is so,
     /// whatever the offer says, for a payment that may have been sent already, and for one that was
     /// settled and whose answer was lost.
@@ -536,6 +504,23 @@ impl Admission {
         self.key
     }
 
+    /// The payment.
+    pub const fn payment(&self) -> &P {
+        self.verified.payment()
+    }
+
+    /// The offer that is paid.
+    pub const fn requirements(&self) -> &PaymentRequirements {
+        &self.request.payment_requirements
+    }
+
+    /// The version the payment is made in, which the receipt must be given in.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+}
+
+impl<P: Payment> Admission<P> {
     /// The last second at which work for it can still be paid for: after it, the payment cannot be
     /// settled in time, or the offer's time is over. `now` is when work begins.
     pub fn work_until(&self, now: u64) -> u64 {
@@ -543,21 +528,6 @@ impl Admission {
         let valid = self.payment().expires_at().saturating_sub(SETTLEMENT_SECONDS);
         // A payment that is settled already has no end of its own.
         if self.state == ClaimState::Claimed { offered.min(valid) } else { offered }
-    }
-
-    /// The version the payment is made in, which the receipt must be given in.
-    pub const fn version(&self) -> Version {
-        self.version
-    }
-
-    /// The payment.
-    pub const fn payment(&self) -> &Payment {
-        self.verified.payment()
-    }
-
-    /// The offer that is paid.
-    pub const fn requirements(&self) -> &PaymentRequirements {
-        &self.request.payment_requirements
     }
 }
 
@@ -570,7 +540,7 @@ pub struct Refusal {
     pub status: u16,
     /// What was wrong with a payment that could not be read, and where.
     pub malformed: Option<Box<ReadError>>,
-    /// What the facilitator gave as the reason, if it is none of the specification's.
+    /// The reason of the facilitator or of a scheme from elsewhere, if it is none of the specification's.
     pub said: Option<Box<Said>>,
     /// The claim of a payment that was settled before.
     pub settled: Option<ClaimKey>,
@@ -670,9 +640,9 @@ where
     /// With a facilitator, a claim store and a clock.
     pub fn with(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
-        let (schemes, checking, binding) = Default::default();
+        let binding = Binding::default();
         let (secret, payers) = (Secret::random(), InFlight::new(PAYER_AT_ONCE));
-        Self { schemes, checking, binding, facilitator, store, clock, secret, payers, settling }
+        Self { binding, facilitator, store, clock, secret, payers, settling }
     }
 
     /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
@@ -688,7 +658,7 @@ where
         terms: &Terms,
         version: Version,
         payment: &[u8],
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<Admission<PaymentOf<F>>, Refusal> {
         self.admit_for(terms, version, payment, None).await
     }
 
@@ -704,9 +674,9 @@ where
         version: Version,
         payment: &[u8],
         digest: Option<RequestDigest>,
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<Admission<PaymentOf<F>>, Refusal> {
         let now = self.clock.now();
-        let gate = |schemes: &Checks<'_>, seller: seller::Seller<'_>| {
+        let (request, verified, flow) = terms.with_seller(|seller| {
             let payload = seller::Seller::read(version, payment);
             let payload =
                 payload.map_err(|error| match wire::PaymentPayload::parse_located(payment) {
@@ -717,22 +687,25 @@ where
             if self.binding.echo && version == Version::V2 && !payload.resource.is_some_and(named) {
                 return Err(Reason::InvalidPaymentRequirements.into());
             }
-            let check = |now| seller.admit(schemes, &payload, now);
-            let (admitted, late) = check_late(&payload, now, check)?;
+            let scheme = self.facilitator.scheme();
+            let admitted = seller.admit_late(scheme, &payload, now).map_err(|reason| {
+                let own = |own| Said { reason: own, message: None };
+                let said = matches!(reason, Reason::Own(_)).then(|| code_of(scheme, reason).into());
+                Refusal { said: said.map(own).map(Box::new), ..reason.into() }
+            })?;
             let flow =
                 Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
             let request = VerifyRequest::from(&admitted.request());
-            Ok::<_, Refusal>((request, admitted.verified, flow, late))
-        };
-        let gate = |schemes: &Checks<'_>| terms.with_seller(|seller| gate(schemes, seller));
-        let (request, verified, flow, late) = self.checking.run(&self.schemes, gate).await?;
+            Ok::<_, Refusal>((request, admitted.verified, flow))
+        })?;
+        let late = verified.payment().late(now);
         let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
         let resource = if self.binding.claim {
             Resource(keccak256(&[b"x402 resource", terms.resource.url.as_bytes()]))
         } else {
             Resource::ANY
         };
-        let one = self.payers.enter(verified.payment().payer());
+        let one = self.payers.enter(verified.payment().payer().to_string());
         let _one = one.ok_or_else(|| busy("this payer has too many payments in work"))?;
         let state = ClaimState::Claimed;
         let mut admission =
@@ -781,10 +754,10 @@ where
     /// What becomes of a payment that was settled before, and is not known to be delivered.
     async fn settled_before(
         &self,
-        mut admission: Admission,
+        mut admission: Admission<PaymentOf<F>>,
         transaction: Transaction,
         now: u64,
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<Admission<PaymentOf<F>>, Refusal> {
         let found = self.store.find(admission.key).await?;
         let kept = found.and_then(|found| Kept::read(&found.record?.bytes));
         let same = |kept: &Kept| admission.digest.is_some() && kept.digest == admission.digest;
@@ -828,8 +801,9 @@ where
         }
     }
 
-    async fn ask_verify(&self, admission: &Admission) -> Result<(), Refusal> {
-        let answer = self.facilitator.verify(&admission.request).await?;
+    async fn ask_verify(&self, admission: &Admission<PaymentOf<F>>) -> Result<(), Refusal> {
+        let (request, verified) = (&admission.request, admission.verified.as_ref());
+        let answer = self.facilitator.verify_proven(request, verified).await?;
         let named = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
         if answer.is_valid && !named(&answer.invalid_reason) {
             return Ok(());
@@ -857,7 +831,7 @@ where
     }
 
     /// Gives a payment back unused: nothing was sent, and it may be presented again.
-    pub async fn release(&self, admission: Admission) {
+    pub async fn release(&self, admission: Admission<PaymentOf<F>>) {
         if admission.state == ClaimState::Claimed
             && let Err(error) = self.store.release(admission.key).await
         {
@@ -870,7 +844,10 @@ where
     ///
     /// # Errors
     /// [`Refusal`] with a receipt: the resource must not be served.
-    pub async fn settle(&self, admission: Admission) -> Result<SettleResponse, Refusal> {
+    pub async fn settle(
+        &self,
+        admission: Admission<PaymentOf<F>>,
+    ) -> Result<SettleResponse, Refusal> {
         let key = admission.key;
         if let ClaimState::Settled(transaction) = &admission.state {
             // Of several who find the answer lost, one makes it once more.
@@ -889,7 +866,7 @@ where
     /// Has a claimed payment settled, or asks what became of one that was sent before.
     async fn settle_claim(
         &self,
-        claim: &Claim<'_>,
+        claim: &Claim<'_, PaymentOf<F>>,
         mut state: ClaimState,
     ) -> Result<(Transaction, SettleResponse), Unsettled> {
         let key = claim.key;
@@ -912,8 +889,12 @@ where
         let (mut status, mut said) = (None, None);
         // What is pending is asked about once more, and so it is when the answer is lost.
         for _ in 0..2 {
-            let asked = self.facilitator.settle_for(claim.request, self.secret.caller(key));
-            let answer = match asked.await {
+            let (facilitator, caller) = (&self.facilitator, self.secret.caller(key));
+            let answer = match claim.verified {
+                Some(verified) => facilitator.settle_proven(claim.request, verified, caller).await,
+                None => facilitator.settle_for(claim.request, caller).await,
+            };
+            let answer = match answer {
                 Ok(settlement) => settlement.answer,
                 Err(error) => {
                     tracing::warn!(%error, "settlement unclear; its claim is kept");
@@ -999,7 +980,7 @@ where
     /// Whether a transaction settles this payment and no other that is known here.
     async fn is_own(
         &self,
-        claim: &Claim<'_>,
+        claim: &Claim<'_, PaymentOf<F>>,
         transaction: &Transaction,
     ) -> Result<bool, StoreError> {
         let network = claim.request.payment_requirements.network.view();
@@ -1027,9 +1008,9 @@ where
 {
     /// Moves the claim to settled. Another process may have noted the transaction meanwhile, or its
     /// keeper that it settled: then it is for the one who has an answer to give.
-    async fn record_settled(
+    async fn record_settled<P>(
         &self,
-        claim: &Claim<'_>,
+        claim: &Claim<'_, P>,
         state: ClaimState,
         transaction: &Transaction,
     ) -> Result<(), StoreError> {
@@ -1059,9 +1040,11 @@ where
 }
 
 /// What it takes to settle a claimed payment.
-struct Claim<'a> {
+struct Claim<'a, P> {
     key: ClaimKey,
     request: &'a VerifyRequest,
+    /// Not there for a payment that was written down, and not checked anew.
+    verified: Option<Verified<&'a P>>,
     payer: String,
     expires_at: u64,
     digest: Option<RequestDigest>,
@@ -1069,12 +1052,13 @@ struct Claim<'a> {
     untold: bool,
 }
 
-impl<'a> Claim<'a> {
-    fn of(admission: &'a Admission) -> Self {
+impl<'a, P: Payment> Claim<'a, P> {
+    fn of(admission: &'a Admission<P>) -> Self {
         Self {
             key: admission.key,
             request: &admission.request,
-            payer: admission.payment().payer(),
+            verified: Some(admission.verified.as_ref()),
+            payer: admission.payment().payer().to_string(),
             expires_at: admission.payment().expires_at(),
             digest: admission.digest,
             untold: false,
@@ -1104,7 +1088,7 @@ impl Unsettled {
         Self { status: 503, ..Self::pending(transaction) }
     }
 
-    fn into_refusal(self, admission: &Admission) -> Refusal {
+    fn into_refusal(self, admission: &Admission<impl Payment>) -> Refusal {
         let Self { reason, status, transaction, said } = self;
         let key = (reason == Reason::DuplicateSettlement).then_some(admission.key);
         let mut refusal =
@@ -1130,7 +1114,7 @@ impl From<StoreError> for Unsettled {
     }
 }
 
-impl Admission {
+impl<P: Payment> Admission<P> {
     /// The answer to a payment whose settlement is not certain.
     fn pending(&self, transaction: &Transaction) -> Refusal {
         self.refused(seller::unclear(transaction), transaction)
@@ -1160,7 +1144,7 @@ impl Admission {
         SettleResponse {
             success,
             error_reason: reason.map(|reason| reason.as_str().into()),
-            payer: Some(self.payment().payer()),
+            payer: Some(self.payment().payer().to_string()),
             transaction: transaction.as_str().into(),
             network: self.request.payment_payload.network().to_string(),
             amount: answer.amount,

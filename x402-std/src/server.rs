@@ -166,7 +166,7 @@ impl<F, S, C> fmt::Debug for Charge<F, S, C> {
     }
 }
 
-impl<F, S, C> Charge<F, S, C> {
+impl<F: Facilitator, S, C> Charge<F, S, C> {
     /// The same terms for every request.
     ///
     /// # Panics
@@ -706,7 +706,7 @@ impl<F, S, C> Shared<F, S, C> {
     }
 }
 
-impl<F, S, C> Shared<F, S, C> {
+impl<F: Facilitator, S, C> Shared<F, S, C> {
     /// What is asked for a request; `None` if it is free.
     fn quote(&self, parts: &Parts) -> Result<Option<Arc<Quote>>, StatusCode> {
         let terms = match &self.price {

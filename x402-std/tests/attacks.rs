@@ -27,12 +27,12 @@ use x402_std::buyer::{BuyError, Buyer, Policy};
 use x402_std::client::{Client, HttpTransport};
 use x402_std::clock::{Clock, SystemClock};
 use x402_std::facilitator::{Facilitator, FacilitatorError, RemoteFacilitator, router};
-use x402_std::ledger::Ledger;
+use x402_std::ledger::{Ledger, Networks};
 use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
     encode_header,
 };
-use x402_std::payment::Schemes;
+use x402_std::scheme::Exact;
 use x402_std::seller::{Seller, Terms, exact};
 use x402_std::server::{Charge, PAYMENTS_AT_ONCE};
 use x402_std::store::{ClaimStore, MemoryStore, StoreError};
@@ -505,11 +505,11 @@ async fn a_settlement_sent_by_another_is_not_a_failure() {
         let (inner, stolen) = (Arc::clone(&inner), Arc::clone(&stolen));
         async move {
             let request = stolen.lock().unwrap().take().unwrap();
-            let (schemes, view) = (Schemes::default(), request.view());
+            let (schemes, view) = (Exact::default(), request.view());
             let (payload, offer) = (&view.payment_payload, &view.payment_requirements);
             let now = SystemClock.now();
             let verified = gate::verify(&schemes, payload, offer, now).unwrap();
-            let (_, unsent) = inner.ledger().prepare(&verified).await.unwrap();
+            let (_, unsent) = inner.ledger().prepare(verified.as_ref()).await.unwrap();
             inner.ledger().send(unsent).await;
             "paid content"
         }

@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Response};
 use axum::routing::any;
 use common::{CHAIN_ID, NETWORK, SELLER, buyer, ledger, usdc};
+use std::collections::BTreeMap;
 use tokio::net::{TcpListener, TcpStream};
 use x402_core::buyer::Decline;
 use x402_core::claim::Transaction;
@@ -26,12 +27,13 @@ use x402_std::clock::SystemClock;
 use x402_std::facilitator::{
     Facilitator, FacilitatorError, FacilitatorUrlError, LocalFacilitator, RemoteFacilitator, router,
 };
+use x402_std::ledger::Networks;
 use x402_std::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
     SupportedKind, VerifyRequest, encode_header,
 };
-use x402_std::payment::Payment;
+use x402_std::scheme::{Exact, ExactPayment};
 use x402_std::seller::{Seller, exact};
 use x402_std::server::Charge;
 use x402_std::wallet::EvmWallet;
@@ -767,30 +769,41 @@ async fn a_facilitators_odd_answers_are_errors() {
 /// A chain that takes its time.
 struct Slow(SimulatedLedger);
 
-impl Ledger for Slow {
-    type Unsent = <SimulatedLedger as Ledger>::Unsent;
+impl Networks for Slow {
+    type Scheme = Exact;
+    type Unsent = <SimulatedLedger as Networks>::Unsent;
+
+    fn scheme(&self) -> Exact {
+        self.0.scheme()
+    }
 
     fn kinds(&self) -> Vec<SupportedKind> {
         self.0.kinds()
     }
 
-    async fn check(&self, payment: &Verified<Payment>, now: u64) -> Result<(), Reason> {
-        self.0.check(payment, now).await
-    }
-
-    async fn prepare(
-        &self,
-        payment: &Verified<Payment>,
-    ) -> Result<(Transaction, Self::Unsent), Reason> {
-        self.0.prepare(payment).await
+    fn signers(&self) -> BTreeMap<&'static str, Vec<String>> {
+        self.0.signers()
     }
 
     async fn send(&self, unsent: Self::Unsent) {
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.0.send(unsent).await;
     }
+}
 
-    async fn confirm(&self, payment: &Verified<Payment>, id: &Transaction) -> Outcome {
+impl Ledger<ExactPayment> for Slow {
+    async fn check(&self, payment: Verified<&ExactPayment>, now: u64) -> Result<(), Reason> {
+        self.0.check(payment, now).await
+    }
+
+    async fn prepare(
+        &self,
+        payment: Verified<&ExactPayment>,
+    ) -> Result<(Transaction, Self::Unsent), Reason> {
+        self.0.prepare(payment).await
+    }
+
+    async fn confirm(&self, payment: Verified<&ExactPayment>, id: &Transaction) -> Outcome {
         self.0.confirm(payment, id).await
     }
 }

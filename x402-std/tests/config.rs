@@ -120,8 +120,6 @@ fn mistakes_are_named() {
         ),
         (top("[store]\npath = 'a'"), &["store: path: no such key here"]),
         (top("[limits]\nat_once = -1"), &["limits: at_once: not a whole number of 1 to 100000"]),
-        (top("[limits]\nverifiers = -1"), &["limits: verifiers: not a whole number of 0 to 256"]),
-        (top("[limits]\nverifiers = 257"), &["limits: verifiers: not a whole number of 0 to 256"]),
         (top("[limits]\nat_once = 1.5"), &["limits: at_once: not a whole number of 1 to 100000"]),
         (
             top("evm = 1").replace("[[evm]]", "[x]"),

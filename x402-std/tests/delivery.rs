@@ -25,7 +25,7 @@ use x402_std::facilitator::{Facilitator, LocalFacilitator, settlement_id};
 use x402_std::message::{
     PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
 };
-use x402_std::payment::Schemes;
+use x402_std::scheme::Exact;
 use x402_std::seller::{DELIVERY_SECONDS, RequestDigest, Seller, Terms, exact};
 use x402_std::server::{Charge, ConnectionEnd};
 use x402_std::store::{ClaimStore, MemoryStore, PENDING_AFTER, SqliteStore};
@@ -548,7 +548,7 @@ async fn pending_payments_are_finished_without_being_asked_about() {
     let parts = request.view();
     let (payload, wanted) = (&parts.payment_payload, &parts.payment_requirements);
     let now = x402_std::Clock::now(&SystemClock);
-    let verified = x402_core::gate::verify(&Schemes::default(), payload, wanted, now).unwrap();
+    let verified = x402_core::gate::verify(&Exact::default(), payload, wanted, now).unwrap();
     let key = verified.payment().claim_key();
     let keeping = tokio::spawn(Arc::clone(&shop.seller).keep());
     // A facilitator that did not see what became of a payment.

@@ -25,14 +25,14 @@ use x402_core::claim::ClaimState;
 use x402_core::crypto::secp256k1::{K256, LocalKey};
 use x402_core::crypto::{Recover, RecoverableSignature, Signer};
 use x402_core::gate::{self, Verified};
-use x402_core::{Amount, Money, Reason};
+use x402_core::{Amount, Money, Payment as _, Reason};
 use x402_evm::{Eip3009Unsigned, PAYLOAD_BYTES, assets, eip712};
 use x402_std::core::claim::Transaction;
 use x402_std::facilitator::{Facilitator, LocalFacilitator, settlement_id};
-use x402_std::ledger::{EvmChain, EvmLedger, Ledger, NotReady, Outcome};
+use x402_std::ledger::{EvmChain, EvmLedger, Ledger, Networks as _, NotReady, Outcome};
 use x402_std::message::{PaymentRequirements, VerifyRequest};
-use x402_std::payment::{EvmRules, Payment, Schemes};
 use x402_std::rpc::Nodes;
+use x402_std::scheme::{EvmPayment, ExactOnEvm};
 use x402_std::store::MemoryStore;
 
 const CHAIN_ID: u64 = 84532;
@@ -778,10 +778,10 @@ fn request_signed(nonce: u8, other: Option<&[u8]>) -> VerifyRequest {
     VerifyRequest::from_json(request.as_bytes()).unwrap()
 }
 
-fn payment(nonce: u8) -> Verified<Payment> {
+fn payment(nonce: u8) -> Verified<EvmPayment> {
     let request = request(nonce);
     let view = request.view();
-    gate::verify(&Schemes::default(), &view.payment_payload, &view.payment_requirements, NOW)
+    gate::verify(&ExactOnEvm::default(), &view.payment_payload, &view.payment_requirements, NOW)
         .unwrap()
 }
 
@@ -797,10 +797,10 @@ fn transfer(nonce: u8) -> Does {
     }
 }
 
-async fn settle(ledger: &EvmLedger, payment: &Verified<Payment>) -> (Transaction, Outcome) {
-    let (transaction, unsent) = ledger.prepare(payment).await.unwrap();
+async fn settle(ledger: &EvmLedger, payment: &Verified<EvmPayment>) -> (Transaction, Outcome) {
+    let (transaction, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
     ledger.send(unsent).await;
-    let outcome = ledger.confirm(payment, &transaction).await;
+    let outcome = ledger.confirm(payment.as_ref(), &transaction).await;
     (transaction, outcome)
 }
 
@@ -1152,7 +1152,7 @@ async fn what_nodes_do_with_a_transaction() {
         chain.by_strangers = !name.starts_with("nonce");
         let ledger = || EvmLedger::new().with_chain(chain.clone(), vec![sender()]);
         let (first, again) = (ledger(), ledger());
-        assert_eq!(first.check(&payment, NOW).await, Ok(()), "{name}");
+        assert_eq!(first.check(payment.as_ref(), NOW).await, Ok(()), "{name}");
         let (transaction, outcome) = settle(&first, &payment).await;
         assert_eq!(End::of(&transaction, &outcome), end, "{name}");
         assert_eq!(net.paid(), paid * VALUE, "{name}");
@@ -1160,7 +1160,7 @@ async fn what_nodes_do_with_a_transaction() {
         let sent = net.world(|world| world.sent.len());
         assert!(sent <= 1 || signed_anew && sent == 2, "{name}: {sent} transactions");
         // Another process, which has the payment and the transaction alone, sees the same.
-        let again = again.confirm(&payment, &transaction).await;
+        let again = again.confirm(payment.as_ref(), &transaction).await;
         assert_eq!(again, outcome, "{name}, after a restart");
         // It moves once, whatever else is sent.
         assert!(net.paid() <= VALUE, "{name}");
@@ -1203,12 +1203,12 @@ async fn nothing_is_final_before_it_is_deep() {
     let (transaction, outcome) = settle(&ledger, &payment).await;
     assert_eq!((outcome, net.paid()), (Outcome::Pending, VALUE));
     net.world(|world| world.mine(1));
-    assert_eq!(ledger.confirm(&payment, &transaction).await, Outcome::Pending);
+    assert_eq!(ledger.confirm(payment.as_ref(), &transaction).await, Outcome::Pending);
     // Its block is given up, with all that is in the pool: the ledger sends it again.
     net.world(|world| world.reorg(2));
     assert_eq!(net.paid(), 0);
     let world = net.world.clone();
-    let confirming = ledger.confirm(&payment, &transaction);
+    let confirming = ledger.confirm(payment.as_ref(), &transaction);
     let mining = async {
         for _ in 0..8 {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -1242,7 +1242,7 @@ async fn failed_is_certain() {
         let (transaction, outcome) = settle(&ledger, &payment).await;
         assert_eq!(outcome, Outcome::Pending);
         net.world(|world| world.mine(later));
-        let outcome = ledger.confirm(&payment, &transaction).await;
+        let outcome = ledger.confirm(payment.as_ref(), &transaction).await;
         assert_eq!(End::of(&transaction, &outcome), end, "{later} {depth}");
         // Whoever sends it now is too late.
         net.world(|world| (world.elsewhere(transfer(1)), world.mine(1)));
@@ -1258,18 +1258,18 @@ async fn failed_is_certain() {
         chain.by_strangers = true;
         let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
         let payment = payment(1);
-        let (transaction, unsent) = ledger.prepare(&payment).await.unwrap();
+        let (transaction, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
         let funds = net.world(|world| world.blocks.last_mut().unwrap().tokens.drain().collect());
         ledger.send(unsent).await;
         let started = std::time::Instant::now();
-        assert_eq!(ledger.confirm(&payment, &transaction).await, Outcome::Pending);
+        assert_eq!(ledger.confirm(payment.as_ref(), &transaction).await, Outcome::Pending);
         assert!(started.elapsed() < Duration::from_secs(1), "nothing to wait for");
         net.world(|world| {
             world.blocks.last_mut().unwrap().tokens = funds;
             between.map(|between| world.elsewhere(between));
             world.mine(120);
         });
-        let outcome = ledger.confirm(&payment, &transaction).await;
+        let outcome = ledger.confirm(payment.as_ref(), &transaction).await;
         assert_eq!(End::of(&transaction, &outcome), end);
         assert_eq!(net.paid() == VALUE, end == End::Other);
     }
@@ -1303,7 +1303,7 @@ async fn one_liar_of_two_witnesses_proves_nothing() {
             assert_eq!(End::of(&transaction, &outcome), End::Own);
         } else {
             assert_eq!(
-                ledger.prepare(&payment(1)).await.unwrap_err(),
+                ledger.prepare(payment(1).as_ref()).await.unwrap_err(),
                 Reason::UnexpectedSettleError
             );
         }
@@ -1345,7 +1345,7 @@ async fn no_transaction_without_means() {
         let net = Net::new(1).await;
         net.world(setup);
         let ledger = net.ledger();
-        assert_eq!(ledger.prepare(&payment(1)).await.unwrap_err(), reason, "{name}");
+        assert_eq!(ledger.prepare(payment(1).as_ref()).await.unwrap_err(), reason, "{name}");
         assert!(net.world(|world| world.sent.is_empty()));
         // It passes, and left no nonce behind.
         let fresh = World::new();
@@ -1355,7 +1355,7 @@ async fn no_transaction_without_means() {
     }
     let net = Net::new(1).await;
     let ledger = EvmLedger::<LocalKey>::new().with_chain(net.chain(), vec![]);
-    assert_eq!(ledger.prepare(&payment(1)).await.unwrap_err(), Reason::Busy);
+    assert_eq!(ledger.prepare(payment(1).as_ref()).await.unwrap_err(), Reason::Busy);
     assert_eq!(ledger.ready().await, Err(NotReady::NoSender { chain_id: CHAIN_ID }));
     let ledger = net.ledger();
     net.world(|world| world.coins = U256::ZERO);
@@ -1375,16 +1375,16 @@ async fn a_node_of_another_chain_is_not_believed() {
     let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
     let payment = payment(1);
     assert_eq!(ledger.ready().await, Err(NotReady::WrongChain { chain_id: CHAIN_ID }));
-    assert_eq!(ledger.check(&payment, NOW).await, Err(Reason::UnexpectedVerifyError));
-    assert_eq!(ledger.prepare(&payment).await.unwrap_err(), Reason::UnexpectedSettleError);
+    assert_eq!(ledger.check(payment.as_ref(), NOW).await, Err(Reason::UnexpectedVerifyError));
+    assert_eq!(ledger.prepare(payment.as_ref()).await.unwrap_err(), Reason::UnexpectedSettleError);
     net.world(|world| world.elsewhere(transfer(1)));
     let transaction = Transaction::try_from("0x00").unwrap();
-    assert_eq!(ledger.confirm(&payment, &transaction).await, Outcome::Pending);
+    assert_eq!(ledger.confirm(payment.as_ref(), &transaction).await, Outcome::Pending);
     // And a chain that was not given is none of its own.
     let ledger = EvmLedger::<LocalKey>::new();
-    assert_eq!(ledger.check(&payment, NOW).await, Err(Reason::InvalidNetwork));
-    assert_eq!(ledger.prepare(&payment).await.unwrap_err(), Reason::InvalidNetwork);
-    assert_eq!(ledger.confirm(&payment, &transaction).await, Outcome::Pending);
+    assert_eq!(ledger.check(payment.as_ref(), NOW).await, Err(Reason::InvalidNetwork));
+    assert_eq!(ledger.prepare(payment.as_ref()).await.unwrap_err(), Reason::InvalidNetwork);
+    assert_eq!(ledger.confirm(payment.as_ref(), &transaction).await, Outcome::Pending);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1392,7 +1392,7 @@ async fn nonces_follow_each_other() {
     let net = Net::new(1).await;
     let ledger = net.ledger();
     // Given up: the nonce is free again.
-    drop(ledger.prepare(&payment(1)).await.unwrap());
+    drop(ledger.prepare(payment(1).as_ref()).await.unwrap());
     // Eight at once, over one account.
     let payments: Vec<_> = (1..=8).map(payment).collect();
     let settling = payments.iter().map(|payment| settle(&ledger, payment));
@@ -1414,8 +1414,10 @@ async fn nonces_follow_each_other() {
     }
     // While one of two accounts is at it, the other one sends.
     let ledger = EvmLedger::new().with_chain(net.chain(), vec![sender(), key(10)]);
-    let (first, second) =
-        (ledger.prepare(&payment(50)).await.unwrap(), ledger.prepare(&payment(51)).await.unwrap());
+    let (first, second) = (
+        ledger.prepare(payment(50).as_ref()).await.unwrap(),
+        ledger.prepare(payment(51).as_ref()).await.unwrap(),
+    );
     ledger.send(first.1).await;
     ledger.send(second.1).await;
     let senders: HashSet<_> =
@@ -1449,18 +1451,18 @@ async fn an_account_does_not_get_stuck() {
     *net.hooks[0].lock().unwrap() = first_send(|_, _| Reply::Status(400));
     let ledger = net.ledger();
     let (one, other) = (payment(1), payment(2));
-    let (lost, unsent) = ledger.prepare(&one).await.unwrap();
+    let (lost, unsent) = ledger.prepare(one.as_ref()).await.unwrap();
     ledger.send(unsent).await;
     let (transaction, outcome) = settle(&ledger, &other).await;
     assert_eq!(End::of(&transaction, &outcome), End::Own);
-    assert_eq!(ledger.confirm(&one, &lost).await, Outcome::Settled(lost));
+    assert_eq!(ledger.confirm(one.as_ref(), &lost).await, Outcome::Settled(lost));
     assert_eq!(net.paid(), 2 * VALUE);
 
     // The caller goes away while it is being sent.
     let net = Net::new(1).await;
     net.hook(|_, method, _| if is_send(method) { Reply::Status(503) } else { Reply::Honest });
     let ledger = net.ledger();
-    let (_, unsent) = ledger.prepare(&one).await.unwrap();
+    let (_, unsent) = ledger.prepare(one.as_ref()).await.unwrap();
     let sending = tokio::time::timeout(Duration::from_millis(20), ledger.send(unsent));
     assert!(sending.await.is_err());
     net.hook(|_, _, _| Reply::Honest);
@@ -1470,7 +1472,7 @@ async fn an_account_does_not_get_stuck() {
 
     // After a restart the nodes' count is where it goes on: a nonce nobody used is used.
     let net = Net::new(1).await;
-    let gone = net.ledger().prepare(&one).await.unwrap();
+    let gone = net.ledger().prepare(one.as_ref()).await.unwrap();
     let ledger = net.ledger();
     let (transaction, outcome) = settle(&ledger, &other).await;
     assert_eq!(End::of(&transaction, &outcome), End::Own);
@@ -1484,10 +1486,10 @@ async fn an_account_does_not_get_stuck() {
     let net = Net::new(1).await;
     net.world(|world| world.auto = false);
     let ledger = net.ledger();
-    let (transaction, unsent) = ledger.prepare(&one).await.unwrap();
+    let (transaction, unsent) = ledger.prepare(one.as_ref()).await.unwrap();
     ledger.send(unsent).await;
     net.world(|world| (world.base_fee, world.auto) = (10 * GWEI, true));
-    let outcome = ledger.confirm(&one, &transaction).await;
+    let outcome = ledger.confirm(one.as_ref(), &transaction).await;
     assert_eq!(End::of(&transaction, &outcome), End::Other);
     let sent: Vec<_> = net.world(|world| world.sent.iter().map(|tx| tx.nonce).collect());
     assert_eq!((sent, net.paid()), (vec![0, 0], VALUE));
@@ -1495,18 +1497,18 @@ async fn an_account_does_not_get_stuck() {
     let net = Net::new(1).await;
     net.world(|world| world.auto = false);
     let ledger = net.ledger();
-    let (transaction, unsent) = ledger.prepare(&one).await.unwrap();
+    let (transaction, unsent) = ledger.prepare(one.as_ref()).await.unwrap();
     ledger.send(unsent).await;
     net.world(|world| (world.base_fee, world.auto) = (200 * GWEI, true));
-    assert_eq!(ledger.confirm(&one, &transaction).await, Outcome::Pending);
+    assert_eq!(ledger.confirm(one.as_ref(), &transaction).await, Outcome::Pending);
     assert_eq!(net.world(|world| world.sent.len()), 1);
     // Nor is it replaced by one above the caps.
     let net = Net::new(1).await;
     net.world(|world| (world.auto, world.base_fee) = (false, 40 * GWEI));
     let ledger = net.ledger();
-    let (transaction, unsent) = ledger.prepare(&one).await.unwrap();
+    let (transaction, unsent) = ledger.prepare(one.as_ref()).await.unwrap();
     ledger.send(unsent).await;
-    assert_eq!(ledger.confirm(&one, &transaction).await, Outcome::Pending);
+    assert_eq!(ledger.confirm(one.as_ref(), &transaction).await, Outcome::Pending);
     let offered: Vec<_> = net.world(|world| world.sent.iter().map(|tx| tx.per_gas).collect());
     assert_eq!(offered.len(), 2);
     assert!(offered[0] < offered[1] && offered[1] <= 100 * GWEI, "{offered:?}");
@@ -1518,12 +1520,12 @@ async fn an_account_does_not_get_stuck() {
     });
     let ledger = net.ledger();
     for nonce in 1..=16 {
-        let (_, unsent) = ledger.prepare(&payment(nonce)).await.unwrap();
+        let (_, unsent) = ledger.prepare(payment(nonce).as_ref()).await.unwrap();
         ledger.send(unsent).await;
     }
-    assert_eq!(ledger.prepare(&payment(17)).await.unwrap_err(), Reason::Busy);
+    assert_eq!(ledger.prepare(payment(17).as_ref()).await.unwrap_err(), Reason::Busy);
     net.world(|world| world.mine(1));
-    assert!(ledger.prepare(&payment(17)).await.is_ok());
+    assert!(ledger.prepare(payment(17).as_ref()).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1587,7 +1589,7 @@ async fn checks_and_their_codes() {
         let net = Net::new(1).await;
         net.world(setup);
         let ledger = net.ledger();
-        assert_eq!(ledger.check(&payment(1), NOW).await, expected, "{name}");
+        assert_eq!(ledger.check(payment(1).as_ref(), NOW).await, expected, "{name}");
         assert!(net.world(|world| world.sent.is_empty()), "{name}");
         if expected.is_ok() {
             let (transaction, outcome) = settle(&ledger, &payment(1)).await;
@@ -1605,9 +1607,9 @@ async fn checks_and_their_codes() {
         for reply in replies {
             let net = Net::new(1).await;
             net.hook(move |_, method, _| if method == broken { reply() } else { Reply::Honest });
-            let checked = net.ledger().check(&payment(1), NOW).await;
+            let checked = net.ledger().check(payment(1).as_ref(), NOW).await;
             assert_eq!(checked, Err(Reason::UnexpectedVerifyError), "{broken}");
-            let prepared = net.ledger().prepare(&payment(1)).await.map(|(id, _)| id);
+            let prepared = net.ledger().prepare(payment(1).as_ref()).await.map(|(id, _)| id);
             match broken {
                 "eth_call" => assert!(prepared.is_ok()),
                 _ => assert_eq!(prepared, Err(Reason::UnexpectedSettleError), "{broken}"),
@@ -1625,7 +1627,7 @@ async fn checks_and_their_codes() {
             Some(data) if data.starts_with(&broken) => Reply::Status(503),
             _ => Reply::Honest,
         });
-        let checked = net.ledger().check(&payment(1), NOW).await;
+        let checked = net.ledger().check(payment(1).as_ref(), NOW).await;
         assert_eq!(checked, Err(Reason::UnexpectedVerifyError));
     }
     for broken in [
@@ -1640,7 +1642,7 @@ async fn checks_and_their_codes() {
             true => Reply::Status(503),
             false => Reply::Honest,
         });
-        let prepared = net.ledger().prepare(&payment(1)).await.map(|(id, _)| id);
+        let prepared = net.ledger().prepare(payment(1).as_ref()).await.map(|(id, _)| id);
         assert_eq!(prepared, Err(Reason::UnexpectedSettleError), "{broken}");
     }
 }
@@ -1652,7 +1654,7 @@ async fn chains_without_a_base_fee() {
         "eth_feeHistory" | "eth_maxPriorityFeePerGas" => Reply::Refuse(-32601, "no such method"),
         _ => Reply::Honest,
     });
-    assert!(net.ledger().prepare(&payment(1)).await.is_err());
+    assert!(net.ledger().prepare(payment(1).as_ref()).await.is_err());
     assert_eq!(net.ledger().ready().await, Err(NotReady::NoFees { chain_id: CHAIN_ID }));
     let mut chain = net.chain();
     chain.legacy = true;
@@ -1699,8 +1701,8 @@ fn wrap(factory: Address, call: &[u8], signature: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn smart_accounts() {
-    let evm = EvmRules { smart_wallets: true, ..EvmRules::default() };
-    let schemes = Schemes { evm, ..Schemes::default() };
+    let evm = ExactOnEvm { smart_wallets: true, ..ExactOnEvm::default() };
+    let schemes = evm;
     let long = [7; 99];
     let wrapped = |factory: Address| wrap(factory, b"make", &long);
     type Setup = fn(&mut World);
@@ -1747,9 +1749,9 @@ async fn smart_accounts() {
         let view = request.view();
         let (payment, offer) = (&view.payment_payload, &view.payment_requirements);
         let payment = gate::verify(&schemes, payment, offer, NOW).unwrap();
-        assert!(matches!(payment.payment(), Payment::Eip3009Contract(_)), "{name}");
-        assert_eq!(ledger.check(&payment, NOW).await, expected, "{name}");
-        let proven = ledger.prove(&payment).await;
+        assert!(!payment.payment().is_proven(), "{name}");
+        assert_eq!(ledger.check(payment.as_ref(), NOW).await, expected, "{name}");
+        let proven = ledger.prove(payment.as_ref()).await;
         let signature = Err(Reason::InvalidExactEvmSignature);
         assert_eq!(proven, if expected == failed { signature } else { expected }, "{name}");
         if expected.is_ok() {
@@ -1766,8 +1768,8 @@ async fn smart_accounts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_signature_is_no_share_in_a_payment() {
     // What the gate has proven needs no chain.
-    assert_eq!(EvmLedger::<LocalKey>::new().prove(&payment(1)).await, Ok(()));
-    let evm = EvmRules { smart_wallets: true, ..EvmRules::default() };
+    assert_eq!(EvmLedger::<LocalKey>::new().prove(payment(1).as_ref()).await, Ok(()));
+    let evm = ExactOnEvm { smart_wallets: true, ..ExactOnEvm::default() };
     for made in [true, false] {
         let net = Net::new(1).await;
         let (own, caller) = ([7; 99], x402_core::claim::Resource([1; 32]));
@@ -1783,7 +1785,7 @@ async fn a_forged_signature_is_no_share_in_a_payment() {
         chain.confirm_time = Duration::from_millis(200);
         let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
         let facilitator = LocalFacilitator::with(ledger, MemoryStore::default(), NOW);
-        let facilitator = facilitator.with_evm_rules(evm);
+        let facilitator = facilitator.with_scheme(evm);
         let request = |signature: &[u8]| match made {
             true => request_signed(1, Some(signature)),
             false => request_signed(1, Some(&wrap(FACTORY, b"make", signature))),
@@ -1847,9 +1849,9 @@ fn proof(offer: &PaymentRequirements, url: &str, key: &LocalKey, hash: B256) -> 
     VerifyRequest::from_json(request.as_bytes()).unwrap()
 }
 
-fn proven(request: &VerifyRequest, now: u64) -> Verified<Payment> {
-    let evm = EvmRules { transfer_proofs: true, ..EvmRules::default() };
-    let (schemes, view) = (Schemes { evm, ..Schemes::default() }, request.view());
+fn proven(request: &VerifyRequest, now: u64) -> Verified<EvmPayment> {
+    let evm = ExactOnEvm { transfer_proofs: true, ..ExactOnEvm::default() };
+    let (schemes, view) = (evm, request.view());
     gate::verify(&schemes, &view.payment_payload, &view.payment_requirements, now).unwrap()
 }
 
@@ -1933,8 +1935,8 @@ async fn transfers_that_pay() {
         net.world(|world| transferred(world, hash, forge));
         let payment = proven(&proof(&by_transfer("a"), URL, &payer(), hash), NOW);
         let ledger = proof_ledger(&net);
-        assert_eq!(ledger.check(&payment, NOW).await, expected, "{name}");
-        assert_eq!(ledger.prove(&payment).await, expected, "{name}");
+        assert_eq!(ledger.check(payment.as_ref(), NOW).await, expected, "{name}");
+        assert_eq!(ledger.prove(payment.as_ref()).await, expected, "{name}");
         let (transaction, outcome) = settle(&ledger, &payment).await;
         assert_eq!(transaction, *hash.to_string(), "{name}");
         let outcomes = match expected {
@@ -1952,7 +1954,8 @@ async fn when_transfers_pay() {
     let hash = B256::repeat_byte(0x11);
     let net = Net::new(1).await;
     let request = proof(&by_transfer("a"), URL, &payer(), hash);
-    let check = async |ledger: &EvmLedger, now| ledger.check(&proven(&request, now), now).await;
+    let check =
+        async |ledger: &EvmLedger, now| ledger.check(proven(&request, now).as_ref(), now).await;
     let (ledger, pending) = (proof_ledger(&net), Err(Reason::SettlementPending));
     assert_eq!(check(&ledger, NOW).await, pending, "not there");
     net.world(|world| transferred(world, hash, |_| {}));
@@ -1987,7 +1990,7 @@ async fn when_transfers_pay() {
     }
     net.world(|world| world.reorg(4));
     assert_eq!(check(&ledger, time).await, pending, "given up");
-    let outcome = ledger.confirm(&proven(&request, time), &Transaction::new()).await;
+    let outcome = ledger.confirm(proven(&request, time).as_ref(), &Transaction::new()).await;
     assert_eq!(outcome, Outcome::Pending);
     // A witness who knows of no such transaction is enough to wait.
     let two = Net::new(2).await;
@@ -2015,9 +2018,9 @@ async fn one_transaction_pays_once() {
         let paid = transfer_log(token(), address(&payer()), seller(), VALUE);
         transferred(world, other, |receipt| receipt["logs"] = json!([paid.clone(), paid]));
     });
-    let evm = EvmRules { transfer_proofs: true, ..EvmRules::default() };
+    let evm = ExactOnEvm { transfer_proofs: true, ..ExactOnEvm::default() };
     let with = LocalFacilitator::with;
-    let facilitator = with(proof_ledger(&net), Durable::default(), NOW).with_evm_rules(evm);
+    let facilitator = with(proof_ledger(&net), Durable::default(), NOW).with_scheme(evm);
     let settle = async |request: VerifyRequest| {
         let answer = facilitator.settle(&request).await.unwrap();
         answer.error_reason.unwrap_or_else(|| answer.transaction.clone())
@@ -2064,7 +2067,7 @@ async fn a_settlement_is_no_transfer() {
     let hash = transaction.parse().unwrap();
     let payment = proven(&proof(&by_transfer("a"), URL, &payer(), hash), NOW);
     let mismatch = Err(Reason::InvalidExactEvmTransferEventMismatch);
-    assert_eq!(ledger.check(&payment, NOW).await, mismatch);
+    assert_eq!(ledger.check(payment.as_ref(), NOW).await, mismatch);
 }
 
 // ---- what costs gas for nothing
@@ -2080,26 +2083,26 @@ async fn one_balance_pays_for_what_it_covers_and_no_more() {
     });
     let ledger = net.ledger();
     // What is given up takes nothing.
-    drop(ledger.prepare(&payment(9)).await.unwrap());
+    drop(ledger.prepare(payment(9).as_ref()).await.unwrap());
     let mut sent = Vec::new();
     for n in [1, 2] {
-        let (transaction, unsent) = ledger.prepare(&payment(n)).await.unwrap();
+        let (transaction, unsent) = ledger.prepare(payment(n).as_ref()).await.unwrap();
         ledger.send(unsent).await;
         sent.push((n, transaction));
     }
     for n in [3, 4] {
-        assert_eq!(ledger.check(&payment(n), NOW).await, Err(Reason::Busy));
-        assert_eq!(ledger.prepare(&payment(n)).await.unwrap_err(), Reason::Busy);
+        assert_eq!(ledger.check(payment(n).as_ref(), NOW).await, Err(Reason::Busy));
+        assert_eq!(ledger.prepare(payment(n).as_ref()).await.unwrap_err(), Reason::Busy);
     }
     // A payment that is on its way itself is no reason against it.
-    assert_eq!(ledger.check(&payment(1), NOW).await, Ok(()));
+    assert_eq!(ledger.check(payment(1).as_ref(), NOW).await, Ok(()));
     net.world(|world| world.mine(1));
     for (n, transaction) in sent {
-        let outcome = ledger.confirm(&payment(n), &transaction).await;
+        let outcome = ledger.confirm(payment(n).as_ref(), &transaction).await;
         assert_eq!(End::of(&transaction, &outcome), End::Own);
     }
     let poor = Err(Reason::InvalidExactEvmInsufficientBalance);
-    assert_eq!(ledger.check(&payment(3), NOW).await, poor);
+    assert_eq!(ledger.check(payment(3).as_ref(), NOW).await, poor);
     assert_eq!(net.world(|world| world.sent.len()), 2);
     assert_eq!(ledger.gas_lost(), [(CHAIN_ID, Default::default())]);
 }
@@ -2120,8 +2123,8 @@ async fn a_payment_must_outlive_two_blocks() {
             }
         });
         let ledger = net.ledger();
-        let checked = ledger.check(&payment(1), NOW).await;
-        let prepared = ledger.prepare(&payment(1)).await.map(|_| ());
+        let checked = ledger.check(payment(1).as_ref(), NOW).await;
+        let prepared = ledger.prepare(payment(1).as_ref()).await.map(|_| ());
         let expected = if enough { Ok(()) } else { Err(late) };
         assert_eq!((checked, prepared), (expected, expected), "{seconds} {left}");
     }
@@ -2136,17 +2139,17 @@ async fn code_is_not_paid_for_unless_it_is_taken() {
     chain.smart_wallets = false;
     let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
     let refused = Reason::InvalidExactEvmSignature;
-    assert_eq!(ledger.check(&payment(1), NOW).await, Err(refused));
-    assert_eq!(ledger.prepare(&payment(1)).await.unwrap_err(), refused);
+    assert_eq!(ledger.check(payment(1).as_ref(), NOW).await, Err(refused));
+    assert_eq!(ledger.prepare(payment(1).as_ref()).await.unwrap_err(), refused);
     assert!(net.world(|world| world.sent.is_empty()));
     // Where they are taken, few at a time.
     let mut chain = net.chain();
     chain.code_at_once = 1;
     let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
-    let first = ledger.prepare(&payment(1)).await.unwrap();
-    assert_eq!(ledger.prepare(&payment(2)).await.unwrap_err(), Reason::Busy);
+    let first = ledger.prepare(payment(1).as_ref()).await.unwrap();
+    assert_eq!(ledger.prepare(payment(2).as_ref()).await.unwrap_err(), Reason::Busy);
     drop(first);
-    assert!(ledger.prepare(&payment(2)).await.is_ok());
+    assert!(ledger.prepare(payment(2).as_ref()).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -2160,7 +2163,7 @@ async fn who_made_a_transaction_fail_waits() {
             }
         });
         let ledger = net.ledger();
-        let (transaction, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+        let (transaction, unsent) = ledger.prepare(payment(1).as_ref()).await.unwrap();
         ledger.send(unsent).await;
         // The money is gone when the transaction is mined.
         let tokens = net.world(|world| {
@@ -2169,11 +2172,11 @@ async fn who_made_a_transaction_fail_waits() {
             tokens
         });
         for _ in 0..2 {
-            assert_eq!(ledger.confirm(&payment(1), &transaction).await, Outcome::Pending);
+            assert_eq!(ledger.confirm(payment(1).as_ref(), &transaction).await, Outcome::Pending);
         }
         net.world(|world| world.blocks.last_mut().unwrap().tokens = tokens);
-        assert_eq!(ledger.check(&payment(2), NOW).await, Err(Reason::Busy), "{has_code}");
-        assert_eq!(ledger.prepare(&payment(2)).await.unwrap_err(), Reason::Busy);
+        assert_eq!(ledger.check(payment(2).as_ref(), NOW).await, Err(Reason::Busy), "{has_code}");
+        assert_eq!(ledger.prepare(payment(2).as_ref()).await.unwrap_err(), Reason::Busy);
         let [(_, lost)] = ledger.gas_lost()[..] else { panic!("one chain") };
         assert_eq!((lost.transactions, lost.gas), (1, 1), "counted once");
     }
@@ -2197,11 +2200,11 @@ async fn failed_is_surer_than_settled() {
         net.world(end);
         let transaction = Transaction::try_from("0x00").unwrap();
         for _ in 0..3 {
-            let outcome = ledger.confirm(&payment(1), &transaction).await;
+            let outcome = ledger.confirm(payment(1).as_ref(), &transaction).await;
             assert_eq!(outcome, Outcome::Pending);
             net.world(|world| world.mine(1));
         }
-        let outcome = ledger.confirm(&payment(1), &transaction).await;
+        let outcome = ledger.confirm(payment(1).as_ref(), &transaction).await;
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
 }
@@ -2257,7 +2260,7 @@ async fn gas_is_held_against_what_is_paid() {
         let mut chain = net.chain();
         chain.coin_price = price.map(|price| Money::parse(price).unwrap());
         let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
-        let prepared = ledger.prepare(&payment(1)).await.map(|_| ());
+        let prepared = ledger.prepare(payment(1).as_ref()).await.map(|_| ());
         assert_eq!(prepared, expected, "{price:?}");
     }
 }
@@ -2270,7 +2273,7 @@ async fn what_was_written_down_is_sent_by_the_next_life() {
     for nonce_taken in [false, true] {
         let net = Net::new(1).await;
         let before = net.ledger();
-        let (transaction, unsent) = before.prepare(&payment(1)).await.unwrap();
+        let (transaction, unsent) = before.prepare(payment(1).as_ref()).await.unwrap();
         let raw = before.raw(&unsent);
         drop((unsent, before));
         let ledger = net.ledger();
@@ -2278,15 +2281,15 @@ async fn what_was_written_down_is_sent_by_the_next_life() {
             let (transaction, outcome) = settle(&ledger, &payment(2)).await;
             assert_eq!(End::of(&transaction, &outcome), End::Own);
         }
-        ledger.recover(&payment(1), &transaction, &raw).await;
+        ledger.recover(payment(1).as_ref(), &transaction, &raw).await;
         ledger.tend().await;
-        let outcome = ledger.confirm(&payment(1), &transaction).await;
+        let outcome = ledger.confirm(payment(1).as_ref(), &transaction).await;
         let expected = if nonce_taken { End::Other } else { End::Own };
         assert_eq!(End::of(&transaction, &outcome), expected);
         // Once more changes nothing, nor does what is not a transaction.
         let sent = net.world(|world| world.sent.len());
         for raw in [&raw[..], &raw[1..], b""] {
-            ledger.recover(&payment(1), &transaction, raw).await;
+            ledger.recover(payment(1).as_ref(), &transaction, raw).await;
             ledger.tend().await;
         }
         assert_eq!(net.world(|world| world.sent.len()), sent);
@@ -2329,11 +2332,11 @@ async fn a_hanging_send_holds_up_nobody() {
     let net = Net::new(1).await;
     net.hook(first_send(|_, _| Reply::Late(60_000)));
     let ledger = Arc::new(net.ledger());
-    let (_, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+    let (_, unsent) = ledger.prepare(payment(1).as_ref()).await.unwrap();
     let sending = Arc::clone(&ledger);
     let first = tokio::spawn(async move { sending.send(unsent).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let (_, unsent) = ledger.prepare(&payment(2)).await.unwrap();
+    let (_, unsent) = ledger.prepare(payment(2).as_ref()).await.unwrap();
     assert!(!first.is_finished());
     ledger.send(unsent).await;
     assert_eq!(net.world(|world| world.sent.len()), 1);
@@ -2351,7 +2354,7 @@ async fn an_unknown_transaction_does_not_hold_up_an_account_for_ever() {
         world.pool.insert((account, 0), cheap);
     });
     let ledger = net.ledger();
-    let (transaction, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+    let (transaction, unsent) = ledger.prepare(payment(1).as_ref()).await.unwrap();
     ledger.send(unsent).await;
     assert_eq!(net.paid(), 0, "it waits");
     let since = std::time::Instant::now();
@@ -2360,7 +2363,7 @@ async fn an_unknown_transaction_does_not_hold_up_an_account_for_ever() {
         ledger.tend().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let outcome = ledger.confirm(&payment(1), &transaction).await;
+    let outcome = ledger.confirm(payment(1).as_ref(), &transaction).await;
     assert_eq!(End::of(&transaction, &outcome), End::Own);
     assert_eq!(net.world(|world| world.nonce(account)), 2);
 }
@@ -2373,10 +2376,11 @@ async fn what_is_above_the_places_waits_for_one() {
     let mut chain = net.chain();
     (chain.at_once, chain.confirm_time) = (1, Duration::from_secs(20));
     let ledger = Arc::new(EvmLedger::new().with_chain(chain, vec![sender()]));
-    let (_, unsent) = ledger.prepare(&payment(1)).await.unwrap();
+    let (_, unsent) = ledger.prepare(payment(1).as_ref()).await.unwrap();
     ledger.send(unsent).await;
     let waiting = Arc::clone(&ledger);
-    let second = tokio::spawn(async move { waiting.prepare(&payment(2)).await.map(|_| ()) });
+    let second =
+        tokio::spawn(async move { waiting.prepare(payment(2).as_ref()).await.map(|_| ()) });
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!second.is_finished());
     net.world(|world| world.mine(1));
@@ -2384,7 +2388,7 @@ async fn what_is_above_the_places_waits_for_one() {
     let mut chain = net.chain();
     (chain.at_once, chain.confirm_time) = (1, Duration::from_millis(200));
     let impatient = EvmLedger::new().with_chain(chain, vec![sender()]);
-    let (_, unsent) = impatient.prepare(&payment(3)).await.unwrap();
+    let (_, unsent) = impatient.prepare(payment(3).as_ref()).await.unwrap();
     impatient.send(unsent).await;
-    assert_eq!(impatient.prepare(&payment(4)).await.unwrap_err(), Reason::Busy);
+    assert_eq!(impatient.prepare(payment(4).as_ref()).await.unwrap_err(), Reason::Busy);
 }

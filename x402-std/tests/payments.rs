@@ -3,20 +3,20 @@
 
 use serde_json::{Value, json};
 use x402_core::crypto::{Signer, secp256k1::LocalKey};
-use x402_core::{Payment as _, Reason, gate};
+use x402_core::{Either, Payment as _, Reason, Scheme as _, gate};
 use x402_evm::{Address, Eip3009Unsigned, PAYLOAD_BYTES, TransferProofUnsigned};
 use x402_std::core::claim::Transaction;
 use x402_std::facilitator::{Facilitator, LocalFacilitator};
 use x402_std::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{PaymentRequirements, VerifyRequest};
-use x402_std::payment::{CONTRACT_SIGNATURE_BYTES, EvmRules, Payment, Schemes, payer};
+use x402_std::scheme::{CONTRACT_SIGNATURE_BYTES, Exact, ExactOnEvm, ExactOnSvm, ExactPayment};
 use x402_std::seller;
 use x402_std::store::MemoryStore;
 
 const NOW: u64 = 1_800_000_000;
 const PAYEE: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
 
-const BOTH: EvmRules = EvmRules { smart_wallets: true, transfer_proofs: true };
+const BOTH: ExactOnEvm = ExactOnEvm { smart_wallets: true, transfer_proofs: true };
 
 fn key() -> LocalKey {
     LocalKey::from_bytes(&[7; 32]).unwrap()
@@ -70,16 +70,19 @@ fn request(offer: &PaymentRequirements, payload: &Value) -> VerifyRequest {
     VerifyRequest::from_json(request.to_string().as_bytes()).unwrap()
 }
 
-fn verify(evm: EvmRules, request: &VerifyRequest) -> Result<gate::Verified<Payment>, Reason> {
-    let (schemes, view) = (Schemes { evm, ..Schemes::default() }, request.view());
+fn verify(
+    evm: ExactOnEvm,
+    request: &VerifyRequest,
+) -> Result<gate::Verified<ExactPayment>, Reason> {
+    let (schemes, view) = ((evm, ExactOnSvm::default()), request.view());
     gate::verify(&schemes, &view.payment_payload, &view.payment_requirements, NOW)
 }
 
-fn kind(payment: &Payment) -> &'static str {
+fn kind(payment: &ExactPayment) -> &'static str {
     match payment {
-        Payment::Eip3009(_) => "key",
-        Payment::Eip3009Contract(_) => "contract",
-        Payment::TransferProof(_) => "transfer",
+        Either::First(Either::First(Either::First(_))) => "key",
+        Either::First(Either::First(Either::Second(_))) => "contract",
+        Either::First(Either::Second(_)) => "transfer",
         _ => "other",
     }
 }
@@ -118,9 +121,9 @@ fn what_is_taken_and_as_what() {
         ("transfer, not asked for", proof(), [shape, shape, Err(Reason::UnsupportedPayloadType)]),
     ];
     let rules = [
-        EvmRules::default(),
-        EvmRules { smart_wallets: true, ..EvmRules::default() },
-        EvmRules { transfer_proofs: true, ..EvmRules::default() },
+        ExactOnEvm::default(),
+        ExactOnEvm { smart_wallets: true, ..ExactOnEvm::default() },
+        ExactOnEvm { transfer_proofs: true, ..ExactOnEvm::default() },
     ];
     for (name, payload, expected) in table {
         let request = request(&offer(), &payload);
@@ -131,14 +134,15 @@ fn what_is_taken_and_as_what() {
         }
     }
     let asked = request(&by_transfer(), &proof());
-    assert_eq!(verify(EvmRules::default(), &asked).err(), shape.err());
+    assert_eq!(verify(ExactOnEvm::default(), &asked).err(), shape.err());
     assert_eq!(kind(verify(BOTH, &asked).unwrap().payment()), "transfer");
     // A buyer that knows EIP-3009 only pays such an offer by it.
     let by_key = request(&by_transfer(), &authorization(&by_transfer()));
     assert_eq!(kind(verify(BOTH, &by_key).unwrap().payment()), "key");
     // And everybody is named in answers, whatever they present.
     for request in [asked, by_key, request(&offer(), &signed("0x"))] {
-        assert_eq!(payer(&request.payment_payload.view()), Some(from().to_string()));
+        let named = Exact::default().named_payer(&request.payment_payload.view());
+        assert_eq!(named.map(|payer| payer.to_string()), Some(from().to_string()));
     }
 }
 
@@ -150,8 +154,11 @@ fn one_payment_is_one_whoever_signs() {
     assert_eq!(kind(&by_contract), "contract");
     assert_eq!(by_key.claim_key(), by_contract.claim_key());
     assert_eq!(by_key.expires_at(), by_contract.expires_at());
-    assert_eq!(by_key.payer(), by_contract.payer());
-    let Payment::Eip3009Contract(contract) = &by_contract else { panic!("{by_contract:?}") };
+    assert_eq!(by_key.payer().to_string(), by_contract.payer().to_string());
+    let Either::First(Either::First(Either::Second(contract))) = &by_contract else {
+        panic!("{by_contract:?}")
+    };
+    let contract = contract.as_unproven();
     assert_eq!(contract.signature(), [0xab, 0xcd, 0xef]);
     assert_eq!((contract.chain_id(), contract.authorization().from), (1328, from()));
     assert_eq!(contract.asset().to_string(), offer().asset);
@@ -166,7 +173,7 @@ async fn a_ledger_that_cannot_ask_settles_none() {
     let asset = Address::parse(&offer().asset).unwrap();
     ledger.fund(1328, asset, from(), 1_000_000u64.into()).unwrap();
     let facilitator = LocalFacilitator::with(ledger, MemoryStore::default(), NOW);
-    let facilitator = facilitator.with_evm_rules(BOTH);
+    let facilitator = facilitator.with_evm(BOTH);
     let good = request(&offer(), &authorization(&offer()));
     let forged = request(&offer(), &signed("0xabcd"));
     let transfer = request(&by_transfer(), &proof());
@@ -178,8 +185,8 @@ async fn a_ledger_that_cannot_ask_settles_none() {
         assert_eq!((answer.success, answer.error_reason.as_deref()), (false, Some(reason)));
         let verified = verify(BOTH, request).unwrap();
         let ledger = facilitator.ledger();
-        assert_eq!(ledger.prove(&verified).await.err().map(Reason::as_str), Some(reason));
-        assert!(ledger.prepare(&verified).await.is_err());
+        assert_eq!(ledger.prove(verified.as_ref()).await.err().map(Reason::as_str), Some(reason));
+        assert!(ledger.prepare(verified.as_ref()).await.is_err());
     }
     // A refusal leaves the payment to who can make it.
     facilitator.ledger().set_pending(true);
@@ -190,7 +197,7 @@ async fn a_ledger_that_cannot_ask_settles_none() {
     let answer = facilitator.settle(&forged).await.unwrap();
     assert_eq!(answer.error_reason.as_deref(), Some("invalid_exact_evm_signature"));
     let id = Transaction::try_from(answer.transaction.as_str()).unwrap();
-    let outcome = facilitator.ledger().confirm(&verify(BOTH, &forged).unwrap(), &id).await;
+    let outcome = facilitator.ledger().confirm(verify(BOTH, &forged).unwrap().as_ref(), &id).await;
     assert_eq!(outcome, Outcome::Pending);
     assert!(facilitator.settle(&good).await.unwrap().success);
 }

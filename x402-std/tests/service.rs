@@ -14,6 +14,7 @@ use axum::http::{Request, StatusCode};
 use common::{NETWORK, SELLER, ledger, sign};
 use http_body::Frame;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use x402_core::claim::{ClaimKey, ClaimState, Resource, Transaction};
@@ -24,12 +25,13 @@ use x402_std::facilitator::{
     Acceptance, AcceptedAsset, Facilitator, FacilitatorError, Least, LocalFacilitator, Payee,
     Service, ServiceLimits, Settlement, settlement_id,
 };
+use x402_std::ledger::Networks;
 use x402_std::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{
     PaymentPayload, PaymentRequired, SettleResponse, SupportedKind, SupportedResponse,
     VerifyRequest, VerifyResponse,
 };
-use x402_std::payment::Payment;
+use x402_std::scheme::{Exact, ExactPayment};
 use x402_std::seller::{Seller, Terms, exact};
 use x402_std::store::{ClaimStore, MemoryStore};
 
@@ -121,6 +123,12 @@ async fn who_lost_an_answer_is_told_again_and_nobody_else() {
 struct Forgetful<F>(F, AtomicBool);
 
 impl<F: Facilitator> Facilitator for Forgetful<F> {
+    type Scheme = F::Scheme;
+
+    fn scheme(&self) -> &F::Scheme {
+        self.0.scheme()
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
         self.0.verify(request).await
     }
@@ -179,14 +187,29 @@ fn door() -> Door {
     Door(ledger(), Semaphore::new(0), AtomicUsize::new(0))
 }
 
-impl Ledger for Door {
-    type Unsent = <SimulatedLedger as Ledger>::Unsent;
+impl Networks for Door {
+    type Scheme = Exact;
+    type Unsent = <SimulatedLedger as Networks>::Unsent;
+
+    fn scheme(&self) -> Exact {
+        self.0.scheme()
+    }
 
     fn kinds(&self) -> Vec<SupportedKind> {
         self.0.kinds()
     }
 
-    async fn check(&self, payment: &Verified<Payment>, now: u64) -> Result<(), Reason> {
+    fn signers(&self) -> BTreeMap<&'static str, Vec<String>> {
+        self.0.signers()
+    }
+
+    async fn send(&self, unsent: Self::Unsent) {
+        self.0.send(unsent).await;
+    }
+}
+
+impl Ledger<ExactPayment> for Door {
+    async fn check(&self, payment: Verified<&ExactPayment>, now: u64) -> Result<(), Reason> {
         self.2.fetch_add(1, Ordering::Relaxed);
         self.1.acquire().await.unwrap().forget();
         self.0.check(payment, now).await
@@ -194,16 +217,12 @@ impl Ledger for Door {
 
     async fn prepare(
         &self,
-        payment: &Verified<Payment>,
+        payment: Verified<&ExactPayment>,
     ) -> Result<(Transaction, Self::Unsent), Reason> {
         self.0.prepare(payment).await
     }
 
-    async fn send(&self, unsent: Self::Unsent) {
-        self.0.send(unsent).await;
-    }
-
-    async fn confirm(&self, payment: &Verified<Payment>, id: &Transaction) -> Outcome {
+    async fn confirm(&self, payment: Verified<&ExactPayment>, id: &Transaction) -> Outcome {
         self.0.confirm(payment, id).await
     }
 }
@@ -345,7 +364,7 @@ async fn settlements_can_be_looked_up() {
     }
     // By what the payment itself says, for who has no `Content-Location`.
     let request = request().await;
-    let schemes = x402_std::payment::Schemes::default();
+    let schemes = x402_std::scheme::Exact::default();
     let view = request.view();
     let now = x402_std::Clock::now(&SystemClock);
     let (payload, offer) = (&view.payment_payload, &view.payment_requirements);

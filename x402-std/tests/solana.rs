@@ -14,16 +14,16 @@ use tokio::net::TcpListener;
 use x402_core::buyer::{Decline, Flow};
 use x402_core::crypto::{Signer, Verify, ed25519};
 use x402_core::gate::Verified;
-use x402_core::{Money, Reason, Version, base64};
+use x402_core::{Either, Money, Payment as _, Reason, Scheme as _, Version, base64};
 use x402_std::buyer::{Asset, Buyer, Policy};
 use x402_std::clock::SystemClock;
-use x402_std::facilitator::{Facilitator, LocalFacilitator};
+use x402_std::facilitator::{Facilitator, LocalFacilitator, WithScheme};
 use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{
     PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
 };
-use x402_std::payment::{Payment, Schemes, SvmRules, payer};
 use x402_std::rpc::SvmRpc;
+use x402_std::scheme::{Exact, ExactOnEvm, ExactOnSvm, ExactPayment};
 use x402_std::seller::{Seller, Terms, Unsupported, exact};
 use x402_std::svm::message::{TRANSACTION_BYTES, Transaction};
 use x402_std::svm::{self, base58};
@@ -91,7 +91,7 @@ async fn each_wallet_pays_its_offer_of_one_challenge() {
         let payment = both.sign(&required, index).await.unwrap();
         let admit = || seller.admit(&terms, Version::V2, payment.json.as_bytes());
         let admission = admit().await.unwrap();
-        assert_eq!(admission.payment().payer(), payer);
+        assert_eq!(admission.payment().payer().to_string(), payer);
         assert_eq!(admission.flow(), Flow::Authorization);
         let receipt = seller.settle(admission).await.unwrap();
         assert!(receipt.success);
@@ -294,7 +294,7 @@ async fn token_2022_and_transactions_of_version_1() {
     let terms = Terms::new([offer.with_extra("transactionVersions", json!([1]))]);
     let payment = sign(&terms, Version::V2).await;
     let admission = seller.admit(&terms, Version::V2, payment.json.as_bytes()).await.unwrap();
-    let Payment::Svm(transfer) = admission.payment() else { panic!("on Solana") };
+    let Either::Second(transfer) = admission.payment() else { panic!("on Solana") };
     assert_eq!(transfer.transaction()[0], 0x81);
     assert_eq!(transfer.payment().token_program, svm::TokenProgram::Token2022);
     seller.settle(admission).await.unwrap();
@@ -323,11 +323,10 @@ async fn the_facilitator_pays_fees_with_its_own_key_only() {
     }
     // A seller whose facilitator pays takes whichever fee payer its own offer names.
     let payload = PaymentPayload::from_json(payment.json.as_bytes()).unwrap();
-    let verified =
-        x402_core::gate::verify(&Schemes::default(), &payload.view(), &foreign.view(), 0);
+    let verified = x402_core::gate::verify(&Exact::default(), &payload.view(), &foreign.view(), 0);
     assert_eq!(
         verified.map(|verified| verified.payment().payer()),
-        Ok(payer(&payload.view()).unwrap())
+        Ok(Exact::default().named_payer(&payload.view()).unwrap())
     );
 }
 
@@ -342,16 +341,16 @@ async fn more_than_the_price_is_refused_unless_the_seller_wants_it() {
     )
     .await;
     let payload = PaymentPayload::from_json(generous.json.as_bytes()).unwrap();
-    let verify = |over_payment, amount: u64| -> Result<Verified<Payment>, Reason> {
-        let svm = SvmRules { over_payment, ..SvmRules::default() };
-        let schemes = Schemes { svm, ..Schemes::default() };
+    let verify = |over_payment, amount: u64| -> Result<Verified<ExactPayment>, Reason> {
+        let svm = ExactOnSvm { over_payment, ..ExactOnSvm::default() };
+        let schemes = (ExactOnEvm::default(), svm);
         let offer = PaymentRequirements { amount: amount.into(), ..offer.clone() };
         x402_core::gate::verify(&schemes, &payload.view(), &offer.view(), 0)
     };
     let mismatch = Err(Reason::InvalidExactSvmPayloadAmountMismatch);
-    let amount = |verified: Verified<Payment>| match verified.payment() {
-        Payment::Svm(transfer) => transfer.payment().amount,
-        _ => 0,
+    let amount = |verified: Verified<ExactPayment>| match verified.payment() {
+        Either::Second(transfer) => transfer.payment().amount,
+        Either::First(_) => 0,
     };
     assert_eq!(verify(false, 10_000).map(amount), mismatch);
     assert_eq!(verify(true, 10_000).map(amount), Ok(20_000));
@@ -476,8 +475,9 @@ async fn unlisted_tokens_take_a_word_from_both_sides() {
     terms.accepts[0].asset = mint.to_string();
     let wary = Seller::new(facilitator.clone());
     assert!(wary.check(&terms).is_err());
-    let rules = SvmRules { assets: vec![asset], ..SvmRules::default() };
-    let seller = Seller::new(facilitator.clone()).with_svm_rules(rules);
+    let rules = ExactOnSvm { assets: vec![asset], ..ExactOnSvm::default() };
+    let scheme = (ExactOnEvm::default(), rules);
+    let seller = Seller::new(WithScheme::new(facilitator.clone(), scheme));
     seller.check(&terms).unwrap();
     let required = challenge(&terms, Version::V2);
     let policy = || Policy {
@@ -510,7 +510,7 @@ async fn nothing_of_keys_or_payments_is_shown() {
     let payment = sign(&terms, Version::V2).await;
     let payload = PaymentPayload::from_json(payment.json.as_bytes()).unwrap();
     let verified =
-        x402_core::gate::verify(&Schemes::default(), &payload.view(), &terms.accepts[0].view(), 0);
+        x402_core::gate::verify(&Exact::default(), &payload.view(), &terms.accepts[0].view(), 0);
     let transaction =
         serde_json::from_str::<Value>(&payment.json).unwrap()["payload"]["transaction"].to_string();
     let shown = format!(

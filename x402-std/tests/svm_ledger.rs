@@ -22,10 +22,12 @@ use x402_core::gate::{self, Verified};
 use x402_core::{Reason, base64};
 use x402_std::buyer::Buyer;
 use x402_std::facilitator::{Facilitator, LocalFacilitator};
-use x402_std::ledger::{Commitment, Ledger, Outcome, SvmLedger, SvmNotReady, SvmSettings};
+use x402_std::ledger::{
+    Commitment, Ledger, Networks, Outcome, SvmLedger, SvmNotReady, SvmSettings,
+};
 use x402_std::message::{PaymentPayload, PaymentRequired, PaymentRequirements, VerifyRequest};
-use x402_std::payment::{Payment, Schemes};
 use x402_std::rpc::Nodes;
+use x402_std::scheme::{ExactOnSvm, SvmTransfer};
 use x402_std::seller::{Terms, exact};
 use x402_std::store::MemoryStore;
 use x402_std::svm::{self, base58, message};
@@ -305,20 +307,19 @@ async fn request(offer: PaymentRequirements) -> VerifyRequest {
     }
 }
 
-async fn payment_for(offer: PaymentRequirements) -> Verified<Payment> {
+async fn payment_for(offer: PaymentRequirements) -> Verified<SvmTransfer> {
     let request = request(offer).await;
     let view = request.view();
-    let schemes = Schemes::default();
+    let schemes = ExactOnSvm::default();
     gate::verify(&schemes, &view.payment_payload, &view.payment_requirements, 0).unwrap()
 }
 
-async fn payment() -> Verified<Payment> {
+async fn payment() -> Verified<SvmTransfer> {
     payment_for(offer()).await
 }
 
-fn transaction(payment: &Verified<Payment>) -> &[u8] {
-    let Payment::Svm(transfer) = payment.payment() else { panic!() };
-    transfer.transaction()
+fn transaction(payment: &Verified<SvmTransfer>) -> &[u8] {
+    payment.payment().transaction()
 }
 
 /// What is wanted of `confirm`.
@@ -927,12 +928,12 @@ async fn play(case: Case) -> Result<(), String> {
     }
     let mut ledger = ledger_of(&urls, settings);
     let payment = payment().await;
-    let (id, unsent) = ledger.prepare(&payment).await.unwrap();
+    let (id, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
     ledger.send(unsent).await;
     if case.restart {
         ledger = ledger_of(&urls, settings);
     }
-    let outcome = match ledger.confirm(&payment, &id).await {
+    let outcome = match ledger.confirm(payment.as_ref(), &id).await {
         Outcome::Settled(moved) if moved == id => Settled,
         Outcome::Settled(_) => return Err(format!("{}: another transaction", case.name)),
         Outcome::Failed(reason) => Failed(reason),
@@ -969,11 +970,11 @@ async fn a_late_verdict_is_found_by_asking_again() {
     let short = SvmSettings { confirm_within: Duration::from_millis(300), ..settings() };
     let ledger = ledger(&chain, &[honest], short).await;
     let payment = payment().await;
-    let (id, unsent) = ledger.prepare(&payment).await.unwrap();
+    let (id, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
     ledger.send(unsent).await;
-    assert_eq!(ledger.confirm(&payment, &id).await, Outcome::Pending);
+    assert_eq!(ledger.confirm(payment.as_ref(), &id).await, Outcome::Pending);
     let ledger = ledger.with_settings(settings());
-    assert_eq!(ledger.confirm(&payment, &id).await, Outcome::Settled(id));
+    assert_eq!(ledger.confirm(payment.as_ref(), &id).await, Outcome::Settled(id));
 }
 
 #[tokio::test]
@@ -983,10 +984,10 @@ async fn who_waits_does_not_hammer() {
     let settings = SvmSettings { confirm_within: Duration::from_secs(3), ..SvmSettings::default() };
     let ledger = ledger(&chain, &[honest], settings).await;
     let payment = payment().await;
-    let (id, unsent) = ledger.prepare(&payment).await.unwrap();
+    let (id, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
     ledger.send(unsent).await;
     let begun = Instant::now();
-    assert_eq!(ledger.confirm(&payment, &id).await, Outcome::Pending);
+    assert_eq!(ledger.confirm(payment.as_ref(), &id).await, Outcome::Pending);
     assert!((3..5).contains(&begun.elapsed().as_secs()));
     let chain = chain.lock().unwrap();
     let count = |method| chain.calls.iter().filter(|call| *call == method).count();
@@ -1177,7 +1178,7 @@ async fn checks_before_anything_is_signed() {
     for (name, lie, wanted) in cases {
         let chain = Shared::default();
         let ledger = ledger(&chain, &[*lie], settings()).await;
-        assert_eq!(ledger.check(&payment().await, 0).await, *wanted, "{name}");
+        assert_eq!(ledger.check(payment().await.as_ref(), 0).await, *wanted, "{name}");
         assert!(chain.lock().unwrap().sent.is_empty());
     }
 }
@@ -1220,7 +1221,7 @@ async fn signs_in_place_and_nothing_else_changes() {
         let offer = offer().with_extra("transactionVersions", versions);
         let payment = payment_for(offer).await;
         // Nobody needs to be asked.
-        let (id, unsent) = ledger.prepare(&payment).await.unwrap();
+        let (id, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
         assert_eq!(format!("{unsent:?}"), "SvmUnsent");
         let signature: [u8; 64] = base58::decode(&id).unwrap();
         let before = message::Transaction::parse(transaction(&payment)).unwrap();
@@ -1229,14 +1230,14 @@ async fn signs_in_place_and_nothing_else_changes() {
 
         let chain = Shared::default();
         let ledger = self::ledger(&chain, &[honest], settings()).await;
-        let (again, unsent) = ledger.prepare(&payment).await.unwrap();
+        let (again, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
         assert_eq!(id, again);
         ledger.send(unsent).await;
         let sent = bytes_of(&chain.lock().unwrap().sent[0]);
         let after = message::Transaction::parse(&sent).unwrap();
         assert_eq!(after.message().as_bytes(), message);
         assert_eq!(after.signatures(), &[signature, before.signatures()[1]]);
-        assert_eq!(ledger.confirm(&payment, &id).await, Outcome::Settled(id));
+        assert_eq!(ledger.confirm(payment.as_ref(), &id).await, Outcome::Settled(id));
     }
 }
 
@@ -1263,22 +1264,22 @@ async fn nothing_is_prepared_with_a_wrong_or_missing_signature() {
     let payment = payment().await;
     let reason = Reason::UnexpectedSettleError;
     for key in [Broken(Err(SignError::Unavailable)), Broken(Ok([7; 64]))] {
-        assert_eq!(with(key).prepare(&payment).await.map(|_| ()), Err(reason));
+        assert_eq!(with(key).prepare(payment.as_ref()).await.map(|_| ()), Err(reason));
     }
     // Somebody else's fee payer, and somebody else's network.
     let nodes = || Nodes::new(["http://127.0.0.1:1"]).unwrap();
     let other = SvmLedger::new(LocalKey::from_seed(&[9; 32]));
     let other = other.with_network(SVM_NETWORK.parse().unwrap(), nodes()).unwrap();
-    assert_eq!(other.prepare(&payment).await.map(|_| ()), Err(reason));
+    assert_eq!(other.prepare(payment.as_ref()).await.map(|_| ()), Err(reason));
     let mainnet = SvmLedger::new(key()).with_network("solana".parse().unwrap(), nodes()).unwrap();
     let unknown = Err(Reason::InvalidNetwork);
-    assert_eq!(mainnet.prepare(&payment).await.map(|_| ()), unknown);
-    assert_eq!(mainnet.check(&payment, 0).await, unknown);
-    assert_eq!(mainnet.confirm(&payment, &Transaction::new()).await, Outcome::Pending);
+    assert_eq!(mainnet.prepare(payment.as_ref()).await.map(|_| ()), unknown);
+    assert_eq!(mainnet.check(payment.as_ref(), 0).await, unknown);
+    assert_eq!(mainnet.confirm(payment.as_ref(), &Transaction::new()).await, Outcome::Pending);
     // A second key is not announced, and still signs.
     let both = other.with_fee_payer(key());
-    assert!(both.prepare(&payment).await.is_ok());
-    assert_eq!(both.fee_payers().len(), 2);
+    assert!(both.prepare(payment.as_ref()).await.is_ok());
+    assert_eq!(both.scheme().fee_payers.map(|keys| keys.len()), Some(2));
     assert!(!format!("{:?}", both.kinds()).contains(&fee_payer().to_string()));
 }
 
@@ -1300,35 +1301,35 @@ async fn one_balance_is_sent_once() {
     }
     let [first, second, third, fourth] = &payments[..] else { panic!() };
     for payment in &payments {
-        assert_eq!(ledger.check(payment, 0).await, Ok(()), "nothing is on its way");
+        assert_eq!(ledger.check(payment.as_ref(), 0).await, Ok(()), "nothing is on its way");
     }
-    let (id, unsent) = ledger.prepare(first).await.unwrap();
-    ledger.prepare(second).await.unwrap();
+    let (id, unsent) = ledger.prepare(first.as_ref()).await.unwrap();
+    ledger.prepare(second.as_ref()).await.unwrap();
     // The balance covers two, one of them however often.
-    assert_eq!(ledger.prepare(third).await.map(|_| ()), Err(Reason::Busy));
-    assert_eq!(ledger.check(third, 0).await, Err(Reason::Busy));
-    assert_eq!(ledger.check(second, 0).await, Ok(()));
-    assert!(ledger.prepare(second).await.is_ok());
+    assert_eq!(ledger.prepare(third.as_ref()).await.map(|_| ()), Err(Reason::Busy));
+    assert_eq!(ledger.check(third.as_ref(), 0).await, Err(Reason::Busy));
+    assert_eq!(ledger.check(second.as_ref(), 0).await, Ok(()));
+    assert!(ledger.prepare(second.as_ref()).await.is_ok());
     ledger.send(unsent).await;
-    assert_eq!(ledger.confirm(first, &id).await, Outcome::Settled(id));
+    assert_eq!(ledger.confirm(first.as_ref(), &id).await, Outcome::Settled(id));
     // The balance that was read before it landed counts no more.
     chain.lock().unwrap().balances.0 = AMOUNT;
-    assert_eq!(ledger.prepare(third).await.map(|_| ()), Err(Reason::Busy));
+    assert_eq!(ledger.prepare(third.as_ref()).await.map(|_| ()), Err(Reason::Busy));
     chain.lock().unwrap().balances.0 = 3 * AMOUNT;
-    assert_eq!(ledger.check(third, 0).await, Ok(()));
+    assert_eq!(ledger.check(third.as_ref(), 0).await, Ok(()));
     // The payer of a transaction that failed on the chain waits.
     let mut failing =
         Chain { err: json!({ "InstructionError": [2, { "Custom": 1 }] }), ..Chain::default() };
     failing.balances.0 = 10 * AMOUNT;
     failing.step = 20;
     *chain.lock().unwrap() = failing;
-    let (id, unsent) = ledger.prepare(third).await.unwrap();
+    let (id, unsent) = ledger.prepare(third.as_ref()).await.unwrap();
     ledger.send(unsent).await;
     assert_eq!(
-        ledger.confirm(third, &id).await,
+        ledger.confirm(third.as_ref(), &id).await,
         Outcome::Failed(Reason::InvalidExactSvmTransactionFailed)
     );
-    assert_eq!(ledger.check(fourth, 0).await, Err(Reason::Busy));
+    assert_eq!(ledger.check(fourth.as_ref(), 0).await, Err(Reason::Busy));
 }
 
 #[tokio::test]
@@ -1428,34 +1429,34 @@ async fn on_litesvm() {
     // With no memory of it, what was settled is found, and is not made again.
     let view = request.view();
     let verified =
-        gate::verify(&Schemes::default(), &view.payment_payload, &view.payment_requirements, 0)
+        gate::verify(&ExactOnSvm::default(), &view.payment_payload, &view.payment_requirements, 0)
             .unwrap();
-    assert_eq!(ledger().confirm(&verified, &id).await, Outcome::Settled(id));
+    assert_eq!(ledger().confirm(verified.as_ref(), &id).await, Outcome::Settled(id));
     let fails = Err(Reason::InvalidExactSvmTransactionSimulationFailed);
-    assert_eq!(ledger().check(&verified, 0).await, fails);
+    assert_eq!(ledger().check(verified.as_ref(), 0).await, fails);
 
     // Prepared and checked, then its blockhash dies: it is not there, and stays so.
     let payment = payment_for(fresh().await).await;
     let ledger = ledger();
-    ledger.check(&payment, 0).await.unwrap();
-    let (id, unsent) = ledger.prepare(&payment).await.unwrap();
+    ledger.check(payment.as_ref(), 0).await.unwrap();
+    let (id, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
     ask("test_expireBlockhash", json!([])).await;
-    assert_eq!(ledger.check(&payment, 0).await, fails);
+    assert_eq!(ledger.check(payment.as_ref(), 0).await, fails);
     ledger.send(unsent).await;
-    assert_eq!(ledger.confirm(&payment, &id).await, Outcome::Pending);
+    assert_eq!(ledger.confirm(payment.as_ref(), &id).await, Outcome::Pending);
     for _ in 0..160 {
         ask("requestAirdrop", json!([SVM_SELLER, 1])).await;
     }
     let failed = Outcome::Failed(Reason::InvalidExactSvmTransactionFailed);
-    assert_eq!(ledger.confirm(&payment, &id).await, failed);
+    assert_eq!(ledger.confirm(payment.as_ref(), &id).await, failed);
     assert_eq!(balance().await, before + AMOUNT);
 
     // Nobody pays from an account that is not there, or more than they have.
     let dear = PaymentRequirements { amount: 999_999_999_999u64.into(), ..fresh().await };
-    assert_eq!(ledger.check(&payment_for(dear).await, 0).await, fails);
+    assert_eq!(ledger.check(payment_for(dear).await.as_ref(), 0).await, fails);
     // A fee payer with too little.
     let least_lamports = u64::MAX;
     let ledger = ledger.with_settings(SvmSettings { least_lamports, ..settings() });
     let payment = payment_for(fresh().await).await;
-    assert_eq!(ledger.check(&payment, 0).await, Err(Reason::Busy));
+    assert_eq!(ledger.check(payment.as_ref(), 0).await, Err(Reason::Busy));
 }

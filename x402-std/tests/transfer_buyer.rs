@@ -36,8 +36,8 @@ use x402_std::client::{Client, HttpTransport};
 use x402_std::facilitator::LocalFacilitator;
 use x402_std::ledger::{EvmChain, EvmLedger};
 use x402_std::message::{PaymentRequired, PaymentRequirements};
-use x402_std::payment::EvmRules;
 use x402_std::rpc::Nodes;
+use x402_std::scheme::ExactOnEvm;
 use x402_std::seller::{Seller, Terms, exact};
 use x402_std::transport::Transport;
 use x402_std::wallet::{EvmWallet, NotOwn, SignFailure, Signs, TransferFailure, TransferWallet};
@@ -350,7 +350,7 @@ impl Net {
         chain.max_proof_age = Duration::from_secs(600);
         let ledger = EvmLedger::new().with_chain(chain, vec![key(9)]);
         let claims = Durable::default();
-        LocalFacilitator::with(ledger, claims, SystemClock).with_evm_rules(rules())
+        LocalFacilitator::with(ledger, claims, SystemClock).with_scheme(rules())
     }
 
     async fn shop(&self) -> Served {
@@ -367,8 +367,8 @@ impl Net {
     }
 }
 
-fn rules() -> EvmRules {
-    EvmRules { transfer_proofs: true, ..EvmRules::default() }
+fn rules() -> ExactOnEvm {
+    ExactOnEvm { transfer_proofs: true, ..ExactOnEvm::default() }
 }
 
 fn weather(transfers: bool) -> Weather {
@@ -512,7 +512,7 @@ async fn proofs_pass_in_either_version() {
         let mut terms = Terms::from(offer()).described("weather", "text/plain");
         terms.resource.url = URL.into();
         terms.accepts[0] = offer().with_extra("reference", reference.as_str());
-        let seller = Seller::new(net.facilitator()).with_evm_rules(rules());
+        let seller = Seller::new(net.facilitator());
         let mut required = challenge(&terms, version);
         // An offer of version 1 says itself what is bought.
         required.resource = required.resource.filter(|_| version == Version::V2);

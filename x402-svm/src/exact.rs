@@ -140,6 +140,8 @@ impl fmt::Debug for SvmPayment {
 }
 
 impl Payment for SvmPayment {
+    type Payer = Address;
+
     /// SHA-256 of the message: what the chain itself lets happen once.
     fn claim_key(&self) -> ClaimKey {
         ClaimKey::new(self.message_hash)
@@ -147,6 +149,10 @@ impl Payment for SvmPayment {
 
     fn expires_at(&self) -> u64 {
         self.checked_at.saturating_add(REMEMBER_SECONDS)
+    }
+
+    fn payer(&self) -> Address {
+        self.payer
     }
 }
 
@@ -482,6 +488,27 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
 impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
     type Payment = SvmPayment;
 
+    fn handles(&self, offer: &PaymentRequirements<'_>) -> bool {
+        offer.scheme == "exact" && offer.network.solana().is_some()
+    }
+
+    fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        ExactSvmWallet { assets: self.rules.assets }.check(offer)
+    }
+
+    /// The hints of a blockhash: an offer made a minute later has others (`scheme_exact_svm.md`).
+    fn may_differ(&self, _: &PaymentRequirements<'_>) -> &'static [&'static str] {
+        &HINTS
+    }
+
+    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Address> {
+        named_payer(payload, &mut [0; BYTES])
+    }
+
+    fn spelled(&self, reason: Reason, _: &PaymentRequirements<'_>, version: Version) -> Reason {
+        spelled(reason, version)
+    }
+
     fn check(
         &self,
         payload: &PaymentPayload<'_>,
@@ -490,6 +517,27 @@ impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
     ) -> Result<SvmPayment, Reason> {
         self.check_into(payload, requirements, now, &mut [0; BYTES]).map(|(payment, _)| payment)
     }
+}
+
+/// Keys of `extra` that change from one offer to the next of the same price.
+pub const HINTS: [&str; 2] = ["recentBlockhash", "lastValidBlockHeight"];
+
+/// A ledger's reason as a version of the protocol spells it: version 1 has no prefix.
+pub const fn spelled(reason: Reason, version: Version) -> Reason {
+    match (version, reason) {
+        (Version::V1, Reason::InvalidExactSvmTransactionSimulationFailed) => {
+            Reason::TransactionSimulationFailed
+        }
+        (Version::V1, Reason::InvalidExactSvmTransactionFailed) => Reason::TransactionFailed,
+        _ => reason,
+    }
+}
+
+/// The payer that a payment names, before any check; its transaction is decoded into `scratch`.
+pub fn named_payer(payload: &PaymentPayload<'_>, scratch: &mut [u8]) -> Option<Address> {
+    payload.network().solana()?;
+    let bytes = read_transaction(payload.payload, scratch).ok()?;
+    payer(Transaction::parse(bytes).ok()?.message())
 }
 
 /// Decodes the transaction of a payment's `payload` into `scratch`.

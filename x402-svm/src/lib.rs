@@ -40,8 +40,8 @@ pub use buyer::{
     Inputs, PAYLOAD_BYTES, PAYMENT_BYTES, SvmUnsigned, UnsignedError, offered_blockhash,
 };
 pub use exact::{
-    AccountOf, DecodeBase64, ExactSvm, ExactSvmWallet, Limits, MEMO_BYTES, REMEMBER_SECONDS,
-    Resolve, Rules, SvmPayment, payer, read_transaction,
+    AccountOf, DecodeBase64, ExactSvm, ExactSvmWallet, HINTS, Limits, MEMO_BYTES, REMEMBER_SECONDS,
+    Resolve, Rules, SvmPayment, named_payer, payer, read_transaction, spelled,
 };
 pub use mint::{Extensions, Mint};
 pub use programs::{TokenProgram, associated_token_address};

@@ -62,9 +62,9 @@ impl<'a> PaymentRequirements<'a> {
     /// as the specification asks of `accepted`.
     ///
     /// `extra` may have more keys than `offered` has (clients of some schemes add theirs); it may
-    /// not lack or change one, but for the hints of a blockhash, which an offer made a minute later
-    /// has others of (`scheme_exact_svm.md`).
-    pub fn accepts(&self, offered: &PaymentRequirements<'_>) -> bool {
+    /// not lack or change one, but for those that `may_differ`: see
+    /// [`Scheme::may_differ`](crate::Scheme::may_differ).
+    pub fn accepts(&self, offered: &PaymentRequirements<'_>, may_differ: &[&str]) -> bool {
         self.scheme == offered.scheme
             && self.network == offered.network
             && self.amount == offered.amount
@@ -72,14 +72,14 @@ impl<'a> PaymentRequirements<'a> {
             && self.pay_to == offered.pay_to
             && self.max_timeout_seconds == offered.max_timeout_seconds
             && same_members(self.other, offered.other)
-            && self.has_extra(offered.extra.unwrap_or_default())
+            && self.has_extra(offered.extra.unwrap_or_default(), may_differ)
     }
 
-    /// Whether `extra` has every key of `wanted`, hints aside.
-    fn has_extra(&self, wanted: RawJson<'_>) -> bool {
+    /// Whether `extra` has every key of `wanted`, but those that may differ.
+    fn has_extra(&self, wanted: RawJson<'_>, may_differ: &[&str]) -> bool {
         let own = self.extra.unwrap_or_default();
         wanted.members().all(|(key, value)| {
-            HINTS.iter().any(|hint| key == *hint)
+            may_differ.iter().any(|other| key == *other)
                 || own.members().any(|(other, own)| other == key && own.contains(value))
         })
     }
@@ -121,9 +121,6 @@ impl<'a> PaymentRequirements<'a> {
         w.close('}');
     }
 }
-
-/// Keys of `extra` that change from one offer to the next of the same price.
-const HINTS: [&str; 2] = ["recentBlockhash", "lastValidBlockHeight"];
 
 const fn names(version: Version) -> &'static [&'static str] {
     match version {

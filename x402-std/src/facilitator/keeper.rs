@@ -17,6 +17,7 @@ use crate::store::{Record, Role};
 use crate::{
     clock::Clock,
     ledger::{Ledger, Outcome},
+    scheme::SharedScheme,
     store::{
         ClaimStore, Pending,
         keeper::{EVERY, Keeper},
@@ -62,9 +63,10 @@ impl Kept {
 }
 
 #[cfg(feature = "tokio")]
-impl<L, S, C> LocalFacilitator<L, S, C>
+impl<L, S, C, X> LocalFacilitator<L, S, C, X>
 where
-    L: Ledger + 'static,
+    L: Ledger<X::Payment> + 'static,
+    X: SharedScheme,
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
@@ -113,8 +115,8 @@ where
             tracing::warn!(id, "what is beside a pending claim cannot be read");
             return;
         };
-        let verified = match self.gate(&request, self.now()).await {
-            Ok((verified, _)) if settlement_id(verified.payment()) == pending.key => verified,
+        let verified = match self.gate(&request, self.now()) {
+            Ok(verified) if settlement_id(verified.payment()) == pending.key => verified,
             Ok(_) => {
                 tracing::warn!(id, "a pending claim is not that of the payment beside it");
                 return;
@@ -125,8 +127,8 @@ where
             }
         };
         let _working = self.working.enter(pending.key);
-        self.ledger().recover(&verified, &transaction, &raw).await;
-        match self.finish(pending.key, &verified, transaction).await {
+        self.ledger().recover(verified.as_ref(), &transaction, &raw).await;
+        match self.finish(pending.key, verified.as_ref(), transaction).await {
             Outcome::Settled(transaction) => {
                 tracing::info!(id, %transaction, "pending payment settled");
             }

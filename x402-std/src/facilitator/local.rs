@@ -1,24 +1,17 @@
-#[cfg(feature = "verifiers")]
-use std::sync::Arc;
-
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
-use x402_core::{Payment as _, Reason, seller, wire};
+use x402_core::{Payment, Reason, Scheme, seller, wire};
 
 use super::accept::{Acceptance, NotAccepted};
 use super::in_flight::{InFlight, One};
 use super::keeper::{UNTOLD, beside, kept};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
-use crate::ledger::{Ledger, Outcome};
+use crate::ledger::{Ledger, Networks, Outcome};
 use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
-use crate::payment::{
-    Checking, Checks, EvmRules, Payment, Schemes, SvmRules, check_late, payer, spelled,
-};
+use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
-#[cfg(feature = "verifiers")]
-use crate::verifiers::Verifiers;
 
 /// Payments of one payer that are worked on at once, unless told otherwise.
 const PAYER_AT_ONCE: usize = 64;
@@ -30,34 +23,58 @@ const PAYER_AT_ONCE: usize = 64;
 /// with its transaction; presenting it again runs every check again and asks the ledger, but
 /// sends nothing.
 #[derive(Debug)]
-pub struct LocalFacilitator<L, S = MemoryStore, C = SystemClock> {
-    schemes: Schemes,
-    checking: Checking,
+pub struct LocalFacilitator<
+    L: Networks,
+    S = MemoryStore,
+    C = SystemClock,
+    X = <L as Networks>::Scheme,
+> {
+    scheme: X,
     ledger: L,
     store: S,
     clock: C,
-    payers: InFlight<Payer>,
+    payers: InFlight<(String, bool)>,
     /// Settlements that are worked on here now.
     pub(super) working: InFlight<ClaimKey>,
     acceptance: Acceptance,
 }
 
-impl<L: Ledger> LocalFacilitator<L> {
-    /// Over a ledger, with claims in memory and the system's clock.
+impl<L: Networks> LocalFacilitator<L> {
+    /// Over a ledger and by its schemes, with claims in memory and the system's clock.
     pub fn new(ledger: L) -> Self {
         Self::with(ledger, MemoryStore::default(), SystemClock)
     }
 }
 
-impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
+impl<L: Networks, S, C> LocalFacilitator<L, S, C> {
     /// Over a ledger, a claim store and a clock.
     pub fn with(ledger: L, store: S, clock: C) -> Self {
-        let (schemes, checking) = Default::default();
-        let payers = InFlight::new(PAYER_AT_ONCE);
-        let (working, acceptance) = (InFlight::new(usize::MAX), Acceptance::known());
-        let facilitator =
-            Self { schemes, checking, ledger, store, clock, payers, working, acceptance };
-        facilitator.with_svm_rules(SvmRules::default())
+        let (payers, working) = (InFlight::new(PAYER_AT_ONCE), InFlight::new(usize::MAX));
+        let (scheme, acceptance) = (ledger.scheme(), Acceptance::known());
+        Self { scheme, ledger, store, clock, payers, working, acceptance }
+    }
+}
+
+impl<L: Networks, S, C> LocalFacilitator<L, S, C, Exact> {
+    /// With other rules for payments on EVM networks.
+    pub fn with_evm(mut self, evm: ExactOnEvm) -> Self {
+        self.scheme.0 = evm;
+        self
+    }
+
+    /// With other rules for payments on Solana; the fee payers are the ledger's own.
+    pub fn with_svm(mut self, svm: ExactOnSvm) -> Self {
+        let fee_payers = self.scheme.1.fee_payers.take();
+        self.scheme.1 = ExactOnSvm { fee_payers, ..svm };
+        self
+    }
+}
+
+impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
+    /// With another scheme, or the same with other rules. The ledger must be able to settle its payments.
+    pub fn with_scheme<Y: Scheme>(self, scheme: Y) -> LocalFacilitator<L, S, C, Y> {
+        let Self { ledger, store, clock, payers, working, acceptance, .. } = self;
+        LocalFacilitator { scheme, ledger, store, clock, payers, working, acceptance }
     }
 
     /// How many payments of one payer are worked on at once; more are told to come again
@@ -73,27 +90,6 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
         Self { acceptance, ..self }
     }
 
-    /// With rules for payments on EVM networks.
-    pub fn with_evm_rules(mut self, rules: EvmRules) -> Self {
-        self.schemes.evm = rules;
-        self
-    }
-
-    /// With rules for payments on Solana; the fee payers are the ledger's own.
-    pub fn with_svm_rules(mut self, rules: SvmRules) -> Self {
-        let fee_payers = Some(self.ledger.fee_payers());
-        self.schemes.svm = SvmRules { fee_payers, ..rules };
-        self
-    }
-
-    /// Has signatures checked by other threads; several sellers and facilitators may have the same. See
-    /// [`verifiers`](crate::verifiers) for when that pays. Without this they are checked in place.
-    #[cfg(feature = "verifiers")]
-    pub fn with_verifiers(mut self, verifiers: Arc<Verifiers>) -> Self {
-        self.checking.verifiers = Some(verifiers);
-        self
-    }
-
     /// The ledger.
     pub fn ledger(&self) -> &L {
         &self.ledger
@@ -105,30 +101,28 @@ impl<L: Ledger, S, C> LocalFacilitator<L, S, C> {
     }
 }
 
-impl<L, S, C> LocalFacilitator<L, S, C>
+impl<L, S, C, X> LocalFacilitator<L, S, C, X>
 where
-    L: Ledger,
+    L: Ledger<X::Payment>,
     S: ClaimStore,
     C: Clock,
+    X: SharedScheme,
 {
-    async fn check(&self, verified: &Verified<Payment>, now: u64) -> Result<(), Failure> {
+    async fn check(&self, verified: Verified<&X::Payment>, now: u64) -> Result<(), Failure> {
         self.takes(verified.payment())?;
         let _one = self.enter(verified.payment())?;
         Ok(self.ledger.check(verified, now).await?)
     }
 
-    /// Runs the gate for now; a payment that has expired is let through, with the reason for which
-    /// it is too late to be sent.
-    pub(super) async fn gate(
+    /// Runs the gate for now; a payment that has expired is let through.
+    pub(super) fn gate(
         &self,
         request: &VerifyRequest,
         now: u64,
-    ) -> Result<(Verified<Payment>, Option<Reason>), Reason> {
+    ) -> Result<Verified<X::Payment>, Reason> {
         let request = request.view();
-        let payment = &request.payment_payload;
-        let gate =
-            |schemes: &Checks<'_>| check_late(payment, now, |now| verify(schemes, &request, now));
-        self.checking.run(&self.schemes, gate).await
+        let (payment, requirements) = (&request.payment_payload, &request.payment_requirements);
+        gate::verify_late(&self.scheme, payment, requirements, now)
     }
 
     /// The time.
@@ -146,34 +140,32 @@ where
         })
     }
 
-    /// One more of a payer's payments, unless there are too many.
-    fn enter(&self, payment: &Payment) -> Result<One<Payer>, Failure> {
-        let one = self.payers.enter(Payer::of(payment));
+    /// One more of a payer's payments, unless there are too many. What is not known to be theirs does
+    /// not count with what is.
+    fn enter(&self, payment: &X::Payment) -> Result<One<(String, bool)>, Failure> {
+        let one = self.payers.enter((payment.payer().to_string(), payment.is_proven()));
         one.ok_or_else(|| Failure::busy("this payer has too many payments in work"))
     }
 
-    /// Nothing but its claim keeps a transfer that the payer sent from being used again: it takes a
-    /// store that does not forget it.
-    fn takes(&self, payment: &Payment) -> Result<(), Reason> {
-        match payment {
-            Payment::TransferProof(_) if !self.store.is_durable() => {
-                tracing::warn!("a transfer is refused: the claim store forgets it at a restart");
-                Err(Reason::UnsupportedPayloadType)
-            }
-            _ => Ok(()),
+    /// Refuses a payment that could be used again if the store forgot its claim.
+    fn takes(&self, payment: &X::Payment) -> Result<(), Reason> {
+        if payment.needs_durable_claim() && !self.store.is_durable() {
+            tracing::warn!("a payment is refused: the claim store forgets it at a restart");
+            return Err(Reason::UnsupportedPayloadType);
         }
+        Ok(())
     }
 
     async fn settle_once(
         &self,
         key: ClaimKey,
         request: &VerifyRequest,
-        verified: &Verified<Payment>,
-        late: Option<Reason>,
+        verified: Verified<&X::Payment>,
         caller: Resource,
         now: u64,
     ) -> Result<Transaction, Failure> {
         let payment = verified.payment();
+        let late = payment.late(now);
         self.takes(payment)?;
         let _one = self.enter(payment)?;
         let _working = self.working.enter(key);
@@ -255,7 +247,7 @@ where
     pub(super) async fn finish(
         &self,
         key: ClaimKey,
-        verified: &Verified<Payment>,
+        verified: Verified<&X::Payment>,
         transaction: Transaction,
     ) -> Outcome {
         let state = ClaimState::Broadcast(transaction.clone());
@@ -275,7 +267,7 @@ where
     async fn resume(
         &self,
         key: ClaimKey,
-        verified: &Verified<Payment>,
+        verified: Verified<&X::Payment>,
         transaction: Transaction,
         caller: Resource,
     ) -> Result<Transaction, Failure> {
@@ -307,6 +299,85 @@ where
         }
     }
 
+    /// The answer to a request for verification, by what the gate found.
+    async fn answer_verify(
+        &self,
+        request: &VerifyRequest,
+        verified: Result<Verified<&X::Payment>, &Reason>,
+    ) -> VerifyResponse {
+        let view = request.view();
+        let (payment, requirements) = (&view.payment_payload, &view.payment_requirements);
+        let (payer, failure, declined) = match verified {
+            Ok(verified) => {
+                let payer = Some(verified.payment().payer().to_string());
+                match self.accept(requirements) {
+                    Ok(()) => (payer, self.check(verified, self.clock.now()).await.err(), None),
+                    Err(declined) => (payer, Some(declined.reason().into()), Some(declined)),
+                }
+            }
+            Err(reason) => (self.named_payer(payment), Some((*reason).into()), None),
+        };
+        let busy = failure.as_ref().and_then(Failure::noted);
+        let version = payment.x402_version();
+        let spelled = |failure: Failure| self.scheme.spelled(failure.reason, requirements, version);
+        let reason = failure.map(spelled);
+        VerifyResponse {
+            is_valid: reason.is_none(),
+            invalid_reason: reason.map(|reason| gate::code_of(&self.scheme, reason).into()),
+            invalid_message: declined.map(|declined| declined.to_string()).or(busy),
+            payer,
+            ..VerifyResponse::default()
+        }
+    }
+
+    /// The answer to a request for settlement, by what the gate found.
+    async fn answer_settle(
+        &self,
+        request: &VerifyRequest,
+        verified: Result<Verified<&X::Payment>, &Reason>,
+        caller: Resource,
+    ) -> Settlement {
+        let view = request.view();
+        let (payment, requirements) = (&view.payment_payload, &view.payment_requirements);
+        let (id, payer, outcome, declined) = match verified {
+            Ok(verified) => {
+                let payer = Some(verified.payment().payer().to_string());
+                match self.accept(requirements) {
+                    Ok(()) => {
+                        let id = settlement_id(*verified.payment());
+                        let now = self.clock.now();
+                        let outcome = self.settle_once(id, request, verified, caller, now).await;
+                        (Some(id), payer, outcome, None)
+                    }
+                    Err(declined) => (None, payer, Err(declined.reason().into()), Some(declined)),
+                }
+            }
+            Err(reason) => (None, self.named_payer(payment), Err((*reason).into()), None),
+        };
+        let busy = outcome.as_ref().err().and_then(Failure::noted);
+        let version = payment.x402_version();
+        let (reason, transaction) = match outcome {
+            Ok(transaction) => (None, transaction),
+            Err(Failure { reason, transaction, .. }) => {
+                (Some(self.scheme.spelled(reason, requirements, version)), transaction)
+            }
+        };
+        let answer = SettleResponse {
+            success: reason.is_none(),
+            error_reason: reason.map(|reason| gate::code_of(&self.scheme, reason).into()),
+            error_message: declined.map(|declined| declined.to_string()).or(busy),
+            payer,
+            transaction: transaction.as_str().into(),
+            network: payment.network().to_string(),
+            ..SettleResponse::default()
+        };
+        Settlement { id, answer }
+    }
+
+    fn named_payer(&self, payment: &wire::PaymentPayload<'_>) -> Option<String> {
+        self.scheme.named_payer(payment).map(|payer| payer.to_string())
+    }
+
     /// What somebody is told of a settlement they have no part in.
     async fn told(&self, key: ClaimKey) -> Failure {
         match self.store.state(key).await {
@@ -317,36 +388,9 @@ where
     }
 }
 
-/// Who pays. What is not known to be theirs does not count with what is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Payer {
-    Evm(x402_evm::Address),
-    Unproven(x402_evm::Address),
-    Svm(x402_svm::Address),
-}
-
-impl Payer {
-    fn of(payment: &Payment) -> Self {
-        match payment {
-            Payment::Eip3009(payment) => Self::Evm(payment.authorization.from),
-            Payment::Eip3009Contract(payment) => Self::Unproven(payment.authorization().from),
-            Payment::TransferProof(payment) => Self::Evm(payment.from),
-            Payment::Svm(transfer) => Self::Svm(transfer.payment().payer),
-        }
-    }
-}
-
-fn verify(
-    schemes: &Checks<'_>,
-    request: &wire::VerifyRequest<'_>,
-    now: u64,
-) -> Result<Verified<Payment>, Reason> {
-    gate::verify(schemes, &request.payment_payload, &request.payment_requirements, now)
-}
-
 /// By what the settlement of a payment is found: Keccak-256 of `x402 settle` and its claim key. The
 /// claim to settle a payment is not the seller's claim to serve it: both may share a store.
-pub fn settlement_id(payment: &Payment) -> ClaimKey {
+pub fn settlement_id(payment: &impl Payment) -> ClaimKey {
     ClaimKey::new(keccak256(&[b"x402 settle", payment.claim_key().as_bytes()]))
 }
 
@@ -415,37 +459,32 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl<L, S, C> Facilitator for LocalFacilitator<L, S, C>
+impl<L, S, C, X> Facilitator for LocalFacilitator<L, S, C, X>
 where
-    L: Ledger,
+    L: Ledger<X::Payment>,
     S: ClaimStore,
     C: Clock,
+    X: SharedScheme,
 {
+    type Scheme = X;
+
+    fn scheme(&self) -> &X {
+        &self.scheme
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
-        let request = request.view();
-        let payment = &request.payment_payload;
-        let now = self.clock.now();
-        let gate = |schemes: &Checks<'_>| verify(schemes, &request, now);
-        let accepted = self.accept(&request.payment_requirements);
-        let (payer, failure, declined) = match self.checking.run(&self.schemes, gate).await {
-            Ok(verified) => {
-                let payer = Some(verified.payment().payer());
-                match accepted {
-                    Ok(()) => (payer, self.check(&verified, now).await.err(), None),
-                    Err(declined) => (payer, Some(declined.reason().into()), Some(declined)),
-                }
-            }
-            Err(reason) => (payer(payment), Some(reason.into()), None),
-        };
-        let busy = failure.as_ref().and_then(Failure::noted);
-        let reason = failure.map(|failure| spelled(failure.reason, payment.x402_version()));
-        Ok(VerifyResponse {
-            is_valid: reason.is_none(),
-            invalid_reason: reason.map(|reason| reason.as_str().into()),
-            invalid_message: declined.map(|declined| declined.to_string()).or(busy),
-            payer,
-            ..VerifyResponse::default()
-        })
+        let view = request.view();
+        let (payment, requirements) = (&view.payment_payload, &view.payment_requirements);
+        let verified = gate::verify(&self.scheme, payment, requirements, self.clock.now());
+        Ok(self.answer_verify(request, verified.as_ref().map(Verified::as_ref)).await)
+    }
+
+    async fn verify_proven(
+        &self,
+        request: &VerifyRequest,
+        payment: Verified<&X::Payment>,
+    ) -> Result<VerifyResponse, FacilitatorError> {
+        Ok(self.answer_verify(request, Ok(payment)).await)
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
@@ -458,42 +497,17 @@ where
         request: &VerifyRequest,
         caller: Resource,
     ) -> Result<Settlement, FacilitatorError> {
-        let payment = &request.view().payment_payload;
-        let now = self.clock.now();
-        let accepted = self.accept(&request.view().payment_requirements);
-        let (id, payer, outcome, declined) = match self.gate(request, now).await {
-            Ok((verified, late)) => {
-                let (id, payer) = (settlement_id(verified.payment()), verified.payment().payer());
-                match accepted {
-                    Ok(()) => {
-                        let outcome =
-                            self.settle_once(id, request, &verified, late, caller, now).await;
-                        (Some(id), Some(payer), outcome, None)
-                    }
-                    Err(declined) => {
-                        (None, Some(payer), Err(declined.reason().into()), Some(declined))
-                    }
-                }
-            }
-            Err(reason) => (None, payer(payment), Err(reason.into()), None),
-        };
-        let busy = outcome.as_ref().err().and_then(Failure::noted);
-        let (reason, transaction) = match outcome {
-            Ok(transaction) => (None, transaction),
-            Err(Failure { reason, transaction, .. }) => {
-                (Some(spelled(reason, payment.x402_version())), transaction)
-            }
-        };
-        let answer = SettleResponse {
-            success: reason.is_none(),
-            error_reason: reason.map(|reason| reason.as_str().into()),
-            error_message: declined.map(|declined| declined.to_string()).or(busy),
-            payer,
-            transaction: transaction.as_str().into(),
-            network: payment.network().to_string(),
-            ..SettleResponse::default()
-        };
-        Ok(Settlement { id, answer })
+        let verified = self.gate(request, self.clock.now());
+        Ok(self.answer_settle(request, verified.as_ref().map(Verified::as_ref), caller).await)
+    }
+
+    async fn settle_proven(
+        &self,
+        request: &VerifyRequest,
+        payment: Verified<&X::Payment>,
+        caller: Resource,
+    ) -> Result<Settlement, FacilitatorError> {
+        Ok(self.answer_settle(request, Ok(payment), caller).await)
     }
 
     async fn settlement(&self, id: ClaimKey) -> Result<Option<ClaimState>, FacilitatorError> {
@@ -501,19 +515,10 @@ where
     }
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
-        let mut signers = serde_json::Map::new();
-        let mut list = |family: &str, addresses: Vec<String>| {
-            if !addresses.is_empty() {
-                signers.insert(family.into(), addresses.into());
-            }
-        };
-        let ledger = &self.ledger;
-        list("eip155:*", ledger.senders().iter().map(ToString::to_string).collect());
-        list("solana:*", ledger.fee_payers().iter().map(ToString::to_string).collect());
         Ok(SupportedResponse {
             kinds: self.ledger.kinds().into(),
             extensions: Json::parse("[]").ok(),
-            signers: Json::of(&signers).ok(),
+            signers: Json::of(&self.ledger.signers()).ok(),
             other: None,
         })
     }

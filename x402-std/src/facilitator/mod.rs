@@ -5,9 +5,10 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 
 use x402_core::claim::{ClaimKey, ClaimState, Resource};
-use x402_core::{ParseError, Reason};
+use x402_core::{ParseError, Reason, Scheme, Verified};
 
 use crate::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use crate::scheme::SharedScheme;
 
 mod accept;
 #[cfg(feature = "facilitator")]
@@ -50,6 +51,12 @@ pub(crate) fn words(text: &str) -> String {
 /// A refusal is an answer (`Ok`); an error means that there was none, and nothing may be served
 /// on the strength of it.
 pub trait Facilitator: Send + Sync {
+    /// The schemes it settles. Its sellers check payments by the same ones.
+    type Scheme: SharedScheme;
+
+    /// Its schemes, as it checks them.
+    fn scheme(&self) -> &Self::Scheme;
+
     /// Whether a payment would settle; nothing is moved.
     fn verify(
         &self,
@@ -75,6 +82,29 @@ pub trait Facilitator: Send + Sync {
         async { Ok(Settlement { id: None, answer: self.settle(request).await? }) }
     }
 
+    /// As [`verify`](Self::verify), for a payment that passed the gate by this facilitator's own
+    /// [scheme](Self::scheme): one in the same process takes the proof.
+    fn verify_proven(
+        &self,
+        request: &VerifyRequest,
+        payment: Verified<&PaymentOf<Self>>,
+    ) -> impl Future<Output = Result<VerifyResponse, FacilitatorError>> + Send {
+        let _ = payment;
+        self.verify(request)
+    }
+
+    /// As [`settle_for`](Self::settle_for), for a payment that passed the gate by this facilitator's own
+    /// [scheme](Self::scheme).
+    fn settle_proven(
+        &self,
+        request: &VerifyRequest,
+        payment: Verified<&PaymentOf<Self>>,
+        caller: Resource,
+    ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
+        let _ = payment;
+        self.settle_for(request, caller)
+    }
+
     /// How far a settlement has come; `None` if it is not known.
     fn settlement(
         &self,
@@ -88,6 +118,9 @@ pub trait Facilitator: Send + Sync {
     fn supported(&self)
     -> impl Future<Output = Result<SupportedResponse, FacilitatorError>> + Send;
 }
+
+/// A payment of a facilitator's schemes.
+pub type PaymentOf<F> = <<F as Facilitator>::Scheme as Scheme>::Payment;
 
 /// A settlement, as far as it has come.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,7 +165,71 @@ impl fmt::Display for FacilitatorError {
 
 impl std::error::Error for FacilitatorError {}
 
+/// A facilitator whose sellers check payments by a scheme, or by rules, of their own: it checks them again by
+/// its own ones.
+#[derive(Clone, Debug)]
+pub struct WithScheme<F, X> {
+    facilitator: F,
+    scheme: X,
+}
+
+impl<F, X> WithScheme<F, X> {
+    /// The scheme for sellers, beside the facilitator.
+    pub const fn new(facilitator: F, scheme: X) -> Self {
+        Self { facilitator, scheme }
+    }
+}
+
+impl<F: Facilitator, X: SharedScheme> Facilitator for WithScheme<F, X> {
+    type Scheme = X;
+
+    fn scheme(&self) -> &X {
+        &self.scheme
+    }
+
+    fn verify(
+        &self,
+        request: &VerifyRequest,
+    ) -> impl Future<Output = Result<VerifyResponse, FacilitatorError>> + Send {
+        self.facilitator.verify(request)
+    }
+
+    fn settle(
+        &self,
+        request: &VerifyRequest,
+    ) -> impl Future<Output = Result<SettleResponse, FacilitatorError>> + Send {
+        self.facilitator.settle(request)
+    }
+
+    fn settle_for(
+        &self,
+        request: &VerifyRequest,
+        caller: Resource,
+    ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
+        self.facilitator.settle_for(request, caller)
+    }
+
+    fn settlement(
+        &self,
+        id: ClaimKey,
+    ) -> impl Future<Output = Result<Option<ClaimState>, FacilitatorError>> + Send {
+        self.facilitator.settlement(id)
+    }
+
+    fn supported(
+        &self,
+    ) -> impl Future<Output = Result<SupportedResponse, FacilitatorError>> + Send {
+        self.facilitator.supported()
+    }
+}
+
 impl<F: Facilitator> Facilitator for Arc<F> {
+    type Scheme = F::Scheme;
+
+    fn scheme(&self) -> &F::Scheme {
+        (**self).scheme()
+    }
+
     fn verify(
         &self,
         request: &VerifyRequest,
@@ -153,6 +250,23 @@ impl<F: Facilitator> Facilitator for Arc<F> {
         caller: Resource,
     ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
         (**self).settle_for(request, caller)
+    }
+
+    fn verify_proven(
+        &self,
+        request: &VerifyRequest,
+        payment: Verified<&PaymentOf<F>>,
+    ) -> impl Future<Output = Result<VerifyResponse, FacilitatorError>> + Send {
+        (**self).verify_proven(request, payment)
+    }
+
+    fn settle_proven(
+        &self,
+        request: &VerifyRequest,
+        payment: Verified<&PaymentOf<F>>,
+        caller: Resource,
+    ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
+        (**self).settle_proven(request, payment, caller)
     }
 
     fn settlement(

@@ -12,6 +12,7 @@ use x402_core::{ParseError, limits};
 use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement, words};
 use crate::client::{HttpError, is_private, read_body};
 use crate::message::{ReadError, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
 
 /// Longest wait for an answer: what the official SDKs allow.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -22,10 +23,11 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// its word is taken from nobody else: redirects are not followed, proxies of the environment not
 /// used. Answers are bounded in size and time.
 #[derive(Clone)]
-pub struct RemoteFacilitator {
+pub struct RemoteFacilitator<X = Exact> {
     http: reqwest::Client,
     base: Url,
     authorize: Option<Arc<Authorize>>,
+    scheme: X,
 }
 
 /// Makes the `Authorization` of a request.
@@ -76,7 +78,28 @@ impl RemoteFacilitator {
             .timeout(TIMEOUT)
             .build()
             .map_err(|_| FacilitatorUrlError::Client)?;
-        Ok(Self { http, base, authorize: None })
+        Ok(Self { http, base, authorize: None, scheme: Exact::default() })
+    }
+
+    /// With other rules for payments on EVM networks. It proves alone what they take besides, and is asked
+    /// before anything is served.
+    pub fn with_evm(mut self, evm: ExactOnEvm) -> Self {
+        self.scheme.0 = evm;
+        self
+    }
+
+    /// With other rules for payments on Solana.
+    pub fn with_svm(mut self, svm: ExactOnSvm) -> Self {
+        self.scheme.1 = svm;
+        self
+    }
+}
+
+impl<X> RemoteFacilitator<X> {
+    /// With another scheme, or a pair of schemes, by which its sellers check payments.
+    pub fn with_scheme<Y>(self, scheme: Y) -> RemoteFacilitator<Y> {
+        let Self { http, base, authorize, .. } = self;
+        RemoteFacilitator { http, base, authorize, scheme }
     }
 
     /// Sends `value` as `Authorization` with every request.
@@ -139,7 +162,7 @@ impl RemoteFacilitator {
     }
 }
 
-impl fmt::Debug for RemoteFacilitator {
+impl<X> fmt::Debug for RemoteFacilitator<X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteFacilitator")
             .field("host", &self.base.host_str())
@@ -147,7 +170,13 @@ impl fmt::Debug for RemoteFacilitator {
     }
 }
 
-impl Facilitator for RemoteFacilitator {
+impl<X: SharedScheme> Facilitator for RemoteFacilitator<X> {
+    type Scheme = X;
+
+    fn scheme(&self) -> &X {
+        &self.scheme
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
         let body = Self::request(request)?;
         let question = self.question(Method::POST, "verify", body);

@@ -1,19 +1,19 @@
 //! What moves the money: a chain, or a simulation of one.
 
+use std::collections::BTreeMap;
 use std::future::{Future, ready};
 
-use x402_core::Reason;
 use x402_core::claim::Transaction;
-use x402_core::gate::Verified;
+use x402_core::{Payment, Reason, Verified};
 
 use crate::message::SupportedKind;
-use crate::payment::Payment;
+use crate::scheme::SharedScheme;
 
+mod compose;
 #[cfg(feature = "evm-ledger")]
 mod evm;
 #[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
 mod resting;
-mod several;
 mod simulated;
 #[cfg(feature = "svm-ledger")]
 mod svm;
@@ -21,66 +21,31 @@ mod svm;
 #[cfg(feature = "evm-ledger")]
 pub(crate) use evm::{Chain, Sealed, Transfer};
 #[cfg(feature = "evm-ledger")]
-pub use evm::{EvmChain, EvmLedger, EvmUnsent, GasLost, NotReady};
-pub use several::Either;
+pub use evm::{EvmChain, EvmLedger, EvmUnsent, GasLost, NotReady, OnEvm};
 pub use simulated::SimulatedLedger;
 #[cfg(feature = "svm-ledger")]
 pub use svm::{Commitment, NotSolana, SvmLedger, SvmNotReady, SvmSettings, SvmUnsent};
 
-/// A chain or several, as a facilitator uses them. It takes only payments that passed the gate.
-///
-/// A settlement is [`check`](Self::check), [`prepare`](Self::prepare), [`send`](Self::send) and
-/// [`confirm`](Self::confirm), in this order. The transaction's id is known, and can be written
-/// down, before anything is sent.
-pub trait Ledger: Send + Sync {
+/// The networks that a ledger settles on, and the accounts it does so with.
+pub trait Networks: Send + Sync {
+    /// The schemes of the payments it settles.
+    type Scheme: SharedScheme;
+
     /// A transaction that is signed and not sent. Given up, it leaves no trace.
     type Unsent: Send;
 
-    /// What it can settle, for `/supported`.
+    /// Its schemes, with the rules a facilitator has unless told otherwise: on Solana, only its own fee
+    /// payers pay fees.
+    fn scheme(&self) -> Self::Scheme;
+
+    /// The kinds of payments it can settle, for `/supported`.
     fn kinds(&self) -> Vec<SupportedKind>;
 
-    /// Who pays the fees of payments on Solana; without any, none is taken.
-    fn fee_payers(&self) -> Vec<x402_svm::Address> {
-        Vec::new()
-    }
+    /// The accounts that send transactions or pay for them, by networks as `/supported` names them:
+    /// `eip155:*`, `solana:*`.
+    fn signers(&self) -> BTreeMap<&'static str, Vec<String>>;
 
-    /// Who sends transactions on EVM chains, for `/supported`.
-    fn senders(&self) -> Vec<x402_evm::Address> {
-        Vec::new()
-    }
-
-    /// Proves what passed the gate unproven, the signature of a smart wallet, and that alone. It is
-    /// asked wherever [`check`](Self::check) is not: who asks what became of a payment must be who
-    /// made it. A ledger that cannot ask the chain refuses them.
-    fn prove(
-        &self,
-        payment: &Verified<Payment>,
-    ) -> impl Future<Output = Result<(), Reason>> + Send {
-        ready(match payment.payment() {
-            Payment::Eip3009Contract(_) => Err(Reason::InvalidExactEvmSignature),
-            Payment::TransferProof(_) => Err(Reason::UnsupportedPayloadType),
-            _ => Ok(()),
-        })
-    }
-
-    /// Checks what only the chain knows: balance, nonce, that the transfer would go through; and all
-    /// that [`prove`](Self::prove) does.
-    fn check(
-        &self,
-        payment: &Verified<Payment>,
-        now: u64,
-    ) -> impl Future<Output = Result<(), Reason>> + Send;
-
-    /// Makes and signs the transaction; nothing is sent.
-    ///
-    /// # Errors
-    /// Why there can be none now; the payment can be presented again.
-    fn prepare(
-        &self,
-        payment: &Verified<Payment>,
-    ) -> impl Future<Output = Result<(Transaction, Self::Unsent), Reason>> + Send;
-
-    /// Sends it. What came of it is for [`confirm`](Self::confirm) to find out: whatever a node
+    /// Sends it. What came of it is for [`confirm`](Ledger::confirm) to find out: whatever a node
     /// answers, or does not, it may have sent it on.
     fn send(&self, unsent: Self::Unsent) -> impl Future<Output = ()> + Send;
 
@@ -91,12 +56,59 @@ pub trait Ledger: Send + Sync {
         Vec::new()
     }
 
+    /// Looks after all that was sent and is not mined yet, once. It is called now and then.
+    fn tend(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// A chain or several, as a facilitator uses them for payments of one type. It takes only payments that
+/// passed the gate.
+///
+/// A settlement is [`prove`](Self::prove), [`check`](Self::check), [`prepare`](Self::prepare),
+/// [`send`](Networks::send) and [`confirm`](Self::confirm), in this order. The transaction's id is known, and
+/// can be written down, before anything is sent.
+///
+/// A pair of ledgers settles payments of a pair of schemes: `(A, B)` is a `Ledger<Either<P, Q>>` if `A`
+/// is a `Ledger<P>` and `B` a `Ledger<Q>`.
+pub trait Ledger<P: Payment>: Networks {
+    /// Proves a payment that passed the gate [unproven](x402_core::Unproven), and that alone. It is asked
+    /// wherever [`check`](Self::check) is not: who asks what became of a payment must be who made it. By
+    /// default unproven payments are refused.
+    ///
+    /// # Errors
+    /// The reason for which the payment is nobody's.
+    fn prove(&self, payment: Verified<&P>) -> impl Future<Output = Result<(), Reason>> + Send {
+        let is_proven = payment.payment().is_proven();
+        ready(if is_proven { Ok(()) } else { Err(Reason::UnsupportedPayloadType) })
+    }
+
+    /// Checks what only the chain knows: balance, nonce, that the transfer would go through; and all
+    /// that [`prove`](Self::prove) does.
+    ///
+    /// # Errors
+    /// The first reason for which the payment would not settle at `now` (Unix seconds).
+    fn check(
+        &self,
+        payment: Verified<&P>,
+        now: u64,
+    ) -> impl Future<Output = Result<(), Reason>> + Send;
+
+    /// Makes and signs the transaction; nothing is sent.
+    ///
+    /// # Errors
+    /// Why there can be none now; the payment can be presented again.
+    fn prepare(
+        &self,
+        payment: Verified<&P>,
+    ) -> impl Future<Output = Result<(Transaction, Self::Unsent), Reason>> + Send;
+
     /// Takes up a payment whose transaction was written down, by an earlier life of this process or
     /// by another one: sends again, or in its place, what the nodes may not have. A payment is moved
     /// once, however often it is sent.
     fn recover(
         &self,
-        payment: &Verified<Payment>,
+        payment: Verified<&P>,
         transaction: &Transaction,
         raw: &[u8],
     ) -> impl Future<Output = ()> + Send {
@@ -104,16 +116,11 @@ pub trait Ledger: Send + Sync {
         ready(())
     }
 
-    /// Looks after what was sent and is not mined yet, once. It is called now and then.
-    fn tend(&self) -> impl Future<Output = ()> + Send {
-        ready(())
-    }
-
     /// Waits until it is certain what became of a payment that was sent, within the ledger's own
     /// time limit. Sends nothing that was not sent before.
     fn confirm(
         &self,
-        payment: &Verified<Payment>,
+        payment: Verified<&P>,
         transaction: &Transaction,
     ) -> impl Future<Output = Outcome> + Send;
 }

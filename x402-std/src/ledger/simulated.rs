@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::{Future, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,14 +6,13 @@ use serde_json::json;
 use x402_core::claim::{ClaimKey, Transaction};
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
 use x402_core::crypto::{Signer, keccak256};
-use x402_core::gate::Verified;
-use x402_core::{Amount, Payment as _, Reason};
+use x402_core::{Amount, Either, Payment as _, Reason, Verified};
 use x402_evm::{Eip3009Payment, assets};
 use x402_svm::{SvmPayment, associated_token_address, base58};
 
-use super::{Ledger, Outcome};
+use super::{Ledger, Networks, Outcome};
 use crate::message::{Json, NetworkId, SupportedKind};
-use crate::payment::{Payment, SvmTransfer};
+use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, ExactPayment, SvmTransfer};
 
 /// A ledger in memory that keeps EIP-3009's rules (balances, nonces that happen once, validity in
 /// time) and Solana's (balances, messages that happen once, one blockhash). For examples, tests and
@@ -134,13 +133,18 @@ impl SimulatedLedger {
         self.state().pending = pending;
     }
 
-    fn check_now(state: &State, payment: &Payment, now: u64) -> Result<(), Reason> {
+    /// The part of a payment that this ledger knows.
+    ///
+    /// # Errors
+    /// Nobody has a contract here, nor sends transactions.
+    fn known(payment: &ExactPayment) -> Result<Either<&Eip3009Payment, &SvmTransfer>, Reason> {
         match payment {
-            Payment::Eip3009(payment) => Self::check_evm(state, payment, now),
-            // Nobody has a contract here, nor sends transactions.
-            Payment::Eip3009Contract(_) => Err(Reason::InvalidExactEvmSignature),
-            Payment::TransferProof(_) => Err(Reason::UnsupportedPayloadType),
-            Payment::Svm(transfer) => Self::check_svm(state, transfer),
+            Either::First(Either::First(Either::First(payment))) => Ok(Either::First(payment)),
+            Either::First(Either::First(Either::Second(_))) => {
+                Err(Reason::InvalidExactEvmSignature)
+            }
+            Either::First(Either::Second(_)) => Err(Reason::UnsupportedPayloadType),
+            Either::Second(transfer) => Ok(Either::Second(transfer)),
         }
     }
 
@@ -181,17 +185,14 @@ impl SimulatedLedger {
     }
 
     /// The id that the transaction of a payment has.
-    fn id(&self, payment: &Payment) -> Result<Transaction, Reason> {
-        let transfer = match payment {
-            Payment::Eip3009(payment) => {
+    fn id(&self, payment: &ExactPayment) -> Result<Transaction, Reason> {
+        let transfer = match Self::known(payment)? {
+            Either::First(payment) => {
                 let id = keccak256(&[b"simulated", payment.claim_key().as_bytes()]);
                 let id = format!("0x{}", hex::encode(id));
                 return Ok(Transaction::try_from(&*id).expect("66 of 88 characters"));
             }
-            Payment::Eip3009Contract(_) | Payment::TransferProof(_) => {
-                return Err(Reason::UnsupportedPayloadType);
-            }
-            Payment::Svm(transfer) => transfer,
+            Either::Second(transfer) => transfer,
         };
         // A transaction goes by its first signature, the fee payer's.
         let failed = Reason::InvalidExactSvmTransactionFailed;
@@ -204,11 +205,10 @@ impl SimulatedLedger {
     }
 
     /// `None` if it cannot go through any more.
-    fn transfer(state: &mut State, payment: &Payment) -> Option<()> {
-        match payment {
-            Payment::Eip3009(payment) => Self::transfer_evm(state, payment),
-            Payment::Eip3009Contract(_) | Payment::TransferProof(_) => None,
-            Payment::Svm(transfer) => Self::transfer_svm(state, transfer.payment()),
+    fn transfer(state: &mut State, payment: &ExactPayment) -> Option<()> {
+        match Self::known(payment).ok()? {
+            Either::First(payment) => Self::transfer_evm(state, payment),
+            Either::Second(transfer) => Self::transfer_svm(state, transfer.payment()),
         }
     }
 
@@ -265,8 +265,14 @@ fn eip3009_networks() -> Vec<NetworkId> {
     ids.filter_map(|chain_id| format!("eip155:{chain_id}").parse().ok()).collect()
 }
 
-impl Ledger for SimulatedLedger {
-    type Unsent = (Transaction, Payment);
+impl Networks for SimulatedLedger {
+    type Scheme = Exact;
+    type Unsent = (Transaction, ExactPayment);
+
+    fn scheme(&self) -> Exact {
+        let fee_payers = Some(vec![self.fee_payer()]);
+        (ExactOnEvm::default(), ExactOnSvm { fee_payers, ..ExactOnSvm::default() })
+    }
 
     fn kinds(&self) -> Vec<SupportedKind> {
         let fee_payer = self.fee_payer();
@@ -286,24 +292,8 @@ impl Ledger for SimulatedLedger {
         v2.chain(v1).collect()
     }
 
-    fn fee_payers(&self) -> Vec<x402_svm::Address> {
-        vec![self.fee_payer()]
-    }
-
-    fn check(
-        &self,
-        payment: &Verified<Payment>,
-        now: u64,
-    ) -> impl Future<Output = Result<(), Reason>> + Send {
-        ready(Self::check_now(&self.state(), payment.payment(), now))
-    }
-
-    fn prepare(
-        &self,
-        payment: &Verified<Payment>,
-    ) -> impl Future<Output = Result<(Transaction, Self::Unsent), Reason>> + Send {
-        let payment = payment.payment();
-        ready(self.id(payment).map(|id| (id.clone(), (id, payment.clone()))))
+    fn signers(&self) -> BTreeMap<&'static str, Vec<String>> {
+        BTreeMap::from([("solana:*", vec![self.fee_payer().to_string()])])
     }
 
     fn send(&self, (id, payment): Self::Unsent) -> impl Future<Output = ()> + Send {
@@ -312,21 +302,48 @@ impl Ledger for SimulatedLedger {
         state.transactions.insert(id, moved);
         ready(())
     }
+}
+
+impl Ledger<ExactPayment> for SimulatedLedger {
+    fn prove(
+        &self,
+        payment: Verified<&ExactPayment>,
+    ) -> impl Future<Output = Result<(), Reason>> + Send {
+        ready(Self::known(payment.payment()).map(|_| ()))
+    }
+
+    fn check(
+        &self,
+        payment: Verified<&ExactPayment>,
+        now: u64,
+    ) -> impl Future<Output = Result<(), Reason>> + Send {
+        let state = self.state();
+        ready(Self::known(payment.payment()).and_then(|payment| match payment {
+            Either::First(payment) => Self::check_evm(&state, payment, now),
+            Either::Second(transfer) => Self::check_svm(&state, transfer),
+        }))
+    }
+
+    fn prepare(
+        &self,
+        payment: Verified<&ExactPayment>,
+    ) -> impl Future<Output = Result<(Transaction, Self::Unsent), Reason>> + Send {
+        let payment = payment.into_payment();
+        ready(self.id(payment).map(|id| (id.clone(), (id, payment.clone()))))
+    }
 
     fn confirm(
         &self,
-        payment: &Verified<Payment>,
+        payment: Verified<&ExactPayment>,
         transaction: &Transaction,
     ) -> impl Future<Output = Outcome> + Send {
         let state = self.state();
         let moved = state.transactions.get(transaction).filter(|_| !state.pending);
-        let reason = match payment.payment() {
-            Payment::Eip3009(_) => Reason::InvalidExactEvmTransactionFailed,
-            Payment::Svm(_) => Reason::InvalidExactSvmTransactionFailed,
+        let reason = match Self::known(payment.payment()) {
+            Ok(Either::First(_)) => Reason::InvalidExactEvmTransactionFailed,
+            Ok(Either::Second(_)) => Reason::InvalidExactSvmTransactionFailed,
             // What was sent was another one that somebody names as theirs.
-            Payment::Eip3009Contract(_) | Payment::TransferProof(_) => {
-                return ready(Outcome::Pending);
-            }
+            Err(_) => return ready(Outcome::Pending),
         };
         ready(match moved {
             None => Outcome::Pending,

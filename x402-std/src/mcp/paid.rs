@@ -81,7 +81,7 @@ impl<H, F, S, C> fmt::Debug for Paid<H, F, S, C> {
     }
 }
 
-impl<H, F, S, C> Paid<H, F, S, C> {
+impl<H, F: Facilitator, S, C> Paid<H, F, S, C> {
     /// A server whose tools are free until they are given prices.
     pub fn new(inner: H, seller: Arc<Seller<F, S, C>>) -> Self {
         let works = Works::new(PAYMENTS_AT_ONCE);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use x402_core::Scheme as _;
 use x402_core::claim::ClaimState;
 
 use super::record::Kept;
@@ -39,11 +40,13 @@ where
         if !matches!(pending.state, ClaimState::Broadcast(_)) {
             return;
         }
-        let Some(payer) = crate::payment::payer(&request.view().payment_payload) else { return };
+        let payer = self.facilitator.scheme().named_payer(&request.view().payment_payload);
+        let Some(payer) = payer.map(|payer| payer.to_string()) else { return };
         // By then nothing is kept of it anyway.
         let expires_at = self.clock.now().saturating_add(HOLD.as_secs());
         let (key, untold) = (pending.key, true);
-        let claim = Claim { key, request: &request, payer, expires_at, digest, untold };
+        let (request, verified) = (&request, None);
+        let claim = Claim { key, request, verified, payer, expires_at, digest, untold };
         match self.settle_claim(&claim, pending.state).await {
             Ok((transaction, _)) => tracing::info!(%transaction, "pending payment settled"),
             Err(unsettled) => tracing::debug!(reason = %unsettled.reason, "still pending"),

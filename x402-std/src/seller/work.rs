@@ -13,13 +13,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use x402_core::buyer::Flow;
 use x402_core::claim::ClaimKey;
-use x402_core::{Reason, Version};
+use x402_core::{Payment, Reason, Version};
 
 pub use super::answers::ConnectionEnd;
 use super::answers::{Answers, Known};
 use super::{Admission, Refusal, RequestDigest, Seller, Terms, busy};
 use crate::clock::Clock;
-use crate::facilitator::Facilitator;
+use crate::facilitator::{Facilitator, PaymentOf};
 use crate::message::SettleResponse;
 use crate::store::{ClaimStore, StoreError};
 
@@ -49,9 +49,9 @@ impl<A> Clone for Works<A> {
 }
 
 /// What comes of a payment that was presented.
-pub(crate) enum Entry<A: Answer> {
+pub(crate) enum Entry<A: Answer, P: Send + 'static> {
     /// It is to be worked for.
-    Work(Held<A>),
+    Work(Held<A, P>),
     /// Its answer was made before, and lost.
     Again(A, Delivery<A>),
 }
@@ -63,11 +63,15 @@ impl<A: Clone + Send + Sync + 'static> Answer for A {}
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A seller, whatever its parts are.
-pub(crate) trait AnySeller: Send + Sync {
+/// A seller for payments of one type, whatever its parts are.
+pub(crate) trait AnySeller<P>: Notes {
     fn now(&self) -> u64;
-    fn settle(self: Arc<Self>, admission: Admission) -> Boxed<Result<SettleResponse, Refusal>>;
-    fn release(self: Arc<Self>, admission: Admission) -> Boxed<()>;
+    fn settle(self: Arc<Self>, admission: Admission<P>) -> Boxed<Result<SettleResponse, Refusal>>;
+    fn release(self: Arc<Self>, admission: Admission<P>) -> Boxed<()>;
+}
+
+/// What a seller notes of answers.
+pub(crate) trait Notes: Send + Sync {
     fn delivered(
         self: Arc<Self>,
         key: ClaimKey,
@@ -76,7 +80,7 @@ pub(crate) trait AnySeller: Send + Sync {
     fn undelivered(self: Arc<Self>, key: ClaimKey, transaction: String) -> Boxed<()>;
 }
 
-impl<F, S, C> AnySeller for Seller<F, S, C>
+impl<F, S, C> AnySeller<PaymentOf<F>> for Seller<F, S, C>
 where
     F: Facilitator + 'static,
     S: ClaimStore + 'static,
@@ -86,14 +90,24 @@ where
         self.clock.now()
     }
 
-    fn settle(self: Arc<Self>, admission: Admission) -> Boxed<Result<SettleResponse, Refusal>> {
+    fn settle(
+        self: Arc<Self>,
+        admission: Admission<PaymentOf<F>>,
+    ) -> Boxed<Result<SettleResponse, Refusal>> {
         Box::pin(async move { Seller::settle(&self, admission).await })
     }
 
-    fn release(self: Arc<Self>, admission: Admission) -> Boxed<()> {
+    fn release(self: Arc<Self>, admission: Admission<PaymentOf<F>>) -> Boxed<()> {
         Box::pin(async move { Seller::release(&self, admission).await })
     }
+}
 
+impl<F, S, C> Notes for Seller<F, S, C>
+where
+    F: Facilitator + 'static,
+    S: ClaimStore + 'static,
+    C: Clock + 'static,
+{
     fn delivered(
         self: Arc<Self>,
         key: ClaimKey,
@@ -133,7 +147,7 @@ impl<A: Answer> Works<A> {
         version: Version,
         payment: Vec<u8>,
         digest: RequestDigest,
-    ) -> Result<Entry<A>, Refusal>
+    ) -> Result<Entry<A, PaymentOf<F>>, Refusal>
     where
         F: Facilitator + 'static,
         S: ClaimStore + 'static,
@@ -153,7 +167,7 @@ impl<A: Answer> Works<A> {
                 }),
             };
             let delivered = matches!(&admitted, Err(refusal) if refusal.delivered);
-            let context = Context { seller, shared, digest };
+            let context = Context { seller: seller.clone(), shared, digest };
             if let Some((key, transaction)) = settled {
                 let answers = &context.shared.answers;
                 // Somebody hung up and asks again: how the first connection ended shows soon.
@@ -175,7 +189,7 @@ impl<A: Answer> Works<A> {
                     Known::Unknown => {}
                 }
             }
-            Ok(Entry::Work(Held { work: Some((Box::new(admitted?), permit)), context }))
+            Ok(Entry::Work(Held { work: Some((Box::new(admitted?), permit)), seller, context }))
         })
         .await
     }
@@ -183,7 +197,7 @@ impl<A: Answer> Works<A> {
 
 /// For whom a payment is worked on, and for what.
 struct Context<A> {
-    seller: Arc<dyn AnySeller>,
+    seller: Arc<dyn Notes>,
     shared: Works<A>,
     digest: Option<RequestDigest>,
 }
@@ -214,7 +228,7 @@ impl<A: Answer> Context<A> {
 
     /// Writes a note, whoever waits for it. Where there is no runtime any more, the claim stays as it
     /// is.
-    fn note(&self, note: impl FnOnce(Arc<dyn AnySeller>) -> Boxed<()>) {
+    fn note(&self, note: impl FnOnce(Arc<dyn Notes>) -> Boxed<()>) {
         let Ok(runtime) = Handle::try_current() else { return };
         let counted = Arc::clone(&self.shared.notes).try_acquire_owned();
         let note = note(Arc::clone(&self.seller));
@@ -227,13 +241,16 @@ impl<A: Answer> Context<A> {
 
 /// A payment that is being worked for. One that is dropped is given back: the work failed or
 /// panicked, or the caller went.
-pub(crate) struct Held<A: Answer> {
+pub(crate) struct Held<A: Answer, P: Send + 'static> {
+    seller: Arc<dyn AnySeller<P>>,
     context: Context<A>,
-    /// In a box, for it is large.
-    work: Option<(Box<Admission>, OwnedSemaphorePermit)>,
+    work: Option<Work<P>>,
 }
 
-impl<A: Answer> Held<A> {
+/// A payment, in a box, for it is large.
+type Work<P> = (Box<Admission<P>>, OwnedSemaphorePermit);
+
+impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
     /// Whether it must be settled before anything is done for it.
     pub(crate) fn is_upfront(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.flow() == Flow::Upfront)
@@ -247,7 +264,7 @@ impl<A: Answer> Held<A> {
 
     /// How long the work for it may take.
     pub(crate) fn time_left(&self) -> Duration {
-        let now = self.context.seller.now();
+        let now = self.seller.now();
         let until = self.work.as_ref().map_or(now, |(admission, _)| admission.work_until(now));
         Duration::from_secs(until.saturating_sub(now).max(1))
     }
@@ -256,7 +273,7 @@ impl<A: Answer> Held<A> {
     /// charged can present it again at once.
     pub(crate) async fn give_back(mut self) {
         let Some((admission, permit)) = self.work.take() else { return };
-        let seller = Arc::clone(&self.context.seller);
+        let seller = Arc::clone(&self.seller);
         let release = async move {
             seller.release(*admission).await;
             drop(permit);
@@ -269,8 +286,8 @@ impl<A: Answer> Held<A> {
     /// # Errors
     /// [`Refusal`].
     pub(crate) async fn settle(mut self) -> Result<(SettleResponse, Delivery<A>), Refusal> {
-        let (context, work) = (self.context.clone(), self.work.take());
-        to_the_end(settle(context, work)).await
+        let (seller, context) = (Arc::clone(&self.seller), self.context.clone());
+        to_the_end(settle(seller, context, self.work.take())).await
     }
 
     /// Settles, to the end also if the caller goes, and keeps what is given for it: the answer, and
@@ -282,9 +299,10 @@ impl<A: Answer> Held<A> {
         mut self,
         answer: impl FnOnce(&SettleResponse) -> (A, usize) + Send + 'static,
     ) -> Result<(A, Delivery<A>), Refusal> {
-        let (context, work) = (self.context.clone(), self.work.take());
+        let (seller, context) = (Arc::clone(&self.seller), self.context.clone());
+        let work = self.work.take();
         to_the_end(async move {
-            let (receipt, mut delivery) = settle(context, work).await?;
+            let (receipt, mut delivery) = settle(seller, context, work).await?;
             let (answer, bytes) = answer(&receipt);
             delivery.keep(answer.clone(), bytes);
             Ok((answer, delivery))
@@ -293,14 +311,15 @@ impl<A: Answer> Held<A> {
     }
 }
 
-async fn settle<A: Answer>(
+async fn settle<A: Answer, P>(
+    seller: Arc<dyn AnySeller<P>>,
     context: Context<A>,
-    work: Option<(Box<Admission>, OwnedSemaphorePermit)>,
+    work: Option<Work<P>>,
 ) -> Result<(SettleResponse, Delivery<A>), Refusal> {
     let (admission, _permit) = work.ok_or(Reason::UnexpectedSettleError)?;
     let (key, noted) = (admission.claim_key(), admission.is_settled());
     let begun = context.shared.answers.begin(key, context.digest);
-    match Arc::clone(&context.seller).settle(*admission).await {
+    match seller.settle(*admission).await {
         Ok(receipt) => {
             let claim = Some((key, receipt.transaction.clone()));
             Ok((receipt, Delivery { context, claim, kept: false, noted }))
@@ -314,10 +333,11 @@ async fn settle<A: Answer>(
     }
 }
 
-impl<A: Answer> Drop for Held<A> {
+impl<A: Answer, P: Send + 'static> Drop for Held<A, P> {
     fn drop(&mut self) {
         if let Some((admission, permit)) = self.work.take() {
-            self.context.note(|seller| {
+            let seller = Arc::clone(&self.seller);
+            self.context.note(|_| {
                 Box::pin(async move {
                     seller.release(*admission).await;
                     drop(permit);

@@ -53,6 +53,7 @@ pub(super) fn encode(state: &ClaimState) -> String {
         ClaimState::Broadcast(transaction) => format!("broadcast:{transaction}"),
         ClaimState::Settled(transaction) => format!("settled:{transaction}"),
         ClaimState::Delivered(transaction) => format!("delivered:{transaction}"),
+        ClaimState::Failed(Reason::Own(own)) => format!("failed:own {own}"),
         ClaimState::Failed(reason) => format!("failed:{reason}"),
     }
 }
@@ -68,7 +69,8 @@ pub(super) fn decode(text: &str) -> Option<ClaimState> {
         "settled" => Transaction::try_from(rest).ok().map(ClaimState::Settled),
         "delivered" => Transaction::try_from(rest).ok().map(ClaimState::Delivered),
         "failed" => {
-            let reason = Reason::parse(rest).filter(|reason| reason.as_str() == rest)?;
+            let own = rest.strip_prefix("own ").and_then(|own| own.parse().ok()).map(Reason::Own);
+            let reason = own.or_else(|| Reason::parse(rest).filter(|it| it.as_str() == rest))?;
             Some(ClaimState::Failed(reason))
         }
         _ => None,
@@ -85,7 +87,8 @@ mod tests {
 
     #[test]
     fn every_state_reads_back() {
-        let failed = Reason::ALL.iter().copied().map(ClaimState::Failed);
+        let own = [0, 7, 255].map(Reason::Own);
+        let failed = Reason::ALL.iter().copied().chain(own).map(ClaimState::Failed);
         let sent = transactions().into_iter().map(ClaimState::Broadcast);
         let settled = transactions().into_iter().map(ClaimState::Settled);
         let delivered = transactions().into_iter().map(ClaimState::Delivered);
@@ -109,6 +112,9 @@ mod tests {
             "failed",
             "failed:",
             "failed:no_such_code",
+            "failed:own_reason",
+            "failed:own 256",
+            "failed:own x",
             "failed:busy: with a word",
             "failed:busy ",
             "lost:0x1",

@@ -14,6 +14,7 @@ use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{
     PaymentRequired, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse,
 };
+use x402_std::scheme::Exact;
 use x402_std::svm;
 use x402_std::transport::PaymentText;
 use x402_std::wallet::{EvmWallet, SvmWallet};
@@ -119,6 +120,12 @@ impl Scripted {
 }
 
 impl Facilitator for Scripted {
+    type Scheme = Exact;
+
+    fn scheme(&self) -> &Exact {
+        self.inner.scheme()
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
         self.calls.lock().unwrap().push("verify");
         let act = self.verify.lock().unwrap().pop_front();

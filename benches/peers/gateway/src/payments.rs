@@ -67,7 +67,14 @@ impl Payments {
         }
         let required = PaymentRequired::parse(challenge).map_err(|error| error.to_string())?;
         let offer = required.accepts.iter().next().ok_or("no offer")?;
-        let choice = buyer::Choice { required, offer, index: 0 };
+        let choice = buyer::Choice {
+            required,
+            offer,
+            index: 0,
+            flow: buyer::Flow::Authorization,
+            decimals: 6,
+            asks: false,
+        };
         let mut requests = Vec::with_capacity(count);
         for (unsigned, signature) in &self.signed[first..first + count] {
             let (mut payload, mut header) = ([0; PAYLOAD_BYTES], [0; 8192]);

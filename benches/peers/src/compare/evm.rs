@@ -11,17 +11,17 @@ use x402_benches::inputs::{self, Evm};
 use x402_chain_eip155::v1_eip155_exact::{StructuredSignature, assert_enough_value};
 use x402_chain_eip155::v2_eip155_exact::eip3009::assert_requirements_match;
 use x402_chain_eip155::v2_eip155_exact::types as x402_rs;
-use x402_core::buyer::Choice;
+use x402_core::buyer::{Choice, Flow};
 use x402_core::crypto::secp256k1::{K256, LocalKey};
 use x402_core::crypto::{Recover, Signer as _};
 use x402_core::seller::Seller;
 use x402_core::wire::{Message as _, PaymentRequired, PaymentRequirements};
-use x402_core::{Version, gate};
+use x402_core::{Either, Version, gate};
 use x402_evm::{Address, Eip3009Unsigned, ExactEvm, PAYLOAD_BYTES};
 use x402_peers::{Aim, Report, Table, row};
 use x402_std::base64 as std_base64;
 use x402_std::crypto::Libsecp256k1;
-use x402_std::payment::{Payment, Schemes};
+use x402_std::scheme::Exact;
 
 use crate::content::Content;
 use crate::readers;
@@ -109,7 +109,8 @@ pub(crate) fn payload_to_header(report: &mut Report) {
     let key = LocalKey::from_bytes(&inputs::EVM_SECRET).expect("a key");
     let unsigned =
         Eip3009Unsigned::new(&offer, Address(key.public()), inputs::NOW, [9; 32]).expect("payable");
-    let choice = Choice { required, offer, index: 0 };
+    let (flow, decimals, asks) = (Flow::Authorization, 6, false);
+    let choice = Choice { required, offer, index: 0, flow, decimals, asks };
     let signature = input.signature;
     let x402_rs: x402_rs::PaymentPayload = readers::x402_rs(header).expect("legal");
     let r402 = readers::r402(header).expect("legal");
@@ -197,7 +198,7 @@ fn ours(
 
 /// Ours, by the gate that a server of x402-std has.
 fn server(
-    schemes: &Schemes,
+    schemes: &Exact,
     header: &[u8],
     offer: &PaymentRequirements<'_>,
     scratch: &mut [u8],
@@ -206,7 +207,7 @@ fn server(
     let payload = Seller::read(Version::V2, json).ok()?;
     let verified = gate::verify(schemes, &payload, offer, inputs::NOW).ok()?;
     match verified.payment() {
-        Payment::Eip3009(payment) => Some(payment.authorization.from.0),
+        Either::First(Either::First(Either::First(payment))) => Some(payment.authorization.from.0),
         _ => None,
     }
 }
@@ -297,7 +298,7 @@ pub(crate) fn header_to_payer(report: &mut Report) {
     };
     let r402_offer = readers::r402(header).expect("legal").accepted;
     let (mut a, mut b, mut c) = ([0; 4096], [0; 4096], [0; 4096]);
-    let schemes = Schemes::default();
+    let schemes = Exact::default();
 
     assert_eq!(server(&schemes, header, &offer, &mut a), Some(*payer));
     assert_eq!(ours(K256, header, &offer, &mut a), Some(*payer));

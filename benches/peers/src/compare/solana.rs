@@ -8,10 +8,10 @@ use x402_core::crypto::Verify as _;
 use x402_core::crypto::ed25519::Dalek;
 use x402_core::seller::Seller;
 use x402_core::wire::PaymentRequirements;
-use x402_core::{Version, gate};
+use x402_core::{Either, Version, gate};
 use x402_peers::{Aim, Report, Table, row};
 use x402_std::base64 as std_base64;
-use x402_std::payment::{Payment, Schemes};
+use x402_std::scheme::Exact;
 use x402_svm::{Address, ExactSvm, Rules, TokenProgram};
 
 const OURS: &str = "ours, the payee's account known";
@@ -78,14 +78,14 @@ fn one(report: &mut Report, kind: &str, input: &Svm, last: bool) {
         let json = std_base64::decode(black_box(header), scratch).expect("ours");
         verify(rules, json, &offer)
     };
-    let schemes = Schemes::default();
+    let schemes = Exact::default();
     let server = |scratch: &mut [u8]| {
         let json = std_base64::decode(black_box(header), scratch).expect("ours");
         let payload = Seller::read(Version::V2, json).ok()?;
         let verified = gate::verify(&schemes, &payload, &offer, inputs::NOW).ok()?;
         match verified.payment() {
-            Payment::Svm(transfer) => Some(transfer.payment().payer.0),
-            _ => None,
+            Either::Second(transfer) => Some(transfer.payment().payer.0),
+            Either::First(_) => None,
         }
     };
     let core = |scratch: &mut [u8]| {

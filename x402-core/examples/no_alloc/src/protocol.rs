@@ -171,6 +171,8 @@ struct Dummy;
 struct Paid([u8; 32]);
 
 impl Payment for Paid {
+    type Payer = &'static str;
+
     fn claim_key(&self) -> ClaimKey {
         ClaimKey::new(self.0)
     }
@@ -178,10 +180,22 @@ impl Payment for Paid {
     fn expires_at(&self) -> u64 {
         black_box(100)
     }
+
+    fn payer(&self) -> &'static str {
+        "anybody"
+    }
 }
 
 impl Scheme for Dummy {
     type Payment = Paid;
+
+    fn handles(&self, _: &PaymentRequirements<'_>) -> bool {
+        true
+    }
+
+    fn check_offer(&self, _: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        Ok(())
+    }
 
     fn check(
         &self,

@@ -30,7 +30,6 @@ pub(super) struct Config {
     pub(super) limits: ServiceLimits,
     pub(super) per_payer: usize,
     /// Threads that check signatures; none is to check them in place.
-    pub(super) verifiers: usize,
     pub(super) smart_wallets: bool,
     pub(super) over_payment: bool,
     pub(super) callers: Callers,
@@ -160,7 +159,6 @@ impl Config {
         let at_once = limits.number("at_once", 1..=100_000, 1024);
         let per_address = limits.count("per_address", 256);
         let per_payer = limits.count("per_payer", 64);
-        let verifiers = limits.number("verifiers", 0..=256, 0);
         let connections = limits.count("connections", 4096);
         let arrival = limits.seconds("arrival_seconds", 10);
         limits.finish();
@@ -223,7 +221,6 @@ impl Config {
             shutdown,
             limits,
             per_payer,
-            verifiers: usize::try_from(verifiers).unwrap_or(0),
             smart_wallets,
             over_payment,
             callers,

@@ -138,6 +138,12 @@ impl Drop for Work {
 }
 
 impl<F: Facilitator> Facilitator for Counted<F> {
+    type Scheme = F::Scheme;
+
+    fn scheme(&self) -> &F::Scheme {
+        self.facilitator.scheme()
+    }
+
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
         let (since, _work) = (Instant::now(), Work::new(&self.metrics.in_flight));
         let answer = self.facilitator.verify(request).await?;

@@ -15,12 +15,11 @@ use tokio::time::{sleep, timeout};
 use x402_std::SystemClock;
 use x402_std::core::crypto::{ed25519, secp256k1};
 use x402_std::facilitator::{LocalFacilitator, Service};
-use x402_std::ledger::{EvmChain, EvmLedger, Ledger, SvmLedger, SvmSettings};
-use x402_std::payment::{EvmRules, SvmRules};
+use x402_std::ledger::{EvmChain, EvmLedger, Networks, SvmLedger, SvmSettings};
 use x402_std::rpc::Nodes;
+use x402_std::scheme::{ExactOnEvm, ExactOnSvm};
 use x402_std::store::{ClaimStore, MemoryStore, RedisStore, SqliteStore};
 use x402_std::svm::Limits;
-use x402_std::verifiers::Verifiers;
 
 use crate::config::{BASE_FEE, Config, Evm, Store, Svm};
 use crate::facilitator::mistakes;
@@ -116,10 +115,12 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
     for (place, network) in config.svm.iter().enumerate() {
         let name = format!("svm {}", place + 1);
         let read = |text| key::svm_text(text).and_then(|text| key::svm(&text)).ok();
-        let mut keys = network.keys.iter().filter_map(|text| read(text.clone()));
+        let keys: Vec<_> = network.keys.iter().filter_map(|text| read(text.clone())).collect();
+        let keys_read = keys.len();
+        let mut keys = keys.into_iter();
         let ledger = keys.next().map(SvmLedger::new);
         let ledger = keys.fold(ledger, |ledger, key| Some(ledger?.with_fee_payer(key)));
-        if ledger.as_ref().map_or(0, |ledger| ledger.fee_payers().len()) != network.keys.len() {
+        if keys_read != network.keys.len() {
             wrong.push(format!(
                 "{name}: key: neither base58 of 64 or 32 bytes, nor as the Solana CLI writes it, nor \
                  the path of a file with one"
@@ -194,20 +195,13 @@ async fn serve<S: ClaimStore + 'static>(
         tracing::info!(network = %network.network, "settles");
     }
     let transfer_proofs = config.evm.iter().any(|chain| !chain.max_proof_age.is_zero());
-    let evm = EvmRules { smart_wallets: config.smart_wallets, transfer_proofs };
+    let evm = ExactOnEvm { smart_wallets: config.smart_wallets, transfer_proofs };
     let (over_payment, limits) = (config.over_payment, svm_limits(config));
-    let svm = SvmRules { over_payment, limits, ..SvmRules::default() };
-    let mut facilitator =
-        facilitator.with_payer_limit(config.per_payer).with_evm_rules(evm).with_svm_rules(svm);
-    facilitator = facilitator.with_acceptance(config.acceptance.clone());
+    let svm = ExactOnSvm { over_payment, limits, ..ExactOnSvm::default() };
+    let facilitator = facilitator.with_payer_limit(config.per_payer).with_evm(evm).with_svm(svm);
+    let facilitator = facilitator.with_acceptance(config.acceptance.clone());
     if !config.listen.ip().is_loopback() && !config.has_token {
         tracing::warn!("whoever reaches this address can have payments settled: set token_file");
-    }
-    if config.verifiers > 0 {
-        let verifiers = Verifiers::new(config.verifiers);
-        let verifiers =
-            verifiers.map_err(|error| Failure::unusable(format!("verifiers: {error}")))?;
-        facilitator = facilitator.with_verifiers(Arc::new(verifiers));
     }
     let facilitator = Arc::new(facilitator);
     let counted = Counted { facilitator: Arc::clone(&facilitator), metrics: metrics.clone() };

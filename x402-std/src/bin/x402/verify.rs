@@ -1,8 +1,8 @@
 use clap::Args;
 use x402_std::clock::{Clock, SystemClock};
-use x402_std::core::{Message, Reason, gate, wire};
+use x402_std::core::{Message, Reason, Scheme as _, gate, wire};
 use x402_std::message::{ReadError, VerifyResponse};
-use x402_std::payment::{Schemes, SvmRules, payer};
+use x402_std::scheme::{Exact, ExactOnEvm, ExactOnSvm};
 
 use crate::{Exit, Failure, Outcome, input, print};
 
@@ -33,13 +33,13 @@ impl Verify {
         };
         let (payload, offer) = (&request.payment_payload, &request.payment_requirements);
         let now = self.now.unwrap_or_else(|| SystemClock.now());
-        let svm = SvmRules { over_payment: self.allow_over_payment, ..SvmRules::default() };
-        let schemes = Schemes { svm, ..Schemes::default() };
-        let refusal = gate::verify(&schemes, payload, offer, now).err();
+        let svm = ExactOnSvm { over_payment: self.allow_over_payment, ..ExactOnSvm::default() };
+        let scheme: Exact = (ExactOnEvm::default(), svm);
+        let refusal = gate::verify(&scheme, payload, offer, now).err();
         respond(&VerifyResponse {
             is_valid: refusal.is_none(),
             invalid_reason: refusal.map(|reason| reason.as_str().into()),
-            payer: payer(payload),
+            payer: scheme.named_payer(payload).map(|payer| payer.to_string()),
             ..VerifyResponse::default()
         })?;
         refusal.map_or(Ok(Exit::Yes), |reason: Reason| Err(Failure::refused(reason)))

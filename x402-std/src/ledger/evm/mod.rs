@@ -6,21 +6,21 @@ mod sender;
 mod token;
 mod transfer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use x402_core::claim::Transaction;
 use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
-use x402_core::gate::Verified;
-use x402_core::{Money, Reason};
-use x402_evm::{Address, TransferProofPayment};
+use x402_core::{Either, Money, Payment, Reason, Unproven, Verified};
+use x402_evm::{Address, Eip3009Payment, TransferProofPayment};
 
-use super::{Ledger, Outcome};
+use super::{Ledger, Networks, Outcome};
 use crate::clock::{Clock as _, SystemClock};
 use crate::message::{NetworkId, SupportedKind};
-use crate::payment::Payment;
 use crate::rpc::Nodes;
+use crate::scheme::{Eip3009Contract, ExactOnEvm};
 pub(crate) use chain::Chain;
 use chain::Prepared;
 pub use guard::GasLost;
@@ -281,24 +281,59 @@ impl<K> EvmLedger<K> {
         self.chains.iter().find(|chain| chain.settings.chain_id == id)
     }
 
-    /// A transfer that the payer sent, and on which chain.
-    fn transfer<'a>(
+    /// The chain of a payment, and how it is settled there.
+    fn find<'a, P: OnEvm>(
         &self,
-        payment: &'a Verified<Payment>,
-    ) -> Result<Option<(&Chain<K>, &'a TransferProofPayment)>, Reason> {
-        let Payment::TransferProof(proof) = payment.payment() else { return Ok(None) };
-        Ok(Some((self.chain(proof.chain_id).ok_or(Reason::InvalidNetwork)?, proof)))
+        payment: Verified<&'a P>,
+    ) -> Result<(&Chain<K>, Settling<'a>), Reason> {
+        let (chain_id, settling) = payment.into_payment().settling();
+        Ok((self.chain(chain_id).ok_or(Reason::InvalidNetwork)?, settling))
     }
+}
 
-    /// What a payment authorises, and on which chain.
-    fn find(&self, payment: &Verified<Payment>) -> Result<(&Chain<K>, Authorized), Reason> {
-        let (chain_id, authorized) = match payment.payment() {
-            Payment::Eip3009(payment) => (payment.chain_id, payment.into()),
-            Payment::Eip3009Contract(payment) => (payment.chain_id(), payment.into()),
-            Payment::TransferProof(_) => return Err(Reason::UnsupportedPayloadType),
-            Payment::Svm(_) => return Err(Reason::InvalidNetwork),
-        };
-        Ok((self.chain(chain_id).ok_or(Reason::InvalidNetwork)?, authorized))
+/// How an EVM ledger settles a payment.
+pub enum Settling<'a> {
+    /// By sending what the payer authorised, of whom it is known that it signed.
+    Proven(Authorized),
+    /// By sending what the payer authorised, if a contract says that it did.
+    Unproven(Authorized),
+    /// Not at all: the payer has sent it.
+    Sent(&'a TransferProofPayment),
+}
+
+/// A payment that an [`EvmLedger`] can settle.
+pub trait OnEvm: Payment + Sync {
+    /// The chain's id, and how the payment is settled.
+    #[doc(hidden)]
+    fn settling(&self) -> (u64, Settling<'_>);
+}
+
+impl OnEvm for Eip3009Payment {
+    fn settling(&self) -> (u64, Settling<'_>) {
+        (self.chain_id, Settling::Proven(self.into()))
+    }
+}
+
+impl OnEvm for Unproven<Eip3009Contract> {
+    fn settling(&self) -> (u64, Settling<'_>) {
+        let payment = self.as_unproven();
+        (payment.chain_id(), Settling::Unproven(payment.into()))
+    }
+}
+
+impl OnEvm for Unproven<TransferProofPayment> {
+    fn settling(&self) -> (u64, Settling<'_>) {
+        let proof = self.as_unproven();
+        (proof.chain_id, Settling::Sent(proof))
+    }
+}
+
+impl<A: OnEvm, B: OnEvm> OnEvm for Either<A, B> {
+    fn settling(&self) -> (u64, Settling<'_>) {
+        match self {
+            Self::First(payment) => payment.settling(),
+            Self::Second(payment) => payment.settling(),
+        }
     }
 }
 
@@ -387,8 +422,13 @@ impl fmt::Debug for EvmUnsent {
     }
 }
 
-impl<K: AsyncSigner<Secp256k1> + Send> Ledger for EvmLedger<K> {
+impl<K: AsyncSigner<Secp256k1> + Send> Networks for EvmLedger<K> {
+    type Scheme = ExactOnEvm;
     type Unsent = EvmUnsent;
+
+    fn scheme(&self) -> ExactOnEvm {
+        ExactOnEvm::default()
+    }
 
     fn kinds(&self) -> Vec<SupportedKind> {
         let ids = self.chains.iter().map(|chain| chain.settings.chain_id);
@@ -407,48 +447,20 @@ impl<K: AsyncSigner<Secp256k1> + Send> Ledger for EvmLedger<K> {
         both.flatten().collect()
     }
 
-    fn senders(&self) -> Vec<Address> {
+    fn signers(&self) -> BTreeMap<&'static str, Vec<String>> {
         let mut senders: Vec<_> = self.chains.iter().flat_map(Chain::addresses).collect();
         senders.sort_by_key(|sender| sender.0);
         senders.dedup();
-        senders
+        let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
+        let all = (!senders.is_empty()).then_some(("eip155:*", senders));
+        all.into_iter().collect()
     }
 
-    async fn prove(&self, payment: &Verified<Payment>) -> Result<(), Reason> {
-        if matches!(payment.payment(), Payment::Eip3009(_)) {
-            return Ok(());
+    async fn tend(&self) {
+        for chain in &self.chains {
+            chain.push().await;
+            chain.unwedge().await;
         }
-        match self.transfer(payment)? {
-            Some((chain, proof)) => chain.transferred(proof).await.map(|_| ()),
-            None => {
-                let (chain, payment) = self.find(payment)?;
-                chain.prove(&payment).await
-            }
-        }
-    }
-
-    async fn check(&self, payment: &Verified<Payment>, now: u64) -> Result<(), Reason> {
-        match self.transfer(payment)? {
-            Some((chain, proof)) => chain.check_transfer(proof, now).await,
-            None => {
-                let (chain, payment) = self.find(payment)?;
-                chain.check(&payment).await
-            }
-        }
-    }
-
-    async fn prepare(
-        &self,
-        payment: &Verified<Payment>,
-    ) -> Result<(Transaction, EvmUnsent), Reason> {
-        if let Some((chain, proof)) = self.transfer(payment)? {
-            let chain_id = chain.settings.chain_id;
-            return Ok((transfer::id_of(proof), EvmUnsent { chain_id, prepared: None }));
-        }
-        let (chain, payment) = self.find(payment)?;
-        let prepared = chain.prepare(&payment).await?;
-        let id = chain::id(prepared.sealed.hash);
-        Ok((id, EvmUnsent { chain_id: chain.settings.chain_id, prepared: Some(prepared) }))
     }
 
     async fn send(&self, unsent: EvmUnsent) {
@@ -460,25 +472,60 @@ impl<K: AsyncSigner<Secp256k1> + Send> Ledger for EvmLedger<K> {
     fn raw(&self, unsent: &EvmUnsent) -> Vec<u8> {
         unsent.prepared.as_ref().map(|prepared| prepared.sealed.raw.to_vec()).unwrap_or_default()
     }
+}
 
-    async fn recover(&self, payment: &Verified<Payment>, transaction: &Transaction, raw: &[u8]) {
-        if let Ok((chain, payment)) = self.find(payment) {
+impl<P: OnEvm, K: AsyncSigner<Secp256k1> + Send> Ledger<P> for EvmLedger<K> {
+    async fn prove(&self, payment: Verified<&P>) -> Result<(), Reason> {
+        // A chain that is not there is no reason yet to refuse what is proven.
+        if payment.payment().is_proven() {
+            return Ok(());
+        }
+        match self.find(payment)? {
+            (_, Settling::Proven(_)) => Ok(()),
+            (chain, Settling::Unproven(payment)) => chain.prove(&payment).await,
+            (chain, Settling::Sent(proof)) => chain.transferred(proof).await.map(|_| ()),
+        }
+    }
+
+    async fn check(&self, payment: Verified<&P>, now: u64) -> Result<(), Reason> {
+        match self.find(payment)? {
+            (chain, Settling::Proven(payment) | Settling::Unproven(payment)) => {
+                chain.check(&payment).await
+            }
+            (chain, Settling::Sent(proof)) => chain.check_transfer(proof, now).await,
+        }
+    }
+
+    async fn prepare(&self, payment: Verified<&P>) -> Result<(Transaction, EvmUnsent), Reason> {
+        let (chain, settling) = self.find(payment)?;
+        let chain_id = chain.settings.chain_id;
+        match settling {
+            Settling::Proven(payment) | Settling::Unproven(payment) => {
+                let prepared = chain.prepare(&payment).await?;
+                let id = chain::id(prepared.sealed.hash);
+                Ok((id, EvmUnsent { chain_id, prepared: Some(prepared) }))
+            }
+            Settling::Sent(proof) => {
+                Ok((transfer::id_of(proof), EvmUnsent { chain_id, prepared: None }))
+            }
+        }
+    }
+
+    async fn recover(&self, payment: Verified<&P>, transaction: &Transaction, raw: &[u8]) {
+        if let Ok((chain, Settling::Proven(payment) | Settling::Unproven(payment))) =
+            self.find(payment)
+        {
             chain.recover(&payment, transaction.parse().ok(), raw).await;
         }
     }
 
-    async fn tend(&self) {
-        for chain in &self.chains {
-            chain.push().await;
-            chain.unwedge().await;
-        }
-    }
-
-    async fn confirm(&self, payment: &Verified<Payment>, transaction: &Transaction) -> Outcome {
-        match (self.transfer(payment), self.find(payment)) {
-            (Ok(Some((chain, proof))), _) => chain.confirm_transfer(proof).await,
-            (_, Ok((chain, payment))) => chain.confirm(&payment, transaction).await,
-            _ => Outcome::Pending,
+    async fn confirm(&self, payment: Verified<&P>, transaction: &Transaction) -> Outcome {
+        match self.find(payment) {
+            Ok((chain, Settling::Proven(payment) | Settling::Unproven(payment))) => {
+                chain.confirm(&payment, transaction).await
+            }
+            Ok((chain, Settling::Sent(proof))) => chain.confirm_transfer(proof).await,
+            Err(_) => Outcome::Pending,
         }
     }
 }

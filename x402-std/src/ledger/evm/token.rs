@@ -6,7 +6,7 @@ use serde::Deserialize;
 use x402_core::{Amount, Reason};
 use x402_evm::{Authorization, Eip3009Payment, TransferProofPayment};
 
-use crate::payment::Eip3009Contract;
+use crate::scheme::Eip3009Contract;
 
 /// The same contract on every chain that has it. <https://github.com/mds1/multicall>
 const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
@@ -287,7 +287,7 @@ pub(super) enum Movement {
 
 /// A transfer that a payer authorised, whoever is to judge the signature.
 #[derive(Clone)]
-pub(super) struct Authorized {
+pub struct Authorized {
     pub(super) token: x402_evm::Address,
     pub(super) authorization: Authorization,
     pub(super) signature: Bytes,

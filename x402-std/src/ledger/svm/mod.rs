@@ -1,6 +1,6 @@
 mod guard;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,18 +12,17 @@ use serde_json::{Value, json};
 use x402_core::claim::{ClaimKey, Transaction};
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
 use x402_core::crypto::{AsyncSigner, Ed25519, Verify, sha256};
-use x402_core::gate::Verified;
-use x402_core::{Payment as _, Reason};
+use x402_core::{Payment as _, Reason, Verified};
 use x402_svm::message::{self, MessageVersion, TRANSACTION_V1_BYTES, Unsigned};
 use x402_svm::{Address, SvmPayment, base58};
 
 use self::guard::{Guard, Hold};
-use super::{Ledger, Outcome};
+use super::{Ledger, Networks, Outcome};
 use crate::base64;
 use crate::clock::{Clock as _, SystemClock};
 use crate::message::{Json, NetworkId, SupportedKind};
-use crate::payment::{Payment, SvmTransfer};
 use crate::rpc::{Nodes, OwnNodes, RpcError};
+use crate::scheme::{ExactOnSvm, SvmTransfer};
 
 /// Characters of the CAIP-2 reference of a Solana network: the start of its genesis hash.
 const REFERENCE_CHARS: usize = 32;
@@ -59,7 +58,7 @@ const TOKEN_ACCOUNT_STATE: usize = 108;
 /// It signs as the payer of the fee, and only in [`prepare`](Ledger::prepare): what it checks is
 /// simulated unsigned. No node is used, for anything, before it has shown the genesis hash of its
 /// network. Transactions that take addresses from tables are simulated and sent like others, but
-/// the gate refuses them unless [`SvmRules::resolve`](crate::payment::SvmRules) is there.
+/// the gate refuses them unless [`ExactOnSvm::resolve`](crate::scheme::ExactOnSvm) is there.
 ///
 /// What became of a payment is told on the word of [`SvmSettings::witnesses`] nodes that agree:
 /// - *Settled*: the transaction is there at [`SvmSettings::commitment`] without an error; it is,
@@ -386,9 +385,9 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
     /// A payment on one of the networks.
     fn find<'p>(
         &self,
-        payment: &'p Verified<Payment>,
+        payment: Verified<&'p SvmTransfer>,
     ) -> Result<(&'p SvmTransfer, &Arc<SvmNetwork>), Reason> {
-        let Payment::Svm(transfer) = payment.payment() else { return Err(Reason::InvalidNetwork) };
+        let transfer = payment.into_payment();
         let reference = &*transfer.payment().network;
         let network = self.networks.iter().find(|one| one.id.view().solana() == Some(reference));
         Ok((transfer, network.ok_or(Reason::InvalidNetwork)?))
@@ -633,8 +632,14 @@ impl<K> fmt::Debug for SvmLedger<K> {
     }
 }
 
-impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
+impl<K: AsyncSigner<Ed25519> + Send> Networks for SvmLedger<K> {
+    type Scheme = ExactOnSvm;
     type Unsent = SvmUnsent;
+
+    fn scheme(&self) -> ExactOnSvm {
+        let fee_payers = self.keys.iter().map(|key| Address(key.public())).collect();
+        ExactOnSvm { fee_payers: Some(fee_payers), ..ExactOnSvm::default() }
+    }
 
     fn kinds(&self) -> Vec<SupportedKind> {
         let fee_payer = self.fee_payer().map(|fee_payer| fee_payer.to_string());
@@ -652,11 +657,26 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
         v2.chain(v1).collect()
     }
 
-    fn fee_payers(&self) -> Vec<Address> {
-        self.keys.iter().map(|key| Address(key.public())).collect()
+    fn signers(&self) -> BTreeMap<&'static str, Vec<String>> {
+        let fee_payers = self.keys.iter().map(|key| Address(key.public()).to_string()).collect();
+        BTreeMap::from([("solana:*", fee_payers)])
     }
 
-    async fn check(&self, payment: &Verified<Payment>, _now: u64) -> Result<(), Reason> {
+    async fn send(&self, unsent: SvmUnsent) {
+        let SvmUnsent { network, key, transaction } = unsent;
+        self.remember(key, Some(Arc::clone(&transaction)), true, None);
+        if let Some(nodes) = network.nodes().await {
+            send(&nodes, &transaction).await;
+        }
+    }
+
+    fn raw(&self, unsent: &SvmUnsent) -> Vec<u8> {
+        unsent.transaction.as_bytes().to_vec()
+    }
+}
+
+impl<K: AsyncSigner<Ed25519> + Send> Ledger<SvmTransfer> for SvmLedger<K> {
+    async fn check(&self, payment: Verified<&SvmTransfer>, _now: u64) -> Result<(), Reason> {
         let (transfer, network) = self.find(payment)?;
         let nodes = network.nodes().await.ok_or(Reason::UnexpectedVerifyError)?;
         for _ in 0..SIMULATIONS {
@@ -673,7 +693,7 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
 
     async fn prepare(
         &self,
-        payment: &Verified<Payment>,
+        payment: Verified<&SvmTransfer>,
     ) -> Result<(Transaction, SvmUnsent), Reason> {
         let (transfer, network) = self.find(payment)?;
         let (signature, signed) = self.sign(transfer).await?;
@@ -689,20 +709,8 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
         Ok((Transaction::try_from(id).map_err(|_| fault)?, unsent))
     }
 
-    async fn send(&self, unsent: SvmUnsent) {
-        let SvmUnsent { network, key, transaction } = unsent;
-        self.remember(key, Some(Arc::clone(&transaction)), true, None);
-        if let Some(nodes) = network.nodes().await {
-            send(&nodes, &transaction).await;
-        }
-    }
-
-    fn raw(&self, unsent: &SvmUnsent) -> Vec<u8> {
-        unsent.transaction.as_bytes().to_vec()
-    }
-
     /// Remembers what was signed, so that it is sent while it is waited for.
-    async fn recover(&self, payment: &Verified<Payment>, _: &Transaction, raw: &[u8]) {
+    async fn recover(&self, payment: Verified<&SvmTransfer>, _: &Transaction, raw: &[u8]) {
         let Ok((transfer, network)) = self.find(payment) else { return };
         let Ok(transaction) = std::str::from_utf8(raw) else { return };
         let key = transfer.payment().claim_key();
@@ -721,7 +729,7 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger for SvmLedger<K> {
         }
     }
 
-    async fn confirm(&self, payment: &Verified<Payment>, transaction: &Transaction) -> Outcome {
+    async fn confirm(&self, payment: Verified<&SvmTransfer>, transaction: &Transaction) -> Outcome {
         let Ok((transfer, network)) = self.find(payment) else { return Outcome::Pending };
         let Some(asked) = Asked::new(transfer, transaction) else { return Outcome::Pending };
         let watching = self.watch(network, &asked);

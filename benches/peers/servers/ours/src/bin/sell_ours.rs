@@ -6,6 +6,7 @@ use axum::routing::{MethodRouter, get};
 use x402_std::SystemClock;
 use x402_std::facilitator::{Facilitator, FacilitatorError, RemoteFacilitator};
 use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use x402_std::scheme::Exact;
 use x402_std::seller::{Seller, exact};
 use x402_std::server::Charge;
 use x402_std::store::MemoryStore;
@@ -19,9 +20,16 @@ const PAY_TO: &str = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
 const CLAIMS: usize = 10_000_000;
 
 /// Says yes and does nothing.
-struct Instant;
+#[derive(Default)]
+struct Instant(Exact);
 
 impl Facilitator for Instant {
+    type Scheme = Exact;
+
+    fn scheme(&self) -> &Exact {
+        &self.0
+    }
+
     async fn verify(&self, _request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
         Ok(VerifyResponse { is_valid: true, ..VerifyResponse::default() })
     }
@@ -50,7 +58,7 @@ fn sold(facilitator: impl Facilitator + 'static) -> MethodRouter {
 async fn main() {
     let facilitator = std::env::args().nth(1).expect("instant, or a facilitator's URL");
     let route = match facilitator.as_str() {
-        "instant" => sold(Instant),
+        "instant" => sold(Instant::default()),
         url => sold(RemoteFacilitator::new(url).expect("a facilitator's URL")),
     };
     serve::serve(route).await;

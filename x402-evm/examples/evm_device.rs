@@ -1,31 +1,27 @@
 //! A buyer as a device runs it: fixed buffers, no heap, no sockets of its own. The seller at the
 //! other end of the "wire" is as small. On a board, replace `wire` by your network stack.
 //!
-//!     cargo run -p x402-svm --example device
+//!     cargo run -p x402-evm --example evm_device
 
 use x402_core::buyer::{self, Choice, Next, Policy, Purchase};
 use x402_core::claim::{ClaimTable, Presented, Resource};
 use x402_core::crypto::Signer;
-use x402_core::crypto::ed25519::{Dalek, LocalKey};
+use x402_core::crypto::secp256k1::{K256, LocalKey};
 use x402_core::seller::Seller;
 use x402_core::wire::{Message, PaymentRequirements, ResourceInfo, SettleResponse};
 use x402_core::{Payment, Reason, Version, base64};
-use x402_svm::message::TRANSACTION_BYTES;
-use x402_svm::{
-    Address, ExactSvm, ExactSvmWallet, Inputs, PAYLOAD_BYTES, PAYMENT_BYTES, Rules, SvmUnsigned,
-};
+use x402_evm::{Address, Eip3009Unsigned, ExactEvm, ExactEvmWallet, PAYLOAD_BYTES};
 
-const NOW: u64 = 1_800_000_000; // from a clock
+const NOW: u64 = 1_800_000_000; // from the server's Date header, or a clock
 
 fn main() {
-    let key = LocalKey::from_seed(&[2; 32]);
+    let key = LocalKey::from_bytes(&[7; 32]).expect("below the group order");
     let mut shop = Shop { claims: ClaimTable::new() };
     let mut purchase = Purchase::new();
 
     // Everything the buyer needs, sized for one offer with room to spare.
-    let (mut answer, mut header) = ([0; 1024], [0; 2560]);
+    let (mut answer, mut header) = ([0; 1024], [0; 1536]);
     let (mut scratch, mut payload) = ([0; 1024], [0; PAYLOAD_BYTES]);
-    let mut transaction = [0; PAYMENT_BYTES];
 
     // 1. Ask, and read the challenge.
     let (status, len) = shop.wire(None, &mut answer);
@@ -35,7 +31,7 @@ fn main() {
 
     // 2. Choose within the policy: by default at most a dollar, in a stablecoin that is known.
     let choice: Choice<'_> =
-        buyer::choose(&required, "api.example.com", &ExactSvmWallet::default(), &Policy::default())
+        buyer::choose(&required, "api.example.com", &ExactEvmWallet, &Policy::default())
             .expect("an offer");
     println!(
         "paying {} units of {} to {}",
@@ -44,15 +40,10 @@ fn main() {
 
     // 3. Sign, once. A secure element would implement `Signer`.
     assert!(purchase.paid());
-    let inputs = Inputs {
-        payer: Address(key.public()),
-        blockhash: None, // the offer gives one, which spares the device a question to the chain
-        nonce: [9; 16],  // from the random number generator
-        assets: &[],
-    };
+    let nonce = [9; 32]; // from the random number generator
     let unsigned =
-        SvmUnsigned::new(&choice.offer, &inputs, &Dalek, &mut transaction).expect("payable");
-    let signature = key.sign(unsigned.message()).expect("a key in memory signs");
+        Eip3009Unsigned::new(&choice.offer, Address(key.public()), NOW, nonce).expect("payable");
+    let signature = key.sign(unsigned.digest()).expect("a key in memory signs");
     let payload = unsigned.payload(&signature, &mut payload).expect("fits");
     let header = choice.payment(payload).encode_header(&mut header).expect("fits");
     println!("{}: {} bytes", Version::V2.payment_header(), header.len());
@@ -75,11 +66,10 @@ impl Shop {
     /// One exchange: a payment header or none, to status and challenge or receipt header.
     fn wire(&mut self, payment: Option<&[u8]>, out: &mut [u8]) -> (u16, usize) {
         let offer = PaymentRequirements::parse(
-            br#"{"scheme":"exact","network":"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
-                 "amount":"10000","asset":"4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU",
-                 "payTo":"GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse","maxTimeoutSeconds":60,
-                 "extra":{"feePayer":"AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9",
-                          "recentBlockhash":"CmpNeggWJ4JaWJeJ8YKN1Zypmk7uvQq3PECGUCAEMbky"}}"#,
+            br#"{"scheme":"exact","network":"eip155:1328","amount":"10000",
+                 "asset":"0x4fCF1784B31630811181f670Aea7A7bEF803eaED",
+                 "payTo":"0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+                 "maxTimeoutSeconds":60,"extra":{"name":"USDC","version":"2"}}"#,
         )
         .expect("our own offer");
         let resource =
@@ -93,7 +83,7 @@ impl Shop {
         let receipt = SettleResponse {
             success: outcome.is_ok(),
             error_reason: outcome.err().map(|reason| reason.as_str().into()),
-            network: "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1".into(),
+            network: "eip155:1328".into(),
             ..Default::default()
         };
         let len = receipt.encode_header(out).expect("fits").len();
@@ -101,12 +91,10 @@ impl Shop {
     }
 
     fn serve(&mut self, seller: &Seller<'_>, payment: &[u8]) -> Result<(), Reason> {
-        let mut scratch = [0; 2048];
+        let mut scratch = [0; 1024];
         let json = base64::decode(payment, &mut scratch).map_err(|error| error.reason())?;
         let payload = Seller::read(Version::V2, json).map_err(|error| error.reason())?;
-        // Transactions of version 1 are longer, and so would the stack be.
-        let scheme = ExactSvm::<_, TRANSACTION_BYTES>::with_verify(Dalek, Rules::default());
-        let admitted = seller.admit(&scheme, &payload, NOW)?;
+        let admitted = seller.admit(&ExactEvm::<K256>::default(), &payload, NOW)?;
         let paid = admitted.verified.payment();
         match self.claims.present(paid.claim_key(), Resource::ANY, paid.expires_at(), NOW)? {
             // Here a facilitator is asked to settle, and nothing served before it has: `seller.rs` in

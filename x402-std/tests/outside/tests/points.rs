@@ -1,0 +1,209 @@
+//! Points buy things over HTTP and over frames, beside money and alone.
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::routing::get;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use x402_core::crypto::{ed25519, secp256k1};
+use x402_core::wire::{PaymentPayload, PaymentRequirements};
+use x402_core::{Amount, Either, Money, Reason, Scheme, Version};
+use x402_outside::carrier::{Frames, serve};
+use x402_outside::ledger::Cards;
+use x402_outside::points::{CardWallet, Points, Stamp, offer};
+use x402_outside::store::Listed;
+use x402_std::SystemClock;
+use x402_std::buyer::{Asset, Buyer, Policy};
+use x402_std::client::{Client, HttpTransport};
+use x402_std::evm::assets;
+use x402_std::facilitator::{Acceptance, Facilitator, LocalFacilitator};
+use x402_std::ledger::{Networks, SimulatedLedger};
+use x402_std::message::SettleResponse;
+use x402_std::seller::{Refusal, Seller, Terms, exact};
+use x402_std::server::Charge;
+use x402_std::wallet::EvmWallet;
+
+const NETWORK: &str = "card:corner-cafe";
+const SHOP: &str = "the corner café";
+const PAYEE: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+
+fn wallet(seed: u8) -> CardWallet {
+    CardWallet::new(ed25519::LocalKey::from_seed(&[seed; 32]))
+}
+
+fn policy() -> Policy {
+    Policy {
+        max: Money::parse("$10").unwrap(),
+        assets: vec![Asset {
+            network: NETWORK.parse().unwrap(),
+            address: "points".into(),
+            decimals: 0,
+        }],
+        ..Policy::default()
+    }
+}
+
+fn cards() -> Cards {
+    let cards = Cards::new(NETWORK);
+    cards.give(wallet(1).card(), 7);
+    cards
+}
+
+/// Counts the checks of a scheme: one is one signature.
+struct Counted<S>(S, Arc<AtomicUsize>);
+
+impl<S: Scheme> Scheme for Counted<S> {
+    type Payment = S::Payment;
+
+    fn handles(&self, offer: &PaymentRequirements<'_>) -> bool {
+        self.0.handles(offer)
+    }
+
+    fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
+        self.0.check_offer(offer)
+    }
+
+    fn check(
+        &self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+        now: u64,
+    ) -> Result<S::Payment, Reason> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.check(payload, requirements, now)
+    }
+
+    fn own_reason(&self, own: u8) -> Option<&'static str> {
+        self.0.own_reason(own)
+    }
+}
+
+#[tokio::test]
+async fn points_buy_over_frames_and_one_payment_is_checked_once() {
+    let checks = Arc::new(AtomicUsize::new(0));
+    let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
+    let facilitator = Arc::new(facilitator.with_scheme(Counted(Points, Arc::clone(&checks))));
+    let claims = Arc::new(Listed::default());
+    let seller = Seller::with(Arc::clone(&facilitator), Arc::clone(&claims), SystemClock);
+    let terms = Terms::new([offer(NETWORK, SHOP, 3)]);
+    seller.check(&terms).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let frames = Frames(listener.local_addr().unwrap());
+    let serving = tokio::spawn(serve(listener, Arc::new(seller), terms));
+
+    let buyer = Buyer::with(wallet(1), policy(), SystemClock);
+    for (bought, left) in [("first", 4), ("second", 1)] {
+        let paid = buyer.buy(&frames, &bought.to_owned()).await.unwrap();
+        assert_eq!(paid.response, bought.to_uppercase());
+        let receipt = paid.proof().unwrap();
+        assert_eq!(receipt.payer, Some(wallet(1).card().to_string()));
+        assert_eq!(facilitator.ledger().earned(SHOP), 7 - left);
+    }
+    // One gate for each payment, whoever asks about it.
+    assert_eq!(checks.load(Ordering::Relaxed), 2);
+    // And one look after each settlement.
+    assert_eq!(facilitator.ledger().looks().1, 2);
+    // One point is too little, and the scheme's own reason says so.
+    let refused = buyer.buy(&frames, &"third".to_owned()).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("points_too_few"), "{refused:?}");
+    assert_eq!(facilitator.ledger().earned(SHOP), 6);
+    serving.abort();
+}
+
+fn terms() -> Terms {
+    Terms::new([offer(NETWORK, SHOP, 3), exact("base-sepolia", PAYEE, "$0.01").unwrap()])
+}
+
+#[tokio::test]
+async fn points_and_money_pay_for_one_route() {
+    let money = SimulatedLedger::new();
+    let usdc = assets::default_of(84_532).unwrap();
+    let key = || secp256k1::LocalKey::from_bytes(&[7; 32]).unwrap();
+    money
+        .fund(84_532, usdc.address, EvmWallet::new(key()).address(), Amount::from(50_000))
+        .unwrap();
+    let facilitator = LocalFacilitator::new((cards(), money)).with_acceptance(Acceptance::any());
+    let facilitator = Arc::new(facilitator);
+    let kinds = facilitator.ledger().kinds();
+    assert!(kinds.iter().any(|kind| kind.scheme == "points"));
+    assert!(facilitator.supported().await.unwrap().kinds.len() == kinds.len());
+    let seller = Arc::new(Seller::with(Arc::clone(&facilitator), Listed::default(), SystemClock));
+    let route = get(|| async { "coffee" }).layer(Charge::new(Arc::clone(&seller), terms()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        axum::serve(listener, Router::new().route("/", route)).await.unwrap();
+    });
+    // By points, by money, and by points first of both.
+    let both = || (wallet(1), EvmWallet::new(key()));
+    let by_points = Client::with(Buyer::with(wallet(1), policy(), SystemClock), http());
+    let by_money = Client::with(Buyer::new(EvmWallet::new(key())), http());
+    let by_both = Client::with(Buyer::with(both(), policy(), SystemClock), http());
+    assert_eq!(by_points.get(&url).await.unwrap().response.text().await.unwrap(), "coffee");
+    assert_eq!(by_money.get(&url).await.unwrap().response.text().await.unwrap(), "coffee");
+    assert_eq!(by_both.get(&url).await.unwrap().response.text().await.unwrap(), "coffee");
+    assert_eq!(facilitator.ledger().0.earned(SHOP), 6);
+    let payee = x402_std::evm::Address::parse(PAYEE).unwrap();
+    assert_eq!(facilitator.ledger().1.balance(84_532, usdc.address, payee), Amount::from(10_000));
+    serving.abort();
+}
+
+fn http() -> HttpTransport {
+    HttpTransport::new().unwrap()
+}
+
+/// Each way to cheat has a reason, and none moves points.
+#[tokio::test]
+async fn cheats_are_refused_with_reasons() {
+    let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
+    let facilitator = Arc::new(facilitator);
+    let seller = Seller::new(Arc::clone(&facilitator));
+    let terms = Terms::new([offer(NETWORK, SHOP, 3)]);
+    let required = terms.challenge(Version::V2, "").unwrap();
+    let required = x402_std::message::PaymentRequired::from_json(required.as_bytes()).unwrap();
+    let buyer = Buyer::with(wallet(1), policy(), SystemClock);
+    let good: Value = serde_json::from_str(&buyer.sign(&required, 0).await.unwrap().json).unwrap();
+    let present = async |payment: &Value| -> Result<SettleResponse, Refusal> {
+        let payment = payment.to_string();
+        let admission = seller.admit(&terms, Version::V2, payment.as_bytes()).await?;
+        assert_eq!(admission.payment().card, wallet(1).card());
+        seller.settle(admission).await
+    };
+    let with = |path: &str, value: Value| {
+        let mut payment = good.clone();
+        *payment.pointer_mut(path).unwrap() = value;
+        payment
+    };
+    for (payment, expected) in [
+        (with("/payload/serial", json!(1)), "points_forged_stamp"),
+        (with("/payload/card", json!(wallet(2).card().to_string())), "points_forged_stamp"),
+        (with("/payload/signature", json!("00")), "invalid_payload"),
+        (with("/payload", json!({})), "invalid_payload"),
+        (with("/accepted/amount", json!("2")), "invalid_payment_requirements"),
+        (with("/accepted/payTo", json!("me")), "invalid_payment_requirements"),
+        (with("/accepted/network", json!("card:other")), "invalid_payment_requirements"),
+        (with("/accepted/scheme", json!("exact")), "invalid_payment_requirements"),
+    ] {
+        let refusal = present(&payment).await.unwrap_err();
+        assert_eq!(refusal.to_string(), expected, "{payment}");
+    }
+    assert_eq!(facilitator.ledger().earned(SHOP), 0);
+    assert!(present(&good).await.unwrap().success);
+    assert_eq!(present(&good).await.unwrap_err().reason, Reason::DuplicateSettlement);
+    assert_eq!(facilitator.ledger().earned(SHOP), 3);
+    // A seller of another scheme refuses the offer itself.
+    let money = Seller::new(Arc::new(LocalFacilitator::new(SimulatedLedger::new())));
+    assert_eq!(money.check(&terms).unwrap_err().reason, Reason::InvalidNetwork);
+}
+
+/// A pair that is swapped is another type.
+#[test]
+fn a_pair_of_ledgers_is_for_a_pair_of_payments() {
+    fn settles<P: x402_core::Payment, L: x402_std::ledger::Ledger<P>>(_: &L) {}
+    settles::<Either<Stamp, Stamp>, _>(&(cards(), cards()));
+    let mixed = (cards(), SimulatedLedger::new());
+    settles::<Either<Stamp, x402_std::scheme::ExactPayment>, _>(&mixed);
+}
