@@ -1,11 +1,11 @@
-//! Puts what was measured into the README and draws it.
+//! Puts what was measured into the page of benchmarks and draws it.
 //!
 //!     cargo run -p x402-benches --bin report [-- --check]
 //!
-//! Each `benches/results/NAME.md` goes between `<!-- NAME -->` and `<!-- /NAME -->` in the README;
+//! Each `benches/results/NAME.md` goes between `<!-- NAME -->` and `<!-- /NAME -->` in `benches/README.md`;
 //! the charts in `benches/charts` are drawn from `benches/results/NAME.tsv`. Nothing is measured
 //! here: `--save` of the programs that measure writes the results. `--check` writes nothing and
-//! fails if README or charts are not what the results give.
+//! fails if page or charts are not what the results give.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,6 +14,9 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use x402_benches::results::root;
+
+/// The page of benchmarks.
+const PAGE: &str = "benches/README.md";
 
 /// What is measured, each by the program of its name.
 const NAMES: [&str; 5] = ["compare", "compare-sdks", "gateway", "footprint", "instructions"];
@@ -39,7 +42,7 @@ fn report(root: &Path, check: bool) -> Result<(), String> {
     let mut wrong = Vec::new();
     let read = |file: &str| fs::read_to_string(root.join(file)).ok();
     let mut wanted = BTreeMap::new();
-    let mut readme = read("README.md").ok_or("there is no README.md")?;
+    let mut readme = read(PAGE).ok_or(format!("there is no {PAGE}"))?;
     for name in NAMES {
         match read(&format!("benches/results/{name}.md")) {
             Some(tables) => match filled(&readme, name, &tables) {
@@ -52,7 +55,7 @@ fn report(root: &Path, check: bool) -> Result<(), String> {
             None => {}
         }
     }
-    wanted.insert("README.md".to_owned(), readme);
+    wanted.insert(PAGE.to_owned(), readme);
     let mut charts = BTreeSet::new();
     for chart in CHARTS {
         let Some(tsv) = read(&format!("benches/results/{}.tsv", chart.results)) else { continue };
@@ -97,7 +100,7 @@ fn filled(text: &str, name: &str, tables: &str) -> Result<String, String> {
         let again = [before, after].iter().any(|part| part.contains(&start) || part.contains(&end));
         (!again).then_some((before, after))
     });
-    let (before, after) = parts.ok_or(format!("README.md must have {start} and {end} once"))?;
+    let (before, after) = parts.ok_or(format!("{PAGE} must have {start} and {end} once"))?;
     Ok(format!("{before}{start}\n{}\n{end}{after}", tables.trim()))
 }
 
@@ -537,7 +540,7 @@ mod tests {
         };
         let sdks =
             "operation\tlabel\tours_us\ttypescript_us\tpython_us\nread\tread it\t2\t10\t30\n";
-        write("README.md", "<!-- compare-sdks --><!-- /compare-sdks -->");
+        write(PAGE, "<!-- compare-sdks --><!-- /compare-sdks -->");
         assert!(report(&root, true).is_err());
         write("benches/results/compare-sdks.md", "| new |\n");
         write("benches/results/compare-sdks.tsv", sdks);
@@ -545,7 +548,7 @@ mod tests {
         report(&root, false).unwrap();
         report(&root, true).unwrap();
         let stale = [
-            ("README.md", "<!-- compare-sdks -->\n| old |\n<!-- /compare-sdks -->"),
+            (PAGE, "<!-- compare-sdks -->\n| old |\n<!-- /compare-sdks -->"),
             ("benches/charts/compare-sdks.svg", "<svg/>"),
             ("benches/results/compare-sdks.md", "| newer |"),
         ];

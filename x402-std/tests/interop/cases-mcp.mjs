@@ -308,7 +308,7 @@ function agent(binary, { evm = 'client', svm = 'client', options = [], env: more
 
 /** With the arguments and variables of README's configuration, where files and nodes are those of here. */
 async function agentOfReadme(binary) {
-  const readme = fs.readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const readme = fs.readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
   const [, json] = readme.match(/```json\n(\{\s*"mcpServers"[^]*?)```/);
   const { x402 } = JSON.parse(json).mcpServers;
   const file = (name, text) => {
