@@ -202,7 +202,7 @@ impl std::error::Error for Unsupported {}
 pub enum OfferError {
     /// Not an EVM or Solana network, as CAIP-2 id or v1 name.
     Network,
-    /// No token that can be paid with is known on this network: build the offer by hand.
+    /// No token of this name that can be paid with is known on this network: build the offer by hand.
     NoKnownAsset,
     /// The payee is not an address, or one whose checksum says it was mistyped.
     PayTo,
@@ -242,11 +242,33 @@ impl std::error::Error for OfferError {}
 /// # Errors
 /// [`OfferError`].
 pub fn exact(network: &str, pay_to: &str, price: &str) -> Result<PaymentRequirements, OfferError> {
+    exact_in(None, network, pay_to, price)
+}
+
+/// As [`exact`], in a known token by its symbol, in any letter case.
+///
+/// ```
+/// let payee = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+/// let offer = x402_std::seller::exact_in("USDC", "base", payee, "$0.01")?;
+/// assert_eq!(offer.asset, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+/// assert!(x402_std::seller::exact_in("DOGE", "base", payee, "$0.01").is_err());
+/// # Ok::<(), x402_std::seller::OfferError>(())
+/// ```
+///
+/// # Errors
+/// [`OfferError`].
+pub fn exact_in<'t>(
+    token: impl Into<Option<&'t str>>,
+    network: &str,
+    pay_to: &str,
+    price: &str,
+) -> Result<PaymentRequirements, OfferError> {
     let network =
         Network::parse(network).ok().and_then(Network::caip2).ok_or(OfferError::Network)?;
+    let symbol = token.into();
     let token = match (network.eip155(), network.solana()) {
-        (Some(chain_id), _) => evm_token(chain_id, pay_to)?,
-        (_, Some(reference)) => svm_token(reference, pay_to)?,
+        (Some(chain_id), _) => evm_token(symbol, chain_id, pay_to)?,
+        (_, Some(reference)) => svm_token(symbol, reference, pay_to)?,
         _ => return Err(OfferError::Network),
     };
     let price = Money::parse(price).and_then(|money| money.to_units(token.decimals));
@@ -276,9 +298,14 @@ struct Token {
     extra: serde_json::Value,
 }
 
-fn evm_token(chain_id: u64, pay_to: &str) -> Result<Token, OfferError> {
+fn evm_token(symbol: Option<&str>, chain_id: u64, pay_to: &str) -> Result<Token, OfferError> {
     use x402_evm::{Address, assets};
-    let asset = assets::default_of(chain_id)
+    let named = |symbol: &str| {
+        let mut here = assets::ASSETS.iter().filter(|asset| asset.chain_id == chain_id);
+        here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
+    };
+    let asset = symbol.map_or_else(|| assets::default_of(chain_id), named);
+    let asset = asset
         .filter(|asset| asset.transfer_method == assets::AssetTransferMethod::Eip3009)
         .ok_or(OfferError::NoKnownAsset)?;
     Ok(Token {
@@ -289,9 +316,14 @@ fn evm_token(chain_id: u64, pay_to: &str) -> Result<Token, OfferError> {
     })
 }
 
-fn svm_token(reference: &str, pay_to: &str) -> Result<Token, OfferError> {
+fn svm_token(symbol: Option<&str>, reference: &str, pay_to: &str) -> Result<Token, OfferError> {
     use x402_svm::{Address, assets};
-    let asset = assets::default_of(reference).ok_or(OfferError::NoKnownAsset)?;
+    let named = |symbol: &str| {
+        let mut here = assets::ASSETS.iter().filter(|asset| asset.network == reference);
+        here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
+    };
+    let asset = symbol.map_or_else(|| assets::default_of(reference), named);
+    let asset = asset.ok_or(OfferError::NoKnownAsset)?;
     Ok(Token {
         asset: asset.address.to_string(),
         decimals: asset.mint.decimals,
@@ -520,7 +552,33 @@ impl<P> Admission<P> {
     }
 }
 
+/// An admitted payment, for the handler that works for it: in the extensions of an HTTP request (in axum,
+/// `Extension<AcceptedPayment>`) and of a call of an MCP tool.
+///
+/// It is checked and claimed. Unless the offer is paid upfront, it is not settled yet, and may still fail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptedPayment {
+    /// The payer's address, as the network writes it.
+    pub payer: String,
+    /// The offer that is paid, amount included.
+    pub requirements: PaymentRequirements,
+    /// The version of the protocol it is paid in.
+    pub version: Version,
+    /// The payment's identity: the same for every presentation of it.
+    pub claim_key: ClaimKey,
+}
+
 impl<P: Payment> Admission<P> {
+    /// The payment, as handlers see it.
+    pub fn accepted(&self) -> AcceptedPayment {
+        AcceptedPayment {
+            payer: self.payment().payer().to_string(),
+            requirements: self.requirements().clone(),
+            version: self.version,
+            claim_key: self.key,
+        }
+    }
+
     /// The last second at which work for it can still be paid for: after it, the payment cannot be
     /// settled in time, or the offer's time is over. `now` is when work begins.
     pub fn work_until(&self, now: u64) -> u64 {

@@ -30,7 +30,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready as ready_now};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,7 +57,7 @@ use crate::facilitator::Facilitator;
 use crate::message::{ReadError, SettleResponse, decode_header};
 pub use crate::seller::ConnectionEnd;
 use crate::seller::work::{Boxed, Delivery, Entry, Works};
-use crate::seller::{Refusal, RequestDigest, Seller, Terms};
+use crate::seller::{Refusal, RequestDigest, Seller, Terms, TermsError};
 use crate::store::{ClaimStore, MemoryStore};
 
 /// Most bytes of a paid body that are withheld until settlement, unless set otherwise.
@@ -142,7 +142,7 @@ impl<F, S, C> Clone for Shared<F, S, C> {
     }
 }
 
-type Compute = dyn Fn(&Parts) -> Result<Option<Terms>, StatusCode> + Send + Sync;
+type Compute = dyn Fn(&Parts) -> Boxed<Result<Option<Terms>, StatusCode>> + Send + Sync;
 
 #[derive(Clone)]
 enum Price {
@@ -170,13 +170,22 @@ impl<F: Facilitator, S, C> Charge<F, S, C> {
     /// The same terms for every request.
     ///
     /// # Panics
-    /// If nobody could pay them: see [`Seller::check`].
+    /// If nobody could pay them: see [`try_new`](Self::try_new).
     pub fn new(seller: Arc<Seller<F, S, C>>, terms: impl Into<Terms>) -> Self {
+        Self::try_new(seller, terms).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same terms for every request.
+    ///
+    /// # Errors
+    /// [`TermsError`] if nobody could pay them: see [`Seller::check`].
+    pub fn try_new(
+        seller: Arc<Seller<F, S, C>>,
+        terms: impl Into<Terms>,
+    ) -> Result<Self, TermsError> {
         let terms = terms.into();
-        if let Err(error) = seller.check(&terms) {
-            panic!("{error}");
-        }
-        Self::priced(seller, Price::Fixed(Arc::new(terms)))
+        seller.check(&terms)?;
+        Ok(Self::priced(seller, Price::Fixed(Arc::new(terms))))
     }
 
     /// Terms that depend on the request. They must come out the same for the request that is
@@ -186,7 +195,22 @@ impl<F: Facilitator, S, C> Charge<F, S, C> {
         seller: Arc<Seller<F, S, C>>,
         terms: impl Fn(&Parts) -> Result<Option<Terms>, StatusCode> + Send + Sync + 'static,
     ) -> Self {
-        Self::priced(seller, Price::Computed(Arc::new(terms)))
+        Self::priced(
+            seller,
+            Price::Computed(Arc::new(move |parts| Box::pin(ready_now(terms(parts))))),
+        )
+    }
+
+    /// As [`computed`](Self::computed), where it takes time to find out: a look into a database, say.
+    /// The future may not borrow the request's parts.
+    pub fn computed_async<T>(
+        seller: Arc<Seller<F, S, C>>,
+        terms: impl Fn(&Parts) -> T + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Future<Output = Result<Option<Terms>, StatusCode>> + Send + 'static,
+    {
+        Self::priced(seller, Price::Computed(Arc::new(move |parts| Box::pin(terms(parts)))))
     }
 
     fn priced(seller: Arc<Seller<F, S, C>>, price: Price) -> Self {
@@ -438,7 +462,7 @@ where
             return Ok(empty(StatusCode::NO_CONTENT));
         }
         let (parts, body) = request.into_parts();
-        let quote = match self.shared.quote(&parts) {
+        let quote = match self.shared.quote(&parts).await {
             Ok(Some(quote)) => quote,
             Ok(None) => {
                 let request = Request::from_parts(parts, body);
@@ -492,7 +516,10 @@ where
             Err(refusal) => return refuse(refusal),
         };
         let time = held.time_left();
-        let request = Request::from_parts(parts, Q::from(body));
+        let mut request = Request::from_parts(parts, Q::from(body));
+        if let Some(accepted) = held.accepted() {
+            request.extensions_mut().insert(accepted);
+        }
         let call = async { self.inner.call(request).await };
         if held.is_upfront() && !held.is_settled() {
             let (receipt, delivery) = match held.settle().await {
@@ -708,7 +735,7 @@ impl<F, S, C> Shared<F, S, C> {
 
 impl<F: Facilitator, S, C> Shared<F, S, C> {
     /// What is asked for a request; `None` if it is free.
-    fn quote(&self, parts: &Parts) -> Result<Option<Arc<Quote>>, StatusCode> {
+    async fn quote(&self, parts: &Parts) -> Result<Option<Arc<Quote>>, StatusCode> {
         let terms = match &self.price {
             Price::Fixed(terms) if self.secret.is_none() => {
                 let own = !terms.resource.url.is_empty();
@@ -717,7 +744,7 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
             }
             Price::Fixed(terms) => Terms::clone(terms),
             Price::Computed(compute) => {
-                let Some(terms) = compute(parts)? else {
+                let Some(terms) = compute(parts).await? else {
                     return Ok(None);
                 };
                 if let Err(error) = self.seller.check(&terms) {

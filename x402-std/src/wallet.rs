@@ -1,5 +1,6 @@
 //! Keys that sign payments: of an EVM network, of Solana, or both.
 
+mod key;
 #[cfg(feature = "evm-ledger")]
 mod transfer;
 
@@ -14,6 +15,7 @@ use x402_svm::{Asset, ExactSvmWallet, Inputs, SvmUnsigned, UnsignedError};
 
 use crate::message::{Json, PaymentRequirements};
 
+pub use key::{KeyError, evm_key, svm_key};
 #[cfg(feature = "evm-ledger")]
 pub use transfer::{NotOwn, TransferWallet};
 

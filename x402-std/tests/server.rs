@@ -5,11 +5,12 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response, StatusCode};
 use axum::routing::any;
+use axum::{Extension, Router};
 use common::{Act, NETWORK, SELLER, Scripted, header, sign};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -22,7 +23,7 @@ use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
     decode_header, encode_header,
 };
-use x402_std::seller::{Seller, Terms, exact};
+use x402_std::seller::{AcceptedPayment, Seller, Terms, exact};
 use x402_std::server::Charge;
 use x402_std::store::{ClaimStore, MemoryStore};
 use x402_std::transport::PaymentText;
@@ -721,6 +722,45 @@ async fn a_price_can_be_computed_from_the_request() {
     assert_eq!(challenge(&response).error.as_deref(), Some("invalid_payment_requirements"));
     let response = shop.get("/text", Some(&payment)).await;
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+/// The handler learns who pays, how much and by which offer; the price may take time to find out.
+#[tokio::test]
+async fn a_handler_knows_who_paid() {
+    for upfront in [false, true] {
+        let facilitator = Scripted::new();
+        let seller = Arc::new(Seller::new(facilitator.clone()));
+        let charge = Charge::computed_async(seller, move |parts| {
+            let free = parts.uri.path() == "/free";
+            async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let offer = if upfront { offer().upfront() } else { offer() };
+                Ok((!free).then(|| Terms::new([offer])))
+            }
+        });
+        let handler = |payment: Option<Extension<AcceptedPayment>>| async move {
+            match payment {
+                Some(Extension(payment)) => format!(
+                    "{} of {} by {}",
+                    payment.requirements.amount, payment.requirements.network, payment.payer
+                ),
+                None => "nobody".to_owned(),
+            }
+        };
+        let app = Router::new().route("/{*path}", any(handler).layer(charge));
+        let shop = Shop { app, facilitator, handled: Arc::default() };
+        assert_eq!(text(shop.get("/free", None).await).await, "nobody");
+        let payment = sign(&shop.challenge("/paid").await).await;
+        let response = shop.get("/paid", Some(&payment)).await;
+        let payer = receipt(&response).payer.unwrap();
+        assert_eq!(text(response).await, format!("10000 of {NETWORK} by {payer}"));
+    }
+    // Terms nobody can pay are an error, or a panic for those who prefer one.
+    let seller = Arc::new(Seller::new(Scripted::new()));
+    let free = PaymentRequirements { amount: 0.into(), ..offer() };
+    let error = Charge::try_new(Arc::clone(&seller), free).unwrap_err();
+    assert_eq!(error.reason, Reason::InvalidPaymentRequirements);
+    assert!(Charge::try_new(seller, offer()).is_ok());
 }
 
 #[tokio::test]

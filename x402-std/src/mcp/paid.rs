@@ -235,6 +235,9 @@ where
             Err(refusal) => return refuse(&terms, version, &refusal, typed),
         };
         let time = held.time_left();
+        if let Some(accepted) = held.accepted() {
+            context.extensions.insert(accepted);
+        }
         if held.is_upfront() {
             let (receipt, mut delivery) = match held.settle().await {
                 Ok(settled) => settled,

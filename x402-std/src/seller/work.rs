@@ -17,7 +17,7 @@ use x402_core::{Payment, Reason, Version};
 
 pub use super::answers::ConnectionEnd;
 use super::answers::{Answers, Known};
-use super::{Admission, Refusal, RequestDigest, Seller, Terms, busy};
+use super::{AcceptedPayment, Admission, Refusal, RequestDigest, Seller, Terms, busy};
 use crate::clock::Clock;
 use crate::facilitator::{Facilitator, PaymentOf};
 use crate::message::SettleResponse;
@@ -260,6 +260,11 @@ impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
     #[cfg(feature = "server")]
     pub(crate) fn is_settled(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.is_settled())
+    }
+
+    /// The payment, for the handler.
+    pub(crate) fn accepted(&self) -> Option<AcceptedPayment> {
+        self.work.as_ref().map(|(admission, _)| admission.accepted())
     }
 
     /// How long the work for it may take.

@@ -8,8 +8,7 @@ use x402_std::core::Network;
 use x402_std::core::crypto::{ed25519, secp256k1};
 use x402_std::exposed;
 use x402_std::rpc::{EvmRpc, SvmRpc};
-use x402_std::svm::base58;
-use x402_std::wallet::{EvmWallet, SvmWallet};
+use x402_std::wallet::{EvmWallet, KeyError, SvmWallet, evm_key, svm_key};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Failure, input};
@@ -136,35 +135,17 @@ pub(crate) fn svm_text(text: Zeroizing<String>) -> Result<Zeroizing<String>, Fai
     given(text, is_key, [NOT_SVM, NO_SVM])
 }
 
-/// A key of 64 hexadecimal digits.
+/// A key for EVM networks.
 pub(crate) fn evm(text: &str) -> Option<secp256k1::LocalKey> {
-    let key = Zeroizing::new(input::hex32(text.trim())?);
-    secp256k1::LocalKey::from_bytes(&key)
+    evm_key(text).ok()
 }
 
-/// A seed and its public key, in base58 or as an array of numbers, or a seed alone in base58.
+/// A key for Solana.
 pub(crate) fn svm(text: &str) -> Result<ed25519::LocalKey, Failure> {
-    let text = text.trim();
-    if let Some(seed) = base58::decode::<32>(text).map(Zeroizing::new) {
-        return Ok(ed25519::LocalKey::from_seed(&seed));
-    }
-    let keypair = base58::decode::<64>(text).map(Zeroizing::new).or_else(|| numbers(text));
-    let keypair = keypair.ok_or_else(|| Failure::unusable(NOT_SVM))?;
-    ed25519::LocalKey::from_keypair(&keypair).ok_or_else(|| {
-        Failure::unusable("not a Solana key: its public half is that of another key")
+    svm_key(text).map_err(|error| match error {
+        KeyError::OtherHalf => Failure::unusable(error),
+        _ => Failure::unusable(NOT_SVM),
     })
-}
-
-/// An array of 64 numbers, as the Solana CLI writes it. A reader of JSON would leave copies behind.
-fn numbers(text: &str) -> Option<Zeroizing<[u8; 64]>> {
-    let text = text.strip_prefix('[')?.strip_suffix(']')?;
-    let mut bytes = Zeroizing::new([0; 64]);
-    let mut numbers = text.split(',');
-    for byte in bytes.iter_mut() {
-        let digits = numbers.next()?.trim();
-        *byte = digits.parse().ok().filter(|_| digits.bytes().all(|it| it.is_ascii_digit()))?;
-    }
-    numbers.next().is_none().then_some(bytes)
 }
 
 fn contents(path: &Path, otherwise: &str) -> Result<Zeroizing<String>, Failure> {
