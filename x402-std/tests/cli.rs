@@ -607,7 +607,7 @@ fn verifies_recorded_requests() {
                 // The official SDK throws on these.
                 "payload-empty" | "value-not-numeric" => (1, "invalid_payload"),
                 "unsupported-version-3" => (2, "invalid_x402_version"),
-                "unregistered-scheme" => (1, "invalid_exact_evm_scheme"),
+                "unregistered-scheme" => (1, "unsupported_scheme"),
                 // The specification allows two.
                 "extra-signer-ok-by-default" => (1, "invalid_exact_svm_payload_excessive_signers"),
                 _ if official == "VALID" || needs_chain.contains(&official) => (0, ""),
