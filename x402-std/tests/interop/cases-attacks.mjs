@@ -60,7 +60,7 @@ export const attackCases = binary => [
   attack('answers without an end, held by one payer', () => heldStreams(binary)),
   attack('answers in small parts', () => drops(binary)),
   attack('bodies that never come', () => missingBodies(binary)),
-  attack('soak for a minute', () => soaked(binary), { ms: 150_000 }),
+  attack('soak for half a minute', () => soaked(binary), { ms: 150_000 }),
 ];
 
 function attack(name, run, { uses = ['chains'], ms } = {}) {
@@ -77,7 +77,7 @@ function beside(...cases) {
 /** On chains of its own. */
 async function soaked(binary) {
   const env = { PORT_OFFSET: `${OFFSET + SOAK_OFFSET}` };
-  const { code, stdout, stderr } = await command(process.execPath, ['soak.mjs', binary, '60'], env, {
+  const { code, stdout, stderr } = await command(process.execPath, ['soak.mjs', binary, '30'], env, {
     ms: 140_000,
     signal: 'SIGTERM',
   });

@@ -1,7 +1,7 @@
 // node run.mjs PATH_TO_x402 [TEXT] : plays the x402 command against the official SDKs, case by case.
 // node run.mjs --self-test [TEXT]  : the same with official parts only.
 // node run.mjs --stop              : stops what a killed run left behind.
-// TEXT: only the cases whose name contains it; with `!` before it, the others.
+// TEXT: only the cases whose name has a match of this regular expression; with `!` before it, the others.
 import fs from 'node:fs';
 import path from 'node:path';
 import { installIfMissing } from './lib/install.mjs';
@@ -11,7 +11,7 @@ const LOG_LINES = 40;
 
 const [what, wanted = ''] = process.argv.slice(2);
 const others = wanted.startsWith('!');
-const text = others ? wanted.slice(1) : wanted;
+const text = new RegExp(others ? wanted.slice(1) : wanted);
 if (!what) {
   console.error('usage: node run.mjs PATH_TO_x402|--self-test|--stop [TEXT]');
   process.exit(2);
@@ -47,7 +47,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 }
 
 const attacks = binary ? attackCases(binary) : [];
-const cases = [...casesFor(binary), ...mcpCases(binary), ...attacks].filter(({ name }) => name.includes(text) !== others);
+const cases = [...casesFor(binary), ...mcpCases(binary), ...attacks].filter(({ name }) => text.test(name) !== others);
 const services = await servicesFor(binary);
 
 const begun = new Map();
