@@ -1,7 +1,7 @@
 //! Limits on what many payments come to: for each payment, for a rolling day, for ever; for each host
 //! and payee, for one, or for all; in money or in units of a token.
 //!
-//! What counts is what was [reserved](Spending::reserve) before a payment was signed, from then on.
+//! A payment counts from its [reservation](Spending::reserve) on, which comes before its signature.
 //! Only what was not signed after all may be [released](Spending::release): whoever has a signed
 //! payment can still settle it, whatever was answered.
 //!
@@ -53,7 +53,7 @@ pub struct Limit<'p> {
     pub scope: Scope<'p>,
 }
 
-/// What a limit counts.
+/// The payments a limit counts.
 #[derive(Clone, Copy, Debug)]
 pub enum Most<'p> {
     /// Money: every stablecoin as the money it stands for. A token with more than
@@ -98,7 +98,7 @@ pub enum Scope<'p> {
     Payee(&'p str),
 }
 
-/// What stands for a host, payee or token. Two of one key would be counted together, so who makes
+/// A number that stands for a host, payee or token. Two of one key would be counted together, so who makes
 /// his collide with another's makes limits tighter, never wider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -158,9 +158,9 @@ pub struct Spend {
     /// When it was reserved, in seconds of a clock that only goes forward: Unix time, or the time
     /// since a board has been on if it knows no other. Not a time that a seller told.
     pub at: u64,
-    /// Who was asked.
+    /// The host that was asked.
     pub host: Key,
-    /// Who is paid.
+    /// The payee.
     pub payee: Key,
     /// The token.
     pub asset: Key,
@@ -184,7 +184,7 @@ impl Spend {
     }
 }
 
-/// What does not fit.
+/// The limit that is exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Exceeded {
@@ -220,7 +220,7 @@ impl Limit<'_> {
             }
     }
 
-    /// What was spent so far of the limit that `next` falls under, in units of the token or, if the
+    /// The sum spent so far of the limit that `next` falls under, in units of the token or, if the
     /// limit is in money, with [`MONEY_DECIMALS`] decimals. `None` is more than can be counted.
     pub fn spent(
         &self,
@@ -246,7 +246,7 @@ impl Limit<'_> {
             .try_fold(Amount::ZERO, |sum, spend| sum.checked_add(self.cost(&spend)?))
     }
 
-    /// What a payment counts for.
+    /// The sum a payment counts for.
     fn cost(&self, spend: &Spend) -> Option<Amount> {
         match self.most {
             Most::Money(_) => spend.amount.with_zeros(MONEY_DECIMALS.checked_sub(spend.decimals)?),

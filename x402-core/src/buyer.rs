@@ -14,7 +14,7 @@ use crate::wire::{
     Accepted, Entry, Message, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse,
 };
 
-/// What the holder of a key can pay; the schemes' buyers implement it.
+/// The offers that the holder of a key can pay; the schemes' buyers implement it.
 pub trait Wallet {
     /// Whether offers of this scheme, network and transfer method can be paid.
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool;
@@ -60,13 +60,13 @@ impl<W: Wallet> Wallet for Option<W> {
     }
 }
 
-/// What a buyer is willing to pay, and to whom. The default is at most one dollar a payment, in
+/// A buyer's limits on prices and payees. The default is at most one dollar a payment, in
 /// known stablecoins, on any network the wallet pays on, to anybody, without an end.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'p> {
     /// Most for one payment. A stablecoin counts as the money it stands for.
     pub max: Money,
-    /// What many payments may come to. One payment that does not fit by itself is not chosen; what
+    /// Limits on the sum of many payments. One payment that does not fit by itself is not chosen; what
     /// was spent before, [`Spending`](crate::budget::Spending) knows.
     pub limits: &'p [Limit<'p>],
     /// Above this, one payment takes somebody's word: see [`Choice::asks`].
@@ -377,7 +377,7 @@ pub fn read_challenge<'a>(
     }
 }
 
-/// What to do with an answer.
+/// The next step after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Next {
@@ -405,7 +405,7 @@ impl Purchase {
         Self { paid: false }
     }
 
-    /// What to do with an answer of this status.
+    /// The next step after an answer of this status.
     pub const fn answered(&self, status: u16) -> Next {
         match (status, self.paid) {
             (http::STATUS_PAYMENT_REQUIRED, false) => Next::Pay,
@@ -421,7 +421,7 @@ impl Purchase {
     }
 }
 
-/// What a buyer can do about a refusal, as far as the seller's answer tells. No reason, or one
+/// A buyer's way out of a refusal, as far as the seller's answer tells. No reason, or one
 /// nobody knows, is taken as "the same again": the payment may have been made.
 pub fn retry(receipt: Option<&SettleResponse<'_>>) -> Retry {
     let reason = receipt.and_then(|receipt| receipt.error_reason?.as_str()).and_then(Reason::parse);

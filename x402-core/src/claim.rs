@@ -17,7 +17,7 @@ use core::fmt;
 
 use crate::reason::Reason;
 
-/// Who a payment is: 32 bytes that every presentation of it shares.
+/// A payment's identity: 32 bytes that every presentation of it shares.
 ///
 /// Schemes derive it: EIP-3009 from chain, token, payer and nonce; Permit2 from chain, owner and
 /// nonce; Solana from the SHA-256 of the message.
@@ -117,7 +117,7 @@ impl ClaimState {
     }
 }
 
-/// What came of presenting a payment.
+/// The outcome of presenting a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Presented {
@@ -130,14 +130,14 @@ pub enum Presented {
 }
 
 impl Presented {
-    /// What comes of presenting a payment again whose claim is in `state`, for the resource of that
+    /// The outcome of presenting a payment again whose claim is in `state`, for the resource of that
     /// claim or for another one.
     pub fn again(state: &ClaimState, same_resource: bool) -> Self {
         if same_resource { Self::Known(state.clone()) } else { Self::Elsewhere }
     }
 }
 
-/// What a payment is presented for: a hash of the caller's choice. A payment that is known is known
+/// The purpose a payment is presented for: a hash of the caller's choice. A payment that is known is known
 /// for one resource; callers that do not care give [`Resource::ANY`] always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -70,7 +70,7 @@ impl ParseError {
         }
     }
 
-    /// What went wrong, in words without input.
+    /// The fault, in words without input.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TooLong => "longer than allowed",

@@ -50,7 +50,9 @@ pub trait Scheme {
     }
 
     /// The last Unix second at which a payment was in time that is `refused` now because it has
-    /// expired; `None` for every other refusal, which is the default. See [`verify_late`].
+    /// expired; `None` for every other refusal, which is the default. Without it, nobody can ask what became
+    /// of a payment that was sent and has expired since: see [`verify_late`]. A scheme that wraps another
+    /// must pass this on.
     fn in_time_until(
         &self,
         payload: &PaymentPayload<'_>,
@@ -61,13 +63,14 @@ pub trait Scheme {
         None
     }
 
-    /// The payer that a payment of an offer names, before any check. It is for answers to refusals,
-    /// and proves nothing. None, by default.
+    /// The payer that a payment of an offer names, before any check. It is for answers to refusals, and to
+    /// compare a facilitator's answer with; it proves nothing. None, by default.
     fn named_payer(
         &self,
         payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
     ) -> Option<<Self::Payment as Payment>::Payer> {
-        let _ = payload;
+        let _ = (payload, requirements);
         None
     }
 
@@ -125,6 +128,12 @@ pub trait Payment {
         true
     }
 
+    /// Whether the payer's signature is verified, so that nobody else can have made the payment: of an
+    /// [`Unproven`] one it may be, or not. Limits for each payer count both kinds apart.
+    fn is_signed(&self) -> bool {
+        true
+    }
+
     /// Whether its claim alone keeps it from being used again, so that the claim must not be lost.
     /// Other payments can be settled once, whatever becomes of their claims.
     fn needs_durable_claim(&self) -> bool {
@@ -172,6 +181,10 @@ impl<P: Payment> Payment for Unproven<P> {
 
     fn is_proven(&self) -> bool {
         false
+    }
+
+    fn is_signed(&self) -> bool {
+        self.0.is_signed()
     }
 
     fn needs_durable_claim(&self) -> bool {
@@ -235,6 +248,13 @@ impl<A: Payment, B: Payment> Payment for Either<A, B> {
         }
     }
 
+    fn is_signed(&self) -> bool {
+        match self {
+            Self::First(payment) => payment.is_signed(),
+            Self::Second(payment) => payment.is_signed(),
+        }
+    }
+
     fn needs_durable_claim(&self) -> bool {
         match self {
             Self::First(payment) => payment.needs_durable_claim(),
@@ -295,9 +315,15 @@ impl<A: Scheme, B: Scheme> Scheme for (A, B) {
     fn named_payer(
         &self,
         payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
     ) -> Option<<Self::Payment as Payment>::Payer> {
-        let first = self.0.named_payer(payload).map(Either::First);
-        first.or_else(|| self.1.named_payer(payload).map(Either::Second))
+        if self.0.handles(requirements) {
+            self.0.named_payer(payload, requirements).map(Either::First)
+        } else if self.1.handles(requirements) {
+            self.1.named_payer(payload, requirements).map(Either::Second)
+        } else {
+            None
+        }
     }
 
     fn own_reason(&self, own: u8) -> Option<&'static str> {
@@ -352,8 +378,12 @@ impl<A: Scheme> Scheme for Option<A> {
         self.as_ref()?.in_time_until(payload, requirements, refused)
     }
 
-    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<<A::Payment as Payment>::Payer> {
-        self.as_ref()?.named_payer(payload)
+    fn named_payer(
+        &self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+    ) -> Option<<A::Payment as Payment>::Payer> {
+        self.as_ref()?.named_payer(payload, requirements)
     }
 
     fn own_reason(&self, own: u8) -> Option<&'static str> {
@@ -538,7 +568,11 @@ mod tests {
             ends.filter(|_| refused == Reason::PaymentExpired)
         }
 
-        fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<&'static str> {
+        fn named_payer(
+            &self,
+            payload: &PaymentPayload<'_>,
+            _: &PaymentRequirements<'_>,
+        ) -> Option<&'static str> {
             (payload.scheme() == self.0).then_some(self.0)
         }
 
@@ -594,7 +628,7 @@ mod tests {
             let Ok(payment) = &expected else { continue };
             assert_eq!(schemes.spelled(Reason::Busy, &requirements, Version::V1), spelled);
             assert_eq!(schemes.may_differ(&requirements).len(), usize::from(scheme == "b"));
-            let payer = schemes.named_payer(&payload).unwrap();
+            let payer = schemes.named_payer(&payload, &requirements).unwrap();
             assert_eq!((payer, std::format!("{payer}")), (payment.payer(), scheme.into()));
             // The proof keeps its type.
             let lent = verified.as_ref().unwrap().as_ref();
@@ -658,6 +692,7 @@ mod tests {
             let payment = Paid { to, ends: 9 };
             let unproven = Unproven::new(payment.clone());
             assert!(payment.is_proven() && !unproven.is_proven());
+            assert!(payment.is_signed() && unproven.is_signed());
             assert_eq!(unproven.as_unproven(), &payment);
             for either in [Either::First(unproven.clone()), Either::Second(payment.clone())] {
                 assert_eq!(either.is_proven(), matches!(either, Either::Second(_)));

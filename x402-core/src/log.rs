@@ -1,4 +1,4 @@
-//! What is worth a line in a log, for `defmt`: as [`Display`](core::fmt::Display) has it.
+//! Values worth a line in a log, for `defmt`: as [`Display`](core::fmt::Display) has them.
 
 use defmt::{Display2Format, Format, Formatter, write};
 

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-/// What a buyer can do about a refusal.
+/// A buyer's way out of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Retry {
@@ -57,7 +57,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// What a buyer can do about it.
+            /// A buyer's way out of it.
             pub const fn retry(self) -> Retry {
                 match self {
                     $(Self::$variant => Retry::$retry,)*

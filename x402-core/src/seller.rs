@@ -12,7 +12,7 @@ use crate::wire::{
     SettleResponse, V1Details, VerifyRequest,
 };
 
-/// What is sold, and for what.
+/// The resource and its offers.
 #[derive(Clone, Copy, Debug)]
 pub struct Seller<'a> {
     /// The resource.
@@ -38,7 +38,7 @@ pub struct Admitted<'a, P> {
 }
 
 impl<'a, P> Admitted<'a, P> {
-    /// What to ask the facilitator.
+    /// The request for the facilitator.
     pub fn request(&self) -> VerifyRequest<'a> {
         VerifyRequest {
             payment_payload: self.payload,
@@ -48,7 +48,7 @@ impl<'a, P> Admitted<'a, P> {
     }
 }
 
-/// What a facilitator's answer to `/settle` makes of the claim on the payment of an offer:
+/// The next state of the claim on a payment, by a facilitator's answer to `/settle`:
 /// [`Settled`](ClaimState::Settled), [`Failed`](ClaimState::Failed), or
 /// [`Broadcast`](ClaimState::Broadcast) still, with the transaction if the answer names one.
 ///
@@ -274,7 +274,7 @@ impl<'a> Seller<'a> {
         Err(refusal)
     }
 
-    /// What a payment echoes of an extension must contain what was announced (spec v2 §5.1.2).
+    /// A payment's echo of an extension must contain all that was announced (spec v2 §5.1.2).
     fn check_extensions(&self, payload: &PaymentPayload<'_>) -> Result<(), Reason> {
         let (Some(announced), Some(echoed)) = (self.extensions, payload.extensions) else {
             return Ok(());

@@ -32,7 +32,7 @@ const V1_BACKDATE_SECONDS: u64 = 600;
 /// Bytes that any payload written by [`Eip3009Unsigned::payload`] fits in.
 pub const PAYLOAD_BYTES: usize = 768;
 
-/// What a payer authorises: one transfer of a token. EIP-3009, `TransferWithAuthorization`.
+/// A payer's authorization of one transfer of a token. EIP-3009, `TransferWithAuthorization`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authorization {
     /// The payer.
@@ -97,7 +97,7 @@ fn plain_text<'a>(c: &mut Cursor<'a>) -> Result<Option<&'a str>, ParseError> {
 /// The `payload` of a payment by EIP-3009: an authorization and its signature.
 #[derive(Clone, Copy)]
 pub struct Eip3009Payload<'a> {
-    /// What is authorised.
+    /// The authorization.
     pub authorization: Authorization,
     /// The signature as sent, in hexadecimal; it is looked at when its turn comes.
     pub signature: JsonStr<'a>,
@@ -167,7 +167,7 @@ pub struct Eip3009Unproven {
     pub chain_id: u64,
     /// The token.
     pub asset: Address,
-    /// What would be authorised.
+    /// The authorization, if the payer signed it.
     pub authorization: Authorization,
 }
 
@@ -196,7 +196,7 @@ pub struct Eip3009Payment {
     pub chain_id: u64,
     /// The token.
     pub asset: Address,
-    /// What is authorised.
+    /// The authorization.
     pub authorization: Authorization,
     /// The payer's signature.
     pub signature: RecoverableSignature,
@@ -385,7 +385,11 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         in_time_until(payload, refused)
     }
 
-    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Address> {
+    fn named_payer(
+        &self,
+        payload: &PaymentPayload<'_>,
+        _: &PaymentRequirements<'_>,
+    ) -> Option<Address> {
         payload.network().eip155()?;
         Eip3009Payload::read(payload.payload).ok().map(|payload| payload.authorization.from)
     }
@@ -536,7 +540,7 @@ impl Eip3009Unsigned {
         Ok(Self { digest: terms.digest(&authorization)?, authorization })
     }
 
-    /// What is authorised.
+    /// The authorization.
     pub const fn authorization(&self) -> &Authorization {
         &self.authorization
     }

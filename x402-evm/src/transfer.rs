@@ -94,7 +94,7 @@ pub struct TransferProofPayment {
     pub pay_to: Address,
     /// The token.
     pub asset: Address,
-    /// What is asked for, in the token's smallest unit: the transfer may be of more.
+    /// The price, in the token's smallest unit: the transfer may be of more.
     pub amount: Amount,
     checked_at: u64,
 }
@@ -139,7 +139,7 @@ impl Payment for TransferProofPayment {
 /// in version 2 the payment's `resource.url` (empty without one), which a seller has to compare
 /// with its own.
 ///
-/// What a buyer and a seller have to know:
+/// A buyer and a seller have to know:
 /// - The buyer pays before anything is promised, and nothing is returned: not what was too much, and
 ///   not what the sale failed of, because it was late, sold out or presented where it is not taken.
 /// - A hash is public. It is the signature alone that ties it to who sent the transfer, and to what
@@ -244,7 +244,11 @@ impl<R: Recover> Scheme for TransferProof<R> {
         check_offer(offer)
     }
 
-    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Address> {
+    fn named_payer(
+        &self,
+        payload: &PaymentPayload<'_>,
+        _: &PaymentRequirements<'_>,
+    ) -> Option<Address> {
         payload.network().eip155()?;
         TransferProofPayload::read(payload.payload).ok().map(|payload| payload.from)
     }

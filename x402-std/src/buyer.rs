@@ -31,18 +31,18 @@ pub use receipt::Doubt;
 /// How often a payment whose settlement is not certain is presented again, and how long before.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// What a buyer is willing to pay. The default is at most one dollar a payment, in the known
+/// A buyer's limits. The default is at most one dollar a payment, in the known
 /// stablecoins, on any network, to anybody, without an end.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Most for one payment.
     pub max: Money,
-    /// What many payments may come to: what was spent, the buyer's [`Budget`] knows.
+    /// Limits on the sum of many payments; the buyer's [`Budget`] knows what was spent.
     pub limits: Vec<Limit>,
     /// Above this, a payment takes somebody's word: [`Order::approve`].
     pub ask_above: Option<Money>,
     /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
-    /// What a person wrote, [`host`](crate::budget::host) reads. See [`Subject::host`].
+    /// [`host`](crate::budget::host) reads a person's spelling. See [`Subject::host`].
     pub hosts: Option<Vec<String>>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,
@@ -163,7 +163,7 @@ impl Policy {
     }
 }
 
-/// What is said of one purchase besides what is asked for. The default says nothing.
+/// Options of one purchase. The default has none.
 #[derive(Clone, Copy, Default)]
 pub struct Order<'a> {
     /// By which the purchase is known: whoever asks again with it presents the same payment again,
@@ -188,11 +188,11 @@ pub type Approve<'a> = &'a (dyn Fn(Ask) -> Pin<Box<dyn Future<Output = bool> + S
 /// A payment that somebody is asked about. All but the numbers are the seller's words.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// Who asks for it.
+    /// The host that asks for it.
     pub host: String,
     /// What for.
     pub what: String,
-    /// What it asks.
+    /// The offer.
     pub offer: PaymentRequirements,
     /// Decimals of the token.
     pub decimals: u8,
@@ -257,7 +257,7 @@ impl<W, C, B> fmt::Debug for Buyer<W, C, B> {
     }
 }
 
-/// What was bought.
+/// A purchase that was paid.
 #[derive(Debug)]
 pub struct Bought<R> {
     /// The answer.
@@ -291,9 +291,9 @@ impl<R> Bought<R> {
 pub struct Short {
     /// The account that would pay.
     pub owner: String,
-    /// What it has, in units of the token.
+    /// The balance, in units of the token.
     pub has: Amount,
-    /// What is asked.
+    /// The price.
     pub offer: PaymentRequirements,
     /// Decimals of the token.
     pub decimals: u8,
@@ -325,7 +325,7 @@ pub enum BuyError<R, E> {
     NotAsQuoted,
     /// The offer takes somebody's word, and nobody gave it. Nothing was signed.
     NotApproved,
-    /// What was bought under this id was something else.
+    /// This id belongs to another purchase.
     AnotherPurchase,
     /// A purchase under this id has not come to a payment: somebody is at it now, or died over it.
     /// Nothing was sent then, and nothing now.
@@ -346,7 +346,7 @@ pub enum BuyError<R, E> {
         reason: Option<Reason>,
         /// Why, in the seller's words, which may be anything.
         error: Option<String>,
-        /// What can be done about it.
+        /// The way out.
         retry: Retry,
         /// The receipt, if there was one.
         receipt: Option<Box<SettleResponse>>,
@@ -358,7 +358,7 @@ pub enum BuyError<R, E> {
     /// A payment was sent and no answer came: it may have been made. Present it again: order with
     /// the same id, or [`Buyer::present`].
     Unclear {
-        /// What went wrong.
+        /// The fault.
         error: E,
         /// The payment.
         payment: PaymentText,
@@ -421,22 +421,22 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         Buyer { wallet, policy, clock, budget }
     }
 
-    /// What it pays with.
+    /// The wallet.
     pub const fn wallet(&self) -> &W {
         &self.wallet
     }
 
-    /// What it is willing to pay.
+    /// The limits.
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// What it has bought.
+    /// The record of purchases.
     pub const fn budget(&self) -> &B {
         &self.budget
     }
 
-    /// What became of every limit of the policy.
+    /// The use of every limit of the policy.
     ///
     /// # Errors
     /// [`BudgetError::Unavailable`].

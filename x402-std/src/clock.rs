@@ -1,4 +1,4 @@
-//! What time it is.
+//! The time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -13,7 +13,7 @@ use secp256k1::{Message, Secp256k1, VerifyOnly};
 #[cfg(feature = "libsecp256k1")]
 use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
 
-/// What signers of payments on EVM networks are recovered by here.
+/// The recovery of signers of payments on EVM networks.
 #[cfg(feature = "libsecp256k1")]
 pub(crate) use Libsecp256k1 as Recovery;
 #[cfg(not(feature = "libsecp256k1"))]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-/// Who but its owner has a hand in a file.
+/// Users besides the owner who can read or write a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exposed {

@@ -76,7 +76,7 @@ impl fmt::Debug for Json {
 /// Why a message cannot be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
-    /// What is wrong.
+    /// The fault.
     pub error: ParseError,
     /// The path to it, such as `accepts[1].payTo`; empty for the text as a whole.
     pub place: String,
@@ -428,7 +428,7 @@ pub struct PaymentRequired {
     pub x402_version: Version,
     /// Why payment is asked for.
     pub error: Option<String>,
-    /// What is for sale.
+    /// The resource for sale.
     pub resource: Option<ResourceInfo>,
     /// The offers.
     pub accepts: List<PaymentRequirements>,
@@ -477,13 +477,13 @@ pub struct PaymentRequirements {
     pub amount: Amount,
     /// The token.
     pub asset: String,
-    /// Who is paid.
+    /// The payee.
     pub pay_to: String,
     /// Seconds from challenge to settlement.
     pub max_timeout_seconds: u64,
-    /// What the scheme needs besides, an object.
+    /// The scheme's own fields, an object.
     pub extra: Option<Json>,
-    /// What a v1 offer says of the resource.
+    /// The resource's description in a v1 offer.
     pub v1: Option<V1Details>,
     /// Keys that the specification does not name, an object.
     pub other: Option<Json>,
@@ -494,7 +494,7 @@ pub struct PaymentRequirements {
 pub struct V1Details {
     /// Where the resource is.
     pub resource: Option<String>,
-    /// What it is.
+    /// A description.
     pub description: Option<String>,
     /// Media type of the answer.
     pub mime_type: Option<String>,
@@ -593,12 +593,12 @@ impl From<&wire::PaymentRequirements<'_>> for PaymentRequirements {
     }
 }
 
-/// What is being sold. See [`wire::ResourceInfo`].
+/// The resource for sale. See [`wire::ResourceInfo`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResourceInfo {
     /// Where the resource is.
     pub url: String,
-    /// What it is.
+    /// A description.
     pub description: Option<String>,
     /// Media type of the answer.
     pub mime_type: Option<String>,
@@ -648,7 +648,7 @@ impl From<&wire::ResourceInfo<'_>> for ResourceInfo {
 /// The payment. See [`wire::PaymentPayload`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaymentPayload {
-    /// What is being bought.
+    /// The resource that is bought.
     pub resource: Option<ResourceInfo>,
     /// The accepted offer; decides the version.
     pub accepted: Accepted,
@@ -660,7 +660,7 @@ pub struct PaymentPayload {
     pub other: Option<Json>,
 }
 
-/// What a payment says of the offer it accepts. See [`wire::Accepted`].
+/// The offer that a payment accepts, as it repeats it. See [`wire::Accepted`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Accepted {
     /// v1 names scheme and network only.
@@ -721,7 +721,7 @@ impl From<&wire::PaymentPayload<'_>> for PaymentPayload {
     }
 }
 
-/// What a server asks of a facilitator. See [`wire::VerifyRequest`].
+/// A server's request to a facilitator. See [`wire::VerifyRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifyRequest {
     /// The payment, as the buyer sent it.
@@ -773,7 +773,7 @@ pub struct VerifyResponse {
     pub payer: Option<String>,
     /// Extensions, an object.
     pub extensions: Option<Json>,
-    /// What the scheme adds, an object.
+    /// The scheme's additions, an object.
     pub extra: Option<Json>,
     /// Keys that the specification does not name, an object.
     pub other: Option<Json>,
@@ -826,7 +826,7 @@ pub struct SettleResponse {
     pub amount: Option<Amount>,
     /// Extensions, an object.
     pub extensions: Option<Json>,
-    /// What the scheme adds, an object.
+    /// The scheme's additions, an object.
     pub extra: Option<Json>,
     /// Keys that the specification does not name, an object.
     pub other: Option<Json>,
@@ -867,7 +867,7 @@ impl From<&wire::SettleResponse<'_>> for SettleResponse {
     }
 }
 
-/// What a facilitator supports. See [`wire::SupportedResponse`].
+/// The kinds a facilitator supports. See [`wire::SupportedResponse`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SupportedResponse {
     /// Pairs of scheme and network.
@@ -912,7 +912,7 @@ pub struct SupportedKind {
     pub scheme: String,
     /// Network, in the version's spelling.
     pub network: NetworkId,
-    /// What an offer of this kind must carry, an object.
+    /// The `extra` that an offer of this kind must carry, an object.
     pub extra: Option<Json>,
     /// Keys that the specification does not name, an object.
     pub other: Option<Json>,

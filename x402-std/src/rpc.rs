@@ -71,7 +71,7 @@ pub enum RpcError {
         code: i64,
         /// The words.
         message: String,
-        /// What else was said.
+        /// The rest of the answer.
         data: Option<Box<RawValue>>,
     },
 }
@@ -577,7 +577,7 @@ async fn exchange(request: reqwest::RequestBuilder, id: u64) -> Result<Box<RawVa
 #[derive(Clone)]
 pub struct SvmRpc {
     nodes: Nodes,
-    /// What the node says that it is of.
+    /// The network that the node names.
     cluster: Arc<OnceLock<String>>,
 }
 

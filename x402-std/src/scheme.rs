@@ -1,7 +1,29 @@
 //! The schemes this library knows, as a server checks them, and their payments.
 //!
-//! [`Exact`] is what sellers and facilitators have unless they are given another
-//! [`Scheme`]: a pair, like `(Exact, Mine)`, takes the payments of both.
+//! Sellers and facilitators check by [`Exact`] unless they are given another [`Scheme`]. A pair of schemes,
+//! like `(Exact, Mine)`, takes the payments of both.
+//!
+//! # A scheme of your own
+//! The package `tests/outside` of this crate adds one by public API alone: points on a loyalty card, with a
+//! ledger, a claim store and a carrier over TCP. The steps are these:
+//!
+//! 1. **The payment** is a type with [`Payment`]: its identity (`claim_key`), its end (`expires_at`) and its
+//!    payer. Two presentations of one payment must have one identity. If only a chain can say that the payer
+//!    agreed, the scheme returns it as [`Unproven`].
+//! 2. **The scheme** is a type with [`Scheme`]. `handles` says which offers are its own, by scheme and network.
+//!    `check_offer` is for sellers: a route with an offer that nobody can pay does not start. `check` compares
+//!    the payload with the seller's own offer, never with the buyer's copy of it, and verifies the
+//!    signature. Reasons without an official code are [`Reason::Own`], whose codes `own_reason` spells.
+//! 3. **The ledger** moves the money: [`Networks`](crate::ledger::Networks) says what it settles, and
+//!    [`Ledger<P>`](crate::ledger::Ledger) settles payments of the scheme's type. The transaction's id is known
+//!    before anything is sent, and `confirm` sends nothing.
+//! 4. **The facilitator** is [`LocalFacilitator::new`](crate::facilitator::LocalFacilitator::new) over that
+//!    ledger, or over a pair of ledgers: `(Mine, evm)` settles what `(MyScheme, ExactOnEvm)` checks. A
+//!    facilitator elsewhere is given the scheme by `RemoteFacilitator::with_scheme`.
+//! 5. **The seller** needs nothing more: [`Seller::new`](crate::seller::Seller::new) checks by its facilitator's
+//!    scheme, and passes the proof on to one in the same process.
+//! 6. **The buyer's wallet** is a type with [`Wallet`](x402_core::buyer::Wallet), which says what it pays, and
+//!    [`Signs`](crate::wallet::Signs). Wallets compose in pairs, too.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,7 +105,7 @@ impl Eip3009Contract {
         self.unproven.asset
     }
 
-    /// What would be authorised.
+    /// The authorization, if the payer signed it.
     pub const fn authorization(&self) -> &Authorization {
         &self.unproven.authorization
     }
@@ -109,7 +131,7 @@ pub struct SvmTransfer {
 }
 
 impl SvmTransfer {
-    /// What was checked.
+    /// The checked facts.
     pub const fn payment(&self) -> &SvmPayment {
         &self.payment
     }
@@ -145,6 +167,11 @@ impl Payment for Eip3009Contract {
     fn late(&self, now: u64) -> Option<Reason> {
         self.unproven.late(now)
     }
+
+    /// Any bytes pass as a contract's signature.
+    fn is_signed(&self) -> bool {
+        false
+    }
 }
 
 impl Payment for SvmTransfer {
@@ -174,7 +201,9 @@ pub struct ExactOnEvm {
     /// [`Eip3009Contract`]. Any bytes pass the gate as such a signature, so everybody can
     /// make work for the ledger in anybody's name.
     pub smart_wallets: bool,
-    /// Payments by a transfer the buyer sent itself: see [`TransferProof`] for what is weak about them.
+    /// Payments by a transfer the buyer sent itself: see [`TransferProof`] for what is weak about them. Sellers
+    /// that offer them should have [`Binding::echo`](crate::seller::Binding::echo), since such a buyer signs the
+    /// resource that it names.
     pub transfer_proofs: bool,
 }
 
@@ -248,11 +277,17 @@ impl Scheme for ExactOnEvm {
         in_time_until(payload, refused)
     }
 
-    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<<EvmPayment as Payment>::Payer> {
-        let by_eip3009 =
-            EIP3009.named_payer(payload).map(|payer| Either::First(Either::First(payer)));
+    fn named_payer(
+        &self,
+        payload: &PaymentPayload<'_>,
+        requirements: &PaymentRequirements<'_>,
+    ) -> Option<<EvmPayment as Payment>::Payer> {
+        let by_eip3009 = EIP3009
+            .named_payer(payload, requirements)
+            .map(|payer| Either::First(Either::First(payer)));
         by_eip3009.or_else(|| {
-            TransferProof::with_recover(Recovery).named_payer(payload).map(Either::Second)
+            let proof = TransferProof::with_recover(Recovery).named_payer(payload, requirements);
+            proof.map(Either::Second)
         })
     }
 }
@@ -326,7 +361,11 @@ impl Scheme for ExactOnSvm {
         &HINTS
     }
 
-    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Address> {
+    fn named_payer(
+        &self,
+        payload: &PaymentPayload<'_>,
+        _: &PaymentRequirements<'_>,
+    ) -> Option<Address> {
         x402_svm::named_payer(payload, &mut [0; TRANSACTION_V1_BYTES])
     }
 

@@ -38,7 +38,7 @@ use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::code_of;
 use x402_core::{
-    Money, Network, ParseError, Payment, Reason, Scheme as _, Verified, Version, seller, wire,
+    Money, Network, ParseError, Payment, Reason, Scheme, Verified, Version, seller, wire,
 };
 use x402_evm::SETTLEMENT_SECONDS;
 
@@ -76,7 +76,7 @@ pub const DELIVERY_SECONDS: u64 = 15;
 /// Longest extensions of a facilitator's answer that are passed on in a receipt, in bytes.
 const EXTENSIONS_BYTES: usize = 4096;
 
-/// What is sold by one request, and for what.
+/// The resource that one request buys, and its offers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
     /// The resource. An empty `url` is filled in by the transport.
@@ -290,7 +290,7 @@ pub fn exact_in<'t>(
     })
 }
 
-/// What an offer says of its token and payee.
+/// The fields of an offer about its token and payee.
 struct Token {
     asset: String,
     decimals: u8,
@@ -359,7 +359,7 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     store: S,
     clock: C,
     secret: Secret,
-    payers: InFlight<String>,
+    payers: InFlight<(String, bool)>,
     /// Payments that are being settled here now: of one payment, one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
 }
@@ -389,7 +389,7 @@ impl Secret {
         Self(getrandom::fill(&mut secret).ok().map(|()| secret))
     }
 
-    /// What stands for this seller in all that is asked about one payment.
+    /// This seller's name in all that it asks about one payment.
     fn caller(&self, key: ClaimKey) -> Resource {
         let hash = |secret: &[u8; 32]| keccak256(&[b"x402 caller", secret, key.as_bytes()]);
         self.0.as_ref().map_or(Resource::ANY, |secret| Resource(hash(secret)))
@@ -505,7 +505,7 @@ pub struct Admission<P> {
     state: ClaimState,
     digest: Option<RequestDigest>,
     /// Counted among the payer's until it is done.
-    _one: One<String>,
+    _one: One<(String, bool)>,
 }
 
 impl<P> Admission<P> {
@@ -596,7 +596,7 @@ pub struct Refusal {
     pub reason: Reason,
     /// HTTP status to answer with.
     pub status: u16,
-    /// What was wrong with a payment that could not be read, and where.
+    /// The fault of a payment that could not be read, and its place.
     pub malformed: Option<Box<ReadError>>,
     /// The reason of the facilitator or of a scheme from elsewhere, if it is none of the specification's.
     pub said: Option<Box<Said>>,
@@ -628,12 +628,12 @@ impl From<ReadError> for Refusal {
 pub struct Said {
     /// The reason.
     pub reason: String,
-    /// What it says of it, for people.
+    /// Its explanation, for people.
     pub message: Option<String>,
 }
 
 impl Said {
-    /// What is said in the fields of an answer, if there is a reason that is none of the specification's.
+    /// The reason in the fields of an answer, if it is none of the specification's.
     /// One that is no text is in `other`.
     fn by(
         reason: &Option<String>,
@@ -746,11 +746,8 @@ where
                 return Err(Reason::InvalidPaymentRequirements.into());
             }
             let scheme = self.facilitator.scheme();
-            let admitted = seller.admit_late(scheme, &payload, now).map_err(|reason| {
-                let own = |own| Said { reason: own, message: None };
-                let said = matches!(reason, Reason::Own(_)).then(|| code_of(scheme, reason).into());
-                Refusal { said: said.map(own).map(Box::new), ..reason.into() }
-            })?;
+            let admitted = seller.admit_late(scheme, &payload, now);
+            let admitted = admitted.map_err(|reason| self.refusal(reason))?;
             let flow =
                 Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
             let request = VerifyRequest::from(&admitted.request());
@@ -763,7 +760,10 @@ where
         } else {
             Resource::ANY
         };
-        let one = self.payers.enter(verified.payment().payer().to_string());
+        let one = {
+            let payment = verified.payment();
+            self.payers.enter((payment.payer().to_string(), payment.is_signed()))
+        };
         let _one = one.ok_or_else(|| busy("this payer has too many payments in work"))?;
         let state = ClaimState::Claimed;
         let mut admission =
@@ -802,14 +802,22 @@ where
                 let refusal = admission.duplicate(&transaction);
                 return Err(Refusal { delivered: true, ..refusal });
             }
-            Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
+            Presented::Known(ClaimState::Failed(reason)) => return Err(self.refusal(reason)),
             Presented::Elsewhere => return Err(Reason::DuplicateSettlement.into()),
         };
         self.release(admission).await;
         Err(refusal)
     }
 
-    /// What becomes of a payment that was settled before, and is not known to be delivered.
+    /// The refusal for a reason, which may be the scheme's own.
+    fn refusal(&self, reason: Reason) -> Refusal {
+        let code = || code_of(self.facilitator.scheme(), reason).to_owned();
+        let said = matches!(reason, Reason::Own(_)).then(code);
+        let said = said.map(|reason| Box::new(Said { reason, message: None }));
+        Refusal { said, ..reason.into() }
+    }
+
+    /// The outcome for a payment that was settled before, and is not known to be delivered.
     async fn settled_before(
         &self,
         mut admission: Admission<PaymentOf<F>>,
@@ -970,8 +978,15 @@ where
                 tracing::info!(reason, says, "the facilitator did not settle a payment");
             }
             let offer = claim.request.payment_requirements.view();
-            let mut outcome = answer
-                .with_view(|answer| seller::settled(answer, &offer, Some(&claim.payer), first));
+            let payer = claim.payer.as_deref();
+            // A scheme's own reason is one for doing nothing, unless there is a transaction beside it.
+            let own = answer.error_reason.as_deref().filter(|_| first && !answer.success);
+            let own = own.filter(|_| answer.transaction.is_empty());
+            let own = own.and_then(|reason| own_reason(facilitator.scheme(), reason));
+            let mut outcome = match own {
+                Some(own) => ClaimState::Failed(own),
+                None => answer.with_view(|answer| seller::settled(answer, &offer, payer, first)),
+            };
             if answer.success && !matches!(outcome, ClaimState::Settled(_)) {
                 tracing::warn!("the facilitator's success contradicts itself: payment pending");
             }
@@ -1097,13 +1112,14 @@ where
     }
 }
 
-/// What it takes to settle a claimed payment.
+/// The data that settling a claimed payment takes.
 struct Claim<'a, P> {
     key: ClaimKey,
     request: &'a VerifyRequest,
     /// Not there for a payment that was written down, and not checked anew.
     verified: Option<Verified<&'a P>>,
-    payer: String,
+    /// None if the scheme names none before its checks.
+    payer: Option<String>,
     expires_at: u64,
     digest: Option<RequestDigest>,
     /// Whether there is nobody to tell that it settled.
@@ -1116,7 +1132,7 @@ impl<'a, P: Payment> Claim<'a, P> {
             key: admission.key,
             request: &admission.request,
             verified: Some(admission.verified.as_ref()),
-            payer: admission.payment().payer().to_string(),
+            payer: Some(admission.payment().payer().to_string()),
             expires_at: admission.payment().expires_at(),
             digest: admission.digest,
             untold: false,
@@ -1230,6 +1246,11 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
+}
+
+/// The scheme's own reason that a code spells.
+fn own_reason(scheme: &impl Scheme, code: &str) -> Option<Reason> {
+    (0..=u8::MAX).find(|own| scheme.own_reason(*own) == Some(code)).map(Reason::Own)
 }
 
 fn reason_of(receipt: &SettleResponse) -> Option<Reason> {

@@ -96,7 +96,7 @@ struct Shared<F, S, C> {
     charge_redirects: bool,
     base_url: Option<String>,
     secret: Option<[u8; 32]>,
-    /// What was quoted last: mostly, what is asked for next.
+    /// The last quote, which the next request mostly asks for.
     last: Mutex<Option<Arc<Quote>>>,
 }
 
@@ -107,7 +107,7 @@ struct Paid {
     body: Bytes,
 }
 
-/// What is asked for a request.
+/// The price of a request.
 struct Quote {
     terms: Arc<Terms>,
     /// The answer to whoever does not pay.
@@ -271,7 +271,7 @@ impl<F: Facilitator, S, C> Charge<F, S, C> {
         self.set(|shared| shared.charge_redirects = true)
     }
 
-    /// What to name in challenges before the request's path, such as `https://api.example.com`,
+    /// The origin that challenges name before the request's path, such as `https://api.example.com`,
     /// instead of `http://` and the request's `Host`.
     ///
     /// Inside axum's `nest`, which cuts its own path off what this layer sees, end it with that path:
@@ -734,7 +734,7 @@ impl<F, S, C> Shared<F, S, C> {
 }
 
 impl<F: Facilitator, S, C> Shared<F, S, C> {
-    /// What is asked for a request; `None` if it is free.
+    /// The price of a request; `None` if it is free.
     async fn quote(&self, parts: &Parts) -> Result<Option<Arc<Quote>>, StatusCode> {
         let terms = match &self.price {
             Price::Fixed(terms) if self.secret.is_none() => {
@@ -964,7 +964,7 @@ fn plain<B>(status: StatusCode, text: String) -> Response<ChargedBody<B>> {
     response
 }
 
-/// What a future comes to, or `None` if it panics: a handler's bug must not cost the buyer's claim.
+/// A future's output, or `None` if it panics: a handler's bug must not cost the buyer's claim.
 async fn survive<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| {

@@ -21,12 +21,12 @@ const LOOK: Duration = Duration::from_millis(1);
 /// So many steps at most are made in one transaction.
 const BATCH: usize = 256;
 
-/// What a file says in its header that it is, and what is in it.
+/// A file's application id and schema, as its header has them.
 pub(crate) struct Schema {
     pub(crate) application_id: i32,
     pub(crate) version: i32,
     pub(crate) tables: &'static str,
-    /// What makes a file of the version before one of this version; empty if none can be taken on.
+    /// The statements that make a file of the version before one of this version; empty if none can be taken on.
     pub(crate) upgrade: &'static str,
 }
 
@@ -256,7 +256,7 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
     Ok(db)
 }
 
-/// What a file is to a schema.
+/// A file's relation to a schema.
 enum Age {
     /// It is empty.
     New,

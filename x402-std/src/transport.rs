@@ -1,4 +1,4 @@
-//! What carries challenges and payments: HTTP now, other carriers by the same trait.
+//! Carriers of challenges and payments: HTTP now, others by the same trait.
 //!
 //! Buying is written once over [`Transport`]; selling once in [`seller`](crate::seller), which a
 //! server of any kind feeds with a payment and asks for a challenge or a receipt.
@@ -14,9 +14,9 @@ use crate::message::{PaymentRequired, ReadError, SettleResponse};
 /// The buyer's side of a carrier: sends a request, with a payment or without, and says what came
 /// back.
 pub trait Transport: Send + Sync {
-    /// What is asked for. It may be sent more than once.
+    /// A request. It may be sent more than once.
     type Request: Send + Sync;
-    /// What is answered.
+    /// An answer.
     type Response: Send;
     /// Why there is no answer.
     type Error: Send;
@@ -58,10 +58,10 @@ pub trait Transport: Send + Sync {
 /// Whom a request asks, and for what: what budgets and allow-lists go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// Who is asked, in lower case: over HTTP the host, without a final dot, and with the port unless it
+    /// The host, in lower case: over HTTP without a final dot, and with the port unless it
     /// is 80 or 443.
     pub host: String,
-    /// What is asked for, in a line for people, with nothing secret: over HTTP the method and the
+    /// The request, in a line for people, with nothing secret: over HTTP the method and the
     /// URL without user, query and fragment.
     pub what: String,
     /// A hash of what is asked, so that the same can be told from another: over HTTP of method, URL
@@ -90,7 +90,7 @@ impl fmt::Debug for PaymentText {
 pub struct ChallengeError {
     /// In which part of the answer it is: a header's name, or `body`.
     pub part: &'static str,
-    /// What is wrong with it, and where.
+    /// The fault, and its place.
     pub error: ReadError,
     /// Whether the body has a challenge that can be read. It is not used: two accounts of one price are
     /// not weighed against each other.
@@ -111,7 +111,7 @@ impl fmt::Display for ChallengeError {
 
 impl std::error::Error for ChallengeError {}
 
-/// What came back.
+/// An answer, with the protocol's messages in it.
 #[derive(Debug)]
 pub struct Answer<R> {
     /// The answer itself.

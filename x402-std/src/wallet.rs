@@ -58,7 +58,7 @@ pub enum Unready {
     Short {
         /// The account.
         owner: String,
-        /// What it has, in units of the token.
+        /// The balance, in units of the token.
         has: Amount,
     },
     /// It would not be signed.
@@ -231,7 +231,7 @@ impl<K, B> EvmWallet<K, B> {
         EvmWallet { key: self.key, balances }
     }
 
-    /// What knows its balances.
+    /// The node that knows its balances.
     pub const fn balances(&self) -> &B {
         &self.balances
     }
@@ -307,7 +307,7 @@ impl<K, B> SvmWallet<K, B> {
         SvmWallet { key: self.key, blockhashes, assets: self.assets }
     }
 
-    /// What knows blockhashes.
+    /// The node that knows blockhashes.
     pub const fn blockhashes(&self) -> &B {
         &self.blockhashes
     }

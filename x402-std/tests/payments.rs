@@ -141,7 +141,9 @@ fn what_is_taken_and_as_what() {
     assert_eq!(kind(verify(BOTH, &by_key).unwrap().payment()), "key");
     // And everybody is named in answers, whatever they present.
     for request in [asked, by_key, request(&offer(), &signed("0x"))] {
-        let named = Exact::default().named_payer(&request.payment_payload.view());
+        let view = request.view();
+        let (payload, offer) = (&view.payment_payload, &view.payment_requirements);
+        let named = Exact::default().named_payer(payload, offer);
         assert_eq!(named.map(|payer| payer.to_string()), Some(from().to_string()));
     }
 }

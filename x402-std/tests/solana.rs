@@ -326,7 +326,7 @@ async fn the_facilitator_pays_fees_with_its_own_key_only() {
     let verified = x402_core::gate::verify(&Exact::default(), &payload.view(), &foreign.view(), 0);
     assert_eq!(
         verified.map(|verified| verified.payment().payer()),
-        Ok(Exact::default().named_payer(&payload.view()).unwrap())
+        Ok(Exact::default().named_payer(&payload.view(), &foreign.view()).unwrap())
     );
 }
 

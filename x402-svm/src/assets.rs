@@ -14,7 +14,7 @@ pub struct Asset<'a> {
     pub symbol: &'a str,
     /// Address of the mint.
     pub address: Address,
-    /// What the mint account says.
+    /// The mint account's data.
     pub mint: Mint,
 }
 

@@ -74,7 +74,7 @@ const NO_DIGIT: u8 = 255;
 /// The bits that the values of digits have.
 const DIGIT_BITS: u8 = 63;
 
-/// What each character stands for.
+/// The value of each character.
 static VALUES: [u8; 128] = values();
 
 /// Runs at compile time only.

@@ -44,7 +44,7 @@ pub const PAYMENT_BYTES: usize = 768;
 /// Bytes that the payload of any such transaction fits in: base64 in a small object.
 pub const PAYLOAD_BYTES: usize = 1056;
 
-/// What a payment takes besides the offer.
+/// A payment's inputs besides the offer.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// Who pays.
@@ -134,7 +134,7 @@ pub fn offered_blockhash(offer: &PaymentRequirements<'_>) -> Option<[u8; 32]> {
 /// ```
 pub struct SvmUnsigned<'o>(Unsigned<'o>);
 
-/// Whoever has the transaction can present it once it is signed.
+/// Anybody who has the signed transaction can present it.
 impl fmt::Debug for SvmUnsigned<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SvmUnsigned")
@@ -245,7 +245,7 @@ impl<'o> SvmUnsigned<'o> {
         Ok(Self(draft.write(out)?))
     }
 
-    /// What the payer signs.
+    /// The bytes the payer signs.
     pub fn message(&self) -> &[u8] {
         self.0.message()
     }

@@ -32,7 +32,7 @@ const INSTRUCTIONS_PROTOCOL_V1: core::ops::RangeInclusive<usize> = 3..=6;
 /// Those of a v1 transaction, which has its budget elsewhere.
 const INSTRUCTIONS_V1: core::ops::RangeInclusive<usize> = 1..=5;
 
-/// What the payer of the fee is willing to have spent on a payment. The buyer chooses, the fee
+/// The most that a payment may cost the payer of its fee. The buyer chooses, the fee
 /// payer pays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -110,7 +110,7 @@ pub struct SvmPayment {
     pub network: heapless::String<32>,
     /// Who pays: the authority over the account debited.
     pub payer: Address,
-    /// Who pays the fee, and signs last.
+    /// The account that pays the fee, and signs last.
     pub fee_payer: Address,
     /// The mint of the token.
     pub asset: Address,
@@ -188,10 +188,10 @@ pub struct ExactSvm<'a, V, const BYTES: usize = TRANSACTION_V1_BYTES> {
     rules: Rules<'a>,
 }
 
-/// What a verifier decides for itself.
+/// A verifier's own decisions.
 #[derive(Clone, Copy, Default)]
 pub struct Rules<'a> {
-    /// What a payment may cost the fee payer.
+    /// The most that a payment may cost the fee payer.
     pub limits: Limits,
     /// Whether more than the amount may be paid; less never.
     pub over_payment: bool,
@@ -501,7 +501,11 @@ impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
         &HINTS
     }
 
-    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Address> {
+    fn named_payer(
+        &self,
+        payload: &PaymentPayload<'_>,
+        _: &PaymentRequirements<'_>,
+    ) -> Option<Address> {
         named_payer(payload, &mut [0; BYTES])
     }
 

@@ -163,7 +163,7 @@ pub struct Instruction<'a> {
     pub program: u8,
     /// Places of the accounts: first the message's own addresses, then those looked up.
     pub accounts: &'a [u8],
-    /// What the program is told.
+    /// The instruction's data.
     pub data: &'a [u8],
 }
 
@@ -223,7 +223,7 @@ impl<'a> Transaction<'a> {
         self.signatures
     }
 
-    /// What is signed.
+    /// The bytes that are signed.
     pub const fn message(&self) -> &Message<'a> {
         &self.message
     }
@@ -417,7 +417,7 @@ impl<'a> Message<'a> {
         self.version
     }
 
-    /// Who may do what.
+    /// The counts of signers and writable accounts.
     pub const fn header(&self) -> Header {
         self.header
     }
@@ -550,7 +550,7 @@ impl<'a> Iterator for Lookups<'a> {
     }
 }
 
-/// What is left to read.
+/// The bytes left to read.
 #[derive(Clone)]
 struct Reader<'a>(&'a [u8]);
 
@@ -634,7 +634,7 @@ impl<'a> Reader<'a> {
 pub struct Draft<'d> {
     /// The version.
     pub version: MessageVersion,
-    /// Who may do what.
+    /// The counts of signers and writable accounts.
     pub header: Header,
     /// The addresses, in the order the header has.
     pub keys: &'d [Address],
@@ -835,7 +835,7 @@ impl<'o> Unsigned<'o> {
         Ok(Self { bytes, message, message_end, first_signature, signers })
     }
 
-    /// What is signed.
+    /// The bytes that are signed.
     pub fn message(&self) -> &[u8] {
         self.bytes.get(self.message..self.message_end).unwrap_or(&[])
     }

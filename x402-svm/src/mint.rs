@@ -97,7 +97,7 @@ impl fmt::Debug for Extensions {
     }
 }
 
-/// What a mint account says of its token.
+/// A token's properties, as its mint account has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mint {
     /// The program it belongs to.

@@ -7,7 +7,7 @@ use super::RecoverableSignature;
 pub trait Algorithm {
     /// How the signer is known on chain.
     type Public;
-    /// What is signed.
+    /// The bytes that are signed.
     type Message: ?Sized;
     /// The signature.
     type Signature;

@@ -33,7 +33,7 @@ impl<'a> RawJson<'a> {
     /// repeat. To find out what a text is; messages are read by their own rules.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// The fault, and its place.
     pub fn skim(json: &'a [u8]) -> Result<Self, Located> {
         let cursor = Cursor::within(limits::SUPPORTED_BYTES, json);
         let mut cursor = cursor.map_err(|error| Located { error, at: 0, field: "" })?;
@@ -74,7 +74,7 @@ impl<'a> RawJson<'a> {
         self.0.starts_with('{')
     }
 
-    /// What is between the quotes of a string.
+    /// The text between the quotes of a string.
     fn quoted(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
@@ -212,7 +212,7 @@ impl fmt::Debug for RawJson<'_> {
 /// are written again when the message is.
 #[derive(Clone, Copy)]
 pub struct Members<'a> {
-    /// What has not been read of the object, from after `{` or a value.
+    /// The part of the object that has not been read, from after `{` or a value.
     rest: &'a str,
     /// Keys that are stepped over: the message has read them.
     named: &'static [&'static str],

@@ -27,7 +27,7 @@ use crate::network::{Network, Version};
 #[derive(Debug)]
 pub struct Cursor<'a> {
     text: &'a str,
-    /// What of it has not been read.
+    /// The part of it that has not been read.
     rest: &'a str,
     depth: usize,
     /// Bytes that may still be read again; `None` where repeated keys are not looked for: in text that
@@ -186,7 +186,7 @@ impl<'a> Cursor<'a> {
         Self { text, rest: text, depth, rescan: Some(rescan), field: "" }
     }
 
-    /// What is left of [`limits::RESCAN_BYTES`].
+    /// The rest of [`limits::RESCAN_BYTES`].
     pub(crate) fn rescan(&self) -> usize {
         self.rescan.unwrap_or_default()
     }
@@ -248,7 +248,7 @@ impl<'a> Cursor<'a> {
         self.text.len().saturating_sub(self.rest.len())
     }
 
-    /// What has not been read.
+    /// The part that has not been read.
     pub(crate) const fn rest(&self) -> &'a str {
         self.rest
     }
@@ -897,7 +897,7 @@ fn plain_key(text: &str) -> Option<(&str, &str)> {
     Some((key, rest.strip_prefix("\":")?))
 }
 
-/// What follows the string whose opening quote is before `text`, which has been checked.
+/// The text behind the string whose opening quote is before `text`, which has been checked.
 fn after_string(mut text: &[u8]) -> &[u8] {
     loop {
         text = text.get(plain(text)..).unwrap_or(&[]);

@@ -8,7 +8,7 @@ use crate::network::Version;
 
 /// Writes JSON, or base64 of JSON, into the caller's buffer in one pass.
 ///
-/// What does not fit is counted but not stored, so [`Writer::finish`] can say how much is needed.
+/// It counts bytes that do not fit and does not store them, so [`Writer::finish`] can say how many are needed.
 ///
 /// ```
 /// use x402_core::json::Writer;

@@ -7,7 +7,7 @@ use crate::network::{Network, Version};
 /// The payment: which offer was accepted, and the scheme's signed payload. Spec v2 §5.2, v1 §5.2.
 #[derive(Clone, Copy, Debug)]
 pub struct PaymentPayload<'a> {
-    /// What is being bought (v2, optional).
+    /// The resource that is bought (v2, optional).
     pub resource: Option<ResourceInfo<'a>>,
     /// The accepted offer; decides the version.
     pub accepted: Accepted<'a>,
@@ -19,7 +19,7 @@ pub struct PaymentPayload<'a> {
     pub other: Members<'a>,
 }
 
-/// What a payment says of the offer it accepts.
+/// The offer that a payment accepts, as it repeats it.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::large_enum_variant)] // boxing needs an allocator
 pub enum Accepted<'a> {

@@ -4,7 +4,7 @@ use crate::error::ParseError;
 use crate::json::{Cursor, Field, Members, Writer};
 use crate::network::Version;
 
-/// What a server asks of a facilitator: check this payment against my own requirements.
+/// A server's request to a facilitator: check this payment against my own requirements.
 /// Spec v2 §7.1, v1 §7.1.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyRequest<'a> {

@@ -13,7 +13,7 @@ pub struct PaymentRequired<'a> {
     /// Why payment is asked for, for people; after a refusal, the reason code. What is no text is in
     /// `other`.
     pub error: Option<JsonStr<'a>>,
-    /// What is for sale. Read from a v1 challenge, what its first offer says of it. What cannot be read
+    /// The resource for sale; in a v1 challenge its first offer describes it. What cannot be read
     /// is in `other`.
     pub resource: Option<ResourceInfo<'a>>,
     /// The offers, of which [`limits::OFFERS`] are considered.

@@ -16,13 +16,13 @@ pub struct PaymentRequirements<'a> {
     pub amount: Amount,
     /// The token: contract or mint address.
     pub asset: JsonStr<'a>,
-    /// Who is paid.
+    /// The payee.
     pub pay_to: JsonStr<'a>,
     /// Seconds from challenge to settlement that the seller allows.
     pub max_timeout_seconds: u64,
-    /// What the scheme needs besides, an object.
+    /// The scheme's own fields, an object.
     pub extra: Option<RawJson<'a>>,
-    /// What a v1 offer says of the resource; `None` for a v2 offer.
+    /// The resource's description in a v1 offer; `None` for a v2 offer.
     pub v1: Option<V1Details<'a>>,
     /// Keys that the specification does not name.
     pub other: Members<'a>,
@@ -33,7 +33,7 @@ pub struct PaymentRequirements<'a> {
 pub struct V1Details<'a> {
     /// Where the resource is. The specification requires it; nothing is decided by it.
     pub resource: Option<JsonStr<'a>>,
-    /// What it is, for people.
+    /// A description for people.
     pub description: Option<JsonStr<'a>>,
     /// Media type of the answer.
     pub mime_type: Option<JsonStr<'a>>,

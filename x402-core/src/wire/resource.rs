@@ -2,13 +2,13 @@ use super::Message;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 
-/// What is being sold: spec v2 §5.1.2, `ResourceInfo`. Nothing is decided by what is said besides the URL:
+/// The resource for sale: spec v2 §5.1.2, `ResourceInfo`. Only its URL decides anything:
 /// a text that is none is kept in `other`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResourceInfo<'a> {
     /// Where the resource is.
     pub url: JsonStr<'a>,
-    /// What it is, for people; may be empty.
+    /// A description for people; may be empty.
     pub description: Option<JsonStr<'a>>,
     /// Media type of the answer; may be empty.
     pub mime_type: Option<JsonStr<'a>>,

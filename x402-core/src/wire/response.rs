@@ -4,7 +4,7 @@ use crate::base64;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 
-/// What a facilitator answers to `/verify`. Spec v2 §5.4.
+/// A facilitator's answer to `/verify`. Spec v2 §5.4.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerifyResponse<'a> {
     /// Whether the payment may be settled.
@@ -17,7 +17,7 @@ pub struct VerifyResponse<'a> {
     pub payer: Option<JsonStr<'a>>,
     /// Extensions, an object (official SDKs, outside the specification).
     pub extensions: Option<RawJson<'a>>,
-    /// What the scheme adds, an object.
+    /// The scheme's additions, an object.
     pub extra: Option<RawJson<'a>>,
     /// Keys that the specification does not name.
     pub other: Members<'a>,
@@ -82,7 +82,7 @@ impl<'a> Message<'a> for VerifyResponse<'a> {
 const VERIFY_NAMES: [&str; 6] =
     ["isValid", "invalidReason", "invalidMessage", "payer", "extensions", "extra"];
 
-/// What a facilitator answers to `/settle`, and the receipt a server gives. Spec v2 §5.3.
+/// A facilitator's answer to `/settle`, and the receipt of a server. Spec v2 §5.3.
 ///
 /// Facilitators leave out what they do not know, or write something else in its place. Whatever has not
 /// the form that the specification gives it is kept in `other`, an amount of `""` among it.
@@ -104,7 +104,7 @@ pub struct SettleResponse<'a> {
     pub amount: Option<Amount>,
     /// Extensions, an object.
     pub extensions: Option<RawJson<'a>>,
-    /// What the scheme adds, an object (official SDKs, outside the specification).
+    /// The scheme's additions, an object (official SDKs, outside the specification).
     pub extra: Option<RawJson<'a>>,
     /// Keys that the specification does not name.
     pub other: Members<'a>,

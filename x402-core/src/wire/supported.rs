@@ -4,7 +4,7 @@ use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 use crate::limits;
 use crate::network::{Network, Version};
 
-/// What a facilitator can verify and settle: the answer of `GET /supported`. Spec v2 §7.3.
+/// The kinds a facilitator verifies and settles: the answer of `GET /supported`. Spec v2 §7.3.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SupportedResponse<'a> {
     /// Pairs of scheme and network, of which [`limits::KINDS`] are considered.
@@ -26,7 +26,7 @@ pub struct SupportedKind<'a> {
     pub scheme: JsonStr<'a>,
     /// Network, in the version's spelling.
     pub network: Network<'a>,
-    /// What an offer of this kind must carry, such as a fee payer; an object.
+    /// The `extra` that an offer of this kind must carry, such as a fee payer; an object.
     pub extra: Option<RawJson<'a>>,
     /// Keys that the specification does not name.
     pub other: Members<'a>,

@@ -38,7 +38,7 @@ pub struct Limit {
     pub scope: Scope,
 }
 
-/// What a limit counts.
+/// The payments a limit counts.
 #[derive(Clone, Debug)]
 pub enum Most {
     /// Money: every stablecoin as the money it stands for.
@@ -197,23 +197,23 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What became of a limit.
+/// The use of a limit.
 #[derive(Clone, Debug)]
 pub struct Usage {
     /// The limit.
     pub limit: Limit,
     /// The host or the payee, if it is a limit for each.
     pub of: Option<String>,
-    /// What was spent of it.
+    /// The sum that was spent.
     pub spent: Amount,
-    /// What is left of it.
+    /// The sum that is left.
     pub left: Amount,
     /// Decimals of both: [`MONEY_DECIMALS`] if the limit is in money, 0 (units) if it is in a token's
     /// units.
     pub decimals: u8,
 }
 
-/// What became of every limit, at `now`; of one for each host or payee, for each that was paid. What
+/// The use of every limit, at `now`; of one for each host or payee, for each that was paid. What
 /// is more than can be counted is as much as the limit.
 pub fn usage(limits: &[Limit], spends: &[Spent], now: u64) -> Vec<Usage> {
     limits.iter().flat_map(|limit| used(limit, spends, now)).collect()

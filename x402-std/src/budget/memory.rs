@@ -21,7 +21,7 @@ pub struct MemoryBudget(Mutex<Kept>);
 struct Kept {
     /// The latest last.
     purchases: VecDeque<Purchase>,
-    /// What was spent before those, added up.
+    /// The sum spent before those.
     before: Vec<Spent>,
 }
 

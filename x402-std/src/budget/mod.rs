@@ -1,4 +1,4 @@
-//! What was bought, and how much more may be: limits that hold over crashes and between processes.
+//! Purchases and limits on more of them, which hold over crashes and between processes.
 //!
 //! Before a payment is signed it is reserved: written down if it fits all [`Limit`]s, in one step with
 //! the look at what was spent before. What was not signed after all is given back (but not what
@@ -47,7 +47,7 @@ pub struct Purchase {
     pub id: String,
     /// When it was reserved, in Unix seconds.
     pub at: u64,
-    /// Who was asked; see [`Subject`](crate::transport::Subject).
+    /// The host that was asked; see [`Subject`](crate::transport::Subject).
     pub host: String,
     /// What for.
     pub what: String,
@@ -59,11 +59,11 @@ pub struct Purchase {
     pub decimals: u8,
     /// The payment, once it is signed and until it is known to be made.
     pub payment: Option<PaymentText>,
-    /// What became of it.
+    /// Its outcome.
     pub state: State,
 }
 
-/// What became of a purchase. All of them count; one that is [`State::Unfunded`] until its payment has
+/// The outcome of a purchase. All of them count; one that is [`State::Unfunded`] until its payment has
 /// expired.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
@@ -119,12 +119,12 @@ pub(crate) fn spend_of(host: &str, offer: &PaymentRequirements, decimals: u8, at
     Spent::spend(at, host, &offer.pay_to, token, decimals, offer.amount)
 }
 
-/// What is reserved or spent, by name.
+/// The sums reserved or spent, by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spent {
-    /// Who was asked.
+    /// The host that was asked.
     pub host: String,
-    /// Who is paid.
+    /// The payee.
     pub pay_to: String,
     /// The token's network.
     pub network: NetworkId,
@@ -167,7 +167,7 @@ impl From<&Purchase> for Spent {
     }
 }
 
-/// What became of an attempt to reserve.
+/// The outcome of an attempt to reserve.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reserved {
     /// It is reserved.
@@ -176,7 +176,7 @@ pub enum Reserved {
     Known(Box<Purchase>),
 }
 
-/// What to write down of a purchase.
+/// The record of a purchase.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Nothing was signed: forget it. Only from [`State::Reserved`].

@@ -245,7 +245,7 @@ fn find(db: &Connection, id: &str) -> rusqlite::Result<Result<Option<Purchase>, 
     Ok(found.map(|purchase| purchase.ok_or_else(|| unknown(id))).transpose())
 }
 
-/// What a row says, in the order of [`COLUMNS`]; `None` if it is none of ours.
+/// A row's content, in the order of [`COLUMNS`]; `None` if it is none of ours.
 fn purchase(row: &Row<'_>) -> Option<Purchase> {
     let text = |column| row.get::<_, Option<String>>(column).ok();
     let state = match row.get::<_, String>(7).ok()?.as_str() {
@@ -335,7 +335,7 @@ fn select_spent(
     rows.query_map(params, |row| Ok(spent(row).ok_or_else(|| name(row, 7))))?.collect()
 }
 
-/// What a row says, in the order of [`SPENT`].
+/// A row's content, in the order of [`SPENT`].
 fn spent(row: &Row<'_>) -> Option<Spent> {
     let text = |column| row.get::<_, String>(column).ok();
     let (host, pay_to, asset) = (text(0)?, text(1)?, text(3)?);

@@ -30,7 +30,7 @@ pub struct DeclinedOffer {
     pub index: usize,
     /// The hurdle.
     pub reason: Decline,
-    /// What is wrong with it, in words. Some of them are the seller's, without control characters.
+    /// The fault, in words. Some of them are the seller's, without control characters.
     pub detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a receipt proves.
+//! The proof in a receipt.
 
 use std::fmt;
 
@@ -110,7 +110,7 @@ fn is_transaction(text: &str, network: Option<Network<'_>>) -> bool {
         && network.is_none_or(|network| network.is_transaction(text) && reads(network))
 }
 
-/// Who pays by a payment of a scheme that is known here.
+/// The payer of a payment of a scheme that is known here.
 fn payer(payment: &wire::PaymentPayload<'_>) -> Option<String> {
     let payload = payment.payload;
     if payment.network().solana().is_some() {

@@ -5,7 +5,7 @@ use x402_core::{Amount, Money, Network, Reason};
 
 use crate::message::NetworkId;
 
-/// What a facilitator takes on: who may be paid, in which tokens, and how much at least.
+/// The payments a facilitator takes on: payees, tokens, and the least amount.
 ///
 /// Every settlement costs the facilitator a fee, and runs the code of the token. Without rules,
 /// whoever can reach it chooses both.

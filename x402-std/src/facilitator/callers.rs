@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use x402_core::crypto::keccak256;
 
-/// Who may ask a [`Service`](super::Service), and by which name.
+/// The callers a [`Service`](super::Service) answers, and the names it is asked by.
 ///
 /// A page in a browser can send requests to whatever its user's machine can reach, and to any name
 /// that it makes point there. So a body must be `application/json`, which pages of other origins
@@ -92,12 +92,12 @@ fn parted(authority: &str) -> Option<(String, Option<u16>)> {
 }
 
 impl Callers {
-    /// Whoever asks by one of these names; others are answered 421.
+    /// Callers that ask by one of these names; others are answered 421.
     pub fn with_hosts(self, hosts: Hosts) -> Self {
         Self { hosts: Some(hosts), ..self }
     }
 
-    /// Whoever has this token, too (RFC 6750); without it, what costs something is answered 401.
+    /// Callers that have this token, too (RFC 6750); without it, requests that cost something are answered 401.
     /// Several are for the time in which one takes the other's place. An empty one is nobody's.
     pub fn with_token(mut self, token: &str) -> Self {
         if !token.is_empty() {

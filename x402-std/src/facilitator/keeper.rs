@@ -28,7 +28,7 @@ use crate::{
 #[cfg(feature = "tokio")]
 type Finishing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What is kept beside a claim while its payment is pending.
+/// The record beside a claim while its payment is pending.
 #[cfg(feature = "tokio")]
 #[derive(Deserialize)]
 struct Kept {
@@ -37,7 +37,7 @@ struct Kept {
     request: Box<RawValue>,
 }
 
-/// What is beside a claim that the keeper settled: nobody was told of it.
+/// The record beside a claim that the keeper settled: nobody was told of it.
 pub(super) const UNTOLD: &[u8] = b"untold";
 
 /// A facilitator's record of these bytes.
@@ -45,7 +45,7 @@ pub(super) fn beside(bytes: &[u8]) -> Record {
     Record { role: Role::Facilitator, bytes: bytes.into() }
 }
 
-/// What it takes to go on with a settlement; `None` for a request that cannot be written, which was
+/// The data to go on with a settlement; `None` for a request that cannot be written, which was
 /// never read.
 pub(super) fn kept(request: &VerifyRequest, raw: &[u8]) -> Option<Record> {
     let request = request.to_json().ok()?;

@@ -84,7 +84,7 @@ impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
         self
     }
 
-    /// What is taken on: who may be paid, in which tokens, and how much at least. Payments to
+    /// The payments that are taken on: payees, tokens, and the least amount. Payments to
     /// anybody in the tokens this library knows, unless told.
     pub fn with_acceptance(self, acceptance: Acceptance) -> Self {
         Self { acceptance, ..self }
@@ -109,8 +109,10 @@ where
     X: SharedScheme,
 {
     async fn check(&self, verified: Verified<&X::Payment>, now: u64) -> Result<(), Failure> {
-        self.takes(verified.payment())?;
-        let _one = self.enter(verified.payment())?;
+        let payment = verified.payment();
+        payment.late(now).map_or(Ok(()), Err)?;
+        self.takes(payment)?;
+        let _one = self.enter(payment)?;
         Ok(self.ledger.check(verified, now).await?)
     }
 
@@ -143,7 +145,7 @@ where
     /// One more of a payer's payments, unless there are too many. What is not known to be theirs does
     /// not count with what is.
     fn enter(&self, payment: &X::Payment) -> Result<One<(String, bool)>, Failure> {
-        let one = self.payers.enter((payment.payer().to_string(), payment.is_proven()));
+        let one = self.payers.enter((payment.payer().to_string(), payment.is_signed()));
         one.ok_or_else(|| Failure::busy("this payer has too many payments in work"))
     }
 
@@ -315,7 +317,7 @@ where
                     Err(declined) => (payer, Some(declined.reason().into()), Some(declined)),
                 }
             }
-            Err(reason) => (self.named_payer(payment), Some((*reason).into()), None),
+            Err(reason) => (self.named_payer(&view), Some((*reason).into()), None),
         };
         let busy = failure.as_ref().and_then(Failure::noted);
         let version = payment.x402_version();
@@ -352,7 +354,7 @@ where
                     Err(declined) => (None, payer, Err(declined.reason().into()), Some(declined)),
                 }
             }
-            Err(reason) => (None, self.named_payer(payment), Err((*reason).into()), None),
+            Err(reason) => (None, self.named_payer(&view), Err((*reason).into()), None),
         };
         let busy = outcome.as_ref().err().and_then(Failure::noted);
         let version = payment.x402_version();
@@ -374,11 +376,12 @@ where
         Settlement { id, answer }
     }
 
-    fn named_payer(&self, payment: &wire::PaymentPayload<'_>) -> Option<String> {
-        self.scheme.named_payer(payment).map(|payer| payer.to_string())
+    fn named_payer(&self, request: &wire::VerifyRequest<'_>) -> Option<String> {
+        let (payment, requirements) = (&request.payment_payload, &request.payment_requirements);
+        self.scheme.named_payer(payment, requirements).map(|payer| payer.to_string())
     }
 
-    /// What somebody is told of a settlement they have no part in.
+    /// The answer about a settlement to those who have no part in it.
     async fn told(&self, key: ClaimKey) -> Failure {
         match self.store.state(key).await {
             Ok(Some(state)) => state.into(),

@@ -1,4 +1,4 @@
-//! Who verifies and settles: somebody over HTTP, or this process over a ledger.
+//! Facilitators, which verify and settle: over HTTP, or in this process over a ledger.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -37,7 +37,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest text of another party's that is passed on, in characters.
 const WORDS_CHARS: usize = 300;
 
-/// What another party says, to be shown: cut, without control characters, and without URLs, which may have
+/// Another party's words, to be shown: cut, without control characters, and without URLs, which may have
 /// keys in them.
 pub(crate) fn words(text: &str) -> String {
     let shown = |word: &str| if word.contains("://") { "(a URL)".into() } else { word.to_owned() };
@@ -83,7 +83,7 @@ pub trait Facilitator: Send + Sync {
     }
 
     /// As [`verify`](Self::verify), for a payment that passed the gate by this facilitator's own
-    /// [scheme](Self::scheme): one in the same process takes the proof.
+    /// [scheme](Self::scheme), for this request: one in the same process takes the proof.
     fn verify_proven(
         &self,
         request: &VerifyRequest,
@@ -94,7 +94,7 @@ pub trait Facilitator: Send + Sync {
     }
 
     /// As [`settle_for`](Self::settle_for), for a payment that passed the gate by this facilitator's own
-    /// [scheme](Self::scheme).
+    /// [scheme](Self::scheme), for this request.
     fn settle_proven(
         &self,
         request: &VerifyRequest,

@@ -53,7 +53,7 @@ pub struct Service<F> {
     callers: Arc<Callers>,
 }
 
-/// What a service takes on. What is above is told to come again (`busy`), before anything is done
+/// Limits of a service. Requests above them are `busy`, before anything is done
 /// for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceLimits {

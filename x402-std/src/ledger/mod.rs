@@ -1,4 +1,4 @@
-//! What moves the money: a chain, or a simulation of one.
+//! Ledgers, which move the money: a chain, or a simulation of one.
 
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
@@ -125,7 +125,7 @@ pub trait Ledger<P: Payment>: Networks {
     ) -> impl Future<Output = Outcome> + Send;
 }
 
-/// What became of a payment that was sent.
+/// The outcome of a payment that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The money moved as the payment says, in this transaction: the one asked about, or another

@@ -33,7 +33,7 @@ struct State {
     nonces: HashSet<(EvmAccount, [u8; 32])>,
     svm_balances: HashMap<SvmAccount, u64>,
     svm_messages: HashSet<ClaimKey>,
-    /// What was sent, and whether it went through.
+    /// The transactions that were sent, and whether they went through.
     transactions: HashMap<Transaction, bool>,
     pending: bool,
 }
@@ -166,7 +166,7 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    /// What a simulation by a validator would find.
+    /// The result that a validator's simulation would have.
     fn check_svm(state: &State, transfer: &SvmTransfer) -> Result<(), Reason> {
         let payment = transfer.payment();
         let source = (payment.network.to_string(), payment.source);

@@ -150,7 +150,7 @@ impl<H, F: Facilitator, S, C> Paid<H, F, S, C> {
         terms
     }
 
-    /// What is asked for a call; `None` if it is free.
+    /// The price of a call; `None` if it is free.
     fn quote(&self, request: &CallToolRequestParams) -> Result<Option<Terms>, ErrorData> {
         let tool = request.name.as_ref();
         let named = self.prices.tools.get(tool).cloned();

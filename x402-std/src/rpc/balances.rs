@@ -1,4 +1,4 @@
-//! What accounts have, as nodes know it.
+//! Balances of accounts, from nodes.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -50,7 +50,7 @@ impl From<RpcError> for BalanceError {
     }
 }
 
-/// What an account has of a network's default stablecoin.
+/// An account's balance in a network's default stablecoin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {
     /// The network.
@@ -61,7 +61,7 @@ pub struct Balance {
     pub symbol: &'static str,
     /// The token's decimals.
     pub decimals: u8,
-    /// What the account has, in units of the token.
+    /// The balance, in units of the token.
     pub units: Amount,
 }
 
@@ -233,7 +233,7 @@ impl SvmRpc {
         }
     }
 
-    /// What an account has of the cluster's default stablecoin, if the node answers.
+    /// An account's balance in the cluster's default stablecoin, if the node answers.
     pub async fn default_balance(&self, owner: x402_svm::Address) -> Option<Balance> {
         let cluster = self.cluster().await.ok()?;
         let token = x402_svm::assets::default_of(&cluster)?;

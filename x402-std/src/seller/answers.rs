@@ -15,7 +15,7 @@ const KEPT: Duration = Duration::from_secs(600);
 /// Most bytes of all answers together.
 const BYTES: usize = 64 << 20;
 
-/// What an answer takes besides its body.
+/// The bytes an answer takes besides its body.
 const OVERHEAD: usize = 1024;
 
 /// How the connection ended over which an answer was written. Whoever serves puts one into the
@@ -78,7 +78,7 @@ enum Stage {
     Lost,
 }
 
-/// What is known of the answer to a payment.
+/// The state of the answer to a payment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Known<A> {
     /// Here it is: it was lost.

@@ -40,8 +40,10 @@ where
         if !matches!(pending.state, ClaimState::Broadcast(_)) {
             return;
         }
-        let payer = self.facilitator.scheme().named_payer(&request.view().payment_payload);
-        let Some(payer) = payer.map(|payer| payer.to_string()) else { return };
+        let view = request.view();
+        let scheme = self.facilitator.scheme();
+        let payer = scheme.named_payer(&view.payment_payload, &view.payment_requirements);
+        let payer = payer.map(|payer| payer.to_string());
         // By then nothing is kept of it anyway.
         let expires_at = self.clock.now().saturating_add(HOLD.as_secs());
         let (key, untold) = (pending.key, true);

@@ -1,4 +1,4 @@
-//! What a seller keeps beside its claims.
+//! A seller's records beside its claims.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,7 +7,7 @@ use super::RequestDigest;
 use crate::message::VerifyRequest;
 use crate::store::{Record, Role};
 
-/// What is kept beside a claim: while its payment is pending, all that it takes to ask the
+/// The record beside a claim: while its payment is pending, all that it takes to ask the
 /// facilitator again; once it is settled, for which request and since when.
 pub(super) struct Kept {
     pub(super) digest: Option<RequestDigest>,

@@ -48,7 +48,7 @@ impl<A> Clone for Works<A> {
     }
 }
 
-/// What comes of a payment that was presented.
+/// The outcome of presenting a payment.
 pub(crate) enum Entry<A: Answer, P: Send + 'static> {
     /// It is to be worked for.
     Work(Held<A, P>),
@@ -56,7 +56,7 @@ pub(crate) enum Entry<A: Answer, P: Send + 'static> {
     Again(A, Delivery<A>),
 }
 
-/// What a carrier gives for a payment.
+/// A carrier's answer to a payment.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {}
 
 impl<A: Clone + Send + Sync + 'static> Answer for A {}
@@ -70,7 +70,7 @@ pub(crate) trait AnySeller<P>: Notes {
     fn release(self: Arc<Self>, admission: Admission<P>) -> Boxed<()>;
 }
 
-/// What a seller notes of answers.
+/// A seller's notes on answers.
 pub(crate) trait Notes: Send + Sync {
     fn delivered(
         self: Arc<Self>,

@@ -1,4 +1,4 @@
-//! What stores that outlive their processes share: claim states as text, and how long to keep them.
+//! The parts that durable stores share: claim states as text, and how long to keep them.
 
 use std::fmt;
 

@@ -180,12 +180,12 @@ impl Role {
     }
 }
 
-/// What is kept beside a claim. Its bytes are for whoever wrote them.
+/// A record beside a claim. Its bytes are for the process that wrote them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Whose it is.
     pub role: Role,
-    /// What it takes to go on with the claim.
+    /// The data to go on with the claim.
     pub bytes: Vec<u8>,
 }
 
@@ -201,7 +201,7 @@ impl fmt::Debug for Record {
 pub struct Found {
     /// How far it has come.
     pub state: ClaimState,
-    /// What is beside it.
+    /// The record beside it.
     pub record: Option<Record>,
 }
 

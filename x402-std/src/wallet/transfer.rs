@@ -224,7 +224,7 @@ fn address(text: JsonStr<'_>) -> Option<Address> {
     text.as_str().and_then(Address::parse)
 }
 
-/// What a transfer for an offer would be.
+/// The transfer that would pay an offer.
 fn transfer_for(offer: &wire::PaymentRequirements<'_>, from: Address) -> Result<Transfer, Reason> {
     let address = |text| address(text).ok_or(Reason::InvalidPaymentRequirements);
     let (asset, pay_to) = (address(offer.asset)?, address(offer.pay_to)?);

@@ -11,7 +11,7 @@ pub const PAYER: [u8; 20] = [
     0x17, 0xdc, 0x79, 0xc8,
 ];
 
-/// Who is paid.
+/// The payee.
 pub const PAYEE: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
 
 macro_rules! offer {

@@ -29,7 +29,6 @@ pub(super) struct Config {
     pub(super) shutdown: Duration,
     pub(super) limits: ServiceLimits,
     pub(super) per_payer: usize,
-    /// Threads that check signatures; none is to check them in place.
     pub(super) smart_wallets: bool,
     pub(super) over_payment: bool,
     pub(super) callers: Callers,

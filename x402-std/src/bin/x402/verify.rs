@@ -39,7 +39,7 @@ impl Verify {
         respond(&VerifyResponse {
             is_valid: refusal.is_none(),
             invalid_reason: refusal.map(|reason| reason.as_str().into()),
-            payer: scheme.named_payer(payload).map(|payer| payer.to_string()),
+            payer: scheme.named_payer(payload, offer).map(|payer| payer.to_string()),
             ..VerifyResponse::default()
         })?;
         refusal.map_or(Ok(Exit::Yes), |reason: Reason| Err(Failure::refused(reason)))

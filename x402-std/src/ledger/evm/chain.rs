@@ -77,7 +77,7 @@ pub(super) struct Pace {
     measured: Instant,
 }
 
-/// What a node did not answer a call with.
+/// The failure of a call to a node.
 enum CallError {
     /// The contract does not take it, and says why.
     Reverted(String),
@@ -112,7 +112,7 @@ struct FeeHistory {
     base_fee_per_gas: Vec<U256>,
 }
 
-/// What is known of a payment that was sent.
+/// The state of a payment that was sent.
 enum Look {
     Final(Outcome),
     /// Something may come of it yet.
@@ -173,7 +173,7 @@ fn refusal(error: RpcError) -> CallError {
     CallError::Reverted(format!("{message} {}", text.unwrap_or_default()))
 }
 
-/// What a node that does not take a transaction means by it.
+/// A node's reason not to take a transaction.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
     /// It has it already.
@@ -234,7 +234,7 @@ impl<K> Chain<K> {
         tracing::warn!(chain_id = self.settings.chain_id, method, %error, "no answer from the chain");
     }
 
-    /// What as many nodes as are wanted for a verdict say alike.
+    /// The answer on which as many nodes agree as a verdict takes.
     async fn agreed<T: PartialEq>(
         &self,
         method: &str,
@@ -284,7 +284,7 @@ impl<K> Chain<K> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What an account has of the chain's own coin, in wei.
+    /// An account's balance in the chain's own coin, in wei.
     pub(super) async fn balance(&self, account: x402_evm::Address) -> Option<u128> {
         let read = |answer: &RawValue| read::<U256>(answer).map(|wei| wei.saturating_to());
         self.ask("eth_getBalance", &json!([evm(account), "latest"]), read).await
@@ -309,7 +309,7 @@ impl<K> Chain<K> {
         read(&answer).ok_or(CallError::Fault)
     }
 
-    /// What a contract's function answers: `None` if it has no such function.
+    /// The answer of a contract's function: `None` if it has no such function.
     async fn view<F: SolCall>(
         &self,
         contract: x402_evm::Address,
@@ -470,7 +470,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
     }
 
-    /// What a call would answer; `None` if it is not taken.
+    /// The answer of a call; `None` if it is not taken.
     async fn simulate(&self, call: Call, fees: Option<Fees>) -> Result<Option<Bytes>, Reason> {
         match self.call(&json!([self.as_sender(&call, fees), "latest"])).await {
             Ok(answer) => Ok(call.answer(answer)),
@@ -542,7 +542,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
     }
 
-    /// What gas costs now.
+    /// The price of gas now.
     ///
     /// Above the caps there is no transaction: one that offers less than is asked for waits, and
     /// everything after it does.
@@ -553,7 +553,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         self.fees_by(|quotes, _| quotes.get(quotes.len().saturating_sub(1) / 2).copied()).await
     }
 
-    /// What gas costs if it must not wait for longer: the most that a node names within the cap. The
+    /// The price of gas if it must not wait for longer: the most that a node names within the cap. The
     /// one that named too little must not name what takes its place.
     ///
     /// # Errors
@@ -989,7 +989,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         outcome
     }
 
-    /// What became of a payment, by the blocks that are deep enough. `None` if the nodes do not say,
+    /// The state of a payment, by the blocks that are deep enough. `None` if the nodes do not say,
     /// or not alike.
     async fn look(&self, payment: &Authorized, hash: Option<B256>) -> Option<Look> {
         let depth = self.settings.confirmations.max(1);

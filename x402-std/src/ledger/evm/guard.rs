@@ -53,7 +53,7 @@ pub struct GasLost {
     pub transactions: u64,
     /// Units of gas that they used.
     pub gas: u64,
-    /// What that cost, in gwei.
+    /// The cost of that, in gwei.
     pub gwei: u64,
 }
 

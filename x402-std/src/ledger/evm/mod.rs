@@ -53,7 +53,7 @@ pub struct EvmChain {
     /// Most gas a transaction may take: 300 000. A token's own transfer takes about 90 000; a smart
     /// account can take all of it and still fail, at the sender's expense, however it was simulated.
     pub gas_limit: u64,
-    /// What one of the chain's own coin is worth. If it is known, a payment in a known stablecoin for
+    /// The price of one of the chain's own coin. If it is known, a payment in a known stablecoin for
     /// which gas would cost more than it is worth is [`Busy`](Reason::Busy). Not known.
     pub coin_price: Option<Money>,
     /// Whether payments are taken of accounts that have code: smart wallets, and keys that delegate

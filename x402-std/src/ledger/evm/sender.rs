@@ -19,7 +19,7 @@ use crate::crypto::Recovery;
 /// that the nodes have not heard of for so long loses its nonce to another.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// What is paid for gas, in wei.
+/// The price of gas, in wei.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fees {
     /// For each unit, at most. All of it on a chain without EIP-1559.
@@ -29,7 +29,7 @@ pub(super) struct Fees {
 }
 
 impl Fees {
-    /// What is likely to be paid for a unit: half of the offer is for a base fee that rises.
+    /// The likely price of a unit: half of the offer is for a base fee that rises.
     pub(super) fn likely(self) -> u128 {
         (self.per_gas.saturating_sub(self.priority) / 2).saturating_add(self.priority)
     }
@@ -161,7 +161,7 @@ pub(super) struct Sender<K> {
 
 #[derive(Default)]
 struct Waiting {
-    /// What was sent, by nonce.
+    /// The transactions that were sent, by nonce.
     sent: BTreeMap<u64, Sent>,
     /// How many transactions of the account are mined, as far as is known.
     mined: u64,

@@ -1,4 +1,4 @@
-//! What is said to token contracts, and what their answers and logs mean.
+//! The calls of token contracts, and the meaning of their answers and logs.
 
 use alloy_primitives::{Address, B256, Bytes, U256, address};
 use alloy_sol_types::{Revert, SolCall, SolError, SolEvent, SolValue};
@@ -17,7 +17,7 @@ const ERC6492_SUFFIX: [u8; 32] = [
     0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92,
 ];
 
-/// What an account's contract answers to a signature of its own (ERC-1271).
+/// The answer of an account's contract to a signature of its own (ERC-1271).
 const ERC1271_MAGIC: [u8; 4] = [0x16, 0x26, 0xba, 0x7e];
 
 alloy_sol_types::sol! {
@@ -236,7 +236,7 @@ impl Call {
         Self { to: MULTICALL3, data, several: true }
     }
 
-    /// What the contract answers, by what a call that did not revert does. Where there is none,
+    /// The contract's answer, by the result of a call that did not revert. Where there is none,
     /// every call goes through and answers nothing.
     pub(super) fn answer(&self, answer: Bytes) -> Option<Bytes> {
         if !self.several {
@@ -274,7 +274,7 @@ pub(super) fn spent_topics(authorization: &Authorization) -> (Vec<B256>, B256, B
 
 const CANCELED: B256 = Token::AuthorizationCanceled::SIGNATURE_HASH;
 
-/// What the logs of a transaction say of an authorization.
+/// The end of an authorization, by the logs of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Movement {
     /// Its money moved as authorised.
@@ -296,7 +296,7 @@ pub struct Authorized {
 }
 
 impl Authorized {
-    /// What tells it from other payments: token, payer and nonce.
+    /// The payment's identity: token, payer and nonce.
     pub(super) const fn key(&self) -> super::sender::Of {
         (self.token, self.authorization.from, self.authorization.nonce)
     }
@@ -348,7 +348,7 @@ impl Authorized {
         logs.iter().any(|log| self.is_transfer(log))
     }
 
-    /// What became of the authorization in somebody's transaction.
+    /// The end of the authorization in somebody's transaction.
     ///
     /// A transaction can use several authorizations of one payer to one payee, of one amount: each
     /// has a transfer of its own, which tokens log right after the use. A transfer that is

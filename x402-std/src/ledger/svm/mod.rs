@@ -60,7 +60,7 @@ const TOKEN_ACCOUNT_STATE: usize = 108;
 /// network. Transactions that take addresses from tables are simulated and sent like others, but
 /// the gate refuses them unless [`ExactOnSvm::resolve`](crate::scheme::ExactOnSvm) is there.
 ///
-/// What became of a payment is told on the word of [`SvmSettings::witnesses`] nodes that agree:
+/// An outcome takes the word of [`SvmSettings::witnesses`] nodes that agree:
 /// - *Settled*: the transaction is there at [`SvmSettings::commitment`] without an error; it is,
 ///   byte for byte, the message that passed the gate; and the account to be credited has the amount
 ///   more. Nodes that keep no token balances are believed without the last: the message moves the
@@ -118,7 +118,7 @@ impl Commitment {
     }
 }
 
-/// What an operator decides about a [`SvmLedger`].
+/// An operator's settings of a [`SvmLedger`].
 #[derive(Clone, Copy, Debug)]
 pub struct SvmSettings {
     /// When a transaction counts as made, or as failed.
@@ -251,10 +251,10 @@ impl SvmNetwork {
     }
 }
 
-/// What is remembered of a payment that was sent, or asked about.
+/// The memory of a payment that was sent, or asked about.
 struct Watched {
     since: Instant,
-    /// What is sent while it is waited for, in base64.
+    /// The transaction to send while it is waited for, in base64.
     transaction: Option<Arc<str>>,
     /// Whether this process signed it, so that it is no older than `since`.
     is_fresh: bool,
@@ -678,6 +678,10 @@ impl<K: AsyncSigner<Ed25519> + Send> Networks for SvmLedger<K> {
 impl<K: AsyncSigner<Ed25519> + Send> Ledger<SvmTransfer> for SvmLedger<K> {
     async fn check(&self, payment: Verified<&SvmTransfer>, _now: u64) -> Result<(), Reason> {
         let (transfer, network) = self.find(payment)?;
+        let fee_payer = transfer.payment().fee_payer;
+        if !self.keys.iter().any(|key| Address(key.public()) == fee_payer) {
+            return Err(Reason::InvalidExactSvmFeePayerNotManagedByFacilitator);
+        }
         let nodes = network.nodes().await.ok_or(Reason::UnexpectedVerifyError)?;
         for _ in 0..SIMULATIONS {
             match self.simulate(network, &nodes, transfer).await? {
@@ -746,7 +750,7 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger<SvmTransfer> for SvmLedger<K> {
     }
 }
 
-/// What a simulation shows.
+/// The effect that a simulation shows.
 enum Effect {
     Right,
     Wrong,
@@ -773,7 +777,7 @@ fn is_effect(payment: &SvmPayment, before: &Accounts, after: &Accounts, most_fee
         && fee.is_some_and(|fee| fee <= most_fee)
 }
 
-/// What is asked about.
+/// The payment that is asked about.
 struct Asked<'p> {
     payment: &'p SvmPayment,
     key: ClaimKey,
@@ -793,7 +797,7 @@ impl<'p> Asked<'p> {
         })
     }
 
-    /// What a node's record of the transaction says; `None` if it is one of another transaction.
+    /// The content of a node's record of the transaction; `None` if it is one of another transaction.
     fn moved(&self, landed: &Landed) -> Option<Moved> {
         let (text, "base64") = (&landed.transaction.0, &*landed.transaction.1) else { return None };
         let mut bytes = [0; TRANSACTION_V1_BYTES];
@@ -824,7 +828,7 @@ impl<'p> Asked<'p> {
     }
 }
 
-/// What a transaction that is in the chain has done.
+/// The effect of a transaction that is in the chain.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Moved {
     AsAsked,
@@ -858,7 +862,7 @@ struct Witnesses {
 }
 
 impl Witnesses {
-    /// What each says; `None` unless all say something.
+    /// The word of each; `None` unless all say something.
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Option<Vec<T>> {
         let answers = self.nodes.ask_each(self.count, method, params).await;
         let words: Option<Vec<T>> = answers

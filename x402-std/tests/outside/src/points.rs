@@ -43,7 +43,7 @@ pub struct Stamp {
     pub network: String,
     /// Who pays.
     pub card: Card,
-    /// Who is paid.
+    /// The payee.
     pub shop: String,
     /// How much.
     pub points: u64,
@@ -147,7 +147,11 @@ impl Scheme for Points {
         Ok(stamp)
     }
 
-    fn named_payer(&self, payload: &PaymentPayload<'_>) -> Option<Card> {
+    fn named_payer(
+        &self,
+        payload: &PaymentPayload<'_>,
+        _: &wire::PaymentRequirements<'_>,
+    ) -> Option<Card> {
         Card::parse(payload.payload.get_string("card")?.as_str()?)
     }
 

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::routing::get;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use x402_core::claim::ClaimState;
 use x402_core::crypto::{ed25519, secp256k1};
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Amount, Either, Money, Reason, Scheme, Version};
@@ -24,6 +25,7 @@ use x402_std::ledger::{Networks, SimulatedLedger};
 use x402_std::message::SettleResponse;
 use x402_std::seller::{Refusal, Seller, Terms, exact};
 use x402_std::server::Charge;
+use x402_std::store::ClaimStore as _;
 use x402_std::wallet::EvmWallet;
 
 const NETWORK: &str = "card:corner-cafe";
@@ -197,6 +199,36 @@ async fn cheats_are_refused_with_reasons() {
     // A seller of another scheme refuses the offer itself.
     let money = Seller::new(Arc::new(LocalFacilitator::new(SimulatedLedger::new())));
     assert_eq!(money.check(&terms).unwrap_err().reason, Reason::InvalidNetwork);
+}
+
+/// A reason of the scheme's own is final at a settlement, too: nothing is charged later.
+#[tokio::test]
+async fn a_settlement_that_the_ledger_refuses_is_over() {
+    let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
+    let facilitator = Arc::new(facilitator);
+    let claims = Arc::new(Listed::default());
+    let seller = Seller::with(Arc::clone(&facilitator), Arc::clone(&claims), SystemClock);
+    let terms = Terms::new([offer(NETWORK, SHOP, 4)]);
+    let required = terms.challenge(Version::V2, "").unwrap();
+    let required = x402_std::message::PaymentRequired::from_json(required.as_bytes()).unwrap();
+    let buyer = Buyer::with(wallet(1), policy(), SystemClock);
+    let mut admissions = Vec::new();
+    let mut last = String::new();
+    for _ in 0..2 {
+        last = buyer.sign(&required, 0).await.unwrap().json;
+        admissions.push(seller.admit(&terms, Version::V2, last.as_bytes()).await.unwrap());
+    }
+    let second = admissions.pop().unwrap();
+    let key = second.claim_key();
+    assert!(seller.settle(admissions.pop().unwrap()).await.unwrap().success);
+    let refusal = seller.settle(second).await.unwrap_err();
+    assert_eq!(refusal.to_string(), "points_too_few");
+    assert_eq!(refusal.receipt.unwrap().error_reason.as_deref(), Some("points_too_few"));
+    assert!(matches!(claims.state(key).await, Ok(Some(ClaimState::Failed(Reason::Own(_))))));
+    facilitator.ledger().give(wallet(1).card(), 9);
+    let again = seller.admit(&terms, Version::V2, last.as_bytes()).await.unwrap_err();
+    assert_eq!(again.to_string(), "points_too_few");
+    assert_eq!(facilitator.ledger().earned(SHOP), 4);
 }
 
 /// A pair that is swapped is another type.
