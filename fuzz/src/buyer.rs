@@ -30,9 +30,6 @@ use x402_svm::{
 use crate::tree::Tree;
 use crate::{Blind, Dice, change};
 
-/// Keys of `extra` that two offers of the same price may have different.
-const HINTS: &[&str] = &["recentBlockhash", "lastValidBlockHeight"];
-
 /// Eight bytes that decide about buyer, wallet and policy; then the challenge.
 const HEAD: usize = 8;
 
@@ -560,7 +557,7 @@ fn pay_svm(choice: &Choice<'_>, offer: &Offer<'_>, dice: &mut Dice) {
     });
 }
 
-/// What is sent is read by a seller as a payment of the offer, and passes,
+/// A seller reads the message as a payment of the offer, and lets it pass,
 /// unless the offer had its network in the other version's spelling.
 fn sent(
     choice: &Choice<'_>,
@@ -579,7 +576,7 @@ fn sent(
     }
     let read = Seller::read(version, &json).unwrap();
     match read.accepted {
-        Accepted::V2(accepted) => assert!(accepted.accepts(&choice.offer, HINTS)),
+        Accepted::V2(accepted) => assert!(accepted.accepts(&choice.offer, &x402_svm::HINTS)),
         Accepted::V1 { scheme, network } => {
             assert!(scheme == choice.offer.scheme && network == choice.offer.network);
         }

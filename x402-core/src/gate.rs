@@ -201,12 +201,19 @@ pub enum Either<A, B> {
     Second(B),
 }
 
+/// The same of whichever of the two it is.
+macro_rules! either {
+    ($either:expr, $it:ident => $same:expr) => {
+        match $either {
+            Either::First($it) => $same,
+            Either::Second($it) => $same,
+        }
+    };
+}
+
 impl<A: fmt::Display, B: fmt::Display> fmt::Display for Either<A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::First(first) => first.fmt(f),
-            Self::Second(second) => second.fmt(f),
-        }
+        either!(self, it => it.fmt(f))
     }
 }
 
@@ -214,17 +221,11 @@ impl<A: Payment, B: Payment> Payment for Either<A, B> {
     type Payer = Either<A::Payer, B::Payer>;
 
     fn claim_key(&self) -> ClaimKey {
-        match self {
-            Self::First(payment) => payment.claim_key(),
-            Self::Second(payment) => payment.claim_key(),
-        }
+        either!(self, payment => payment.claim_key())
     }
 
     fn expires_at(&self) -> u64 {
-        match self {
-            Self::First(payment) => payment.expires_at(),
-            Self::Second(payment) => payment.expires_at(),
-        }
+        either!(self, payment => payment.expires_at())
     }
 
     fn payer(&self) -> Self::Payer {
@@ -235,31 +236,31 @@ impl<A: Payment, B: Payment> Payment for Either<A, B> {
     }
 
     fn late(&self, now: u64) -> Option<Reason> {
-        match self {
-            Self::First(payment) => payment.late(now),
-            Self::Second(payment) => payment.late(now),
-        }
+        either!(self, payment => payment.late(now))
     }
 
     fn is_proven(&self) -> bool {
-        match self {
-            Self::First(payment) => payment.is_proven(),
-            Self::Second(payment) => payment.is_proven(),
-        }
+        either!(self, payment => payment.is_proven())
     }
 
     fn is_signed(&self) -> bool {
-        match self {
-            Self::First(payment) => payment.is_signed(),
-            Self::Second(payment) => payment.is_signed(),
-        }
+        either!(self, payment => payment.is_signed())
     }
 
     fn needs_durable_claim(&self) -> bool {
-        match self {
-            Self::First(payment) => payment.needs_durable_claim(),
-            Self::Second(payment) => payment.needs_durable_claim(),
-        }
+        either!(self, payment => payment.needs_durable_claim())
+    }
+}
+
+/// The scheme of a pair that handles an offer.
+fn handler<'p, A: Scheme, B: Scheme>(
+    pair: &'p (A, B),
+    offer: &PaymentRequirements<'_>,
+) -> Option<Either<&'p A, &'p B>> {
+    if pair.0.handles(offer) {
+        Some(Either::First(&pair.0))
+    } else {
+        pair.1.handles(offer).then_some(Either::Second(&pair.1))
     }
 }
 
@@ -267,17 +268,12 @@ impl<A: Scheme, B: Scheme> Scheme for (A, B) {
     type Payment = Either<A::Payment, B::Payment>;
 
     fn handles(&self, offer: &PaymentRequirements<'_>) -> bool {
-        self.0.handles(offer) || self.1.handles(offer)
+        handler(self, offer).is_some()
     }
 
     fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        if self.0.handles(offer) {
-            self.0.check_offer(offer)
-        } else if self.1.handles(offer) {
-            self.1.check_offer(offer)
-        } else {
-            Err(unhandled(offer))
-        }
+        let scheme = handler(self, offer).ok_or_else(|| unhandled(offer))?;
+        either!(scheme, scheme => scheme.check_offer(offer))
     }
 
     fn check(
@@ -286,17 +282,15 @@ impl<A: Scheme, B: Scheme> Scheme for (A, B) {
         requirements: &PaymentRequirements<'_>,
         now: u64,
     ) -> Result<Self::Payment, Reason> {
-        if self.0.handles(requirements) {
-            self.0.check(payload, requirements, now).map(Either::First)
-        } else if self.1.handles(requirements) {
-            self.1.check(payload, requirements, now).map(Either::Second)
-        } else {
-            Err(unhandled(requirements))
+        match handler(self, requirements).ok_or_else(|| unhandled(requirements))? {
+            Either::First(scheme) => scheme.check(payload, requirements, now).map(Either::First),
+            Either::Second(scheme) => scheme.check(payload, requirements, now).map(Either::Second),
         }
     }
 
     fn may_differ(&self, offer: &PaymentRequirements<'_>) -> &'static [&'static str] {
-        if self.0.handles(offer) { self.0.may_differ(offer) } else { self.1.may_differ(offer) }
+        let Some(scheme) = handler(self, offer) else { return &[] };
+        either!(scheme, scheme => scheme.may_differ(offer))
     }
 
     fn in_time_until(
@@ -305,11 +299,8 @@ impl<A: Scheme, B: Scheme> Scheme for (A, B) {
         requirements: &PaymentRequirements<'_>,
         refused: Reason,
     ) -> Option<u64> {
-        if self.0.handles(requirements) {
-            self.0.in_time_until(payload, requirements, refused)
-        } else {
-            self.1.in_time_until(payload, requirements, refused)
-        }
+        let scheme = handler(self, requirements)?;
+        either!(scheme, scheme => scheme.in_time_until(payload, requirements, refused))
     }
 
     fn named_payer(
@@ -317,12 +308,9 @@ impl<A: Scheme, B: Scheme> Scheme for (A, B) {
         payload: &PaymentPayload<'_>,
         requirements: &PaymentRequirements<'_>,
     ) -> Option<<Self::Payment as Payment>::Payer> {
-        if self.0.handles(requirements) {
-            self.0.named_payer(payload, requirements).map(Either::First)
-        } else if self.1.handles(requirements) {
-            self.1.named_payer(payload, requirements).map(Either::Second)
-        } else {
-            None
+        match handler(self, requirements)? {
+            Either::First(scheme) => scheme.named_payer(payload, requirements).map(Either::First),
+            Either::Second(scheme) => scheme.named_payer(payload, requirements).map(Either::Second),
         }
     }
 
@@ -336,11 +324,8 @@ impl<A: Scheme, B: Scheme> Scheme for (A, B) {
         requirements: &PaymentRequirements<'_>,
         version: Version,
     ) -> Reason {
-        if self.0.handles(requirements) {
-            self.0.spelled(reason, requirements, version)
-        } else {
-            self.1.spelled(reason, requirements, version)
-        }
+        let Some(scheme) = handler(self, requirements) else { return reason };
+        either!(scheme, scheme => scheme.spelled(reason, requirements, version))
     }
 }
 

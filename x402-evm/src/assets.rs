@@ -43,6 +43,12 @@ pub fn find(chain_id: u64, address: Address) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.chain_id == chain_id && asset.address == address)
 }
 
+/// The first known token of a chain with this symbol, in any letter case.
+pub fn by_symbol(chain_id: u64, symbol: &str) -> Option<&'static Asset> {
+    let mut here = ASSETS.iter().filter(|asset| asset.chain_id == chain_id);
+    here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
+}
+
 /// The token in which a price in money is asked on a chain: the first known one.
 pub fn default_of(chain_id: u64) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.chain_id == chain_id)

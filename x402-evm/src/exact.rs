@@ -382,7 +382,11 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         _: &PaymentRequirements<'_>,
         refused: Reason,
     ) -> Option<u64> {
-        in_time_until(payload, refused)
+        if refused != Reason::InvalidExactEvmPayloadAuthorizationValidBefore {
+            return None;
+        }
+        let payload = Eip3009Payload::read(payload.payload).ok()?;
+        payload.authorization.valid_before.as_u64()?.checked_sub(SETTLEMENT_SECONDS)
     }
 
     fn named_payer(
@@ -393,17 +397,6 @@ impl<R: Recover> Scheme for ExactEvm<R> {
         payload.network().eip155()?;
         Eip3009Payload::read(payload.payload).ok().map(|payload| payload.authorization.from)
     }
-}
-
-/// The last second at which a payment by EIP-3009 was in time that is `refused` because it has expired.
-///
-/// See [`Scheme::in_time_until`].
-pub fn in_time_until(payload: &PaymentPayload<'_>, refused: Reason) -> Option<u64> {
-    if refused != Reason::InvalidExactEvmPayloadAuthorizationValidBefore {
-        return None;
-    }
-    let payload = Eip3009Payload::read(payload.payload).ok()?;
-    payload.authorization.valid_before.as_u64()?.checked_sub(SETTLEMENT_SECONDS)
 }
 
 /// Every check of [`ExactEvm`] in its order and with its codes, but that of the signature, which is

@@ -37,7 +37,7 @@ pub use address::Address;
 pub use exact::{
     Authorization, Eip3009Payload, Eip3009Payment, Eip3009Unproven, Eip3009Unsigned, ExactEvm,
     ExactEvmWallet, MAX_VALIDITY_SECONDS, PAYLOAD_BYTES, SETTLEMENT_SECONDS,
-    VALIDITY_SLACK_SECONDS, check_but_signature, in_time_until,
+    VALIDITY_SLACK_SECONDS, check_but_signature,
 };
 pub use transfer::{
     MAX_PROOF_AGE_SECONDS, TRANSFER_METHOD, TransferProof, TransferProofPayload,

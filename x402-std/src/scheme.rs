@@ -35,12 +35,12 @@ use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Either, Payment, Reason, Scheme, Unproven, Version};
 use x402_evm::{
     Authorization, Eip3009Payload, Eip3009Payment, Eip3009Unproven, ExactEvm, TransferProof,
-    TransferProofPayload, TransferProofPayment, check_but_signature, in_time_until,
+    TransferProofPayload, TransferProofPayment, check_but_signature,
 };
 use x402_svm::message::TRANSACTION_V1_BYTES;
 use x402_svm::{
-    AccountOf, Address, Asset, ExactSvm, ExactSvmWallet, HINTS, Limits, Rules, SvmPayment,
-    TokenProgram, associated_token_address,
+    AccountOf, Address, Asset, ExactSvm, Limits, Rules, SvmPayment, TokenProgram,
+    associated_token_address,
 };
 
 use crate::base64;
@@ -224,9 +224,9 @@ impl ExactOnEvm {
             Err(invalid @ Reason::InvalidExactEvmSignature) if self.smart_wallets => {
                 let checked = check_but_signature(payload, requirements, now);
                 let (unproven, signature) = checked.map_err(|reason| match reason {
-                    // Whoever asks late is to find out what became of it.
+                    // Late, it is asked about to find out what became of it.
                     Reason::InvalidExactEvmPayloadAuthorizationValidBefore => reason,
-                    // What looks like a key's signature is looked at first.
+                    // A key's signature, as it seems, is looked at first.
                     _ if is_signed_by_key(payload) => invalid,
                     _ => reason,
                 })?;
@@ -271,10 +271,10 @@ impl Scheme for ExactOnEvm {
     fn in_time_until(
         &self,
         payload: &PaymentPayload<'_>,
-        _: &PaymentRequirements<'_>,
+        requirements: &PaymentRequirements<'_>,
         refused: Reason,
     ) -> Option<u64> {
-        in_time_until(payload, refused)
+        EIP3009.in_time_until(payload, requirements, refused)
     }
 
     fn named_payer(
@@ -313,6 +313,14 @@ pub struct ExactOnSvm {
 }
 
 impl ExactOnSvm {
+    /// The scheme without an allocator, by these rules.
+    fn exact<'a>(
+        &'a self,
+        account: Option<AccountOf<'a>>,
+    ) -> ExactSvm<'a, Dalek, TRANSACTION_V1_BYTES> {
+        ExactSvm::with_verify(Dalek, self.rules(account))
+    }
+
     fn rules<'a>(&'a self, account: Option<AccountOf<'a>>) -> Rules<'a> {
         let resolve = self.resolve.as_deref();
         Rules {
@@ -337,11 +345,11 @@ impl Scheme for ExactOnSvm {
     type Payment = SvmTransfer;
 
     fn handles(&self, offer: &PaymentRequirements<'_>) -> bool {
-        ExactSvm::default().handles(offer)
+        self.exact(None).handles(offer)
     }
 
     fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
-        ExactSvmWallet { assets: &self.assets }.check(offer)
+        self.exact(None).check_offer(offer)
     }
 
     fn check(
@@ -351,26 +359,31 @@ impl Scheme for ExactOnSvm {
         now: u64,
     ) -> Result<SvmTransfer, Reason> {
         let account = |owner, program, mint| self.accounts.of(owner, program, mint);
-        let scheme = ExactSvm::<_>::with_verify(Dalek, self.rules(Some(&account)));
+        let scheme = self.exact(Some(&account));
         let mut scratch = [0; TRANSACTION_V1_BYTES];
         let (payment, transaction) = scheme.check_into(payload, requirements, now, &mut scratch)?;
         Ok(SvmTransfer { payment, transaction: transaction.into() })
     }
 
-    fn may_differ(&self, _: &PaymentRequirements<'_>) -> &'static [&'static str] {
-        &HINTS
+    fn may_differ(&self, offer: &PaymentRequirements<'_>) -> &'static [&'static str] {
+        self.exact(None).may_differ(offer)
     }
 
     fn named_payer(
         &self,
         payload: &PaymentPayload<'_>,
-        _: &PaymentRequirements<'_>,
+        requirements: &PaymentRequirements<'_>,
     ) -> Option<Address> {
-        x402_svm::named_payer(payload, &mut [0; TRANSACTION_V1_BYTES])
+        self.exact(None).named_payer(payload, requirements)
     }
 
-    fn spelled(&self, reason: Reason, _: &PaymentRequirements<'_>, version: Version) -> Reason {
-        x402_svm::spelled(reason, version)
+    fn spelled(
+        &self,
+        reason: Reason,
+        requirements: &PaymentRequirements<'_>,
+        version: Version,
+    ) -> Reason {
+        self.exact(None).spelled(reason, requirements, version)
     }
 }
 

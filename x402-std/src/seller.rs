@@ -43,7 +43,7 @@ use x402_core::{
 use x402_evm::SETTLEMENT_SECONDS;
 
 use crate::clock::{Clock, SystemClock};
-use crate::facilitator::in_flight::{InFlight, One};
+use crate::facilitator::in_flight::{InFlight, One, Payer, payer};
 use crate::facilitator::{Facilitator, FacilitatorError, PaymentOf, words};
 use crate::message::{
     Json, PaymentRequirements, ReadError, ResourceInfo, SettleResponse, SupportedResponse,
@@ -300,10 +300,7 @@ struct Token {
 
 fn evm_token(symbol: Option<&str>, chain_id: u64, pay_to: &str) -> Result<Token, OfferError> {
     use x402_evm::{Address, assets};
-    let named = |symbol: &str| {
-        let mut here = assets::ASSETS.iter().filter(|asset| asset.chain_id == chain_id);
-        here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
-    };
+    let named = |symbol| assets::by_symbol(chain_id, symbol);
     let asset = symbol.map_or_else(|| assets::default_of(chain_id), named);
     let asset = asset
         .filter(|asset| asset.transfer_method == assets::AssetTransferMethod::Eip3009)
@@ -318,10 +315,7 @@ fn evm_token(symbol: Option<&str>, chain_id: u64, pay_to: &str) -> Result<Token,
 
 fn svm_token(symbol: Option<&str>, reference: &str, pay_to: &str) -> Result<Token, OfferError> {
     use x402_svm::{Address, assets};
-    let named = |symbol: &str| {
-        let mut here = assets::ASSETS.iter().filter(|asset| asset.network == reference);
-        here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
-    };
+    let named = |symbol| assets::by_symbol(reference, symbol);
     let asset = symbol.map_or_else(|| assets::default_of(reference), named);
     let asset = asset.ok_or(OfferError::NoKnownAsset)?;
     Ok(Token {
@@ -359,7 +353,7 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     store: S,
     clock: C,
     secret: Secret,
-    payers: InFlight<(String, bool)>,
+    payers: InFlight<Payer>,
     /// Payments that are being settled here now: of one payment, one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
 }
@@ -505,7 +499,7 @@ pub struct Admission<P> {
     state: ClaimState,
     digest: Option<RequestDigest>,
     /// Counted among the payer's until it is done.
-    _one: One<(String, bool)>,
+    _one: One<Payer>,
 }
 
 impl<P> Admission<P> {
@@ -760,10 +754,7 @@ where
         } else {
             Resource::ANY
         };
-        let one = {
-            let payment = verified.payment();
-            self.payers.enter((payment.payer().to_string(), payment.is_signed()))
-        };
+        let one = self.payers.enter(payer(verified.payment()));
         let _one = one.ok_or_else(|| busy("this payer has too many payments in work"))?;
         let state = ClaimState::Claimed;
         let mut admission =

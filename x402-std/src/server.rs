@@ -195,10 +195,7 @@ impl<F: Facilitator, S, C> Charge<F, S, C> {
         seller: Arc<Seller<F, S, C>>,
         terms: impl Fn(&Parts) -> Result<Option<Terms>, StatusCode> + Send + Sync + 'static,
     ) -> Self {
-        Self::priced(
-            seller,
-            Price::Computed(Arc::new(move |parts| Box::pin(ready_now(terms(parts))))),
-        )
+        Self::computed_async(seller, move |parts| ready_now(terms(parts)))
     }
 
     /// As [`computed`](Self::computed), where it takes time to find out: a look into a database, say.

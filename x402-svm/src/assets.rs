@@ -23,6 +23,12 @@ pub fn find(network: &str, address: Address) -> Option<&'static Asset<'static>> 
     ASSETS.iter().find(|asset| asset.network == network && asset.address == address)
 }
 
+/// The first known token of a network with this symbol, in any letter case.
+pub fn by_symbol(network: &str, symbol: &str) -> Option<&'static Asset<'static>> {
+    let mut here = ASSETS.iter().filter(|asset| asset.network == network);
+    here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
+}
+
 /// The token to price in on a network, where nothing else is said.
 pub fn default_of(network: &str) -> Option<&'static Asset<'static>> {
     ASSETS.iter().find(|asset| asset.network == network)

@@ -506,11 +506,21 @@ impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
         payload: &PaymentPayload<'_>,
         _: &PaymentRequirements<'_>,
     ) -> Option<Address> {
-        named_payer(payload, &mut [0; BYTES])
+        payload.network().solana()?;
+        let mut scratch = [0; BYTES];
+        let bytes = read_transaction(payload.payload, &mut scratch).ok()?;
+        payer(Transaction::parse(bytes).ok()?.message())
     }
 
+    /// Version 1 has no prefix before a ledger's reasons.
     fn spelled(&self, reason: Reason, _: &PaymentRequirements<'_>, version: Version) -> Reason {
-        spelled(reason, version)
+        match (version, reason) {
+            (Version::V1, Reason::InvalidExactSvmTransactionSimulationFailed) => {
+                Reason::TransactionSimulationFailed
+            }
+            (Version::V1, Reason::InvalidExactSvmTransactionFailed) => Reason::TransactionFailed,
+            _ => reason,
+        }
     }
 
     fn check(
@@ -525,24 +535,6 @@ impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
 
 /// Keys of `extra` that change from one offer to the next of the same price.
 pub const HINTS: [&str; 2] = ["recentBlockhash", "lastValidBlockHeight"];
-
-/// A ledger's reason as a version of the protocol spells it: version 1 has no prefix.
-pub const fn spelled(reason: Reason, version: Version) -> Reason {
-    match (version, reason) {
-        (Version::V1, Reason::InvalidExactSvmTransactionSimulationFailed) => {
-            Reason::TransactionSimulationFailed
-        }
-        (Version::V1, Reason::InvalidExactSvmTransactionFailed) => Reason::TransactionFailed,
-        _ => reason,
-    }
-}
-
-/// The payer that a payment names, before any check; its transaction is decoded into `scratch`.
-pub fn named_payer(payload: &PaymentPayload<'_>, scratch: &mut [u8]) -> Option<Address> {
-    payload.network().solana()?;
-    let bytes = read_transaction(payload.payload, scratch).ok()?;
-    payer(Transaction::parse(bytes).ok()?.message())
-}
 
 /// Decodes the transaction of a payment's `payload` into `scratch`.
 ///

@@ -41,7 +41,7 @@ pub use buyer::{
 };
 pub use exact::{
     AccountOf, DecodeBase64, ExactSvm, ExactSvmWallet, HINTS, Limits, MEMO_BYTES, REMEMBER_SECONDS,
-    Resolve, Rules, SvmPayment, named_payer, payer, read_transaction, spelled,
+    Resolve, Rules, SvmPayment, payer, read_transaction,
 };
 pub use mint::{Extensions, Mint};
 pub use programs::{TokenProgram, associated_token_address};

@@ -2,6 +2,16 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use x402_core::Payment;
+
+/// A payer, and whether the payer signed: payments that anybody can write count apart from those.
+pub(crate) type Payer = (String, bool);
+
+/// The payer that a payment counts for.
+pub(crate) fn payer(payment: &impl Payment) -> Payer {
+    (payment.payer().to_string(), payment.is_signed())
+}
+
 /// How much is being done at once for each of many.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight<K> {

@@ -4,7 +4,7 @@ use x402_core::gate::{self, Verified};
 use x402_core::{Payment, Reason, Scheme, seller, wire};
 
 use super::accept::{Acceptance, NotAccepted};
-use super::in_flight::{InFlight, One};
+use super::in_flight::{InFlight, One, Payer, payer};
 use super::keeper::{UNTOLD, beside, kept};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
@@ -33,7 +33,7 @@ pub struct LocalFacilitator<
     ledger: L,
     store: S,
     clock: C,
-    payers: InFlight<(String, bool)>,
+    payers: InFlight<Payer>,
     /// Settlements that are worked on here now.
     pub(super) working: InFlight<ClaimKey>,
     acceptance: Acceptance,
@@ -142,10 +142,9 @@ where
         })
     }
 
-    /// One more of a payer's payments, unless there are too many. What is not known to be theirs does
-    /// not count with what is.
-    fn enter(&self, payment: &X::Payment) -> Result<One<(String, bool)>, Failure> {
-        let one = self.payers.enter((payment.payer().to_string(), payment.is_signed()));
+    /// One more of a payer's payments, unless there are too many.
+    fn enter(&self, payment: &X::Payment) -> Result<One<Payer>, Failure> {
+        let one = self.payers.enter(payer(payment));
         one.ok_or_else(|| Failure::busy("this payer has too many payments in work"))
     }
 

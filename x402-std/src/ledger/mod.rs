@@ -45,11 +45,11 @@ pub trait Networks: Send + Sync {
     /// `eip155:*`, `solana:*`.
     fn signers(&self) -> BTreeMap<&'static str, Vec<String>>;
 
-    /// Sends it. What came of it is for [`confirm`](Ledger::confirm) to find out: whatever a node
+    /// Sends it. [`confirm`](Ledger::confirm) finds out what came of it: whatever a node
     /// answers, or does not, it may have sent it on.
     fn send(&self, unsent: Self::Unsent) -> impl Future<Output = ()> + Send;
 
-    /// The signed transaction as bytes, to be written down before it is sent. Whoever has them can
+    /// The signed transaction as bytes, to be written down before it is sent. Anybody who has them can
     /// send it. Empty where there is nothing to take up again.
     fn raw(&self, unsent: &Self::Unsent) -> Vec<u8> {
         let _ = unsent;

@@ -44,7 +44,7 @@ impl Cards {
         *self.state().points.entry(card).or_default() += points;
     }
 
-    /// What a shop has earned.
+    /// A shop's earnings.
     pub fn earned(&self, shop: &str) -> u64 {
         self.state().earned.get(shop).copied().unwrap_or(0)
     }
