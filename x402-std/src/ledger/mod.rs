@@ -21,7 +21,7 @@ mod svm;
 #[cfg(feature = "evm-ledger")]
 pub(crate) use evm::{Chain, Sealed, Transfer};
 #[cfg(feature = "evm-ledger")]
-pub use evm::{EvmChain, EvmLedger, EvmUnsent, GasLost, NotReady, OnEvm};
+pub use evm::{EvmChain, EvmLedger, EvmUnsent, GasLost, NotReady, OnEvm, settlement};
 pub use simulated::SimulatedLedger;
 #[cfg(feature = "svm-ledger")]
 pub use svm::{Commitment, NotSolana, SvmLedger, SvmNotReady, SvmSettings, SvmUnsent};

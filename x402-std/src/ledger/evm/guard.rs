@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use x402_core::Amount;
 use x402_evm::Address;
 
-use super::token::Authorized;
+use super::contract::word;
+use super::settlement::Authorized;
 use crate::ledger::resting::{LONGEST_REST, REMEMBERED, REST, Resting, doubled, forget_some};
 
 /// First and longest rest of payers with code, and of all that have the same code.
@@ -173,15 +174,14 @@ impl Guard {
             Some(_) => Some(self.place(chain_time).ok_or(Hold::Places)?),
             None => None,
         };
-        let authorization = &payment.authorization;
-        let (nonce, value) = (authorization.nonce, authorization.value);
+        let (nonce, value, ends) = (payment.nonce, payment.value, payment.valid_before);
         let mut flights = locked(&self.flights);
         if balance < others(&mut flights, payment, chain_time).saturating_add(word(value)) {
             return Err(Hold::Balance);
         }
         let all = flights.entry(of(payment)).or_default();
         all.retain(|flight| flight.nonce != nonce);
-        all.push(Flight { nonce, value, ends: authorization.valid_before, code, _place: place });
+        all.push(Flight { nonce, value, ends, code, _place: place });
         drop(flights);
         Ok(Reserved { guard: Arc::clone(self), of: of(payment), nonce, sent: false })
     }
@@ -202,13 +202,13 @@ impl Guard {
     /// The code that a payer had when its payment was sent.
     pub(super) fn code_of(&self, payment: &Authorized) -> Option<B256> {
         let flights = locked(&self.flights);
-        let nonce = payment.authorization.nonce;
+        let nonce = payment.nonce;
         flights.get(&of(payment))?.iter().find(|flight| flight.nonce == nonce)?.code
     }
 
     /// A payment is in a block, or comes to nothing: the payer's balance tells from now on.
     pub(super) fn landed(&self, payment: &Authorized) {
-        self.land(of(payment), &payment.authorization.nonce);
+        self.land(of(payment), &payment.nonce);
     }
 
     fn land(&self, of: (Address, Address), nonce: &[u8; 32]) {
@@ -284,36 +284,22 @@ impl Guard {
 fn others(flights: &mut Flights, payment: &Authorized, chain_time: u64) -> U256 {
     let Some(all) = flights.get_mut(&of(payment)) else { return U256::ZERO };
     all.retain(|flight| flight.ends > Amount::from(chain_time));
-    let others = all.iter().filter(|flight| flight.nonce != payment.authorization.nonce);
+    let others = all.iter().filter(|flight| flight.nonce != payment.nonce);
     others.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)))
 }
 
 fn of(payment: &Authorized) -> (Address, Address) {
-    (payment.token, payment.authorization.from)
-}
-
-fn word(amount: Amount) -> U256 {
-    U256::from_be_bytes(amount.to_be_bytes())
+    (payment.token, payment.payer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy_primitives::Bytes;
-    use x402_evm::Authorization;
-
-    const PAYER: Address = Address([1; 20]);
+    use crate::ledger::evm::eip3009::tests::authorized;
 
     fn payment(nonce: u8, value: u64) -> Authorized {
-        let authorization = Authorization {
-            from: PAYER,
-            to: Address([2; 20]),
-            value: Amount::from(value),
-            valid_after: Amount::from(0),
-            valid_before: Amount::from(100),
-            nonce: [nonce; 32],
-        };
-        Authorized { token: Address([3; 20]), authorization, signature: Bytes::new(), by_key: true }
+        let (value, valid_before) = (Amount::from(value), Amount::from(100));
+        Authorized { value, valid_before, nonce: [nonce; 32], ..authorized(&[], true) }
     }
 
     #[test]
@@ -345,7 +331,7 @@ mod tests {
         guard.reserve(&payment(6, 1), balance, code, 0).unwrap().sent();
         // Its end was seen by nobody here; it is over all the same.
         let mut other = payment(7, 1);
-        other.authorization.from = Address([9; 20]);
+        other.payer = Address([9; 20]);
         assert!(guard.reserve(&other, balance, code, 99).is_err());
         assert!(guard.reserve(&other, balance, code, 100).is_ok());
     }

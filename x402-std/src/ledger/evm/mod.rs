@@ -1,10 +1,20 @@
 //! EVM chains, over the RPC of their nodes.
 
 mod chain;
+mod check;
+mod contract;
+mod eip3009;
+mod fees;
 mod guard;
+mod made;
+mod send;
 mod sender;
-mod token;
-mod transfer;
+pub mod settlement;
+#[cfg(test)]
+mod shapes;
+mod signature;
+mod transfer_proof;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,20 +23,21 @@ use std::time::Duration;
 use x402_core::claim::Transaction;
 use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
-use x402_core::{Either, Money, Payment, Reason, Unproven, Verified};
-use x402_evm::{Address, Eip3009Payment, TransferProofPayment};
+use x402_core::{Money, Reason, Verified};
+use x402_evm::Address;
 
 use super::{Ledger, Networks, Outcome};
 use crate::clock::{Clock as _, SystemClock};
 use crate::message::{NetworkId, SupportedKind};
 use crate::rpc::Nodes;
-use crate::scheme::{Eip3009Contract, ExactOnEvm};
+use crate::scheme::{ExactOnEvm, SharedScheme};
 pub(crate) use chain::Chain;
-use chain::Prepared;
+pub(crate) use contract::Transfer;
 pub use guard::GasLost;
+use send::Prepared;
 pub(crate) use sender::Sealed;
-use token::Authorized;
-pub(crate) use token::Transfer;
+pub use settlement::OnEvm;
+use settlement::Settlement;
 
 /// An EVM chain, and how it is used. [`EvmChain::new`] has the defaults.
 #[derive(Clone, Debug)]
@@ -179,8 +190,11 @@ impl EvmChain {
 /// # Ok(())
 /// # }
 /// ```
-pub struct EvmLedger<K = LocalKey> {
+pub struct EvmLedger<K = LocalKey, X = ExactOnEvm> {
     chains: Vec<Chain<K>>,
+    scheme: X,
+    /// The schemes' names, for `/supported`.
+    names: &'static [&'static str],
 }
 
 /// Why a ledger cannot settle payments.
@@ -265,8 +279,16 @@ impl<K> Default for EvmLedger<K> {
 
 impl<K> EvmLedger<K> {
     /// Without chains.
-    pub const fn new() -> Self {
-        Self { chains: Vec::new() }
+    pub fn new() -> Self {
+        Self { chains: Vec::new(), scheme: ExactOnEvm::default(), names: &["exact"] }
+    }
+}
+
+impl<K, X> EvmLedger<K, X> {
+    /// The same chains for another scheme, which `/supported` lists by these names. Its payments must say by
+    /// [`OnEvm`] how they are settled.
+    pub fn with_scheme<Y>(self, names: &'static [&'static str], scheme: Y) -> EvmLedger<K, Y> {
+        EvmLedger { chains: self.chains, scheme, names }
     }
 
     /// With another chain, and the accounts that send transactions on it and pay for gas: with
@@ -282,62 +304,14 @@ impl<K> EvmLedger<K> {
     }
 
     /// The chain of a payment, and how it is settled there.
-    fn find<'a, P: OnEvm>(
-        &self,
-        payment: Verified<&'a P>,
-    ) -> Result<(&Chain<K>, Settling<'a>), Reason> {
-        let (chain_id, settling) = payment.into_payment().settling();
-        Ok((self.chain(chain_id).ok_or(Reason::InvalidNetwork)?, settling))
+    fn find<P: OnEvm>(&self, payment: Verified<&P>) -> Result<(&Chain<K>, Settlement), Reason> {
+        let settlement = payment.into_payment().settlement();
+        let chain = self.chain(settlement.chain_id()).ok_or(Reason::InvalidNetwork)?;
+        Ok((chain, settlement))
     }
 }
 
-/// How an EVM ledger settles a payment.
-pub enum Settling<'a> {
-    /// By sending what the payer authorised, of whom it is known that it signed.
-    Proven(Authorized),
-    /// By sending what the payer authorised, if a contract says that it did.
-    Unproven(Authorized),
-    /// Not at all: the payer has sent it.
-    Sent(&'a TransferProofPayment),
-}
-
-/// A payment that an [`EvmLedger`] can settle.
-pub trait OnEvm: Payment + Sync {
-    /// The chain's id, and how the payment is settled.
-    #[doc(hidden)]
-    fn settling(&self) -> (u64, Settling<'_>);
-}
-
-impl OnEvm for Eip3009Payment {
-    fn settling(&self) -> (u64, Settling<'_>) {
-        (self.chain_id, Settling::Proven(self.into()))
-    }
-}
-
-impl OnEvm for Unproven<Eip3009Contract> {
-    fn settling(&self) -> (u64, Settling<'_>) {
-        let payment = self.as_unproven();
-        (payment.chain_id(), Settling::Unproven(payment.into()))
-    }
-}
-
-impl OnEvm for Unproven<TransferProofPayment> {
-    fn settling(&self) -> (u64, Settling<'_>) {
-        let proof = self.as_unproven();
-        (proof.chain_id, Settling::Sent(proof))
-    }
-}
-
-impl<A: OnEvm, B: OnEvm> OnEvm for Either<A, B> {
-    fn settling(&self) -> (u64, Settling<'_>) {
-        match self {
-            Self::First(payment) => payment.settling(),
-            Self::Second(payment) => payment.settling(),
-        }
-    }
-}
-
-impl<K: AsyncSigner<Secp256k1>> EvmLedger<K> {
+impl<K: AsyncSigner<Secp256k1>, X> EvmLedger<K, X> {
     /// Whether every chain can be settled on.
     ///
     /// # Errors
@@ -402,7 +376,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
 }
 
 /// Shows no keys.
-impl<K> fmt::Debug for EvmLedger<K> {
+impl<K, X> fmt::Debug for EvmLedger<K, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.chains.iter().map(|chain| &chain.settings)).finish()
     }
@@ -422,29 +396,31 @@ impl fmt::Debug for EvmUnsent {
     }
 }
 
-impl<K: AsyncSigner<Secp256k1> + Send> Networks for EvmLedger<K> {
-    type Scheme = ExactOnEvm;
+impl<K: AsyncSigner<Secp256k1> + Send, X: SharedScheme + Clone> Networks for EvmLedger<K, X> {
+    type Scheme = X;
     type Unsent = EvmUnsent;
 
-    fn scheme(&self) -> ExactOnEvm {
-        ExactOnEvm::default()
+    fn scheme(&self) -> X {
+        self.scheme.clone()
     }
 
     fn kinds(&self) -> Vec<SupportedKind> {
         let ids = self.chains.iter().map(|chain| chain.settings.chain_id);
         let networks = ids.filter_map(|id| format!("eip155:{id}").parse::<NetworkId>().ok());
-        let kind = |x402_version, network| SupportedKind {
+        let kind = |scheme: &str, x402_version, network| SupportedKind {
             x402_version,
-            scheme: "exact".into(),
+            scheme: scheme.into(),
             network,
             extra: None,
             other: None,
         };
-        let both = networks.flat_map(|network| {
-            let name = network.view().v1_name().and_then(|name| name.parse().ok());
-            [Some(kind(2, network)), name.map(|name| kind(1, name))]
+        let each = networks.flat_map(|network| {
+            self.names.iter().flat_map(move |scheme| {
+                let name = network.view().v1_name().and_then(|name| name.parse().ok());
+                [Some(kind(scheme, 2, network.clone())), name.map(|name| kind(scheme, 1, name))]
+            })
         });
-        both.flatten().collect()
+        each.flatten().collect()
     }
 
     fn signers(&self) -> BTreeMap<&'static str, Vec<String>> {
@@ -474,57 +450,57 @@ impl<K: AsyncSigner<Secp256k1> + Send> Networks for EvmLedger<K> {
     }
 }
 
-impl<P: OnEvm, K: AsyncSigner<Secp256k1> + Send> Ledger<P> for EvmLedger<K> {
+impl<P, K, X> Ledger<P> for EvmLedger<K, X>
+where
+    P: OnEvm,
+    K: AsyncSigner<Secp256k1> + Send,
+    X: SharedScheme + Clone,
+{
     async fn prove(&self, payment: Verified<&P>) -> Result<(), Reason> {
         // A chain that is not there is no reason yet to refuse what is proven.
         if payment.payment().is_proven() {
             return Ok(());
         }
         match self.find(payment)? {
-            (_, Settling::Proven(_)) => Ok(()),
-            (chain, Settling::Unproven(payment)) => chain.prove(&payment).await,
-            (chain, Settling::Sent(proof)) => chain.transferred(proof).await.map(|_| ()),
+            (chain, Settlement::Authorized(payment)) => chain.prove(&payment).await,
+            (chain, Settlement::Made(made)) => chain.made_at(&made).await.map(|_| ()),
         }
     }
 
     async fn check(&self, payment: Verified<&P>, now: u64) -> Result<(), Reason> {
         match self.find(payment)? {
-            (chain, Settling::Proven(payment) | Settling::Unproven(payment)) => {
-                chain.check(&payment).await
-            }
-            (chain, Settling::Sent(proof)) => chain.check_transfer(proof, now).await,
+            (chain, Settlement::Authorized(payment)) => chain.check(&payment).await,
+            (chain, Settlement::Made(made)) => chain.check_made(&made, now).await,
         }
     }
 
     async fn prepare(&self, payment: Verified<&P>) -> Result<(Transaction, EvmUnsent), Reason> {
-        let (chain, settling) = self.find(payment)?;
+        let (chain, settlement) = self.find(payment)?;
         let chain_id = chain.settings.chain_id;
-        match settling {
-            Settling::Proven(payment) | Settling::Unproven(payment) => {
+        match settlement {
+            Settlement::Authorized(payment) => {
                 let prepared = chain.prepare(&payment).await?;
                 let id = chain::id(prepared.sealed.hash);
                 Ok((id, EvmUnsent { chain_id, prepared: Some(prepared) }))
             }
-            Settling::Sent(proof) => {
-                Ok((transfer::id_of(proof), EvmUnsent { chain_id, prepared: None }))
+            Settlement::Made(made) => {
+                Ok((made::id_of(&made), EvmUnsent { chain_id, prepared: None }))
             }
         }
     }
 
     async fn recover(&self, payment: Verified<&P>, transaction: &Transaction, raw: &[u8]) {
-        if let Ok((chain, Settling::Proven(payment) | Settling::Unproven(payment))) =
-            self.find(payment)
-        {
+        if let Ok((chain, Settlement::Authorized(payment))) = self.find(payment) {
             chain.recover(&payment, transaction.parse().ok(), raw).await;
         }
     }
 
     async fn confirm(&self, payment: Verified<&P>, transaction: &Transaction) -> Outcome {
         match self.find(payment) {
-            Ok((chain, Settling::Proven(payment) | Settling::Unproven(payment))) => {
+            Ok((chain, Settlement::Authorized(payment))) => {
                 chain.confirm(&payment, transaction).await
             }
-            Ok((chain, Settling::Sent(proof))) => chain.confirm_transfer(proof).await,
+            Ok((chain, Settlement::Made(made))) => chain.confirm_made(&made).await,
             Err(_) => Outcome::Pending,
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 use x402_core::crypto::{AsyncSigner, Recover, RecoverableSignature, Secp256k1, SignError};
 
-use super::token::Call;
+use super::contract::Calling;
 use crate::crypto::Recovery;
 
 /// How long a transaction is kept for after it was mined, in case that its block is given up. One
@@ -56,12 +56,12 @@ pub(super) struct Draft {
     pub(super) nonce: u64,
     pub(super) gas_limit: u64,
     pub(super) fees: Fees,
-    pub(super) call: Call,
+    pub(super) call: Calling,
     /// The payment it is for.
     pub(super) of: Option<Of>,
 }
 
-/// A payment, by its token, payer and nonce.
+/// A payment, by the contract that counts it, its payer and its nonce.
 pub(super) type Of = (x402_evm::Address, x402_evm::Address, [u8; 32]);
 
 /// A transaction that is signed: its hash, and the bytes nodes take.
@@ -106,7 +106,7 @@ impl Sealed {
             let signed = Signed::<TxEip1559>::eip2718_decode(rest).ok()?;
             let tx = signed.tx();
             let fees = Fees { per_gas: tx.max_fee_per_gas, priority: tx.max_priority_fee_per_gas };
-            let call = Call::to(*tx.to.to()?, tx.input.to_vec());
+            let call = Calling::to(*tx.to.to()?, tx.input.to_vec());
             let (chain_id, nonce, gas_limit) = (tx.chain_id, tx.nonce, tx.gas_limit);
             let draft = Draft { chain_id, legacy: false, nonce, gas_limit, fees, call, of: None };
             (signer(&signed)?, *signed.hash(), draft)
@@ -114,7 +114,7 @@ impl Sealed {
             let signed = Signed::<TxLegacy>::rlp_decode(rest).ok()?;
             let tx = signed.tx();
             let fees = Fees { per_gas: tx.gas_price, priority: 0 };
-            let call = Call::to(*tx.to.to()?, tx.input.to_vec());
+            let call = Calling::to(*tx.to.to()?, tx.input.to_vec());
             let (chain_id, nonce, gas_limit) = (tx.chain_id?, tx.nonce, tx.gas_limit);
             let draft = Draft { chain_id, legacy: true, nonce, gas_limit, fees, call, of: None };
             (signer(&signed)?, *signed.hash(), draft)
@@ -334,7 +334,7 @@ mod tests {
         let mut next = sender.next.clone().try_lock_owned().unwrap();
         // What other processes sent before counts, and what nodes have not seen yet.
         assert_eq!(sender.choose(*next, 3), 3);
-        let call = Call::to(Default::default(), vec![]);
+        let call = Calling::to(Default::default(), vec![]);
         let fees = Fees { per_gas: 80, priority: 0 };
         let (chain_id, of) =
             (1, Some((x402_evm::Address([1; 20]), x402_evm::Address([2; 20]), [7; 32])));

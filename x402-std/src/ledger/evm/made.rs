@@ -5,11 +5,13 @@ use tokio::time::{sleep, timeout};
 use x402_core::Reason;
 use x402_core::claim::Transaction;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
-use x402_evm::{MAX_PROOF_AGE_SECONDS, TransferProofPayment};
+use x402_evm::MAX_PROOF_AGE_SECONDS;
 
-use super::chain::{self, Chain, Prepared};
+use super::chain::{self, Chain};
+use super::contract::{Calling, Transfer, evm};
+use super::send::Prepared;
 use super::sender::Sealed;
-use super::token::{Call, Transfer, evm, pays};
+use super::settlement::Made;
 use crate::ledger::Outcome;
 
 /// Seconds by which a block's time may be ahead of the clock here. Claims of proofs outlive the
@@ -20,16 +22,16 @@ const AHEAD_SECONDS: u64 = 900;
 const FAULT: Reason = Reason::UnexpectedVerifyError;
 
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// Whether the payer's own transaction made a transfer, of as much or more, and when: in a block that
-    /// is deep enough, and by a call of the token, so that it is no payment by another method.
+    /// Whether the payer's own transaction pays, and when: in a block that is deep enough, and by a call of
+    /// the contract that the scheme names.
     ///
     /// # Errors
-    /// [`Reason::SettlementPending`] while it is not that deep, or not there at all: it may come;
-    /// [`Reason::InvalidExactEvmTransactionFailed`] or
-    /// [`Reason::InvalidExactEvmTransferEventMismatch`], for good.
-    async fn transferred_in(&self, hash: B256, transfer: &Transfer) -> Result<u64, Reason> {
+    /// [`Reason::SettlementPending`] while it is not that deep, or not there at all: it may come; the
+    /// scheme's reasons for a transaction that failed or does not pay, for good.
+    pub(super) async fn made_at(&self, made: &Made) -> Result<u64, Reason> {
         self.genuine().await.map_err(|_| FAULT)?;
-        let (head, receipt) = tokio::join!(self.head(), self.receipt(Some(hash)));
+        let hash = Some(B256::new(made.transaction));
+        let (head, receipt) = tokio::join!(self.head(), self.receipt(hash));
         let (head, receipt) = head.zip(receipt).ok_or(FAULT)?;
         let depth = self.settings.confirmations.max(1);
         let at = |receipt: &chain::Receipt| receipt.block_number.to::<u64>();
@@ -39,37 +41,27 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if block.hash != receipt.block_hash {
             return Err(Reason::SettlementPending);
         }
-        if receipt.status.to::<u64>() != 1 {
-            return Err(Reason::InvalidExactEvmTransactionFailed);
+        if !receipt.succeeded() {
+            return Err(made.failed);
         }
-        let own =
-            receipt.from == Some(evm(transfer.from)) && receipt.to == Some(evm(transfer.asset));
-        if !own || !pays(transfer, &receipt.logs) {
-            return Err(Reason::InvalidExactEvmTransferEventMismatch);
+        let own = receipt.from == Some(evm(made.from)) && receipt.to == Some(evm(made.to));
+        if !own || !(made.pays)(&receipt.logs) {
+            return Err(made.event);
         }
         Ok(block.timestamp.to())
     }
 
-    /// As [`Self::transferred_in`], of what is presented.
-    pub(super) async fn transferred(&self, proof: &TransferProofPayment) -> Result<u64, Reason> {
-        self.transferred_in(B256::new(proof.tx_hash), &proof.into()).await
-    }
-
-    /// Whether a transfer pays, and is not too old to be presented at `now` (Unix seconds).
+    /// Whether a payer's transaction pays, and is not too old to be presented at `now` (Unix seconds).
     ///
     /// # Errors
-    /// As [`Self::transferred`]; [`Reason::PaymentExpired`];
+    /// As [`Self::made_at`]; [`Reason::PaymentExpired`];
     /// [`Reason::UnsupportedPayloadType`] on a chain where none are taken.
-    pub(super) async fn check_transfer(
-        &self,
-        proof: &TransferProofPayment,
-        now: u64,
-    ) -> Result<(), Reason> {
+    pub(super) async fn check_made(&self, made: &Made, now: u64) -> Result<(), Reason> {
         let max_age = self.settings.max_proof_age.as_secs().min(MAX_PROOF_AGE_SECONDS);
         if max_age == 0 {
             return Err(Reason::UnsupportedPayloadType);
         }
-        let time = self.transferred(proof).await?;
+        let time = self.made_at(made).await?;
         if time > now.saturating_add(AHEAD_SECONDS) {
             return Err(Reason::SettlementPending);
         }
@@ -77,23 +69,21 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     }
 
     /// Looks again, within the time limit: a block may have been given up since.
-    pub(super) async fn confirm_transfer(&self, proof: &TransferProofPayment) -> Outcome {
+    pub(super) async fn confirm_made(&self, made: &Made) -> Outcome {
         let certain = async {
             loop {
-                match self.transferred(proof).await {
-                    Ok(_) => return Outcome::Settled(id_of(proof)),
-                    Err(reason @ Reason::InvalidExactEvmTransactionFailed) => {
-                        return Outcome::Failed(reason);
-                    }
+                match self.made_at(made).await {
+                    Ok(_) => return Outcome::Settled(id_of(made)),
+                    Err(reason) if reason == made.failed => return Outcome::Failed(reason),
                     // It was this payer's when it was claimed, or somebody else asks.
-                    Err(Reason::InvalidExactEvmTransferEventMismatch) => return Outcome::Pending,
+                    Err(reason) if reason == made.event => return Outcome::Pending,
                     Err(_) => sleep(self.settings.poll_interval).await,
                 }
             }
         };
         let outcome = timeout(self.settings.confirm_time, certain).await;
         let outcome = outcome.unwrap_or(Outcome::Pending);
-        let (chain_id, transaction) = (self.settings.chain_id, id_of(proof));
+        let (chain_id, transaction) = (self.settings.chain_id, id_of(made));
         tracing::info!(chain_id, %transaction, ?outcome, "transfer presented");
         outcome
     }
@@ -114,7 +104,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     /// cannot be sent now, and the reason for which it would not be made.
     pub(crate) async fn prepare_transfer(&self, transfer: &Transfer) -> Result<Prepared, Reason> {
         self.genuine().await.map_err(|_| Reason::UnexpectedSettleError)?;
-        self.prepare_call(Call::own(transfer)).await
+        self.prepare_call(Calling::own(transfer)).await
     }
 
     /// Takes a transfer on that was signed earlier, by the bytes that nodes take: it counts as sent,
@@ -140,14 +130,14 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     /// [`Reason::InvalidExactEvmTransferEventMismatch`]: the token took the call, and logged no such
     /// transfer. [`Reason::SettlementPending`] when the time is over.
     pub(crate) async fn made(&self, transfer: &Transfer, hash: B256) -> Result<(), Reason> {
+        let made = transfer.made(self.settings.chain_id, hash.0);
         let certain = async {
             loop {
-                match self.transferred_in(hash, transfer).await {
+                match self.made_at(&made).await {
                     Ok(_) => return Ok(()),
-                    Err(
-                        reason @ (Reason::InvalidExactEvmTransactionFailed
-                        | Reason::InvalidExactEvmTransferEventMismatch),
-                    ) => return Err(reason),
+                    Err(reason) if [made.failed, made.event].contains(&reason) => {
+                        return Err(reason);
+                    }
                     Err(_) => sleep(self.settings.poll_interval).await,
                 }
             }
@@ -167,6 +157,6 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
 }
 
 /// The payer's transaction.
-pub(super) fn id_of(proof: &TransferProofPayment) -> Transaction {
-    chain::id(B256::new(proof.tx_hash))
+pub(super) fn id_of(made: &Made) -> Transaction {
+    chain::id(B256::new(made.transaction))
 }
