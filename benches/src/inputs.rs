@@ -1,4 +1,4 @@
-//! What is measured on, made here and signed with keys that everybody knows.
+//! The inputs of the measurements, made here and signed with keys that everybody knows.
 
 use std::fmt::Write as _;
 
@@ -32,7 +32,7 @@ const BAZAAR: &str = r#""bazaar":{"info":{"input":{"type":"http","method":"GET",
 /// A payment on an EVM network.
 #[derive(Debug)]
 pub struct Evm {
-    /// What was signed.
+    /// The signed digest.
     pub digest: [u8; 32],
     /// The signature.
     pub signature: RecoverableSignature,
@@ -46,14 +46,14 @@ pub struct Evm {
     pub header: String,
     /// The same, decoded.
     pub json: String,
-    /// What a facilitator is asked.
+    /// The request to a facilitator.
     pub request: String,
 }
 
 /// A payment on Solana.
 #[derive(Debug)]
 pub struct Svm {
-    /// What was signed.
+    /// The signed message.
     pub message: Vec<u8>,
     /// The signature.
     pub signature: [u8; 64],
@@ -82,7 +82,7 @@ pub fn evm_paid(challenge: &str, now: u64) -> Evm {
     let required = PaymentRequired::parse(challenge.as_bytes()).expect("a challenge");
     let offer = required.accepts.iter().next().expect("one offer");
     let key = secp256k1::LocalKey::from_bytes(&EVM_SECRET).expect("a key");
-    let unsigned = Eip3009Unsigned::new(&offer, x402_evm::Address(key.public()), now, [9; 32])
+    let unsigned = Eip3009Unsigned::new(&offer, x402_evm::Address(key.public_key()), now, [9; 32])
         .expect("payable");
     let signature = key.sign(unsigned.digest()).expect("signs");
     let mut buffer = [0; x402_evm::PAYLOAD_BYTES];
@@ -96,7 +96,7 @@ pub fn evm_paid(challenge: &str, now: u64) -> Evm {
     Evm {
         digest: *unsigned.digest(),
         signature,
-        payer: key.public(),
+        payer: key.public_key(),
         challenge: header(challenge),
         offer: json(&offer),
         header: header(&json(&payment)),
@@ -152,7 +152,7 @@ fn svm_payment(challenge: &str, other: impl FnOnce(&[u8]) -> Option<Vec<u8>>) ->
     let offer = required.accepts.iter().next().expect("one offer");
     let key = ed25519::LocalKey::from_seed(&SVM_SEED);
     let inputs =
-        Inputs { payer: Address(key.public()), blockhash: None, nonce: [9; 16], assets: &[] };
+        Inputs { payer: Address(key.public_key()), blockhash: None, nonce: [9; 16], assets: &[] };
     let mut out = [0; PAYMENT_BYTES];
     let unsigned = SvmUnsigned::new(&offer, &inputs, &ed25519::Dalek, &mut out).expect("payable");
     let message = other(unsigned.message()).unwrap_or_else(|| unsigned.message().to_vec());
@@ -175,7 +175,7 @@ fn svm_payment(challenge: &str, other: impl FnOnce(&[u8]) -> Option<Vec<u8>>) ->
     Svm {
         message,
         signature,
-        payer: key.public(),
+        payer: key.public_key(),
         destination: destination.expect("there is one").0,
         challenge: header(challenge),
         offer: json(&offer),

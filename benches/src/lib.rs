@@ -1,4 +1,4 @@
-//! What several of the measurements share: what is measured on, and where results go.
+//! Shared code of the measurements: their inputs, and the place of their results.
 
 pub mod inputs;
 pub mod results;

@@ -17,7 +17,7 @@ pub fn peers_target() -> PathBuf {
         .join("peers")
 }
 
-/// What a measurement found: tables for people and raw figures for charts.
+/// The results of a measurement: tables for people and raw figures for charts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results {
     /// GitHub Markdown.
@@ -30,7 +30,7 @@ impl Results {
     /// Writes them to `benches/results/NAME.md` and `NAME.tsv`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file system's error.
     pub fn save(&self, name: &str) -> Result<(), String> {
         let folder = root().join("benches/results");
         let write = |ending: &str, text: &str| {
@@ -52,10 +52,10 @@ pub fn compiler() -> Result<String, String> {
     Ok(output(Command::new(rustc).arg("--version"))?.trim().into())
 }
 
-/// What a command prints.
+/// Returns the output of a command.
 ///
 /// # Errors
-/// That it cannot be run, or its status when it fails.
+/// It cannot be run, or it fails: then its status.
 pub fn output(command: &mut Command) -> Result<String, String> {
     let output = command.stderr(Stdio::null()).output().map_err(|error| error.to_string())?;
     if !output.status.success() {

@@ -36,7 +36,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// What both make of a header.
+/// Decodes a header with both, which must agree.
 fn decoded(header: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(header);
     let digits = text.trim_matches([' ', '\t']);

@@ -5,7 +5,7 @@
 use num_bigint::BigUint;
 use x402_core::budget::{Limit, Most, Per, Scope};
 use x402_core::buyer::{
-    self, Asset, Choice, Decline, Flow, Next, Policy, Purchase, Wallet, choose, read_challenge,
+    self, Asset, Choice, Decline, Flow, Next, PayOnce, Policy, Wallet, choose, read_challenge,
 };
 use x402_core::crypto::ed25519::{self, Dalek};
 use x402_core::crypto::secp256k1::{self, K256};
@@ -124,7 +124,7 @@ pub fn check(data: &[u8]) {
         payees: by_payee.then_some(&payees),
     };
 
-    // What a plain reading allows.
+    // The offers that a plain reading allows.
     let mut expected = (Decline::NoOffers, None, None);
     let mut asked = Vec::new();
     let has_escapes = json.contains(&b'\\');
@@ -403,7 +403,7 @@ fn caip2(network: &str) -> &str {
 
 /// Of all answers of one purchase, one at most is followed by a payment.
 fn purchase(dice: &mut Dice) {
-    let (mut purchase, mut payments) = (Purchase::new(), 0);
+    let (mut purchase, mut payments) = (PayOnce::new(), 0);
     for _ in 0..dice.below(6) {
         let status = match dice.below(4) {
             0 => dice.below(0x1_0000) as u16,
@@ -498,7 +498,7 @@ fn pay_evm(choice: &Choice<'_>, offer: &Offer<'_>, dice: &mut Dice) {
     let mut out = [0; PAYLOAD_BYTES];
     if dice.one_in(8) {
         let key = secp256k1::LocalKey::from_bytes(&[7; 32]).unwrap();
-        let payer = x402_evm::Address(Signer::public(&key));
+        let payer = x402_evm::Address(Signer::public_key(&key));
         let unsigned = Eip3009Unsigned::new(&choice.offer, payer, now, [9; 32]).unwrap();
         let signature = Signer::sign(&key, unsigned.digest()).unwrap();
         let payload = unsigned.payload(&signature, &mut out).unwrap();
@@ -517,11 +517,11 @@ fn pay_evm(choice: &Choice<'_>, offer: &Offer<'_>, dice: &mut Dice) {
 
 fn pay_svm(choice: &Choice<'_>, offer: &Offer<'_>, dice: &mut Dice) {
     let key = ed25519::LocalKey::from_seed(&[2; 32]);
-    let payer = x402_svm::Address(Signer::public(&key));
+    let payer = x402_svm::Address(Signer::public_key(&key));
     let blockhash = (!dice.one_in(8)).then_some([5; 32]);
     let inputs = Inputs { payer, blockhash, nonce: [9; 16], assets: &[] };
     let mut out = [0; PAYMENT_BYTES];
-    // What cannot be paid for reasons of payer and fee payer is looked at in `exact_svm`.
+    // `exact_svm` covers offers that cannot be paid because of payer and fee payer.
     let Ok(unsigned) = SvmUnsigned::new(&choice.offer, &inputs, &Dalek, &mut out) else { return };
     let signature = Signer::sign(&key, unsigned.message()).unwrap();
     let mut payload = [0; x402_svm::PAYLOAD_BYTES];

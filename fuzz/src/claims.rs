@@ -100,7 +100,7 @@ fn transaction(id: u8) -> Transaction {
     ["", "0x1", "0x2"][usize::from(id) % 3].try_into().unwrap()
 }
 
-/// What a seller is doing.
+/// A seller's current activity.
 #[derive(Clone)]
 enum Doing {
     Nothing,
@@ -163,7 +163,7 @@ impl Claims {
                 let doing = &mut actors[usize::from(actor) % ACTORS];
                 *doing = self.act(doing.clone(), of(payment), choice);
             }
-            // What was claimed and not sent is nobody's any more, until it has expired.
+            // A claimed payment that was not sent belongs to nobody until it has expired.
             Step::Restart { actor } => actors[usize::from(actor) % ACTORS] = Doing::Nothing,
             Step::Sleep(time) => {
                 let then = match time {
@@ -235,12 +235,12 @@ impl Claims {
         }
     }
 
-    /// What came of presenting a payment; `None` if there is no room.
+    /// Presents a payment and returns the outcome; `None` if there is no room.
     fn present(&mut self, payment: usize, resource: Resource) -> Option<Presented> {
         let (now, ends) = (self.now, self.ends);
         let expected = match &self.model[payment] {
             Some((known, state)) if *known == resource => Some(Presented::Known(state.clone())),
-            Some(_) => Some(Presented::Elsewhere),
+            Some(_) => Some(Presented::ForAnother),
             None => {
                 if self.model.iter().flatten().count() == ROOM {
                     for (claim, end) in self.model.iter_mut().zip(ends) {

@@ -1,4 +1,4 @@
-//! What is signed on EVM networks, against alloy's EIP-712 and the C library of secp256k1: the same
+//! Signed data on EVM networks, against alloy's EIP-712 and the C library of secp256k1: the same
 //! digest, the same signers, and of each signature the one form that ours takes.
 
 use std::sync::LazyLock;
@@ -57,7 +57,7 @@ pub fn check(bytes: &[u8]) {
         return assert!(LocalKey::from_bytes(&input.secret).is_none());
     };
     let key = LocalKey::from_bytes(&input.secret).unwrap();
-    let from = Address(Signer::public(&key));
+    let from = Address(Signer::public_key(&key));
 
     let authorization = Authorization {
         from,
@@ -154,10 +154,10 @@ fn spelled(bytes: &[u8; 65], digest: &[u8; 32], signer: Address) {
     assert_eq!(found.map(RecoverableSignature::to_bytes), Some(*bytes));
 }
 
-/// What the buyer makes of an offer in this token has their digest and passes the gate; signed by
-/// another, in another form or for another offer it does not.
+/// The buyer's payment of an offer in this token has their digest and passes the gate. It does not
+/// if signed by another, in another form or for another offer.
 fn paid(input: &Input<'_>, key: &LocalKey) {
-    let from = Address(Signer::public(key));
+    let from = Address(Signer::public_key(key));
     let mut room = [0; 42];
     let asset = Address(input.asset).checksummed(&mut room);
     let pay_to = Address(input.to).to_string();

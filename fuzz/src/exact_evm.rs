@@ -15,7 +15,7 @@ pub use crate::json::mutate;
 /// A time at which the payments in the corpus are valid.
 const NOW: u64 = 1_795_210_300;
 
-/// Finds whoever is said to pay, so that the checks behind the signature are reached.
+/// Finds the named payer, so that the checks behind the signature are reached.
 struct Gullible([u8; 20]);
 
 impl Recover for Gullible {

@@ -1,5 +1,6 @@
-//! Any bytes as a facilitator's request: nothing passes the gate but a payment that pays what is
-//! required, to whom, and leaves the fee payer alone. What ours pays, ours takes.
+//! Any bytes as a facilitator's request: a payment passes the gate only if it pays the required
+//! amount to the required payee and leaves the fee payer alone. Our verifier takes our buyer's
+//! payments.
 
 use x402_core::buyer::Wallet;
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
@@ -84,7 +85,7 @@ pub fn check(json: &[u8]) {
     } else if let Ok(payment) = over {
         assert!(Some(payment.amount) > payment_requirements.amount.as_u64());
     }
-    // Whoever can look up no address takes less, and nothing else.
+    // A verifier that can look up no address takes less, and nothing else.
     let (plain, _) = ask(Rules { resolve: None, ..rules });
     if plain != Err(Reason::InvalidExactSvmSmartWalletAltResolutionNotAvailable) {
         assert_eq!(plain, lax);
@@ -101,7 +102,7 @@ fn verdict<V: Verify>(
     gate::verify(scheme, payload, requirements, NOW).map(gate::Verified::into_payment)
 }
 
-/// What has passed pays.
+/// A payment that passed pays.
 fn paid(
     payment: &SvmPayment,
     payload: &PaymentPayload<'_>,
@@ -189,7 +190,7 @@ fn escaped(json: &[u8], payload: &PaymentPayload<'_>, verdict: &Result<SvmPaymen
 fn pay(payload: &PaymentPayload<'_>, offer: &PaymentRequirements<'_>) {
     let key = key();
     let inputs = Inputs {
-        payer: Address(Signer::public(&key)),
+        payer: Address(Signer::public_key(&key)),
         blockhash: Some([5; 32]),
         nonce: [9; 16],
         assets: &[],
@@ -378,7 +379,7 @@ fn sign(bytes: &mut [u8]) {
         _ => 1,
     };
     let key = key();
-    let own = Signer::public(&key);
+    let own = Signer::public_key(&key);
     let signers = &message.keys()[..usize::from(message.header().signers)];
     let Some(place) = signers.iter().position(|signer| *signer == own) else { return };
     let signature = Signer::sign(&key, message.as_bytes()).unwrap();

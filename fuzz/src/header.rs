@@ -14,7 +14,7 @@ macro_rules! round {
         {
             let mut written = vec![0; len];
             assert_eq!(message.encode_header(&mut written).unwrap().len(), len);
-            // What is written may be longer than what was read, and so be refused.
+            // The written header may be longer than the read one, and so be refused.
             if len <= limits::HEADER_BYTES {
                 let mut scratch = vec![0; base64::decoded_len(len)];
                 let again = <$message>::decode_header(&written, &mut scratch).unwrap();

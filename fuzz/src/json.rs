@@ -1,5 +1,5 @@
 //! Any bytes as JSON, for ours and for serde_json. Ours may refuse more, never read differently,
-//! and what it alone refuses is on a list. What is written of a value is that value. Two values
+//! and all that it alone refuses is on a list. A value's written text is that value. Two values
 //! (two texts with 0xff between, which is in no text) are the same, or one within the other, if a
 //! plain model says so.
 
@@ -181,7 +181,7 @@ fn walk(cursor: &mut Cursor<'_>, tree: &Tree) {
     }
 }
 
-/// What is written of a value is that value.
+/// A value's written text is that value.
 fn written(raw: RawJson<'_>, tree: &Tree) {
     for anew in [false, true] {
         let mut writer = Writer::json(&mut []);

@@ -1,6 +1,6 @@
-//! What holds whatever comes in: one module and one `check` for each target. libFuzzer runs them
-//! (`fuzz_targets/`), and so do the tests (`tests/properties.rs`). Beside them what they share: JSON
-//! as `serde_json` reads it, dice, and changes to JSON that leave it JSON.
+//! Properties that hold for any input: one module and one `check` for each target. libFuzzer runs
+//! them (`fuzz_targets/`), and so do the tests (`tests/properties.rs`). Beside them is their shared
+//! code: JSON as `serde_json` reads it, dice, and changes to JSON that leave it JSON.
 #![forbid(unsafe_code)]
 
 pub mod amount;

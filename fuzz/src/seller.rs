@@ -139,7 +139,7 @@ fn made(dice: &mut Dice) -> String {
     let (mut out, mut transaction) = ([0; 2048], [0; PAYMENT_BYTES]);
     let payload = if offer.network.solana().is_some() {
         let key = ed25519::LocalKey::from_seed(&[2; 32]);
-        let payer = x402_svm::Address(Signer::public(&key));
+        let payer = x402_svm::Address(Signer::public_key(&key));
         let inputs = Inputs { payer, blockhash: Some([5; 32]), nonce: [9; 16], assets: &[] };
         let unsigned = SvmUnsigned::new(&offer, &inputs, &Dalek, &mut transaction).unwrap();
         let signature = Signer::sign(&key, unsigned.message()).unwrap();
@@ -147,7 +147,7 @@ fn made(dice: &mut Dice) -> String {
     } else {
         let offer = PaymentRequirements { scheme: "exact".into(), ..offer };
         let key = secp256k1::LocalKey::from_bytes(&[7; 32]).unwrap();
-        let payer = x402_evm::Address(Signer::public(&key));
+        let payer = x402_evm::Address(Signer::public_key(&key));
         let unsigned = Eip3009Unsigned::new(&offer, payer, NOW, [9; 32]).unwrap();
         let signature = Signer::sign(&key, unsigned.digest()).unwrap();
         unsigned.payload(&signature, &mut out).unwrap()
@@ -278,7 +278,7 @@ fn tree_of(json: &str) -> Tree {
     Tree::read(json.as_bytes()).unwrap()
 }
 
-/// What a plain reading admits: the place of the offer, or the reason for none.
+/// Returns the offer that a plain reading admits, by its place, or the reason for none.
 fn plain(
     payment: &Tree,
     offers: &[usize],
@@ -340,7 +340,7 @@ fn accepts(accepted: &Tree, offer: &Tree) -> bool {
         && accepted.get("extra").is_some_and(|extra| extra.contains(&wanted))
 }
 
-/// What was admitted accepts the offer, and pays it.
+/// An admitted payment accepts the offer, and pays it.
 fn pays(
     admitted: &Admitted<'_, Either<Eip3009Payment, SvmPayment>>,
     seller: &Seller<'_>,

@@ -69,7 +69,7 @@ fn read(json: &str, depth: usize) -> Option<Tree> {
 }
 
 impl Tree {
-    /// What `serde_json` makes of a text; `None` if it is no JSON, or deeper than [`limits::DEPTH`].
+    /// Reads a text by `serde_json`; `None` if it is no JSON, or deeper than [`limits::DEPTH`].
     pub(crate) fn read(json: &[u8]) -> Option<Self> {
         read(serde_json::from_slice::<&RawValue>(json).ok()?.get(), 0)
     }

@@ -62,7 +62,7 @@ impl Amount {
         Ok(amount)
     }
 
-    /// `self * factor + addend`, if it fits.
+    /// Returns `self * factor + addend`, if it fits.
     fn times_plus(mut self, factor: u32, addend: u32) -> Option<Self> {
         let mut carry = addend;
         for limb in &mut self.limbs {
@@ -74,12 +74,12 @@ impl Amount {
         (carry == 0).then_some(self)
     }
 
-    /// `self * 10^zeros`, if it fits: an amount in a scale of more decimals.
+    /// Returns `self * 10^zeros`, an amount in a scale of more decimals; `None` above 2^256-1.
     pub fn with_zeros(self, zeros: u8) -> Option<Self> {
         (0..zeros).try_fold(self, |amount, _| amount.times_plus(10, 0))
     }
 
-    /// `self / 10^9`, and the remainder.
+    /// Returns `self / 10^9` and the remainder.
     fn divide(mut self) -> (Self, u32) {
         let mut rest = 0u32;
         for limb in self.limbs.iter_mut().rev() {
@@ -90,7 +90,7 @@ impl Amount {
         (self, rest)
     }
 
-    /// The decimal digits, written at the end of `out`.
+    /// Writes the decimal digits at the end of `out` and returns them.
     pub fn decimal(self, out: &mut [u8; Self::DIGITS]) -> &str {
         let mut value = self;
         let mut start = out.len();
@@ -109,7 +109,7 @@ impl Amount {
         out.get(start..).and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or("0")
     }
 
-    /// From 32 bytes, most significant first (Solidity's `uint256`).
+    /// Reads 32 bytes, most significant first (Solidity's `uint256`).
     pub fn from_be_bytes(bytes: &[u8; 32]) -> Self {
         let mut amount = Self::ZERO;
         let (words, _) = bytes.as_chunks::<4>();
@@ -119,7 +119,7 @@ impl Amount {
         amount
     }
 
-    /// As 32 bytes, most significant first (Solidity's `uint256`).
+    /// Returns 32 bytes, most significant first (Solidity's `uint256`).
     pub fn to_be_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         let (words, _) = bytes.as_chunks_mut::<4>();
@@ -129,18 +129,18 @@ impl Amount {
         bytes
     }
 
-    /// The amount, if it is below 2^64.
+    /// Returns the amount, if it is below 2^64.
     pub fn as_u64(self) -> Option<u64> {
         let [low, high, rest @ ..] = self.limbs;
         (rest == [0; 6]).then_some((u64::from(high) << 32) | u64::from(low))
     }
 
-    /// Whether the amount is zero.
+    /// Returns whether the amount is zero.
     pub fn is_zero(self) -> bool {
         self == Self::ZERO
     }
 
-    /// `self + other`, if it fits.
+    /// Returns `self + other`; `None` above 2^256-1.
     pub fn checked_add(mut self, other: Self) -> Option<Self> {
         let mut carry = false;
         for (limb, &addend) in self.limbs.iter_mut().zip(&other.limbs) {
@@ -152,7 +152,7 @@ impl Amount {
         (!carry).then_some(self)
     }
 
-    /// `self - other`, if it is not negative.
+    /// Returns `self - other`; `None` below zero.
     pub fn checked_sub(mut self, other: Self) -> Option<Self> {
         let mut borrow = false;
         for (limb, &subtrahend) in self.limbs.iter_mut().zip(&other.limbs) {
@@ -165,7 +165,7 @@ impl Amount {
     }
 }
 
-/// The low half.
+/// Returns the low half.
 #[allow(clippy::cast_possible_truncation)] // the point of it
 const fn low(wide: u64) -> u32 {
     wide as u32
@@ -252,8 +252,8 @@ impl Money {
         Ok(Self { digits, decimals })
     }
 
-    /// The money that an amount of a token with so many decimals stands for; `None` if it takes more
-    /// digits than there is room for.
+    /// Returns the money that an amount of a token with so many decimals stands for. `None` if it
+    /// takes more digits than there is room for.
     pub fn from_units(amount: Amount, decimals: u8) -> Option<Self> {
         let (mut digits, mut decimals) = (amount.as_u64()?, decimals);
         while decimals > 0 && digits.is_multiple_of(10) {
@@ -263,7 +263,7 @@ impl Money {
         (decimals <= 18).then_some(Self { digits, decimals })
     }
 
-    /// The amount in units of a token that has `decimals` decimals.
+    /// Returns the amount in units of a token that has `decimals` decimals.
     ///
     /// # Errors
     /// [`ParseError::ExcessDigits`] if it is written with more decimals than the token has,
@@ -273,9 +273,9 @@ impl Money {
         Amount::from(self.digits).with_zeros(shift).ok_or(ParseError::InvalidMoney)
     }
 
-    /// Whether `amount` of a token with `decimals` decimals is at most this much.
+    /// Returns whether `amount` of a token with `decimals` decimals is at most this much.
     pub fn covers(self, amount: Amount, decimals: u8) -> bool {
-        // Compare at the finer of both scales; what overflows there is larger than any amount.
+        // Compare at the finer of both scales; an overflow there is larger than any amount.
         let mine = self.to_units(decimals.max(self.decimals)).unwrap_or(Amount::MAX);
         let theirs = amount.with_zeros(self.decimals.saturating_sub(decimals));
         theirs.is_some_and(|theirs| theirs <= mine)

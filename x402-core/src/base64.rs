@@ -1,20 +1,20 @@
-//! The header codec: standard base64 (RFC 4648 §4), with or without padding, in constant time; from
-//! sellers, also the alphabet for URLs.
+//! The header codec: standard base64 (RFC 4648 §4), with or without padding, in constant time. From
+//! sellers, it also reads the alphabet for URLs.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 
 use crate::error::{EncodeError, ParseError};
 use crate::limits;
 
-/// Bytes of scratch that [`decode`] needs for a header of `len` bytes.
+/// Returns the bytes of scratch that [`decode`] needs for a header of `len` bytes.
 pub const fn decoded_len(len: usize) -> usize {
     (len / 4).saturating_mul(3).saturating_add((len % 4).saturating_mul(3) / 4)
 }
 
 /// Decodes a header value into the front of `scratch`.
 ///
-/// Spaces and tabs around the value are stepped over, as HTTP has it. Padding may be left out but
-/// must be right if it is there, and the unused bits of the last digit must be zero: one payment
+/// Spaces and tabs around the value are stepped over, as HTTP has it. Padding may be left out, but
+/// must be right where it is present. The unused bits of the last digit must be zero: one payment
 /// has one spelling of each length.
 ///
 /// # Errors
@@ -32,11 +32,11 @@ fn unpadded(digits: &[u8], out: &mut [u8]) -> Result<(), ParseError> {
     Base64Unpadded::decode(digits, out).map(drop).map_err(|_| ParseError::NotBase64)
 }
 
-/// [`decode`], of either alphabet: that of RFC 4648 §4, or the one for URLs and file names of §5. For a
-/// challenge or a receipt; a payment has one spelling.
+/// Decodes a header value of either alphabet: that of RFC 4648 §4, or the one for URLs and file names
+/// of §5. It is for a challenge or a receipt; a payment has one spelling.
 ///
 /// # Errors
-/// Those of [`decode`]; [`ParseError::NotBase64`] if both are mixed.
+/// Those of [`decode`]; [`ParseError::NotBase64`] also if both alphabets are mixed.
 pub fn decode_any<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], ParseError> {
     match decode(header, scratch).map(<[u8]>::len) {
         Ok(len) => scratch.get(..len).ok_or(ParseError::ScratchTooSmall),
@@ -68,7 +68,7 @@ fn decode_url<'s>(header: &[u8], scratch: &'s mut [u8]) -> Result<&'s [u8], Pars
     Ok(out)
 }
 
-/// Decodes a header value in place, and gives the decoded part of the same buffer.
+/// Decodes a header value in place, and returns the decoded part of the same buffer.
 ///
 /// # Errors
 /// [`ParseError::TooLong`], [`ParseError::NotBase64`].
@@ -80,9 +80,9 @@ pub fn decode_in_place(header: &mut [u8]) -> Result<&[u8], ParseError> {
     Base64Unpadded::decode_in_place(digits).map_err(|_| ParseError::NotBase64)
 }
 
-/// The base64 digits of a header value, without white space and padding, for a decoder of one's own
-/// that takes none. Their number and the last of them are what [`decode`] asks for; whether all are
-/// digits is for that decoder to see.
+/// Returns the base64 digits of a header value, without white space and padding, for a decoder of
+/// one's own that takes none. It checks their number and the last of them as [`decode`] does. That
+/// decoder must check that all of them are digits.
 ///
 /// # Errors
 /// [`ParseError::TooLong`], [`ParseError::NotBase64`].
@@ -105,8 +105,8 @@ pub fn digits(header: &[u8]) -> Result<&[u8], ParseError> {
     {
         return Err(ParseError::NotBase64);
     }
-    // The bits that the last digit has beyond the last byte are zero; decoding in place, base64ct
-    // does not look.
+    // The bits that the last digit has beyond the last byte must be zero; base64ct does not check
+    // them when it decodes in place.
     let canonical = match (digits.len() % 4, digits.last()) {
         (2, Some(last)) => b"AQgw".contains(last),
         (3, Some(last)) => b"AEIMQUYcgkosw048".contains(last),
@@ -115,13 +115,13 @@ pub fn digits(header: &[u8]) -> Result<&[u8], ParseError> {
     if canonical { Ok(digits) } else { Err(ParseError::NotBase64) }
 }
 
-/// Characters of padded base64 for `len` bytes.
+/// Returns the characters of padded base64 for `len` bytes.
 pub const fn encoded_len(len: usize) -> usize {
     len.div_ceil(3).saturating_mul(4)
 }
 
-/// Writes bytes as padded base64 to the front of `out`, and gives that part; for a message that is
-/// JSON already. Messages write themselves in one pass: see
+/// Writes bytes as padded base64 to the front of `out`, and returns that part. It is for a message
+/// that is JSON already. Messages write themselves in one pass: see
 /// [`Message::encode_header`](crate::wire::Message::encode_header).
 ///
 /// # Errors

@@ -1,9 +1,9 @@
-//! Limits on what many payments come to: for each payment, for a rolling day, for ever; for each host
-//! and payee, for one, or for all; in money or in units of a token.
+//! Limits on the sum of many payments, in money or in units of a token. They hold for each payment,
+//! for a rolling day, or for ever; for each host or payee, for one, or for all.
 //!
 //! A payment counts from its [reservation](Spending::reserve) on, which comes before its signature.
-//! Only what was not signed after all may be [released](Spending::release): whoever has a signed
-//! payment can still settle it, whatever was answered.
+//! Only a payment that was never signed may be [released](Spending::release): a signed payment can
+//! still be settled, whatever was answered.
 //!
 //! ```
 //! use x402_core::budget::{Exceeded, Key, Limit, Most, Per, Scope, Spend, Spending};
@@ -42,26 +42,26 @@ pub const DAY: u64 = 86_400;
 /// Decimals in which payments in different tokens are added up: as many as a [`Money`] can have.
 pub const MONEY_DECIMALS: u8 = 18;
 
-/// At most so much, for what the scope says, in the time that it says.
+/// The most that may be paid, within a scope and a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit<'p> {
-    /// How much.
+    /// The sum.
     pub most: Most<'p>,
-    /// In what time.
+    /// The time it counts over.
     pub per: Per,
-    /// Of whom.
+    /// The payments it counts together.
     pub scope: Scope<'p>,
 }
 
-/// The payments a limit counts.
+/// The sum a limit allows.
 #[derive(Clone, Copy, Debug)]
 pub enum Most<'p> {
     /// Money: every stablecoin as the money it stands for. A token with more than
-    /// [`MONEY_DECIMALS`] decimals does not fit any such limit.
+    /// [`MONEY_DECIMALS`] decimals fits no such limit.
     Money(Money),
-    /// Units of one token; the limit has nothing to say on others.
+    /// Units of one token; the limit ignores others.
     Units {
-        /// How many.
+        /// The number of units.
         amount: Amount,
         /// The token's network.
         network: Network<'p>,
@@ -70,7 +70,7 @@ pub enum Most<'p> {
     },
 }
 
-/// In what time.
+/// The time a limit counts over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Per {
@@ -82,13 +82,13 @@ pub enum Per {
     Ever,
 }
 
-/// Whose payments are counted together.
+/// The payments a limit counts together.
 #[derive(Clone, Copy, Debug)]
 pub enum Scope<'p> {
     /// All.
     All,
-    /// Those to each host by itself: each name and port. A domain's owner has as many names as they
-    /// like, so have a limit of all beside it.
+    /// Those to each host by itself: each name and port. A domain's owner can have any number of
+    /// names, so set a limit of all beside it.
     EachHost,
     /// Those to one host.
     Host(&'p str),
@@ -98,20 +98,20 @@ pub enum Scope<'p> {
     Payee(&'p str),
 }
 
-/// A number that stands for a host, payee or token. Two of one key would be counted together, so who makes
-/// his collide with another's makes limits tighter, never wider.
+/// A number that stands for a host, payee or token. Two of one key are counted together, so a forged
+/// collision makes limits tighter, never wider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Key(pub u64);
 
 impl Key {
-    /// Of a host, in any letter case, with a final dot or without. The ports 80 and 443 are one with no
-    /// port: of a URL, the scheme's own is never seen.
+    /// Returns the key of a host, in any letter case, with a final dot or without. The ports 80 and
+    /// 443 count as no port, since the default port of a URL's scheme is never seen.
     pub fn host(host: &str) -> Self {
         Self::of(host_bytes(host))
     }
 
-    /// Of an address; with `0x`, in any letter case.
+    /// Returns the key of an address; with `0x`, in any letter case.
     pub fn address(address: &str) -> Self {
         let hexadecimal = matches!(address.as_bytes(), [b'0', b'x' | b'X', ..]);
         Self::of(address.bytes().map(
@@ -121,7 +121,7 @@ impl Key {
         ))
     }
 
-    /// Of a token, by its network in either version's spelling and its address.
+    /// Returns the key of a token, by its network in either version's spelling and its address.
     pub fn asset(network: Network<'_>, address: &str) -> Self {
         let network = network.caip2().unwrap_or(network).as_str();
         let Self(address) = Self::address(address);
@@ -136,9 +136,9 @@ impl Key {
     }
 }
 
-/// By which a host is known.
+/// Returns the bytes by which a host is known.
 fn host_bytes(host: &str) -> impl Iterator<Item = u8> {
-    // Not `rsplit_once`: the optimiser does not see that its search cannot panic.
+    // Not `rsplit_once`: the optimiser cannot prove that its search never panics.
     let before = host.trim_end_matches(|c: char| c.is_ascii_digit());
     let (name, port) = match (before.strip_suffix(':'), host.get(before.len()..)) {
         (Some(name), Some(port)) => (name, port),
@@ -156,7 +156,7 @@ fn host_bytes(host: &str) -> impl Iterator<Item = u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spend {
     /// When it was reserved, in seconds of a clock that only goes forward: Unix time, or the time
-    /// since a board has been on if it knows no other. Not a time that a seller told.
+    /// since power-on where that is unknown. A seller's time must not be used.
     pub at: u64,
     /// The host that was asked.
     pub host: Key,
@@ -166,18 +166,18 @@ pub struct Spend {
     pub asset: Key,
     /// The token's decimals.
     pub decimals: u8,
-    /// How much, in the token's units.
+    /// The amount, in the token's units.
     pub amount: Amount,
 }
 
 impl Spend {
-    /// Whether it is less than a [`DAY`] old. What is of the future is, too: a clock that was set
-    /// back widens no limit.
+    /// Returns whether it is less than a [`DAY`] old. A payment of the future is, too: a clock that
+    /// was set back widens no limit.
     pub const fn is_recent(&self, now: u64) -> bool {
         self.at.saturating_add(DAY) > now
     }
 
-    /// Whether two are to the same host and payee, in the same token.
+    /// Returns whether two are to the same host and payee, in the same token.
     pub fn is_alike(&self, other: &Self) -> bool {
         (self.host, self.payee, self.asset, self.decimals)
             == (other.host, other.payee, other.asset, other.decimals)
@@ -206,7 +206,7 @@ impl fmt::Display for Exceeded {
 impl core::error::Error for Exceeded {}
 
 impl Limit<'_> {
-    /// Whether the limit has something to say on a payment.
+    /// Returns whether the limit counts a payment.
     pub fn applies(&self, spend: &Spend) -> bool {
         let token = match self.most {
             Most::Money(_) => true,
@@ -220,8 +220,9 @@ impl Limit<'_> {
             }
     }
 
-    /// The sum spent so far of the limit that `next` falls under, in units of the token or, if the
-    /// limit is in money, with [`MONEY_DECIMALS`] decimals. `None` is more than can be counted.
+    /// Returns the sum spent so far of the limit that `next` falls under. It is in units of the
+    /// token or, if the limit is in money, with [`MONEY_DECIMALS`] decimals. `None` is more than
+    /// can be counted.
     pub fn spent(
         &self,
         spends: impl Iterator<Item = Spend>,
@@ -246,7 +247,7 @@ impl Limit<'_> {
             .try_fold(Amount::ZERO, |sum, spend| sum.checked_add(self.cost(&spend)?))
     }
 
-    /// The sum a payment counts for.
+    /// Returns the sum a payment counts for.
     fn cost(&self, spend: &Spend) -> Option<Amount> {
         match self.most {
             Most::Money(_) => spend.amount.with_zeros(MONEY_DECIMALS.checked_sub(spend.decimals)?),
@@ -271,10 +272,10 @@ impl Limit<'_> {
     }
 }
 
-/// Whether `next` fits within all limits, after what was spent before it.
+/// Checks that `next` fits within all limits, after `spends`.
 ///
 /// # Errors
-/// [`Exceeded::Limit`]: the first that it does not fit.
+/// [`Exceeded::Limit`] with the first limit it exceeds.
 pub fn admit(
     limits: &[Limit<'_>],
     spends: impl Iterator<Item = Spend> + Clone,
@@ -288,21 +289,22 @@ pub fn admit(
 
 /// Room for `N` payments, of 72 bytes each.
 ///
-/// When it is full, payments of more than a day ago are added up, and forgotten if that makes no room
-/// and there is no limit for ever: only then can a clock that was ahead widen a limit. Younger ones to
-/// the same host and payee in the same token are added up with those near them (within four days
-/// divided by `N`), and count until the last of them is a day old: for somewhat longer than they must,
-/// never shorter.
+/// When it is full, payments of more than a day ago are added up. If that makes no room and there is
+/// no limit for ever, they are forgotten. Only then can a clock that was ahead widen a limit.
 ///
-/// What is not to be lost with the power must be kept: write [`Spending::iter`] down before a payment
-/// is sent, and [`Spending::restore`] it.
+/// Younger payments to the same host and payee in the same token are added up with those near them
+/// (within four days divided by `N`). They count until the last of them is a day old: for somewhat
+/// longer than they must, never shorter.
+///
+/// To keep the sums over a loss of power, write [`Spending::iter`] down before a payment is sent, and
+/// [`Spending::restore`] it.
 #[derive(Clone, Debug, Default)]
 pub struct Spending<const N: usize> {
     spends: heapless::Vec<Spend, N>,
 }
 
 impl<const N: usize> Spending<N> {
-    /// Nothing spent.
+    /// Returns an empty table.
     pub const fn new() -> Self {
         Self { spends: heapless::Vec::new() }
     }
@@ -319,7 +321,7 @@ impl<const N: usize> Spending<N> {
         self.restore(next)
     }
 
-    /// Counts what was spent before, whether or not it fits.
+    /// Counts an earlier payment, even beyond the limits.
     ///
     /// # Errors
     /// [`Exceeded::Full`].
@@ -327,7 +329,7 @@ impl<const N: usize> Spending<N> {
         self.spends.push(spend).map_err(|_| Exceeded::Full)
     }
 
-    /// Gives back what was reserved for a payment that was not signed.
+    /// Removes the reservation of a payment that was not signed.
     pub fn release(&mut self, spend: &Spend) {
         let mut found = false;
         self.spends.retain(|known| {
@@ -337,7 +339,7 @@ impl<const N: usize> Spending<N> {
         });
     }
 
-    /// What counts.
+    /// Returns the payments that count.
     pub fn iter(&self) -> impl Iterator<Item = Spend> + Clone {
         self.spends.iter().copied()
     }
@@ -369,7 +371,7 @@ impl<const N: usize> Spending<N> {
         }
     }
 
-    /// Which part of a day: a quarter as many as there is room for payments.
+    /// Returns the part of a day: a day has a quarter as many parts as there is room for payments.
     fn slot(spend: &Spend) -> Option<u64> {
         let slots = u64::try_from(N / 4).ok().filter(|slots| *slots > 0)?;
         spend.at.checked_div(DAY.checked_div(slots)?)
@@ -416,7 +418,7 @@ mod tests {
         }
         // The table is full, and all in it is old to a clock that is two days ahead.
         table.reserve(&limits, spend(2 * DAY, "b", "0xA", 10)).unwrap();
-        // Set right, what was spent still counts.
+        // After the clock is set right, the sums still count.
         let refused = table.reserve(&limits, spend(5, "a", "0xA", 20));
         assert_eq!(refused, Err(Exceeded::Limit(0)));
         table.reserve(&limits, spend(6, "a", "0xA", 10)).unwrap();
@@ -446,7 +448,7 @@ mod tests {
         // Spent at 0: 60 units to a/0xA, 30 to b/0xA, 10 to a/0xB.
         let spent = [spend(0, "a", "0xA", 60), spend(0, "b", "0xA", 30), spend(0, "a", "0xB", 10)];
         let other = "0x0000000000000000000000000000000000000001";
-        // A limit; who is paid next and when; the most that fits.
+        // A limit; the next payee and time; the most that fits.
         type Case<'a> = (Limit<'a>, (u64, &'a str, &'a str), Option<u64>);
         let cases: &[Case<'_>] = &[
             (money("$0.0002", Payment, All), (1, "a", "0xA"), Some(200)),
@@ -501,7 +503,7 @@ mod tests {
         assert!(fits(eighteen("1000000000000000000")));
         assert!(!fits(eighteen("1000000000000000001")));
         assert!(!fits(Spend { decimals: 19, amount: Amount::ZERO, ..six }));
-        // One such that was spent is more than can be counted.
+        // One such payment exceeds all counting.
         let odd = Spend { decimals: 19, ..six };
         assert!(admit(&limits, [odd].into_iter(), &Spend { amount: Amount::ZERO, ..six }).is_err());
     }

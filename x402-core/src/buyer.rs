@@ -16,21 +16,22 @@ use crate::wire::{
 
 /// The offers that the holder of a key can pay; the schemes' buyers implement it.
 pub trait Wallet {
-    /// Whether offers of this scheme, network and transfer method can be paid.
+    /// Returns whether the wallet pays offers of this scheme, network and transfer method.
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool;
 
-    /// Whether the payee of an offer that it pays can be meant: whatever goes to nobody's address, to the
-    /// token itself, or to the one who pays is lost or for nothing, and so it is with an address whose
-    /// checksum says that it is mistyped.
+    /// Returns whether a buyer can mean the payee of an offer that the wallet pays. Money to nobody's
+    /// address, to the token itself, or to a mistyped address (by its checksum) is lost; money to the
+    /// payer is for nothing.
     fn pays_to(&self, _offer: &PaymentRequirements<'_>) -> bool {
         true
     }
 
-    /// Decimals of the offer's asset, if it is a stablecoin this library knows and trusts.
+    /// Returns the decimals of the offer's asset, if it is a stablecoin this library knows and
+    /// trusts.
     fn decimals(&self, offer: &PaymentRequirements<'_>) -> Option<u8>;
 }
 
-/// Both together.
+/// A wallet that pays with either.
 impl<A: Wallet, B: Wallet> Wallet for (A, B) {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
         self.0.pays(offer) || self.1.pays(offer)
@@ -45,7 +46,7 @@ impl<A: Wallet, B: Wallet> Wallet for (A, B) {
     }
 }
 
-/// Without one, nothing is paid.
+/// `None` pays nothing.
 impl<W: Wallet> Wallet for Option<W> {
     fn pays(&self, offer: &PaymentRequirements<'_>) -> bool {
         self.as_ref().is_some_and(|wallet| wallet.pays(offer))
@@ -60,16 +61,16 @@ impl<W: Wallet> Wallet for Option<W> {
     }
 }
 
-/// A buyer's limits on prices and payees. The default is at most one dollar a payment, in
-/// known stablecoins, on any network the wallet pays on, to anybody, without an end.
+/// A buyer's limits on prices and payees. By default: at most one dollar a payment, in known
+/// stablecoins, on any network the wallet pays on, to anybody, without end.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'p> {
     /// Most for one payment. A stablecoin counts as the money it stands for.
     pub max: Money,
-    /// Limits on the sum of many payments. One payment that does not fit by itself is not chosen; what
-    /// was spent before, [`Spending`](crate::budget::Spending) knows.
+    /// Limits on the sum of many payments. A payment that alone exceeds one is not chosen;
+    /// [`Spending`](crate::budget::Spending) knows the earlier ones.
     pub limits: &'p [Limit<'p>],
-    /// Above this, one payment takes somebody's word: see [`Choice::asks`].
+    /// Above this, a payment needs a person's consent: see [`Choice::asks`].
     pub ask_above: Option<Money>,
     /// Hosts allowed, in any letter case, without a final dot, and with the port unless it is 80 or 443;
     /// `None` allows all.
@@ -94,8 +95,8 @@ pub struct Asset<'p> {
 }
 
 impl Asset<'_> {
-    /// Whether an offer asks for this asset.
-    pub fn is(&self, offer: &PaymentRequirements<'_>) -> bool {
+    /// Returns whether an offer asks for this asset.
+    pub fn matches(&self, offer: &PaymentRequirements<'_>) -> bool {
         self.network.is_same(offer.network) && same_address(self.address, offer.asset.as_str())
     }
 }
@@ -122,14 +123,15 @@ pub enum Decline {
     NoOffers,
     /// No offer can be read.
     Unreadable,
-    /// The wallet pays none of the schemes and networks offered, or what it would pay lacks
-    /// something: on Solana a fee payer, a known token, a memo of at most 256 bytes.
+    /// The wallet pays none of the schemes and networks offered, or the offers lack something it
+    /// needs. On Solana that is a fee payer, a known token, or a memo of at most 256 bytes.
     Unpayable,
-    /// No payee can be meant: nobody's address, the token's, the buyer's own, or a mistyped one.
+    /// No payee can be meant: each is nobody's address, the token's, the buyer's own, or a mistyped
+    /// one.
     NoPayee,
     /// The policy does not allow the host.
     Host,
-    /// A payment flow this library does not take part in.
+    /// The payment flow is one this library does not support.
     PaymentFlow,
     /// The policy allows none of the networks.
     Network,
@@ -173,13 +175,12 @@ pub struct Choice<'a> {
     pub flow: Flow,
     /// Decimals of its token.
     pub decimals: u8,
-    /// Whether somebody's word is needed before it is signed: it is above
-    /// [`Policy::ask_above`].
+    /// Whether a person must consent before it is signed: it is above [`Policy::ask_above`].
     pub asks: bool,
 }
 
-/// Chooses the first offer of `host` that the wallet pays and the policy allows, one that settles
-/// after the resource was made before one that settles first.
+/// Chooses the first offer of `host` that the wallet pays and the policy allows. An offer that
+/// settles after the resource was made comes before one that settles first.
 ///
 /// # Errors
 /// [`Decline`].
@@ -191,7 +192,7 @@ pub fn choose<'a>(
 ) -> Result<Choice<'a>, Decline> {
     let mut decline = Decline::NoOffers;
     let mut upfront = None;
-    // Not by way of `choices`: its choices within results within options take a kilobyte of stack.
+    // Not through `choices`: its choices within results within options take a kilobyte of stack.
     for (index, entry) in considered(required) {
         match consider(required, (index, &entry), host, wallet, policy) {
             Ok(choice) if choice.flow == Flow::Authorization => return Ok(choice),
@@ -202,8 +203,8 @@ pub fn choose<'a>(
     upfront.ok_or(decline)
 }
 
-/// Each offer in the challenge's order, if the wallet pays and the policy allows it. Those behind the first
-/// [`OFFERS`](crate::limits::OFFERS) are not considered.
+/// Returns, for each offer in the challenge's order, its [`Choice`], or the [`Decline`] of wallet or
+/// policy. Only the first [`OFFERS`](crate::limits::OFFERS) are considered.
 pub fn choices<'c, 'a: 'c>(
     required: &'c PaymentRequired<'a>,
     host: &'c str,
@@ -244,8 +245,8 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// The flow of an offer; `None` for one this library does not take part in.
-    pub fn of(offer: &PaymentRequirements<'_>) -> Option<Self> {
+    /// Returns the flow of an offer; `None` for one this library does not support.
+    pub fn from_requirements(offer: &PaymentRequirements<'_>) -> Option<Self> {
         let Some(flow) = offer.extra.and_then(|extra| extra.get("paymentFlow")) else {
             return Some(Self::Authorization);
         };
@@ -277,12 +278,12 @@ impl Policy<'_> {
         if !self.hosts.is_none_or(|hosts| hosts.iter().any(same)) {
             return Err(Decline::Host);
         }
-        let flow = Flow::of(offer).ok_or(Decline::PaymentFlow)?;
+        let flow = Flow::from_requirements(offer).ok_or(Decline::PaymentFlow)?;
         let among = |networks: &[Network<'_>]| networks.iter().any(|n| n.is_same(offer.network));
         if !self.networks.is_none_or(among) {
             return Err(Decline::Network);
         }
-        let own = self.assets.iter().find(|asset| asset.is(offer));
+        let own = self.assets.iter().find(|asset| asset.matches(offer));
         let known = own.map(|asset| asset.decimals).or_else(|| wallet.decimals(offer));
         let decimals = known.ok_or(Decline::Asset)?;
         let pays = |payees: &[&str]| payees.iter().any(|p| same_address(p, offer.pay_to.as_str()));
@@ -301,7 +302,7 @@ impl Policy<'_> {
     }
 }
 
-/// A payment of an offer as limits see it. `None` if an address of it is no plain text.
+/// Returns a payment of an offer as limits see it; `None` if an address of it is no plain text.
 fn spend(offer: &PaymentRequirements<'_>, host: &str, decimals: u8, at: u64) -> Option<Spend> {
     Some(Spend {
         at,
@@ -313,8 +314,8 @@ fn spend(offer: &PaymentRequirements<'_>, host: &str, decimals: u8, at: u64) -> 
     })
 }
 
-/// Whether two addresses are the same: those with `0x` are one in any letter case, others only as
-/// written. `None` is an address that is no plain text.
+/// Returns whether two addresses are the same. Those with `0x` are one in any letter case, others
+/// only as written. `None` is an address that is no plain text.
 pub fn same_address(mine: &str, theirs: Option<&str>) -> bool {
     theirs.is_some_and(|theirs| {
         theirs == mine || (mine.starts_with("0x") && mine.eq_ignore_ascii_case(theirs))
@@ -322,21 +323,21 @@ pub fn same_address(mine: &str, theirs: Option<&str>) -> bool {
 }
 
 impl<'a> Choice<'a> {
-    /// The payment as limits see it, at `at` (see [`Spend::at`]). `None` if an address of the offer is
-    /// no plain text, which wallets of this library do not pay.
+    /// Returns the payment as limits see it, at `at` (see [`Spend::at`]). `None` if an address of the
+    /// offer is no plain text; wallets of this library do not pay such an offer.
     pub fn spend(&self, host: &str, at: u64) -> Option<Spend> {
         spend(&self.offer, host, self.decimals, at)
     }
 
-    /// The payment that accepts the offer, see [`payment`].
+    /// Returns the payment that accepts the offer, see [`payment`].
     pub fn payment(&self, payload: RawJson<'a>) -> PaymentPayload<'a> {
         payment(&self.required, &self.offer, payload)
     }
 }
 
-/// The payment that accepts one of a challenge's offers with the scheme's signed `payload`:
-/// resource, offer and extensions are echoed as they came, but for extensions with repeated keys and the
-/// like, which no payment may have.
+/// Returns the payment that accepts one of a challenge's offers with the scheme's signed `payload`.
+/// Resource, offer and extensions are echoed as they came. Extensions that no payment may have, such as
+/// those with repeated keys, are left out.
 pub fn payment<'a>(
     required: &PaymentRequired<'a>,
     offer: &PaymentRequirements<'a>,
@@ -354,18 +355,18 @@ pub fn payment<'a>(
             Accepted::V1 { scheme: offer.scheme, network: name.unwrap_or(offer.network) }
         },
         payload,
-        // Those that the reader of payments refuses are not echoed.
+        // Extensions that the reader of payments refuses are left out.
         extensions: required.extensions.filter(|it| v2 && it.is_strict(1)),
         other: Default::default(),
     }
 }
 
-/// Reads the challenge of a 402: from the header if there is one, else from a body whose
-/// `x402Version` says which. `scratch` must hold [`decoded_len`](crate::base64::decoded_len) bytes of the header.
+/// Reads the challenge of a 402: from the header if there is one, else from a body whose `x402Version`
+/// names the version. `scratch` must hold [`decoded_len`](crate::base64::decoded_len) bytes of the header.
 ///
 /// # Errors
-/// [`ParseError`]; also for a header without which the body might have been read: two accounts of
-/// one price are not weighed against each other.
+/// [`ParseError`]; also for an unreadable header, even beside a readable body: two accounts of one
+/// price are not weighed against each other.
 pub fn read_challenge<'a>(
     header: Option<&[u8]>,
     body: &'a [u8],
@@ -382,9 +383,9 @@ pub fn read_challenge<'a>(
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Next {
     /// A 402 before anything was paid: read the challenge, choose, sign, then
-    /// [`Purchase::paid`].
+    /// [`PayOnce::paid`].
     Pay,
-    /// Hand the answer to whoever asked; there may be a receipt with it.
+    /// Hand the answer to the caller; there may be a receipt with it.
     Done,
     /// A 402 although a payment was sent: it was refused, and no other may be signed.
     Refused,
@@ -392,20 +393,20 @@ pub enum Next {
 
 /// One purchase, at most one signature.
 ///
-/// A seller that answers a payment with another challenge, or sends the buyer elsewhere, gets no
-/// second payment out of it. The same payment may be presented again: it is the same money.
+/// A seller cannot get a second payment out of it by another challenge or a redirect. The same
+/// payment may be presented again: it is the same money.
 #[derive(Debug, Default)]
-pub struct Purchase {
+pub struct PayOnce {
     paid: bool,
 }
 
-impl Purchase {
-    /// Nothing asked, nothing paid.
+impl PayOnce {
+    /// Returns a purchase before its first request.
     pub const fn new() -> Self {
         Self { paid: false }
     }
 
-    /// The next step after an answer of this status.
+    /// Returns the next step after an answer of this status.
     pub const fn answered(&self, status: u16) -> Next {
         match (status, self.paid) {
             (http::STATUS_PAYMENT_REQUIRED, false) => Next::Pay,
@@ -414,15 +415,16 @@ impl Purchase {
         }
     }
 
-    /// Notes that a payment is about to be signed; `false`, and none may be, the second time.
+    /// Notes that a payment is about to be signed; returns `false` from the second time on, when
+    /// none may be signed.
     #[must_use]
     pub const fn paid(&mut self) -> bool {
         !core::mem::replace(&mut self.paid, true)
     }
 }
 
-/// A buyer's way out of a refusal, as far as the seller's answer tells. No reason, or one
-/// nobody knows, is taken as "the same again": the payment may have been made.
+/// Returns a buyer's way out of a refusal, as far as the seller's answer shows it. No reason, or an
+/// unknown one, counts as "the same again": the payment may have been made.
 pub fn retry(receipt: Option<&SettleResponse<'_>>) -> Retry {
     let reason = receipt.and_then(|receipt| receipt.error_reason?.as_str()).and_then(Reason::parse);
     reason.map_or(Retry::SameAgain, Reason::retry)

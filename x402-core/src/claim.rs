@@ -5,9 +5,9 @@
 //!    │                 │
 //!    └──> released     └──> Failed(reason) ──> released        Claimed ──> Failed(reason)
 //! ```
-//! A claim is made before anything is done for a payment. Until it is broadcast it may be
-//! released; from then on only the chain decides, and no full table and no restart gives the payment
-//! a second life while it can still settle.
+//! A claim is made before anything is done for a payment. Until it is broadcast it may be released;
+//! from then on only the chain decides. No full table or restart gives the payment a second life
+//! while it can still settle.
 //!
 //! A facilitator's claim ends as settled or failed. A seller's goes one step further: it is
 //! delivered once the answer was written out. Of several processes that find it settled, the one
@@ -25,12 +25,12 @@ use crate::reason::Reason;
 pub struct ClaimKey([u8; 32]);
 
 impl ClaimKey {
-    /// From the bytes a scheme derived.
+    /// Wraps the bytes a scheme derived.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -45,32 +45,32 @@ impl fmt::Debug for ClaimKey {
 /// A transaction id as text: 66 characters on EVM, up to 88 on Solana; empty if not known yet.
 pub type Transaction = heapless::String<88>;
 
-/// Seconds for which a payment that was sent, and is not certain, is kept after it expired: as long
-/// as a buyer may take to ask again.
+/// Seconds for which a sent payment of uncertain outcome is kept after it expired: as long as a
+/// buyer may take to ask again.
 const PENDING_SECONDS: u64 = 24 * 60 * 60;
 
 /// Seconds for which a payment is kept after it expired if no transaction is known of it, or its
 /// answer may have been lost.
 const GRACE_SECONDS: u64 = 10 * 60;
 
-/// How far a claimed payment has come.
+/// The state of a claimed payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClaimState {
-    /// Somebody is working on it; nothing has been sent.
+    /// It is being worked on; nothing has been sent.
     Claimed,
     /// It was, or may have been, sent to the chain.
     Broadcast(Transaction),
-    /// It was made. Whether the payer has what was paid for is not known.
+    /// It was made. The delivery to the payer is unknown.
     Settled(Transaction),
-    /// It was made, and what was paid for was written out, or is being made for the last time.
+    /// It was made, and the resource was written out, or is being made for the last time.
     Delivered(Transaction),
-    /// It was sent, or refused for good, and did not move the money.
+    /// It was sent, or refused for good, and moved no money.
     Failed(Reason),
 }
 
 impl ClaimState {
-    /// Whether a claim in this state may move to `next`.
+    /// Returns whether a claim in this state may move to `next`.
     pub fn may_become(&self, next: &ClaimState) -> bool {
         match (self, next) {
             (Self::Claimed, Self::Broadcast(_) | Self::Failed(_))
@@ -84,18 +84,19 @@ impl ClaimState {
         }
     }
 
-    /// Whether a claim in this state may be given up: nothing was sent, or nothing comes of it.
+    /// Returns whether a claim in this state may be given up: nothing was sent, or nothing comes of
+    /// it.
     pub const fn may_be_released(&self) -> bool {
         matches!(self, Self::Claimed | Self::Failed(_))
     }
 
-    /// Whether a claim in this state, on a payment that can be settled until `expires_at`, can be
-    /// forgotten at `now` (Unix seconds) to make room.
+    /// Returns whether a claim in this state can be forgotten at `now` (Unix seconds) to make room.
+    /// Its payment can be settled until `expires_at`.
     ///
-    /// A broadcast payment is kept for a day longer than it can settle, since only somebody who asks
-    /// finds out what became of it; for ten minutes if no transaction is known. A settled one that may
-    /// not have been delivered is kept for ten minutes longer too. A failed one always may be
-    /// forgotten: it was never served, and every check is made again when it is presented again.
+    /// A broadcast payment is kept for a day longer than it can settle, since its outcome shows only
+    /// when somebody asks. Without a known transaction it is kept for ten minutes longer, and so is a
+    /// settled one that may not have been delivered. A failed one always may be forgotten: it was
+    /// never served, and every check is made again when it is presented again.
     pub fn is_forgettable(&self, expires_at: u64, now: u64) -> bool {
         match self.kept_until(expires_at) {
             Some(last) => last < now,
@@ -103,8 +104,8 @@ impl ClaimState {
         }
     }
 
-    /// The last second at which a claim is not [forgettable](Self::is_forgettable); `None` if it
-    /// always is.
+    /// Returns the last second at which a claim is not [forgettable](Self::is_forgettable); `None`
+    /// if it always is.
     pub fn kept_until(&self, expires_at: u64) -> Option<u64> {
         match self {
             Self::Broadcast(transaction) if !transaction.is_empty() => {
@@ -126,19 +127,19 @@ pub enum Presented {
     /// It has been presented before and is in this state. The caller holds nothing.
     Known(ClaimState),
     /// It has been presented before, for another resource. The caller holds nothing.
-    Elsewhere,
+    ForAnother,
 }
 
 impl Presented {
-    /// The outcome of presenting a payment again whose claim is in `state`, for the resource of that
-    /// claim or for another one.
+    /// Returns the outcome of presenting a payment again whose claim is in `state`, for the resource
+    /// of that claim or for another one.
     pub fn again(state: &ClaimState, same_resource: bool) -> Self {
-        if same_resource { Self::Known(state.clone()) } else { Self::Elsewhere }
+        if same_resource { Self::Known(state.clone()) } else { Self::ForAnother }
     }
 }
 
-/// The purpose a payment is presented for: a hash of the caller's choice. A payment that is known is known
-/// for one resource; callers that do not care give [`Resource::ANY`] always.
+/// The purpose a payment is presented for: a hash of the caller's choice. A known payment belongs to one
+/// resource; callers for whom that is irrelevant always use [`Resource::ANY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Resource(pub [u8; 32]);
@@ -148,7 +149,7 @@ impl Resource {
     pub const ANY: Self = Self([0; 32]);
 }
 
-/// A step was not made: the claim is unknown, has moved on, or may not move there.
+/// The step was refused: the claim is unknown, has moved on, or may not move there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ClaimConflict;
@@ -161,8 +162,8 @@ impl fmt::Display for ClaimConflict {
 
 impl core::error::Error for ClaimConflict {}
 
-/// Claims in a fixed place, for one thread of one device. It forgets at power-off: give expiring
-/// payments, or keep claims elsewhere.
+/// Claims in a fixed place, for one thread of one device. They are lost at power-off: use payments
+/// that expire, or keep claims elsewhere.
 ///
 /// ```
 /// use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Presented, Resource};
@@ -171,7 +172,7 @@ impl core::error::Error for ClaimConflict {}
 /// let (here, there) = (Resource([1; 32]), Resource([2; 32]));
 /// assert_eq!(table.present(key, here, 1_000, 10), Ok(Presented::New));
 /// assert_eq!(table.present(key, here, 1_000, 11), Ok(Presented::Known(ClaimState::Claimed)));
-/// assert_eq!(table.present(key, there, 1_000, 12), Ok(Presented::Elsewhere));
+/// assert_eq!(table.present(key, there, 1_000, 12), Ok(Presented::ForAnother));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ClaimTable<const N: usize> {
@@ -234,7 +235,7 @@ impl<const N: usize> ClaimTable<N> {
         }
     }
 
-    /// Gives a claim up, for which nothing has been sent, or which failed.
+    /// Releases a claim that failed or for which nothing has been sent.
     ///
     /// # Errors
     /// [`ClaimConflict`].
@@ -247,7 +248,7 @@ impl<const N: usize> ClaimTable<N> {
         Ok(())
     }
 
-    /// The state of a claim.
+    /// Returns the state of a claim.
     pub fn state(&self, key: &ClaimKey) -> Option<&ClaimState> {
         self.claims.iter().find(|claim| claim.key == *key).map(|claim| &claim.state)
     }
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(table.present(key(4), ANY, 1_000, 500), Ok(Presented::New));
         assert_eq!(table.state(&key(0)), Some(&broadcast));
         assert_eq!(table.state(&key(2)), None);
-        // A day later nothing can become of it any more.
+        // A day later its outcome is final.
         assert!(!broadcast.is_forgettable(100, 100 + PENDING_SECONDS));
         assert!(broadcast.is_forgettable(100, 101 + PENDING_SECONDS));
         let stale = table.advance(&key(0), &ClaimState::Claimed, ClaimState::Settled(tx("0x1")));

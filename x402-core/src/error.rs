@@ -16,7 +16,7 @@ pub enum ParseError {
     TooDeep,
     /// More entries than [`limits::OFFERS`](crate::limits::OFFERS).
     TooManyOffers,
-    /// Finding repeated keys would cost more than a linear pass: no honest message does this.
+    /// Finding repeated keys would cost more than a linear pass; honest messages never do.
     TooComplex,
     /// The caller's scratch buffer is shorter than the decoded header.
     ScratchTooSmall,
@@ -52,14 +52,14 @@ pub enum ParseError {
     InvalidMoney,
     /// A price with more decimals than the token has.
     ExcessDigits,
-    /// A scheme's payload or `extra` is not what the scheme defines.
+    /// A scheme's payload or `extra` does not follow the scheme's definition.
     InvalidPayload,
-    /// More than one payment was presented with one request.
+    /// One request presented more than one payment.
     TwoPayments,
 }
 
 impl ParseError {
-    /// The reason code to answer with when the text was a payment.
+    /// Returns the reason code to answer with when the text was a payment.
     pub const fn reason(self) -> Reason {
         match self {
             Self::UnsupportedVersion | Self::VersionMismatch => Reason::InvalidX402Version,
@@ -70,7 +70,7 @@ impl ParseError {
         }
     }
 
-    /// The fault, in words without input.
+    /// Returns the fault, in words without input.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TooLong => "longer than allowed",
@@ -108,7 +108,7 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-/// Why a message could not be written. Nothing that was written before may be used.
+/// Why a message could not be written. The partial output must not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EncodeError {
@@ -122,7 +122,7 @@ pub enum EncodeError {
 }
 
 impl EncodeError {
-    /// That a buffer of less than `needed` bytes is too small.
+    /// Returns the error for a buffer of less than `needed` bytes.
     pub fn too_small(needed: usize) -> Self {
         let needed = u32::try_from(needed).ok().and_then(NonZeroU32::new);
         Self::BufferTooSmall { needed: needed.unwrap_or(NonZeroU32::MAX) }

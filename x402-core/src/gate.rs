@@ -1,8 +1,8 @@
 //! The gate: the one place where a payment becomes a verified one.
 //!
 //! A [`Scheme`] knows the checks; [`verify`] runs them against the seller's own requirements and
-//! returns the proof. Settling, claiming and serving take that proof, so they cannot be reached by a
-//! payment nobody checked.
+//! returns the proof. Settling, claiming and serving take that proof, so an unchecked payment cannot
+//! reach them.
 //!
 //! Schemes compose: `(A, B)` is a scheme whose payments are [`Either`] of both, and `Option<A>` is one
 //! that can be switched off.
@@ -20,18 +20,18 @@ pub trait Scheme {
     /// A payment of this scheme, once it is checked.
     type Payment: Payment;
 
-    /// Whether payments of an offer are this scheme's to check. Of several schemes the first that
-    /// handles an offer checks all of its payments.
+    /// Returns whether payments of an offer are this scheme's to check. Of several schemes the
+    /// first that handles an offer checks all of its payments.
     fn handles(&self, offer: &PaymentRequirements<'_>) -> bool;
 
-    /// Whether an offer of a seller's own can be paid.
+    /// Checks that an offer of a seller's own can be paid.
     ///
     /// # Errors
     /// The reason for which every payment of it would be refused.
     fn check_offer(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason>;
 
     /// Checks `payload` against `requirements`, which are the seller's own, at `now` (Unix seconds). It
-    /// refuses whatever it does not [handle](Self::handles).
+    /// refuses every offer it does not [handle](Self::handles).
     ///
     /// # Errors
     /// The official reason of the first check that fails.
@@ -42,17 +42,17 @@ pub trait Scheme {
         now: u64,
     ) -> Result<Self::Payment, Reason>;
 
-    /// The keys of an offer's `extra` that a payment may repeat with other values: those that differ
-    /// between two offers of the same price. None, by default.
+    /// Returns the keys of an offer's `extra` that a payment may repeat with other values: those
+    /// that differ between two offers of the same price. None, by default.
     fn may_differ(&self, offer: &PaymentRequirements<'_>) -> &'static [&'static str] {
         let _ = offer;
         &[]
     }
 
-    /// The last Unix second at which a payment was in time that is `refused` now because it has
-    /// expired; `None` for every other refusal, which is the default. Without it, nobody can ask what became
-    /// of a payment that was sent and has expired since: see [`verify_late`]. A scheme that wraps another
-    /// must pass this on.
+    /// Returns the last Unix second at which a payment was in time that is `refused` now because it has
+    /// expired. `None` for every other refusal, and by default. With it, the outcome of a payment that was
+    /// sent and has expired since can be asked for: see [`verify_late`]. A scheme that wraps another must
+    /// pass this on.
     fn in_time_until(
         &self,
         payload: &PaymentPayload<'_>,
@@ -63,8 +63,8 @@ pub trait Scheme {
         None
     }
 
-    /// The payer that a payment of an offer names, before any check. It is for answers to refusals, and to
-    /// compare a facilitator's answer with; it proves nothing. None, by default.
+    /// Returns the payer that a payment of an offer names, before any check. It is for answers to
+    /// refusals, and to compare a facilitator's answer with; it proves nothing. None, by default.
     fn named_payer(
         &self,
         payload: &PaymentPayload<'_>,
@@ -74,15 +74,15 @@ pub trait Scheme {
         None
     }
 
-    /// The code of a [`Reason::Own`] of this scheme. None, by default. Schemes that are used together need
-    /// different ones.
+    /// Returns the code of a [`Reason::Own`] of this scheme. None, by default. Schemes that are used
+    /// together need different ones.
     fn own_reason(&self, own: u8) -> Option<&'static str> {
         let _ = own;
         None
     }
 
-    /// The reason against a payment of an offer, as this scheme spells it in a version of the protocol:
-    /// the same in both, by default.
+    /// Returns the reason against a payment of an offer, in this scheme's spelling for a version of
+    /// the protocol: the same in both, by default.
     fn spelled(
         &self,
         reason: Reason,
@@ -94,7 +94,7 @@ pub trait Scheme {
     }
 }
 
-/// The code of a reason, which is the scheme's own for [`Reason::Own`].
+/// Returns the code of a reason, which is the scheme's own for [`Reason::Own`].
 pub fn code_of<S: Scheme>(scheme: &S, reason: Reason) -> &'static str {
     match reason {
         Reason::Own(own) => scheme.own_reason(own).unwrap_or(reason.as_str()),
@@ -107,54 +107,57 @@ pub trait Payment {
     /// A payer, whose text is the address as the network writes it.
     type Payer: Clone + Eq + Hash + fmt::Debug + fmt::Display;
 
-    /// The payment's identity: the same for every presentation of it, different for any other.
+    /// Returns the payment's identity: the same for every presentation of it, different for any
+    /// other.
     fn claim_key(&self) -> ClaimKey;
 
-    /// When it can no longer be settled, in Unix seconds.
+    /// Returns the Unix second at which it can no longer be settled.
     fn expires_at(&self) -> u64;
 
-    /// The payer.
+    /// Returns the payer.
     fn payer(&self) -> Self::Payer;
 
-    /// Why it is too late at `now` (Unix seconds) to send it to a chain; `None` while it is not, and by
-    /// default, where the chain alone can say.
+    /// Returns why it is too late at `now` (Unix seconds) to send it to a chain. `None` while it is in
+    /// time, and by default, where the chain alone knows.
     fn late(&self, now: u64) -> Option<Reason> {
         let _ = now;
         None
     }
 
-    /// Whether the gate has proven that the payer agreed. It has, but for [`Unproven`] payments.
+    /// Returns whether the gate has proven that the payer agreed: true except for [`Unproven`]
+    /// payments.
     fn is_proven(&self) -> bool {
         true
     }
 
-    /// Whether the payer's signature is verified, so that nobody else can have made the payment: of an
-    /// [`Unproven`] one it may be, or not. Limits for each payer count both kinds apart.
+    /// Returns whether the payer's signature is verified, so that only the payer can have made the
+    /// payment. An [`Unproven`] one may be signed or not. Limits for each payer count both kinds
+    /// apart.
     fn is_signed(&self) -> bool {
         true
     }
 
-    /// Whether its claim alone keeps it from being used again, so that the claim must not be lost.
-    /// Other payments can be settled once, whatever becomes of their claims.
+    /// Returns whether its claim alone keeps it from being used again, so that the claim must not
+    /// be lost. Other payments can be settled once, whatever becomes of their claims.
     fn needs_durable_claim(&self) -> bool {
         false
     }
 }
 
-/// A payment of which the chain alone can say whether the payer made it: a signature of a smart wallet, a
-/// transfer that was sent. Everybody can write one in anybody's name.
+/// A payment that only the chain can prove to be the payer's: a signature of a smart wallet, a transfer
+/// that was sent. Everybody can write one in anybody's name.
 ///
 /// A ledger must prove it before it acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unproven<P>(P);
 
 impl<P> Unproven<P> {
-    /// A payment that passed every check but the chain's.
+    /// Wraps a payment that passed every check but the chain's.
     pub const fn new(payment: P) -> Self {
         Self(payment)
     }
 
-    /// The payment, to be proven.
+    /// Returns the payment, to be proven.
     pub const fn as_unproven(&self) -> &P {
         &self.0
     }
@@ -195,13 +198,13 @@ impl<P: Payment> Payment for Unproven<P> {
 /// One of two: a payment of a pair of schemes, or a payer of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Either<A, B> {
-    /// The first one's.
+    /// Of the first.
     First(A),
-    /// The second one's.
+    /// Of the second.
     Second(B),
 }
 
-/// The same of whichever of the two it is.
+/// Evaluates one expression for either variant.
 macro_rules! either {
     ($either:expr, $it:ident => $same:expr) => {
         match $either {
@@ -252,7 +255,7 @@ impl<A: Payment, B: Payment> Payment for Either<A, B> {
     }
 }
 
-/// The scheme of a pair that handles an offer.
+/// Returns the scheme of a pair that handles an offer.
 fn handler<'p, A: Scheme, B: Scheme>(
     pair: &'p (A, B),
     offer: &PaymentRequirements<'_>,
@@ -385,7 +388,7 @@ impl<A: Scheme> Scheme for Option<A> {
     }
 }
 
-/// Why an offer is refused that no scheme handles.
+/// Returns the reason against an offer that no scheme handles.
 fn unhandled(offer: &PaymentRequirements<'_>) -> Reason {
     let is_known = offer.network.eip155().is_some() || offer.network.solana().is_some();
     if is_known { Reason::UnsupportedScheme } else { Reason::InvalidNetwork }
@@ -398,24 +401,24 @@ pub struct Verified<P> {
 }
 
 impl<P> Verified<P> {
-    /// The payment.
+    /// Returns the payment.
     pub const fn payment(&self) -> &P {
         &self.payment
     }
 
-    /// The payment, given up as proof.
+    /// Returns the payment and gives up the proof.
     pub fn into_payment(self) -> P {
         self.payment
     }
 
-    /// The proof, lent.
+    /// Returns the proof of a borrowed payment.
     pub const fn as_ref(&self) -> Verified<&P> {
         Verified { payment: &self.payment }
     }
 }
 
 impl<'p, A, B> Verified<&'p Either<A, B>> {
-    /// The proof as that of one of the two schemes.
+    /// Returns the proof as that of one of the two schemes.
     pub const fn as_either(self) -> Either<Verified<&'p A>, Verified<&'p B>> {
         match self.payment {
             Either::First(payment) => Either::First(Verified { payment }),
@@ -426,9 +429,9 @@ impl<'p, A, B> Verified<&'p Either<A, B>> {
 
 /// Runs every check that needs no chain, and returns the proof.
 ///
-/// `requirements` must be the caller's own: a facilitator's client's, or a seller's offer, never
-/// what the buyer sent. What a v2 payment repeats of the offer is not compared here beyond scheme
-/// and network, nor are extensions or the header's version: sellers use
+/// `requirements` must be the caller's own, never the buyer's: those of a facilitator's client, or
+/// a seller's offer. Of the offer that a v2 payment repeats, only scheme and network are compared
+/// here. Extensions and the header's version are not compared either: sellers use
 /// [`Seller::read`](crate::seller::Seller::read) and
 /// [`Seller::admit`](crate::seller::Seller::admit), which do.
 ///
@@ -451,9 +454,9 @@ pub fn verify<S: Scheme>(
     scheme.check(payload, requirements, now).map(|payment| Verified { payment })
 }
 
-/// As [`verify`], and a payment that has expired passes: it may have been sent before, and its payer may
-/// ask what became of it. It is checked for the last second at which it was in time, and is
-/// [late](Payment::late).
+/// Runs the checks of [`verify`], and also passes a payment that has expired. It may have been sent
+/// before, and its payer may ask for its outcome. It is checked for the last second at which it was in
+/// time, and is [late](Payment::late).
 ///
 /// # Errors
 /// The reason of the first check that fails.
@@ -643,7 +646,7 @@ mod tests {
             let verified = verify_late(&schemes, &payload, &requirements, now).unwrap();
             assert_eq!(verified.payment().late(now), late);
         }
-        // Another reason than time is none to look again.
+        // Only time is a reason to look again.
         let json = json.replace("\"ends\"", "\"end\"");
         let payload = PaymentPayload::parse(json.as_bytes()).unwrap();
         let refused = verify_late(&schemes, &payload, &requirements, 10).err();

@@ -15,18 +15,18 @@ pub const STATUS_PAYMENT_REQUIRED: u16 = 402;
 /// `Cache-Control` of a challenge: it must never be served to somebody else.
 pub const CACHE_CHALLENGE: &str = "no-store";
 
-/// `Cache-Control` of a paid answer: it belongs to the one who paid.
+/// `Cache-Control` of a paid answer: it belongs to its payer.
 pub const CACHE_PAID: &str = "private";
 
-/// `Access-Control-Expose-Headers`, without which a browser's script sees neither challenge nor
-/// receipt.
+/// `Access-Control-Expose-Headers`, which a browser's script needs to see challenge and receipt.
 pub const EXPOSE_HEADERS: &str = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE";
 
-/// `Access-Control-Allow-Headers`, without which a browser's script may not send a payment.
+/// `Access-Control-Allow-Headers`, which a browser's script needs to send a payment.
 pub const ALLOW_HEADERS: &str = "PAYMENT-SIGNATURE, X-PAYMENT";
 
 impl Version {
-    /// The header that carries the payment, base64 of [`PaymentPayload`](crate::wire::PaymentPayload).
+    /// Returns the header that carries the payment, base64 of
+    /// [`PaymentPayload`](crate::wire::PaymentPayload).
     pub const fn payment_header(self) -> &'static str {
         match self {
             Self::V1 => "X-PAYMENT",
@@ -34,7 +34,8 @@ impl Version {
         }
     }
 
-    /// The header that carries the receipt, base64 of [`SettleResponse`](crate::wire::SettleResponse).
+    /// Returns the header that carries the receipt, base64 of
+    /// [`SettleResponse`](crate::wire::SettleResponse).
     pub const fn receipt_header(self) -> &'static str {
         match self {
             Self::V1 => "X-PAYMENT-RESPONSE",
@@ -43,9 +44,9 @@ impl Version {
     }
 }
 
-/// Unix seconds of a `Date` header (RFC 9110 §5.6.7, the one form that is sent today), for a board
-/// without a clock. It is the other side's word: a payment that expires in minutes by a clock that is
-/// years ahead can be settled for years.
+/// Returns the Unix seconds of a `Date` header (RFC 9110 §5.6.7, the one form that is sent today),
+/// for a board without a clock. It is the other side's word: a payment that expires in minutes by a
+/// clock that is years ahead can be settled for years.
 ///
 /// ```
 /// use x402_core::http;
@@ -74,7 +75,7 @@ pub fn unix_time(date: &str) -> Option<u64> {
     else {
         return None;
     };
-    // Nothing below can wrap: the numbers have two digits, and the year four.
+    // The arithmetic below cannot wrap: the numbers have two digits, and the year four.
     let pair = |tens: u8, ones: u8| {
         let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
         let [tens, ones] = [tens, ones].map(|digit| u32::from(digit.wrapping_sub(b'0')));
@@ -107,8 +108,8 @@ pub fn unix_time(date: &str) -> Option<u64> {
 /// The version of the header that a payment came in, `None` for both, and the header's value.
 pub type Carried<'h> = (Option<Version>, &'h [u8]);
 
-/// Finds the one payment among a request's headers, and the version its header speaks; `None` if it is in
-/// both headers, as some clients send it.
+/// Finds the one payment among a request's headers, and the version its header speaks. The version is
+/// `None` if the payment is in both headers, as some clients send it.
 ///
 /// # Errors
 /// [`ParseError::TwoPayments`] if there is more than one: two headers of one name, or two that differ by

@@ -17,7 +17,7 @@ macro_rules! as_displayed {
 
 as_displayed!(Amount, Money, Network<'_>, Reason);
 
-/// The terms, without `extra`.
+/// The offer, without `extra`.
 impl Format for PaymentRequirements<'_> {
     fn format(&self, f: Formatter<'_>) {
         let [scheme, asset, pay_to] = [&self.scheme, &self.asset, &self.pay_to].map(Display2Format);

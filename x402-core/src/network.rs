@@ -16,7 +16,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// The number written as `x402Version`.
+    /// Returns the number written as `x402Version`.
     pub const fn number(self) -> u8 {
         match self {
             Self::V1 => 1,
@@ -24,7 +24,7 @@ impl Version {
         }
     }
 
-    /// The version with this number.
+    /// Returns the version with this number.
     ///
     /// # Errors
     /// [`ParseError::UnsupportedVersion`].
@@ -66,12 +66,12 @@ impl<'a> Network<'a> {
         if valid { Ok(Self(text)) } else { Err(ParseError::InvalidNetwork) }
     }
 
-    /// The identifier as written.
+    /// Returns the identifier as written.
     pub const fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// The CAIP-2 id, if this is one or a v1 name in the table.
+    /// Returns the CAIP-2 id, if this is one or a v1 name in the table.
     pub fn caip2(self) -> Option<Network<'a>> {
         if self.0.contains(':') {
             return Some(self);
@@ -79,12 +79,12 @@ impl<'a> Network<'a> {
         V1_NAMES.iter().find(|(name, _)| *name == self.0).map(|(_, id)| Network(id))
     }
 
-    /// The v1 name, if this is one in the table or a CAIP-2 id that has one.
+    /// Returns the v1 name, if this is one in the table or a CAIP-2 id that has one.
     pub fn v1_name(self) -> Option<&'static str> {
         V1_NAMES.iter().find(|(name, id)| *name == self.0 || *id == self.0).map(|(name, _)| *name)
     }
 
-    /// The chain id of an EVM network (CAIP-2 namespace `eip155`).
+    /// Returns the chain id of an EVM network (CAIP-2 namespace `eip155`).
     pub fn eip155(self) -> Option<u64> {
         let reference = self.caip2()?.0.strip_prefix("eip155:")?;
         // No leading zeros or signs: one network has one spelling.
@@ -93,13 +93,14 @@ impl<'a> Network<'a> {
         if canonical { reference.parse().ok() } else { None }
     }
 
-    /// The reference of a Solana network: the start of its genesis hash in base58.
+    /// Returns the reference of a Solana network: the start of its genesis hash in base58.
     pub fn solana(self) -> Option<&'a str> {
         self.caip2()?.0.strip_prefix("solana:")
     }
 
-    /// Whether a text has the form of a transaction's id: 32 bytes in hexadecimal on EVM networks, not
-    /// all of them zero; as many characters as 64 bytes take in base58 on Solana; anything elsewhere.
+    /// Returns whether a text has the form of a transaction's id. On EVM networks: 32 bytes in
+    /// hexadecimal, not all of them zero. On Solana: as many characters as 64 bytes take in base58.
+    /// Elsewhere: anything.
     pub fn is_transaction(self, id: &str) -> bool {
         if self.solana().is_some() {
             let base58 = |byte: u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte);
@@ -113,7 +114,7 @@ impl<'a> Network<'a> {
         !id.is_empty()
     }
 
-    /// Whether both name the same network, in either version's spelling.
+    /// Returns whether both name the same network, in either version's spelling.
     pub fn is_same(self, other: Network<'_>) -> bool {
         self.0 == other.0
             || match (self.caip2(), other.caip2()) {

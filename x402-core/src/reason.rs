@@ -12,8 +12,8 @@ pub enum Retry {
     /// Nothing: the payment has been made already, or one like it will be refused again.
     Never,
     /// This payment is stale; a new one, from a new challenge, may pass. The refusal is the other
-    /// side's word: until this payment has expired, it may be settled all the same. Once is enough:
-    /// of Solana's accounts an empty one is refused so too.
+    /// side's word: until this payment has expired, it may be settled all the same. Sign anew once
+    /// only: an empty account on Solana is refused with the same code.
     SignAnew,
     /// Present the very same payment again, later: it may have been made already.
     SameAgain,
@@ -23,15 +23,14 @@ macro_rules! reasons {
     ($($variant:ident = $code:literal, $status:literal, $retry:ident;)*) => {
         /// Why a payment was refused.
         ///
-        /// A code that is not here was not sent by an official SDK for a scheme this library knows, and is
-        /// kept as text by the message that carried it. Schemes from elsewhere have [`Reason::Own`].
+        /// Official SDKs send no other code for a scheme this library knows; a message keeps such a code
+        /// as text. Schemes from elsewhere have [`Reason::Own`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Reason {
             $(#[doc = concat!("`", $code, "`")] $variant,)*
-            /// One of a scheme that is not this library's:
-            /// [`Scheme::own_reason`](crate::Scheme::own_reason) has its code. Nothing can be done about
-            /// it.
+            /// A reason of a scheme from elsewhere: [`Scheme::own_reason`](crate::Scheme::own_reason)
+            /// has its code. The buyer has no remedy.
             Own(u8),
         }
 
@@ -39,7 +38,7 @@ macro_rules! reasons {
             /// Every reason but those of schemes from elsewhere.
             pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
 
-            /// The code. Of [`Reason::Own`] the scheme knows it, and here it is `own_reason`.
+            /// Returns the code; for [`Reason::Own`], whose code the scheme knows, `own_reason`.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $code,)*
@@ -47,8 +46,8 @@ macro_rules! reasons {
                 }
             }
 
-            /// The HTTP status to refuse with: 400 for a payment that cannot be read, 402 for one
-            /// that is refused, 412 for a missing allowance, 5xx for a fault that is not the
+            /// Returns the HTTP status to refuse with. It is 400 for an unreadable payment, 402 for
+            /// a refused one, 412 for a missing allowance, and 5xx for a fault other than the
             /// buyer's.
             pub const fn status(self) -> u16 {
                 match self {
@@ -57,7 +56,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// A buyer's way out of it.
+            /// Returns a buyer's way out of it.
             pub const fn retry(self) -> Retry {
                 match self {
                     $(Self::$variant => Retry::$retry,)*
@@ -221,13 +220,14 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the same payment, presented again in a moment, may be served: somebody is at it, or it is
-    /// not certain yet what became of it.
+    /// Returns whether the same payment, presented again in a moment, may be served: it is being worked
+    /// on, or its outcome is not certain yet.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::SettlementPending | Self::UnknownSettlementError | Self::Busy)
     }
 
-    /// The reason a text names. Some facilitators add `: ` and an explanation, which is ignored.
+    /// Returns the reason a text names. Some facilitators add `: ` and an explanation, which is
+    /// ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let code = text.split(':').next().unwrap_or(text).trim_end();
         Self::ALL.iter().copied().find(|reason| reason.as_str() == code)

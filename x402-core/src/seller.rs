@@ -17,8 +17,8 @@ use crate::wire::{
 pub struct Seller<'a> {
     /// The resource.
     pub resource: ResourceInfo<'a>,
-    /// The offers, in the order the seller likes them. Written as v2 offers; v1 buyers get them
-    /// in v1's shape.
+    /// The offers, in the seller's order of preference. Written as v2 offers; v1 buyers get them in
+    /// v1's shape.
     pub accepts: &'a [PaymentRequirements<'a>],
     /// Extensions announced, an object.
     pub extensions: Option<RawJson<'a>>,
@@ -38,7 +38,7 @@ pub struct Admitted<'a, P> {
 }
 
 impl<'a, P> Admitted<'a, P> {
-    /// The request for the facilitator.
+    /// Returns the request for the facilitator.
     pub fn request(&self) -> VerifyRequest<'a> {
         VerifyRequest {
             payment_payload: self.payload,
@@ -48,23 +48,24 @@ impl<'a, P> Admitted<'a, P> {
     }
 }
 
-/// The next state of the claim on a payment, by a facilitator's answer to `/settle`:
-/// [`Settled`](ClaimState::Settled), [`Failed`](ClaimState::Failed), or
-/// [`Broadcast`](ClaimState::Broadcast) still, with the transaction if the answer names one.
+/// Returns the next state of the claim on a payment, by a facilitator's answer to `/settle`. It is
+/// [`Settled`](ClaimState::Settled), [`Failed`](ClaimState::Failed), or still
+/// [`Broadcast`](ClaimState::Broadcast), with the transaction if the answer names one.
 ///
-/// Only the `first` request can fail for certain: after it, "refused" may be said of a payment that
-/// the first one has made. A reason of the facilitator's own is
-/// [`SettlementRefused`](Reason::SettlementRefused), if the answer names no transaction and the reason is
-/// no word for a fault. Unclear is not failed, nor is a success that contradicts itself: one
-/// with a reason for an error, of another network, without a transaction in the network's form, of
-/// another payer than `payer` (if that is given), or of less than the offer's amount.
+/// Only the `first` request can fail for certain: a later one may be refused because the first made the
+/// payment. A reason of the facilitator's own is [`SettlementRefused`](Reason::SettlementRefused), if the
+/// answer names no transaction and the reason names no fault.
+///
+/// An unclear answer leaves the claim at `Broadcast`, and so does a success that contradicts itself.
+/// Contradictions are a reason for an error, another network, no transaction in the network's form,
+/// another payer than `payer` (if that is given), and less than the offer's amount.
 pub fn settled(
     answer: &SettleResponse<'_>,
     offer: &PaymentRequirements<'_>,
     payer: Option<&str>,
     first: bool,
 ) -> ClaimState {
-    // The transaction of a pending payment is kept as it was told.
+    // The transaction of a pending payment is kept as reported.
     let fits = |id: &&str| !answer.success || offer.network.is_transaction(id);
     let transaction = answer.transaction.as_str().filter(fits);
     let transaction = transaction.and_then(|id| Transaction::try_from(id).ok()).unwrap_or_default();
@@ -100,9 +101,9 @@ pub fn settled(
     // A facilitator that is busy has sent nothing; with a transaction it contradicts itself.
     let is_busy = reason == Reason::Busy && answer.transaction.is_empty();
     let unclear = match reason {
-        // May be said of a settlement that another process has just asked for.
+        // Also reported of a settlement that another process has just asked for.
         Reason::InvalidExactEvmNonceAlreadyUsed | Reason::DuplicateSettlement => true,
-        // Official facilitators say so, without a transaction, where they lost sight of it.
+        // Official facilitators report this, without a transaction, when they lost sight of it.
         Reason::TransactionFailed | Reason::InvalidExactSvmTransactionFailed => {
             transaction.is_empty()
         }
@@ -114,8 +115,8 @@ pub fn settled(
     ClaimState::Broadcast(transaction)
 }
 
-/// The reason to give while it is not certain whether a payment was made: `settlement_pending` always has a
-/// transaction (spec v2 §5.3.2 and §9), and where none is known there is another word.
+/// Returns the reason to give while a payment's outcome is uncertain. `settlement_pending` always
+/// has a transaction (spec v2 §5.3.2 and §9), so without one it is another.
 pub fn unclear(transaction: &Transaction) -> Reason {
     match transaction.is_empty() {
         true => Reason::UnknownSettlementError,
@@ -123,8 +124,8 @@ pub fn unclear(transaction: &Transaction) -> Reason {
     }
 }
 
-/// Whether a reason nobody knows is surely one for doing nothing: of the payment, of its payer, or of a rule.
-/// Any other may be given after a transaction was sent, as the words of nodes are.
+/// Returns whether an unknown reason surely means that nothing was done: one about the payment, its payer,
+/// or a rule. Any other may follow a transaction that was sent, as the words of nodes do.
 fn is_refusal(reason: &str) -> bool {
     const REFUSALS: [&str; 16] = [
         "compliance",
@@ -177,8 +178,8 @@ fn is_refusal(reason: &str) -> bool {
 }
 
 impl<'a> Seller<'a> {
-    /// The challenge, with a text that says why it is made: that payment is missing, or the
-    /// reason a payment was refused.
+    /// Returns the challenge, with a text for its cause: payment is missing, or the reason a
+    /// payment was refused.
     pub fn challenge(&self, version: Version, error: &'a str) -> PaymentRequired<'a> {
         PaymentRequired {
             x402_version: version,
@@ -191,7 +192,7 @@ impl<'a> Seller<'a> {
     }
 
     /// Reads a payment that came in `version`'s header, already decoded from base64; `None` if it came
-    /// in both.
+    /// in both headers.
     ///
     /// # Errors
     /// [`ParseError`]; a v1 payment in v2's header is one.
@@ -226,7 +227,8 @@ impl<'a> Seller<'a> {
         })
     }
 
-    /// As [`admit`](Self::admit), and a payment that has expired passes: see [`gate::verify_late`].
+    /// Admits as [`admit`](Self::admit) does, and passes a payment that has expired too: see
+    /// [`gate::verify_late`].
     ///
     /// # Errors
     /// As of [`admit`](Self::admit).
@@ -310,7 +312,7 @@ mod tests {
         let used = "invalid_exact_evm_nonce_already_used";
         let amount = |units| Some(Amount::from(units));
         let none = (None, None);
-        // Success, reason, transaction, network, payer and amount; what the first answer makes of it.
+        // Success, reason, transaction, network, payer and amount; the result of the first answer.
         for (success, reason, transaction, network, (payer, amount), expected) in [
             (true, "", TX, "eip155:1328", none, settled_in(TX)),
             (true, "", TX, "sei-testnet", none, settled_in(TX)),
@@ -381,7 +383,7 @@ mod tests {
         }
     }
 
-    /// What is asked of a facilitator names the network as the payment does, in either version.
+    /// A request to a facilitator names the network as the payment does, in either version.
     #[test]
     fn a_request_is_in_the_spelling_of_the_payment() {
         struct Takes;

@@ -86,7 +86,7 @@ proptest! {
         }
     }
 
-    /// What a limit says to the unit is what adding up by hand says.
+    /// A limit's result equals a sum by hand, to the unit.
     #[test]
     fn a_limit_in_units_is_a_sum(tries in tries(), most in 1..2_000_000u64) {
         let most = Most::Units { amount: most.into(), network: base(), asset: "0xAA" };

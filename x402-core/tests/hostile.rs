@@ -626,7 +626,7 @@ fn numbers_of_one_value() {
 // ---------------------------------------------------------------------------------------------
 // Fields
 
-/// What a field may be.
+/// The types a field may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Type {
     Text,
@@ -693,7 +693,7 @@ const EXCEPTIONS: &[(&str, &str, Type, bool)] = &[
     (SUPPORTED, "/extensions", Type::Array, OPTIONAL),
 ];
 
-/// Paths of all named fields of a complete message. What is inside open objects is not named.
+/// Paths of all named fields of a complete message. Fields inside open objects are not named.
 fn fields(message: &str) -> Vec<(String, Type, bool)> {
     fn walk(value: &Value, path: &str, found: &mut Vec<String>) {
         let open = ["extra", "extensions", "payload", "outputSchema", "signers", "tags"];
@@ -752,7 +752,7 @@ fn is_beside(kind: Kind, path: &str, of: Type) -> bool {
         }
 }
 
-/// What the specification requires, and nothing is decided by.
+/// Fields that the specification requires and that decide nothing.
 const NOT_MISSED: [(Kind, &str); 5] = [
     (Kind::Settled, "/transaction"),
     (Kind::Settled, "/network"),
@@ -1075,7 +1075,7 @@ fn looking_for_duplicates_has_a_price_limit() {
     assert_eq!(raw(&hostile).map(RawJson::as_str), Err(ParseError::TooComplex));
 }
 
-/// What was read once is read again the same, however its parts are taken out of it.
+/// A message is read again the same, however its parts are taken out of it.
 #[test]
 fn parts_of_a_checked_value_are_all_there() {
     for keys in [10, 40, 60, 100, 200] {

@@ -1,4 +1,4 @@
-//! What must hold of any input: the reader against `serde_json`, values against a model of them,
+//! Properties of any input: the reader against `serde_json`, values against a model of them,
 //! amounts against decimal arithmetic on strings.
 
 mod common;
@@ -85,7 +85,7 @@ fn members(value: impl Strategy<Value = Json>) -> impl Strategy<Value = BTreeMap
 }
 
 impl Json {
-    /// What [`RawJson::contains`] promises.
+    /// The rule of [`RawJson::contains`].
     fn contains(&self, part: &Json) -> bool {
         match (self, part) {
             (Json::Object(mine), Json::Object(part)) => part
@@ -297,8 +297,7 @@ fn parse(text: &str) -> Result<RawJson<'_>, ParseError> {
 // ---------------------------------------------------------------------------------------------
 // serde_json's opinion
 
-/// What `serde_json` sees in a text that matters here: nesting, and repeated keys, which it lets
-/// pass.
+/// The relevant properties of a text by `serde_json`: nesting, and repeated keys, which it accepts.
 struct Shape {
     depth: usize,
     repeats: bool,
@@ -435,7 +434,7 @@ fn damaged(text: &[u8], dice: &mut Dice, accidents: usize) -> Vec<u8> {
     text
 }
 
-/// Everything that takes bytes or text from outside gets them. Whoever panics fails the test.
+/// Gives the bytes to everything that takes bytes or text from outside. A panic fails the test.
 fn offer_to_all(bytes: &[u8]) -> Result<(), TestCaseError> {
     for kind in Kind::ALL {
         if let Err((_, at)) = rewrite(kind, bytes) {
@@ -628,8 +627,8 @@ static RECORDED: LazyLock<Vec<(Kind, Vec<u8>)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// What a reader may do to a message besides dropping nulls: the version as a string becomes a
-/// number, and the outer number of a facilitator request is there.
+/// A reader's permitted changes to a message besides dropping nulls: the version as a string
+/// becomes a number, and the outer number of a facilitator request is there.
 fn read_back(kind: Kind, text: &[u8]) -> Result<Value, serde_json::Error> {
     let mut value = normal(kind, serde_json::from_slice(text)?);
     if kind == Kind::Required && value["x402Version"].is_string() {
@@ -662,7 +661,7 @@ proptest! {
                         prop_assert_eq!(ours, value, "{}", String::from_utf8_lossy(&text));
                     }
                     Err(error) => {
-                        // What nothing is decided by may be more than `serde_json` reads.
+                        // A value that decides nothing may hold more than `serde_json` reads.
                         let error = error.to_string();
                         let texts = ["number out of range", "surrogate", "unexpected end of hex"];
                         prop_assert!(texts.iter().any(|text| error.contains(text)), "{}", error);

@@ -66,7 +66,7 @@ fn every_recorded_message_survives() {
         let ours: Value = serde_json::from_str(&written.json).expect("JSON");
         assert_eq!(ours, normal(recorded.kind, json), "{origin}");
 
-        // What we wrote reads as the same message, from either form.
+        // Our text reads as the same message, from either form.
         assert_eq!(
             rewrite(recorded.kind, written.json.as_bytes()).as_ref(),
             Ok(&Ok(written)),

@@ -66,7 +66,7 @@ fn the_good_offer_is_paid_and_the_odd_one_kept() {
 
 const GOOD: &str = r#"{"scheme":"exact","network":"eip155:8453","amount":"3000","asset":"0xa","payTo":"0xb","maxTimeoutSeconds":60}"#;
 
-/// What is wrong with an entry, and where in the challenge.
+/// The fault in an entry, and its place in the challenge.
 #[test]
 fn each_entry_says_what_is_wrong_with_it_and_where() {
     use ParseError::{
@@ -271,7 +271,7 @@ fn receipts_are_read_and_kept() {
     let offer = PaymentRequirements::parse(GOOD.as_bytes()).expect("an offer");
     let id = format!("0x{}", "ab".repeat(32));
     let good = json!({ "success": true, "transaction": id, "network": "eip155:8453" });
-    // What is beside a success, and whether it is one still.
+    // Fields beside a success, and whether it still is one.
     for (key, value, certain) in [
         ("amount", json!(""), true),
         ("amount", json!(null), true),

@@ -3,7 +3,7 @@
 //!
 //!     cargo run -p x402-evm --example evm_device
 
-use x402_core::buyer::{self, Choice, Next, Policy, Purchase};
+use x402_core::buyer::{self, Choice, Next, PayOnce, Policy};
 use x402_core::claim::{ClaimTable, Presented, Resource};
 use x402_core::crypto::Signer;
 use x402_core::crypto::secp256k1::{K256, LocalKey};
@@ -17,7 +17,7 @@ const NOW: u64 = 1_800_000_000; // from the server's Date header, or a clock
 fn main() {
     let key = LocalKey::from_bytes(&[7; 32]).expect("below the group order");
     let mut shop = Shop { claims: ClaimTable::new() };
-    let mut purchase = Purchase::new();
+    let mut purchase = PayOnce::new();
 
     // Everything the buyer needs, sized for one offer with room to spare.
     let (mut answer, mut header) = ([0; 1024], [0; 1536]);
@@ -41,8 +41,8 @@ fn main() {
     // 3. Sign, once. A secure element would implement `Signer`.
     assert!(purchase.paid());
     let nonce = [9; 32]; // from the random number generator
-    let unsigned =
-        Eip3009Unsigned::new(&choice.offer, Address(key.public()), NOW, nonce).expect("payable");
+    let unsigned = Eip3009Unsigned::new(&choice.offer, Address(key.public_key()), NOW, nonce)
+        .expect("payable");
     let signature = key.sign(unsigned.digest()).expect("a key in memory signs");
     let payload = unsigned.payload(&signature, &mut payload).expect("fits");
     let header = choice.payment(payload).encode_header(&mut header).expect("fits");
@@ -100,7 +100,7 @@ impl Shop {
             // Here a facilitator is asked to settle, and nothing served before it has: `seller.rs` in
             // x402-core/examples/boards shows how.
             Presented::New => Ok(()),
-            Presented::Known(_) | Presented::Elsewhere => Err(Reason::DuplicateSettlement),
+            Presented::Known(_) | Presented::ForAnother => Err(Reason::DuplicateSettlement),
         }
     }
 }

@@ -22,8 +22,8 @@ impl Address {
         hex_array(text).map(Self)
     }
 
-    /// As [`Address::parse`], but refuses mixed case that is not the checksum: for addresses that
-    /// people type.
+    /// Reads as [`Address::parse`], but refuses mixed case that is not the checksum: for addresses
+    /// that people type.
     pub fn parse_typed(text: &str) -> Option<Self> {
         let address = Self::parse(text)?;
         let upper = text.bytes().any(|b| b.is_ascii_uppercase());
@@ -36,7 +36,7 @@ impl Address {
         Self::parse(text.as_str()?)
     }
 
-    /// The text with EIP-55's checksum, written into `out`.
+    /// Writes the text with EIP-55's checksum into `out` and returns it.
     pub fn checksummed(self, out: &mut [u8; Self::CHARS]) -> &str {
         let [zero, x, digits @ ..] = out;
         (*zero, *x) = (b'0', b'x');
@@ -74,7 +74,7 @@ impl defmt::Format for Address {
     }
 }
 
-/// `0x` and exactly `2 * N` hexadecimal digits.
+/// Reads `0x` and exactly `2 * N` hexadecimal digits.
 pub(crate) fn hex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     let (pairs, odd) = text.strip_prefix("0x")?.as_bytes().as_chunks::<2>();
     if pairs.len() != N || !odd.is_empty() {
@@ -90,7 +90,7 @@ pub(crate) fn hex_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     (wrong < 16).then_some(bytes)
 }
 
-/// The value of a hexadecimal digit; above 15 for anything else.
+/// Returns the value of a hexadecimal digit; above 15 for anything else.
 const fn nibble(digit: u8) -> u8 {
     let (number, letter) = (digit.wrapping_sub(b'0'), (digit | 0x20).wrapping_sub(b'a'));
     if number < 10 {

@@ -1,4 +1,4 @@
-//! The tokens this library knows: what each calls itself in EIP-712, and how it is paid with.
+//! The tokens this library knows: their EIP-712 names, and how they are paid with.
 //!
 //! Source: the default assets of the official SDKs (`@x402/evm` 2.27, `x402` 1.2 for networks
 //! only v1 had, PyPI `x402` 2.25 for the last three). A token's EIP-712 name and version differ
@@ -38,18 +38,18 @@ pub struct Asset {
     pub domain_separator: [u8; 32],
 }
 
-/// The known token at an address.
+/// Returns the known token at an address.
 pub fn find(chain_id: u64, address: Address) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.chain_id == chain_id && asset.address == address)
 }
 
-/// The first known token of a chain with this symbol, in any letter case.
+/// Returns the first known token of a chain with this symbol, in any letter case.
 pub fn by_symbol(chain_id: u64, symbol: &str) -> Option<&'static Asset> {
     let mut here = ASSETS.iter().filter(|asset| asset.chain_id == chain_id);
     here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
 }
 
-/// The token in which a price in money is asked on a chain: the first known one.
+/// Returns the token in which a price in money is asked on a chain: the first known one.
 pub fn default_of(chain_id: u64) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.chain_id == chain_id)
 }

@@ -31,7 +31,7 @@ pub const TRANSFER_PROOF_TYPE_HASH: [u8; 32] = [
     0xcf, 0xbf, 0xa9, 0x67, 0x8d, 0x38, 0xab, 0x6e, 0x92, 0xae, 0xae, 0x69, 0xdb, 0x88, 0x29, 0x11,
 ];
 
-/// The domain separator of a token: its EIP-712 name and version, chain and contract.
+/// Returns the domain separator of a token: its EIP-712 name and version, chain and contract.
 pub fn domain_separator(name: &str, version: &str, chain_id: u64, contract: Address) -> [u8; 32] {
     keccak256(&[
         &DOMAIN_TYPE_HASH,
@@ -42,7 +42,7 @@ pub fn domain_separator(name: &str, version: &str, chain_id: u64, contract: Addr
     ])
 }
 
-/// The digest a payer signs to authorise a transfer (EIP-712 over EIP-3009).
+/// Returns the digest a payer signs to authorise a transfer (EIP-712 over EIP-3009).
 pub fn transfer_digest(domain_separator: &[u8; 32], authorization: &Authorization) -> [u8; 32] {
     let message = keccak256(&[
         &TRANSFER_WITH_AUTHORIZATION_TYPE_HASH,
@@ -56,7 +56,8 @@ pub fn transfer_digest(domain_separator: &[u8; 32], authorization: &Authorizatio
     keccak256(&[b"\x19\x01", domain_separator, &message])
 }
 
-/// The digest that who sent a transfer signs to have it count for a resource and a reference.
+/// Returns the digest that a transfer's sender signs to have it count for a resource and a
+/// reference.
 ///
 /// The domain is `x402 transfer proof`, version 1, on the transfer's chain.
 pub fn transfer_proof_digest(
@@ -83,7 +84,7 @@ pub fn transfer_proof_digest(
     keccak256(&[b"\x19\x01", &separator, &message])
 }
 
-/// An address as a 32-byte word.
+/// Returns an address as a 32-byte word.
 fn word(address: Address) -> [u8; 32] {
     let mut word = [0; 32];
     if let Some(low) = word.last_chunk_mut() {

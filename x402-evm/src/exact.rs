@@ -86,7 +86,7 @@ impl Authorization {
     }
 }
 
-/// Reads the value where the cursor stands, and gives its text if it is a string without escapes.
+/// Reads the value where the cursor stands, and returns its text if it is a string without escapes.
 fn plain_text<'a>(c: &mut Cursor<'a>) -> Result<Option<&'a str>, ParseError> {
     match c.peek() {
         Some(b'"') => c.string().map(JsonStr::as_str),
@@ -107,10 +107,9 @@ impl<'a> Eip3009Payload<'a> {
     /// Reads the payload of a payment. Unknown keys are stepped over.
     ///
     /// # Errors
-    /// [`Reason::UnsupportedPayloadType`] for one of another transfer method,
-    /// [`Reason::InvalidPayload`] for one that is not of its shape: a missing field, an address
-    /// or nonce of another length, a number outside `0|[1-9][0-9]*` or above 2^256-1, a key
-    /// written with escapes.
+    /// [`Reason::UnsupportedPayloadType`] for another transfer method; [`Reason::InvalidPayload`]
+    /// for another shape. That is a missing field, an address or nonce of another length, a number
+    /// outside `0|[1-9][0-9]*` or above 2^256-1, or a key written with escapes.
     pub fn read(payload: RawJson<'a>) -> Result<Self, Reason> {
         let mut permit2 = false;
         let (mut authorization, mut signature) = (None, None);
@@ -139,7 +138,7 @@ impl<'a> Eip3009Payload<'a> {
         Ok(Self { authorization, signature })
     }
 
-    /// The signature, if it is 65 bytes in the one form the token contracts accept.
+    /// Returns the signature, if it is 65 bytes in the one form the token contracts accept.
     pub fn recoverable_signature(&self) -> Option<RecoverableSignature> {
         let bytes: [u8; 65] = hex_array(self.signature.as_str()?)?;
         RecoverableSignature::from_bytes(&bytes).ok()
@@ -158,8 +157,8 @@ impl fmt::Debug for Eip3009Payload<'_> {
 /// A payment by EIP-3009 that passed every check that needs no chain, **but its signature's**: see
 /// [`check_but_signature`].
 ///
-/// It is no [`Payment`], so no gate gives one as verified. Whoever makes a payment of it must have
-/// the chain asked whether the payer signed it (ERC-1271).
+/// It is no [`Payment`], so no gate returns it as verified. A caller that makes a payment of it
+/// must ask the chain whether the payer signed it (ERC-1271).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Eip3009Unproven {
@@ -172,17 +171,18 @@ pub struct Eip3009Unproven {
 }
 
 impl Eip3009Unproven {
-    /// The key of [`Eip3009Payment`]: a payment is the same one, whoever judges its signature.
+    /// Returns the key of [`Eip3009Payment`]: the payment is the same, regardless of the
+    /// signature's judge.
     pub fn claim_key(&self) -> ClaimKey {
         claim_key(self.chain_id, self.asset, &self.authorization)
     }
 
-    /// When it can no longer be settled, in Unix seconds.
+    /// Returns the Unix second at which it can no longer be settled.
     pub fn expires_at(&self) -> u64 {
         expires_at(&self.authorization)
     }
 
-    /// Why it is too late at `now` to send it.
+    /// Returns why it is too late at `now` to send it.
     pub fn late(&self, now: u64) -> Option<Reason> {
         late(&self.authorization, now)
     }
@@ -205,7 +205,7 @@ pub struct Eip3009Payment {
 impl Payment for Eip3009Payment {
     type Payer = Address;
 
-    /// Keccak-256 of chain, token, payer and nonce: what the token itself lets happen once.
+    /// Returns the Keccak-256 of chain, token, payer and nonce: the token itself allows each once.
     fn claim_key(&self) -> ClaimKey {
         claim_key(self.chain_id, self.asset, &self.authorization)
     }
@@ -233,7 +233,7 @@ fn claim_key(chain_id: u64, asset: Address, authorization: &Authorization) -> Cl
     ]))
 }
 
-/// A payment that ends sooner than it can be mined is late.
+/// Returns the reason against a payment that ends before it can be mined.
 fn late(authorization: &Authorization, now: u64) -> Option<Reason> {
     let settled = now.checked_add(SETTLEMENT_SECONDS).map(Amount::from);
     let in_time = settled.is_some_and(|settled| authorization.valid_before >= settled);
@@ -247,13 +247,12 @@ fn expires_at(authorization: &Authorization) -> u64 {
 /// The scheme `exact` on EVM networks, by EIP-3009.
 ///
 /// [`Scheme::check`] runs the official facilitator's checks that need no chain, in its order and
-/// with its codes. It is stricter where the official one lets through what cannot or should not
-/// be settled: an amount of zero, a signature with high `s`, numbers in another spelling, and a
-/// known token called by another name. A payment must end by the offer's time-out, of at most a
-/// week, and [`VALIDITY_SLACK_SECONDS`] from now: its claim is kept that long.
-///
-/// Not supported: smart wallets (ERC-1271, ERC-6492), which need the chain to be asked. Whoever can
-/// ask it makes the other checks by [`check_but_signature`].
+/// with its codes. It is stricter where the official one accepts payments that cannot or should not
+/// be settled. It refuses an amount of zero, a signature with high `s`, numbers in another
+/// spelling, and a known token called by another name. A payment must end by the offer's time-out,
+/// of at most a week, and [`VALIDITY_SLACK_SECONDS`] from now: its claim is kept that long.
+/// Not supported: smart wallets (ERC-1271, ERC-6492), which need the chain to be asked. A caller
+/// that can ask it makes the other checks by [`check_but_signature`].
 ///
 /// Source: `scheme_exact_evm.md`; EIP-3009; EIP-712; EIP-2 for the signature's form.
 #[derive(Clone, Copy, Debug, Default)]
@@ -270,7 +269,7 @@ pub struct ExactEvm<R> {
 }
 
 impl<R: Recover> ExactEvm<R> {
-    /// With another way to recover signers.
+    /// Uses another way to recover signers.
     pub const fn with_recover(recover: R) -> Self {
         Self { recover }
     }
@@ -316,13 +315,13 @@ impl<'a> Offer<'a> {
         Ok(terms)
     }
 
-    /// Whether the payee can be meant: neither nobody nor the token.
+    /// Checks that a buyer can mean the payee: neither nobody nor the token.
     fn check_payee(&self) -> Result<(), Reason> {
         let is_meant = is_meant(self.pay_to, self.asset);
         is_meant.then_some(()).ok_or(Reason::InvalidPaymentRequirements)
     }
 
-    /// A known token goes by its own name.
+    /// Checks that a known token goes by its own name.
     fn check_names(&self) -> Result<(), Reason> {
         match self.known {
             Some(known) if self.name != known.name => Err(Reason::InvalidExactEvmTokenNameMismatch),
@@ -341,7 +340,7 @@ impl<'a> Offer<'a> {
         Ok(eip712::transfer_digest(&separator, authorization))
     }
 
-    /// `None` for a longer name than this crate reads.
+    /// Returns the token's domain separator; `None` for a longer name than this crate reads.
     fn domain_separator(&self) -> Option<[u8; 32]> {
         let (mut name, mut version) = ([0; limits::TEXT_BYTES], [0; limits::TEXT_BYTES]);
         let (name, version) =
@@ -399,11 +398,10 @@ impl<R: Recover> Scheme for ExactEvm<R> {
     }
 }
 
-/// Every check of [`ExactEvm`] in its order and with its codes, but that of the signature, which is
-/// given as sent: in hexadecimal, or whatever the buyer wrote instead.
-///
-/// For whoever can ask the chain about the signature, and does. **Nobody is known to have agreed to
-/// pay**: what this gives anybody can write in anybody's name.
+/// Runs every check of [`ExactEvm`] but that of the signature, in its order and with its codes. It
+/// returns the signature as sent: in hexadecimal, or whatever the buyer wrote instead.
+/// It is for callers that ask the chain about the signature. **It proves nobody's consent to pay**:
+/// anybody can write such a payment in anybody's name.
 ///
 /// # Errors
 /// The official reason of the first check that fails.
@@ -415,7 +413,8 @@ pub fn check_but_signature<'a>(
     check(payload, requirements, now, |_, payment| Some(payment.signature))
 }
 
-/// All checks, `signed` being the one of the signature, from the digest: what it finds, or `None`.
+/// Runs all checks. `signed` checks the signature from the digest, and returns its finding or
+/// `None`.
 fn check<'a, T>(
     payload: &PaymentPayload<'a>,
     requirements: &PaymentRequirements<'_>,
@@ -438,7 +437,7 @@ fn check<'a, T>(
         return Err(Reason::InvalidExactEvmRecipientMismatch);
     }
     late(&authorization, now).map_or(Ok(()), Err)?;
-    // Its claim is kept until then: the payer must not say for how long.
+    // Its claim is kept until then: the payer must not decide for how long.
     if authorization.valid_before > latest_end(requirements.max_timeout_seconds, now) {
         return Err(Reason::InvalidExactEvmPayloadAuthorizationValidBefore);
     }
@@ -453,13 +452,13 @@ fn check<'a, T>(
     Ok((Eip3009Unproven { chain_id, asset, authorization }, signed))
 }
 
-/// The latest `validBefore` that is taken at `now` for an offer with this time-out.
+/// Returns the latest `validBefore` that is taken at `now` for an offer with this time-out.
 fn latest_end(max_timeout_seconds: u64, now: u64) -> Amount {
     let timeout = max_timeout_seconds.min(LONGEST_TIMEOUT_SECONDS);
     Amount::from(now.saturating_add(timeout).saturating_add(VALIDITY_SLACK_SECONDS))
 }
 
-/// The reason for another amount, which the versions spell differently.
+/// Returns the reason for another amount, which the versions spell differently.
 pub(crate) const fn value_mismatch(v1: bool) -> Reason {
     if v1 {
         Reason::InvalidExactEvmAuthorizationValue
@@ -483,7 +482,7 @@ pub(crate) const fn value_mismatch(v1: bool) -> Reason {
 /// )?;
 /// let key = LocalKey::from_bytes(&[7; 32]).unwrap();
 /// let (now, nonce) = (1_800_000_000, [9; 32]); // the nonce from a random number generator
-/// let unsigned = Eip3009Unsigned::new(&offer, Address(Signer::public(&key)), now, nonce)?;
+/// let unsigned = Eip3009Unsigned::new(&offer, Address(Signer::public_key(&key)), now, nonce)?;
 /// let signature = Signer::sign(&key, unsigned.digest())?;
 /// let mut buffer = [0; PAYLOAD_BYTES];
 /// let payload = unsigned.payload(&signature, &mut buffer)?;
@@ -497,14 +496,14 @@ pub struct Eip3009Unsigned {
 }
 
 impl Eip3009Unsigned {
-    /// What `from` would sign to pay `offer` at `now` (Unix seconds), valid until the offer's
-    /// `maxTimeoutSeconds` have passed, or [`MAX_VALIDITY_SECONDS`] if that is less: whoever has a
-    /// signed payment can settle it until then. `nonce` must be random.
+    /// Returns the payment that `from` would sign for `offer` at `now` (Unix seconds). It can be
+    /// settled until the offer's `maxTimeoutSeconds` have passed, or [`MAX_VALIDITY_SECONDS`] if
+    /// that is less, by anybody who holds it signed. `nonce` must be random.
     ///
     /// # Errors
-    /// The reason a verifier would refuse any payment of this offer with;
-    /// [`Reason::InvalidPaymentRequirements`] also for a payee that cannot be meant: nobody, the token, or the
-    /// payer.
+    /// The reason a verifier would refuse any payment of this offer with.
+    /// [`Reason::InvalidPaymentRequirements`] also for a payee that cannot be meant: nobody, the token, or
+    /// the payer.
     pub fn new(
         offer: &PaymentRequirements<'_>,
         from: Address,
@@ -533,12 +532,12 @@ impl Eip3009Unsigned {
         Ok(Self { digest: terms.digest(&authorization)?, authorization })
     }
 
-    /// The authorization.
+    /// Returns the authorization.
     pub const fn authorization(&self) -> &Authorization {
         &self.authorization
     }
 
-    /// The digest to sign.
+    /// Returns the digest to sign.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
@@ -579,7 +578,7 @@ pub(crate) fn hex_digits<'d>(bytes: &[u8], digits: &'d mut [u8; 130]) -> &'d str
     core::str::from_utf8(digits).unwrap_or("")
 }
 
-/// Whether an offer is to be paid by EIP-3009, which is so unless it says otherwise.
+/// Returns whether an offer is to be paid by EIP-3009, which is the default.
 fn by_eip3009(offer: &PaymentRequirements<'_>) -> bool {
     match offer.extra.and_then(|extra| extra.get("assetTransferMethod")) {
         None => true,
@@ -587,20 +586,20 @@ fn by_eip3009(offer: &PaymentRequirements<'_>) -> bool {
     }
 }
 
-/// Whether a payee can be meant: neither nobody nor the token.
+/// Returns whether a buyer can mean a payee: neither nobody nor the token.
 fn is_meant(payee: Address, asset: Address) -> bool {
     payee != Address([0; 20]) && payee != asset
 }
 
-/// What an EVM key can pay: `exact` by EIP-3009, in the tokens of [`assets`].
+/// The offers an EVM key can pay: `exact` by EIP-3009, in the tokens of [`assets`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExactEvmWallet;
 
 impl ExactEvmWallet {
-    /// Whether an offer can be paid.
+    /// Checks that an offer can be paid.
     ///
     /// # Errors
-    /// Why not, as [`Eip3009Unsigned::new`] says it; also for a payee in mixed case that is not EIP-55's
+    /// The reason, as of [`Eip3009Unsigned::new`]; also for a payee in mixed case that is not EIP-55's
     /// checksum.
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
         Offer::payable(offer)?;
@@ -614,7 +613,7 @@ impl Wallet for ExactEvmWallet {
     }
 
     fn pays_to(&self, offer: &PaymentRequirements<'_>) -> bool {
-        // Not mistyped either, as far as a checksum in it says.
+        // It must not be mistyped either, as far as its checksum shows.
         let payee = offer.pay_to.as_str().and_then(Address::parse_typed);
         payee.zip(Address::read(offer.asset)).is_some_and(|(payee, asset)| is_meant(payee, asset))
     }

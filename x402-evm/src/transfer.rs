@@ -13,7 +13,7 @@ use crate::address::hex_array;
 use crate::exact::{hex_digits, value_mismatch};
 use crate::{Address, eip712};
 
-/// The `extra.assetTransferMethod` of offers that are paid so.
+/// The `extra.assetTransferMethod` of offers paid by such a transfer.
 pub const TRANSFER_METHOD: &str = "transaction-proof";
 
 /// Longest time after a transfer's block in which it can be presented, in seconds: an hour. A
@@ -28,7 +28,7 @@ const CLOCK_SECONDS: u64 = 3600;
 pub struct TransferProofPayload<'a> {
     /// The transaction.
     pub tx_hash: [u8; 32],
-    /// Whose tokens it transferred.
+    /// The owner of the tokens it transferred.
     pub from: Address,
     /// The offer's `extra.reference`.
     pub reference: JsonStr<'a>,
@@ -37,7 +37,7 @@ pub struct TransferProofPayload<'a> {
 }
 
 impl<'a> TransferProofPayload<'a> {
-    /// Whether a payload has the key that makes it one of this kind.
+    /// Returns whether a payload has the key that makes it one of this kind.
     pub fn is_one(payload: RawJson<'_>) -> bool {
         payload.get("txHash").is_some()
     }
@@ -45,8 +45,8 @@ impl<'a> TransferProofPayload<'a> {
     /// Reads the payload of a payment. Unknown keys are stepped over.
     ///
     /// # Errors
-    /// [`Reason::UnsupportedPayloadType`] for one without `txHash`, [`Reason::InvalidPayload`] for
-    /// one that is not of its shape: a missing field, a hash or address of another length, or an
+    /// [`Reason::UnsupportedPayloadType`] for one without `txHash`; [`Reason::InvalidPayload`] for
+    /// another shape. That is a missing field, a hash or address of another length, or an
     /// authorization besides.
     pub fn read(payload: RawJson<'a>) -> Result<Self, Reason> {
         let keys =
@@ -79,8 +79,8 @@ impl fmt::Debug for TransferProofPayload<'_> {
     }
 }
 
-/// A transfer that `from` says, and signed, it made for an offer. **That it was made is not
-/// proven**: only a ledger finds out.
+/// A transfer that `from` claims, by its signature, to have made for an offer. **That it was made
+/// is not proven**: only a ledger finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransferProofPayment {
@@ -102,8 +102,8 @@ pub struct TransferProofPayment {
 impl Payment for TransferProofPayment {
     type Payer = Address;
 
-    /// Keccak-256 of chain and transaction: one transaction pays once, whatever is bought with it,
-    /// whoever presents it, and however many transfers it makes.
+    /// Returns the Keccak-256 of chain and transaction: one transaction pays once, for any
+    /// purchase, from any presenter, with any number of transfers in it.
     fn claim_key(&self) -> ClaimKey {
         ClaimKey::new(keccak256(&[
             b"x402 claim transfer",
@@ -112,8 +112,8 @@ impl Payment for TransferProofPayment {
         ]))
     }
 
-    /// Two hours after it was checked: a transfer that was there by then is too old by then
-    /// ([`MAX_PROOF_AGE_SECONDS`]), and an hour is left for clocks that are wrong.
+    /// Returns the second two hours after it was checked. A transfer that was there when checked is
+    /// too old by then ([`MAX_PROOF_AGE_SECONDS`]), and an hour is left for clocks that are wrong.
     fn expires_at(&self) -> u64 {
         self.checked_at.saturating_add(MAX_PROOF_AGE_SECONDS).saturating_add(CLOCK_SECONDS)
     }
@@ -129,26 +129,27 @@ impl Payment for TransferProofPayment {
 
 /// The scheme `exact` on EVM networks by a plain transfer (ERC-20) that the buyer sent itself and
 /// presents the hash of, as some guides have it. **Weaker than [`ExactEvm`](crate::ExactEvm)**; not
-/// of the official SDKs.
+/// in the official SDKs.
 ///
 /// The offer has `extra.assetTransferMethod` [`TRANSFER_METHOD`], `extra.paymentFlow` `"upfront"` and
-/// an `extra.reference`. The payload is `{txHash, from, reference, signature}`; the signature, by the
-/// key of the transfer's sender, is of EIP-712's domain `x402 transfer proof`, version 1, over
+/// an `extra.reference`. The payload is `{txHash, from, reference, signature}`. The key of the
+/// transfer's sender signs, in EIP-712's domain `x402 transfer proof`, version 1:
 /// `TransferProof(bytes32 txHash,address from,address payTo,address asset,uint256 amount,string
-/// resource,string reference)`. The amount is the offer's; the resource is the offer's in version 1,
-/// in version 2 the payment's `resource.url` (empty without one), which a seller has to compare
+/// resource,string reference)`. The amount is the offer's. In version 1 the resource is the offer's.
+/// In version 2 it is the payment's `resource.url` (empty without one), which a seller has to compare
 /// with its own.
 ///
 /// A buyer and a seller have to know:
-/// - The buyer pays before anything is promised, and nothing is returned: not what was too much, and
-///   not what the sale failed of, because it was late, sold out or presented where it is not taken.
-/// - A hash is public. It is the signature alone that ties it to who sent the transfer, and to what
-///   is bought with it: bare hashes, which unmodified clients of those guides send, are refused.
-/// - A transfer made for anything else, to the same payee in the same token, can be presented by who
-///   made it while it is new. A payee of its own for each resource helps.
+/// - The buyer pays before anything is promised, and nothing is returned. That goes for an excess,
+///   and for a sale that failed because the payment was late, sold out or presented where it is not
+///   taken.
+/// - A hash is public. The signature alone ties it to the transfer's sender and to the purchase.
+///   Bare hashes, which unmodified clients of those guides send, are refused.
+/// - The sender of a transfer made for anything else, to the same payee in the same token, can
+///   present it while it is new. A payee of its own for each resource helps.
 /// - One transaction pays once, also if it makes several transfers.
-/// - Whoever settles has to remember the transactions: the chain does not say whether one was
-///   presented. The claims must be shared by all who take them, and not be lost.
+/// - The party that settles has to remember the transactions: the chain does not record whether one
+///   was presented. The claims must be shared by all who take them, and must survive.
 /// - A block can be given up after it was thought final: the transfer with it.
 /// - Contract wallets cannot sign such a proof.
 ///
@@ -167,7 +168,7 @@ pub struct TransferProof<R> {
 }
 
 impl<R: Recover> TransferProof<R> {
-    /// With another way to recover signers.
+    /// Uses another way to recover signers.
     pub const fn with_recover(recover: R) -> Self {
         Self { recover }
     }
@@ -199,7 +200,7 @@ impl<'a> Offer<'a> {
         let reference = reference.filter(|text| !text.is_empty()).ok_or(INVALID)?;
         let address = |text| Address::read(text).ok_or(INVALID);
         let (asset, pay_to) = (address(offer.asset)?, address(offer.pay_to)?);
-        if Flow::of(offer) != Some(Flow::Upfront) {
+        if Flow::from_requirements(offer) != Some(Flow::Upfront) {
             return Err(INVALID);
         }
         Ok(Self { chain_id, asset, pay_to, amount: offer.amount, reference })
@@ -210,7 +211,7 @@ impl<'a> Offer<'a> {
         TransferProofPayment { chain_id, tx_hash, from, pay_to, asset, amount, checked_at: now }
     }
 
-    /// `None` for a longer text with escapes than this crate reads.
+    /// Returns the signed digest; `None` for a longer text with escapes than this crate reads.
     fn digest(&self, payment: &TransferProofPayment, resource: JsonStr<'_>) -> Option<[u8; 32]> {
         let (mut first, mut second) = ([0; limits::TEXT_BYTES], [0; limits::TEXT_BYTES]);
         let resource = text(resource, &mut first)?;
@@ -223,7 +224,7 @@ fn text<'t>(text: JsonStr<'t>, buffer: &'t mut [u8; limits::TEXT_BYTES]) -> Opti
     text.as_str().or_else(|| text.decode_into(buffer))
 }
 
-/// Whether an offer asks for a transfer that can be proven: of this method, upfront, with a
+/// Checks that an offer asks for a transfer that can be proven: of this method, upfront, with a
 /// reference, of more than nothing.
 fn check_offer(offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
     let read = Offer::read(offer)?;
@@ -295,7 +296,8 @@ impl<R: Recover> Scheme for TransferProof<R> {
     }
 }
 
-/// A proof to be signed, by who sent the transfer: from an offer, what is bought, and a transaction.
+/// A proof to be signed by the transfer's sender: from an offer, the bought resource, and a
+/// transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct TransferProofUnsigned<'a> {
     tx_hash: [u8; 32],
@@ -305,9 +307,9 @@ pub struct TransferProofUnsigned<'a> {
 }
 
 impl<'a> TransferProofUnsigned<'a> {
-    /// What `from` would sign to have its transfer in the transaction `tx_hash` count for `offer`.
-    /// `resource` is the URL of what is bought, as the challenge has it: in version 2 the payment
-    /// must repeat it.
+    /// Returns the proof that `from` would sign to have its transfer in the transaction `tx_hash`
+    /// count for `offer`. `resource` is the URL of the bought resource, as the challenge has it: in
+    /// version 2 the payment must repeat it.
     ///
     /// # Errors
     /// The reason a verifier would refuse any proof for this offer with.
@@ -325,7 +327,7 @@ impl<'a> TransferProofUnsigned<'a> {
         Ok(Self { tx_hash, from, reference: terms.reference, digest })
     }
 
-    /// The digest to sign.
+    /// Returns the digest to sign.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

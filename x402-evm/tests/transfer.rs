@@ -42,7 +42,7 @@ fn offer() -> Value {
 fn proof(offer: &Value, resource: &str, key: &LocalKey, hash: [u8; 32]) -> Value {
     let text = offer.to_string();
     let offer = PaymentRequirements::parse(text.as_bytes()).unwrap();
-    let from = Address(Signer::public(key));
+    let from = Address(Signer::public_key(key));
     let unsigned = TransferProofUnsigned::new(&offer, resource, from, hash).unwrap();
     let signature = Signer::sign(key, unsigned.digest()).unwrap();
     let mut out = [0; 4400];
@@ -234,7 +234,7 @@ fn networks(network: &str) -> Value {
     request
 }
 
-/// What a client sends that follows the guides and signs nothing.
+/// The message of a client that follows the guides and signs nothing.
 #[test]
 fn a_bare_hash_is_refused() {
     for payload in [
@@ -348,7 +348,7 @@ fn claims_outlive_proofs() {
     }
 }
 
-/// What does not know of it keeps away from it, and it from what it does not know.
+/// Other code of this crate refuses this method, and it refuses offers and buffers it cannot use.
 #[test]
 fn others_do_not_take_it() {
     let text = genuine().to_string();

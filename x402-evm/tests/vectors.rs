@@ -222,7 +222,7 @@ fn signs_what_the_official_clients_sign() {
         let offer = parsed.payment_requirements;
         let nonce = theirs.authorization.nonce;
         let unsigned =
-            Eip3009Unsigned::new(&offer, Address(Signer::public(&key)), now, nonce).unwrap();
+            Eip3009Unsigned::new(&offer, Address(Signer::public_key(&key)), now, nonce).unwrap();
         assert_eq!(*unsigned.authorization(), theirs.authorization);
         // Whatever the seller asks, nobody gets a payment that is good for a year.
         let mut greedy = offer;
@@ -302,7 +302,7 @@ fn whose_signature_the_chain_judges_passes_every_other_check() {
     }
     let name = "/paymentRequirements/extra/name";
     assert_eq!(change(name, ""), Err(Reason::InvalidExactEvmMissingEip712Domain));
-    // Of one payment there is one claim, whoever judges it: chain, token, payer and nonce.
+    // One payment has one claim, for any judge: chain, token, payer and nonce.
     let request = original.to_string();
     let request = VerifyRequest::parse(request.as_bytes()).unwrap();
     let scheme = ExactEvm::<x402_core::crypto::secp256k1::K256>::default();

@@ -13,8 +13,8 @@ use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use x402_std::facilitator::{Facilitator, RemoteFacilitator};
-use x402_std::seller::{Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::seller::{Offers, Seller, exact};
+use x402_std::server::PaymentLayer;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -26,11 +26,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         exact("solana-devnet", "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse", "$0.01")?,
         exact("eip155:84532", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?,
     ];
-    let terms = Terms::new(offers).completed(&facilitator.supported().await?)?;
-    let terms = terms.described("weather in Lisbon", "text/plain");
+    let terms = Offers::new(offers).with_supported(&facilitator.supported().await?)?;
+    let terms = terms.with_description("weather in Lisbon", "text/plain");
     let seller = Arc::new(Seller::new(facilitator));
     let app = Router::new()
-        .route("/weather", get(|| async { "sunny, 21 degrees" }).layer(Charge::new(seller, terms)))
+        .route(
+            "/weather",
+            get(|| async { "sunny, 21 degrees" }).layer(PaymentLayer::new(seller, terms)),
+        )
         .route("/", get(|| async { "the weather is at /weather, for a cent" }));
 
     let listener = TcpListener::bind("127.0.0.1:4021").await?;

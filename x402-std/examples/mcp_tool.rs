@@ -17,8 +17,8 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::json;
 use x402_std::facilitator::{Facilitator, RemoteFacilitator};
-use x402_std::mcp::Paid;
-use x402_std::seller::{Seller, Terms, exact};
+use x402_std::mcp::PaidTools;
+use x402_std::seller::{Offers, Seller, exact};
 
 /// The server as it is without payments.
 #[derive(Clone)]
@@ -70,12 +70,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     let facilitator = RemoteFacilitator::new(facilitator)?;
-    let terms = Terms::new([exact(network, payee, price)?])
-        .described("the weather in a city", "application/json")
-        .completed(&facilitator.supported().await?)?;
-    let server = Paid::new(Weather, Arc::new(Seller::new(facilitator))).price("get_weather", terms);
+    let terms = Offers::new([exact(network, payee, price)?])
+        .with_description("the weather in a city", "application/json")
+        .with_supported(&facilitator.supported().await?)?;
+    let server = PaidTools::new(Weather, Arc::new(Seller::new(facilitator)))
+        .with_price("get_weather", terms);
     server.clone().serve(stdio).await?.waiting().await?;
     // What was being settled when the client left.
-    server.finish().await;
+    server.drain().await;
     Ok(())
 }

@@ -34,8 +34,8 @@ use x402_core::crypto::{ed25519, secp256k1};
 use x402_std::facilitator::{Facilitator, LocalFacilitator};
 use x402_std::ledger::SimulatedLedger;
 use x402_std::message::SettleResponse;
-use x402_std::seller::{Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::seller::{Offers, Seller, exact};
+use x402_std::server::PaymentLayer;
 use x402_std::wallet::{EvmWallet, SvmWallet};
 use x402_std::{evm, svm};
 
@@ -145,25 +145,25 @@ struct Sold {
 
 /// The shop: its terms by link, and what was sold.
 struct Shop {
-    terms: Vec<Terms>,
+    terms: Vec<Offers>,
     sold: Mutex<HashMap<String, Sold>>,
 }
 
 /// The stand-in. Who has money on the facilitator's ledger can buy.
 pub(crate) async fn one_ly(facilitator: Arc<LocalFacilitator<SimulatedLedger>>) -> Result<Router> {
     let supported = facilitator.supported().await?;
-    let terms = |link: &Link| -> Result<Terms> {
+    let terms = |link: &Link| -> Result<Offers> {
         let offers =
             [exact(SOLANA, SOLANA_TREASURY, link.price)?, exact(EVM, EVM_TREASURY, link.price)?];
-        let terms = Terms::new(offers).completed(&supported)?;
-        Ok(terms.described(link.title, "application/json"))
+        let terms = Offers::new(offers).with_supported(&supported)?;
+        Ok(terms.with_description(link.title, "application/json"))
     };
     let terms = LINKS.iter().map(terms).collect::<Result<_>>()?;
     let shop = Arc::new(Shop { terms, sold: Mutex::default() });
     let seller = Arc::new(Seller::new(facilitator));
     let mut links = Router::new();
     for (index, link) in LINKS.iter().enumerate() {
-        let charge = Charge::new(Arc::clone(&seller), shop.terms[index].clone());
+        let charge = PaymentLayer::new(Arc::clone(&seller), shop.terms[index].clone());
         let handler = move |body: String| async move { serve(index, &body) };
         links = links.route(&link.endpoint(), get(handler).post(handler).layer(charge));
     }

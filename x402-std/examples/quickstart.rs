@@ -19,11 +19,11 @@ use x402_std::evm;
 use x402_std::facilitator::{Facilitator, LocalFacilitator, RemoteFacilitator, router};
 use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{PaymentPayload, to_json};
-use x402_std::seller::{Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::seller::{Offers, Seller, exact};
+use x402_std::server::PaymentLayer;
 use x402_std::svm;
 use x402_std::transport::Transport;
-use x402_std::wallet::{EvmWallet, Signs, SvmWallet};
+use x402_std::wallet::{EvmWallet, PaymentSigner, SvmWallet};
 
 const SOLANA: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"; // devnet
 const SOLANA_SELLER: &str = "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse";
@@ -88,7 +88,7 @@ async fn main() -> Result<()> {
     let seed_key = ed25519::LocalKey::from_seed(&seed);
     let both =
         (SvmWallet::new(seed_key), secp256k1::LocalKey::from_bytes(&secret).map(EvmWallet::new));
-    let client = Client::with(Buyer::new(both), transport);
+    let client = Client::with_parts(Buyer::new(both), transport);
     match client.get(&format!("{api}/forecast")).await {
         Err(error @ BuyError::Declined(_)) => println!("{error}"),
         Err(error) => return Err(error.into()),
@@ -99,7 +99,7 @@ async fn main() -> Result<()> {
 
 /// Asks, chooses, signs, pays once, and tries to pay with the same payment again.
 async fn pay(
-    buyer: &Buyer<impl Signs>,
+    buyer: &Buyer<impl PaymentSigner>,
     transport: &HttpTransport,
     request: &reqwest::Request,
 ) -> Result<()> {
@@ -109,7 +109,7 @@ async fn pay(
     let payment = buyer.sign(&required, index).await?;
     println!("   the payment, as it is sent in the header payment-signature:");
     let signed = PaymentPayload::from_json(payment.json.as_bytes())?;
-    show(&to_json(&signed.view())?)?;
+    show(&to_json(&signed.as_view())?)?;
 
     let answer = transport.exchange(request, Some(&payment)).await?;
     println!("   verified, settled; the receipt:");
@@ -132,8 +132,8 @@ async fn weather_api(facilitator_url: &str) -> Result<Router> {
     let seller = Arc::new(Seller::new(facilitator));
     let priced = |price, what| -> Result<_> {
         let offers = [exact(SOLANA, SOLANA_SELLER, price)?, exact(SEI, SEI_SELLER, price)?];
-        let terms = Terms::new(offers).completed(&supported)?;
-        Ok(Charge::new(Arc::clone(&seller), terms.described(what, "application/json")))
+        let terms = Offers::new(offers).with_supported(&supported)?;
+        Ok(PaymentLayer::new(Arc::clone(&seller), terms.with_description(what, "application/json")))
     };
     Ok(Router::new()
         .route("/weather", get(weather).layer(priced("$0.01", "weather now")?))

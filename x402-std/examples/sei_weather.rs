@@ -31,8 +31,8 @@ use x402_std::evm::{Address, TRANSFER_METHOD, assets};
 use x402_std::facilitator::{Facilitator, LocalFacilitator, RemoteFacilitator};
 use x402_std::ledger::SimulatedLedger;
 use x402_std::scheme::ExactOnEvm;
-use x402_std::seller::{Binding, Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::seller::{Binding, Offers, Seller, exact};
+use x402_std::server::PaymentLayer;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -55,12 +55,13 @@ impl Weather {
             let transfer = offer.upfront().with_extra("assetTransferMethod", TRANSFER_METHOD);
             offers.push(transfer.with_extra("reference", "weather"));
         }
-        let terms = Terms::new(offers).described("Get current weather data", "application/json");
+        let terms =
+            Offers::new(offers).with_description("Get current weather data", "application/json");
         // A proof is for the resource that it names: it must be this one.
         let binding = Binding { echo: self.transfers, ..Binding::default() };
         let seller = Seller::new(facilitator).with_binding(binding);
         // Buyers of version 1 read the body, others the header.
-        let charge = Charge::new(Arc::new(seller), terms).v1_body();
+        let charge = PaymentLayer::new(Arc::new(seller), terms).with_v1_body();
         Ok(Router::new().route("/weather", get(weather).layer(charge)))
     }
 }

@@ -81,14 +81,14 @@
 //!   resumed for another.
 //! - [`Binding::echo`](crate::seller::Binding::echo): a payment of version 2 must name the URL of
 //!   the challenge. It guards against mix-ups only: whoever presents a payment can write that.
-//! - [`Terms::bound`](crate::seller::Terms::bound): on Solana, where a memo is signed along, the
+//! - [`Offers::with_memo`](crate::seller::Offers::with_memo): on Solana, where a memo is signed along, the
 //!   memo must be one that only the seller's secret gives for method, path and offer.
 //!
 //! **Left to you.** On EVM networks the only thing signed that can tell resources apart is the
 //! payee: give each its own. Whatever the answer depends on besides method and path (query, body,
 //! headers) is not tied to the payment; make it cost the same. Inside a router that strips a prefix
 //! (axum's `nest`), the layer sees the path without it, and so do all three: give the prefix in
-//! [`Charge::base_url`](crate::server::Charge::base_url).
+//! [`PaymentLayer::with_base_url`](crate::server::PaymentLayer::with_base_url).
 //!
 //! **Shown by:**
 //! - `x402-std/tests/binding.rs::a_payment_names_the_url_it_is_for`
@@ -112,7 +112,7 @@
 //! content networks (`CDN-Cache-Control`, `Surrogate-Control`).
 //!
 //! **Left to you.** Rules of your own in a cache: set none for paid routes. What is free for some
-//! and paid by others under one URL ([`Charge::computed`](crate::server::Charge::computed)) needs a
+//! and paid by others under one URL ([`PaymentLayer::with_offers_for`](crate::server::PaymentLayer::with_offers_for)) needs a
 //! `Vary` or `no-store` of the handler's.
 //!
 //! **Shown by:**
@@ -127,12 +127,12 @@
 //! free, and the same resource. GHSA-3j63-5h8p-gf7c (`x402`, `x402-express`, `x402-hono` and
 //! `x402-next` before 0.5.2), whose fix decodes before it compares.
 //!
-//! **Here.** No path is compared. The price hangs on the route: [`Charge`](crate::server::Charge)
+//! **Here.** No path is compared. The price hangs on the route: [`PaymentLayer`](crate::server::PaymentLayer)
 //! is a layer around the handler, and whatever reaches the handler has passed it, by any path and
 //! any method. The command `x402 serve` charges for every path, and passes none on that leads out
 //! of its upstream's.
 //!
-//! **Left to you.** [`Charge::computed`](crate::server::Charge::computed) sees the path as it was
+//! **Left to you.** [`PaymentLayer::with_offers_for`](crate::server::PaymentLayer::with_offers_for) sees the path as it was
 //! sent. A function that prices by path must decode as its handler does; let what it does not know
 //! cost the most rather than nothing. Rewriting after the layer undoes it.
 //!
@@ -248,7 +248,7 @@
 //!
 //! A facilitator of this library finds whoever used the authorization it has sent. Was it one of
 //! its own accounts, it is settled. Was it a stranger, it stays pending with a record, unless the
-//! operator takes [strangers' settlements](crate::ledger::EvmChain::by_strangers) for its own: the
+//! operator takes [strangers' settlements](crate::ledger::EvmChain::settled_by_others) for its own: the
 //! stranger may be another facilitator, which has the same payment served elsewhere. A transfer
 //! counts only if the token logs it right after the use of this very authorization.
 //!
@@ -567,7 +567,7 @@
 //! size. No answer, or one that is not a whole answer with status 2xx, agrees to nothing
 //! ([`FacilitatorError`](crate::facilitator::FacilitatorError)): verification that fails is 502,
 //! settlement that may have happened is pending. A "success" needs a transaction and this payment's
-//! network. [`Terms::completed`](crate::seller::Terms::completed) refuses offers that it does not
+//! network. [`Offers::with_supported`](crate::seller::Offers::with_supported) refuses offers that it does not
 //! settle. Its explanations do not reach the buyer.
 //!
 //! **Left to you.** "Success" with a transaction is believed: PyPI `x402` 2.25 says so of Solana
@@ -622,7 +622,7 @@
 //! it takes the purchase for done, forgets the payment, and has no way left to get what it paid for.
 //!
 //! **Here.** One function decides for every buyer what a receipt proves
-//! ([`Bought::proof`](crate::buyer::Bought::proof)): the answer is a success and no redirect; the receipt
+//! ([`Paid::proof`](crate::buyer::Paid::proof)): the answer is a success and no redirect; the receipt
 //! has no error beside its success, and a transaction id in the network's form; network, payer and
 //! amount, where it gives them, are those of this payment. Anything else is a
 //! [`Doubt`](crate::buyer::Doubt): the purchase stays signed, the payment is kept, and the same one is
@@ -778,10 +778,10 @@
 //! tokens. What fits is reserved, on the disk if the budget is there, before anything is signed, in
 //! one step with the look at what was spent: whoever asks at the same time, in however many
 //! processes, and whatever is killed. What was signed counts whatever the seller says, since he
-//! has it. A purchase is signed for at most once, and one with an [id](crate::buyer::Order::id) never
+//! has it. A purchase is signed for at most once, and one with an [id](crate::buyer::PurchaseOptions::id) never
 //! again, after a crash either: the same payment is presented. A challenge in answer to a payment is
 //! not paid; nor is one that asks for more than was
-//! [quoted](crate::buyer::Order::quoted). Redirects are answers. The unit of money is a known
+//! [quoted](crate::buyer::PurchaseOptions::quoted). Redirects are answers. The unit of money is a known
 //! stablecoin's; amounts in anything else are not weighed, and not paid. Above a threshold somebody
 //! [is asked](crate::buyer::Policy::ask_above).
 //!
@@ -863,7 +863,7 @@
 //! stands for itself. Clients of every protocol version are served so. A client that hangs up gives up
 //! its call, and the place that it took.
 //!
-//! **Left to you.** Servers of your own that sell tools with [`Paid`](crate::mcp::Paid) choose how rmcp
+//! **Left to you.** Servers of your own that sell tools with [`PaidTools`](crate::mcp::PaidTools) choose how rmcp
 //! keeps sessions; its default keeps as many as are asked for, for five minutes each. A number of
 //! requests at once is theirs too: here it is that of connections.
 //!
@@ -902,7 +902,7 @@
 //!
 //! **Left to you.** A key in an environment variable stays in the environment. Proxies and servers that
 //! log headers: `PAYMENT-SIGNATURE` and `X-PAYMENT` are secrets until they expire.
-//! [`Terms::resource`](crate::seller::Terms::resource) is filled with the whole URL, query included, if
+//! [`Offers::resource`](crate::seller::Offers::resource) is filled with the whole URL, query included, if
 //! it is empty; buyers send it back, and the facilitator gets it. Set a URL without personal data.
 //! Nothing is filtered.
 //!

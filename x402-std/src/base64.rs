@@ -1,6 +1,6 @@
-//! [`decode`] and [`encode`] of [`x402_core::base64`], by SIMD instructions with the feature `simd`:
-//! what they take and give is the same, but their time depends on the bytes then. All headers of this
-//! crate go through them.
+//! [`decode`] and [`encode`] of [`x402_core::base64`], with SIMD instructions if the feature `simd` is on:
+//! input and output are the same, but their time then depends on the bytes. All headers of this crate go
+//! through them.
 
 #[cfg(not(feature = "simd"))]
 pub use x402_core::base64::{decode, encode};
@@ -19,8 +19,8 @@ mod simd {
 
     /// Decodes a header value into the front of `scratch`.
     ///
-    /// Spaces and tabs around the value are stepped over. Padding may be left out but must be right
-    /// if it is there, and the unused bits of the last digit must be zero.
+    /// Spaces and tabs around the value are skipped. Padding may be left out, but must be right if it is
+    /// there. The unused bits of the last digit must be zero.
     ///
     /// # Errors
     /// [`ParseError::TooLong`], [`ParseError::NotBase64`], [`ParseError::ScratchTooSmall`].
@@ -32,7 +32,7 @@ mod simd {
         decoded.map(|bytes| &*bytes).map_err(|_| ParseError::NotBase64)
     }
 
-    /// Writes bytes as padded base64 to the front of `out`, and gives that part.
+    /// Writes bytes as padded base64 to the front of `out`, and returns that part.
     ///
     /// # Errors
     /// [`EncodeError::BufferTooSmall`].

@@ -1,26 +1,28 @@
-//! Buying, whatever the transport: read the challenge, choose within the policy, reserve the money,
-//! sign once, present the payment.
+//! Buying over any transport: read the challenge, choose within the policy, reserve the money, sign once,
+//! present the payment.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use x402_core::budget::admit;
 use x402_core::buyer::{self, Decline, Flow, Wallet};
 use x402_core::crypto::SignError;
-use x402_core::{Amount, Money, Reason, Retry};
+use x402_core::{Amount, Money, Reason, Retry, Version};
 
 use crate::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, spend_of,
     usage,
 };
 use crate::clock::{Clock, SystemClock};
+use crate::extension::{self, BuyerExtension, Echo};
 use crate::message::{
     Json, NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json,
 };
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
-use crate::wallet::{SignFailure, Signs, Unready};
+use crate::wallet::{PaymentSigner, SignFailure, Unready};
 
 mod declined;
 pub(crate) mod receipt;
@@ -28,27 +30,27 @@ pub(crate) mod receipt;
 pub use declined::{Declined, DeclinedOffer};
 pub use receipt::Doubt;
 
-/// How often a payment whose settlement is not certain is presented again, and how long before.
+/// Waits before a payment with an uncertain settlement is presented again.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// A buyer's limits. The default is at most one dollar a payment, in the known
-/// stablecoins, on any network, to anybody, without an end.
+/// A buyer's limits. The default is at most one dollar a payment, in the known stablecoins, on any network,
+/// to any payee, without a limit on the sum.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Most for one payment.
     pub max: Money,
-    /// Limits on the sum of many payments; the buyer's [`Budget`] knows what was spent.
+    /// Limits on the sum of payments; the buyer's [`Budget`] has the record of them.
     pub limits: Vec<Limit>,
-    /// Above this, a payment takes somebody's word: [`Order::approve`].
+    /// Price above which a payment needs approval: [`PurchaseOptions::approve`].
     pub ask_above: Option<Money>,
     /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
     /// [`host`](crate::budget::host) reads a person's spelling. See [`Subject::host`].
     pub hosts: Option<Vec<String>>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,
-    /// Assets allowed besides the known ones; the decimals given here count before known ones.
+    /// Assets allowed besides the known ones; their decimals here override known ones.
     pub assets: Vec<Asset>,
-    /// Payees allowed; `None` allows all. Addresses with `0x` are one in any letter case.
+    /// Payees allowed; `None` allows all. Addresses with `0x` match in any letter case.
     pub payees: Option<Vec<String>>,
 }
 
@@ -91,8 +93,8 @@ pub struct Choice {
 }
 
 impl Policy {
-    /// The offer of a host that a wallet would pay; nothing is signed, and what was spent before is
-    /// not looked at.
+    /// The offer of a host that a wallet would pay. Nothing is signed, and the sum of earlier payments is not
+    /// checked.
     ///
     /// # Errors
     /// [`Declined`].
@@ -106,8 +108,8 @@ impl Policy {
         Ok(choices.swap_remove(0))
     }
 
-    /// All offers that it would pay, at least one, the best first: those that settle after the resource
-    /// was made before those that settle first, and else in the seller's order.
+    /// All offers that a wallet would pay, at least one, the best first. Offers that settle after the work
+    /// come before offers that settle first; otherwise the seller's order holds.
     ///
     /// # Errors
     /// [`Declined`].
@@ -117,12 +119,14 @@ impl Policy {
         host: &str,
         wallet: &impl Wallet,
     ) -> Result<Vec<Choice>, Declined> {
-        let limits: Vec<_> = self.limits.iter().map(Limit::view).collect();
+        let limits: Vec<_> = self.limits.iter().map(Limit::as_view).collect();
         let hosts: Option<Vec<_>> =
             self.hosts.as_ref().map(|hosts| hosts.iter().map(String::as_str).collect());
-        let networks: Option<Vec<_>> =
-            self.networks.as_ref().map(|networks| networks.iter().map(NetworkId::view).collect());
-        let assets: Vec<_> = self.assets.iter().map(Asset::view).collect();
+        let networks: Option<Vec<_>> = self
+            .networks
+            .as_ref()
+            .map(|networks| networks.iter().map(NetworkId::as_view).collect());
+        let assets: Vec<_> = self.assets.iter().map(Asset::as_view).collect();
         let payees: Option<Vec<_>> =
             self.payees.as_ref().map(|payees| payees.iter().map(String::as_str).collect());
         let policy = buyer::Policy {
@@ -165,32 +169,31 @@ impl Policy {
 
 /// Options of one purchase. The default has none.
 #[derive(Clone, Copy, Default)]
-pub struct Order<'a> {
-    /// By which the purchase is known: whoever asks again with it presents the same payment again,
-    /// after a crash too if the budget outlives one, and is never charged twice. It must never be
-    /// used for another purchase. Random if nothing is said.
+pub struct PurchaseOptions<'a> {
+    /// The id of the purchase. A second order with it presents the same payment again, and is never charged
+    /// twice; after a crash too, if the budget outlives it. Never use it for another purchase. `None` makes
+    /// a random one.
     pub id: Option<&'a str>,
-    /// Most for this payment, if that is less than the policy's.
+    /// Most for this payment, if it is less than the policy's.
     pub max: Option<Money>,
-    /// An offer that was seen before: none is paid that asks for more, in another token, or for
-    /// somebody else.
+    /// An offer that was seen before: offers with a higher price, another token or another payee are not
+    /// paid.
     pub quoted: Option<&'a PaymentRequirements>,
-    /// Gives somebody's word for a payment above [`Policy::ask_above`]; without it, none such is
-    /// made.
+    /// Approves a payment above [`Policy::ask_above`]; without it, no such payment is made.
     pub approve: Option<Approve<'a>>,
-    /// Hears how far the purchase is.
+    /// Gets the progress of the purchase.
     pub progress: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,
 }
 
-/// Asks whether a payment may be made.
+/// Returns whether a payment is approved.
 pub type Approve<'a> = &'a (dyn Fn(Ask) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> + Sync);
 
-/// A payment that somebody is asked about. All but the numbers are the seller's words.
+/// A payment to approve. All but the numbers are the seller's words.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// The host that asks for it.
     pub host: String,
-    /// What for.
+    /// The request, in a line for people.
     pub what: String,
     /// The offer.
     pub offer: PaymentRequirements,
@@ -198,21 +201,21 @@ pub struct Ask {
     pub decimals: u8,
 }
 
-/// How far a purchase is.
+/// The progress of a purchase.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// This offer was chosen, and is about to be signed.
     Chosen(&'a PaymentRequirements),
-    /// The payment is on its way: the seller has it checked, does the work, and has it settled.
+    /// The payment was sent: the seller checks it, does the work, and settles it.
     Presented,
-    /// The settlement is not certain yet: after this time the same payment is presented again.
+    /// The settlement is not certain yet: the same payment is presented again after this time.
     Pending(Duration),
 }
 
-impl fmt::Debug for Order<'_> {
+impl fmt::Debug for PurchaseOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, max, quoted, .. } = self;
-        f.debug_struct("Order")
+        f.debug_struct("PurchaseOptions")
             .field("id", id)
             .field("max", max)
             .field("quoted", quoted)
@@ -220,15 +223,15 @@ impl fmt::Debug for Order<'_> {
     }
 }
 
-impl Order<'_> {
-    /// Why a choice is not what was ordered.
+impl PurchaseOptions<'_> {
+    /// Why a choice does not fit the order.
     fn objection<R, E>(&self, choice: &Choice) -> Option<BuyError<R, E>> {
         let Choice { offer, decimals, .. } = choice;
         if self.max.is_some_and(|max| !max.covers(offer.amount, *decimals)) {
             return Some(BuyError::Declined(Decline::OverLimit.into()));
         }
         let quoted = self.quoted?;
-        let same_asset = Asset::of(quoted).view().is(&offer.view());
+        let same_asset = Asset::of(quoted).as_view().matches(&offer.as_view());
         let same_payee = buyer::same_address(&quoted.pay_to, Some(&offer.pay_to));
         (!same_asset || !same_payee || offer.amount > quoted.amount)
             .then_some(BuyError::NotAsQuoted)
@@ -249,6 +252,7 @@ pub struct Buyer<W, C = SystemClock, B = MemoryBudget> {
     policy: Policy,
     clock: C,
     budget: B,
+    extensions: Vec<Arc<dyn BuyerExtension>>,
 }
 
 impl<W, C, B> fmt::Debug for Buyer<W, C, B> {
@@ -259,34 +263,33 @@ impl<W, C, B> fmt::Debug for Buyer<W, C, B> {
 
 /// A purchase that was paid.
 #[derive(Debug)]
-pub struct Bought<R> {
+pub struct Paid<R> {
     /// The answer.
     pub response: R,
-    /// The receipt, as it came: [`Bought::proof`] is one that proves the payment. Without one it is
-    /// not certain whether a payment that was sent has been used; a seller does not charge for an error
-    /// of its own, say.
+    /// The receipt, as it came: [`Paid::proof`] returns one that proves the payment. Without proof, the
+    /// payment may be unused: a seller does not charge for an error of its own, say.
     pub receipt: Option<SettleResponse>,
-    /// Why the receipt proves nothing, if a payment was sent and that is so. The purchase is not
-    /// finished then: the payment is kept, and may be presented again.
+    /// Why the receipt proves nothing, if so. The purchase is then not finished: the payment is kept, and may
+    /// be presented again.
     pub doubt: Option<Doubt>,
     /// The offer for which a payment was sent; `None` if the answer was free.
     pub paid: Option<PaymentRequirements>,
-    /// The payment that was sent. Without a receipt that proves it, present this one again rather than
-    /// sign another: order with the same id.
+    /// The payment that was sent. Without a receipt that proves it, present this one again rather than sign
+    /// another: order with the same id.
     pub payment: Option<PaymentText>,
     /// The id of the purchase, if a payment was sent.
     pub id: Option<String>,
 }
 
-impl<R> Bought<R> {
-    /// The receipt, if a payment was sent and this proves that it was made.
+impl<R> Paid<R> {
+    /// The receipt, if it proves that the payment was made.
     pub fn proof(&self) -> Option<&SettleResponse> {
         let proven = self.payment.is_some() && self.doubt.is_none();
         self.receipt.as_ref().filter(|_| proven)
     }
 }
 
-/// An offer that a wallet has too little for.
+/// An offer that costs more than a wallet has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Short {
     /// The account that would pay.
@@ -303,60 +306,62 @@ impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { owner, has, offer, .. } = self;
         let (asset, network) = (&offer.asset, &offer.network);
-        write!(f, "{owner} has {has} of {} units of {asset} on {network}", offer.amount)
+        write!(
+            f,
+            "not enough money: {owner} has {has} of {} units of {asset} on {network}",
+            offer.amount
+        )
     }
 }
 
 /// Why nothing was bought.
 #[derive(Debug)]
 pub enum BuyError<R, E> {
-    /// The seller could not be reached, or may not be paid in this way. Nothing was signed, and no
-    /// payment was sent.
+    /// The seller could not be reached, or may not be paid in this way. Nothing was signed or sent.
     Transport(E),
     /// The challenge cannot be read. Nothing was signed.
     Challenge(ChallengeError),
     /// No offer fits the policy. Nothing was signed.
     Declined(Declined),
-    /// Offers fit the policy, and none what is left of this limit. Nothing was signed.
+    /// Offers fit the policy, but the rest of this limit is too small. Nothing was signed.
     OverBudget(Box<Limit>),
     /// The budget cannot be read or written. Nothing was sent; what was reserved may count.
     Budget(BudgetError),
-    /// No offer is what was quoted before, or less. Nothing was signed.
+    /// Every offer is worse than the quoted one. Nothing was signed.
     NotAsQuoted,
-    /// The offer takes somebody's word, and nobody gave it. Nothing was signed.
+    /// The offer needs approval, and got none. Nothing was signed.
     NotApproved,
     /// This id belongs to another purchase.
     AnotherPurchase,
-    /// A purchase under this id has not come to a payment: somebody is at it now, or died over it.
-    /// Nothing was sent then, and nothing now.
+    /// A purchase of this id has no payment yet: it is under way, or its process died. Nothing was sent then,
+    /// and nothing now.
     Unfinished,
-    /// The purchase was made before, and paid: here is its receipt. Nothing was sent now.
+    /// The purchase was made and paid before, with this receipt. Nothing was sent now.
     AlreadyBought(Box<SettleResponse>),
-    /// Offers fit, and the wallet has too little for them, as a node says. Nothing was signed.
+    /// Offers fit the policy, but a node reports that the wallet has too little. Nothing was signed.
     Short(Box<Short>),
-    /// The offer fits the policy, and was not signed. It counts, and may have been paid, only after
+    /// The offer fits the policy, but could not be signed. It counts, and may have been paid, only after
     /// [`SignFailure::Sent`].
     NotSigned(SignFailure),
-    /// A payment was presented and refused. `payment` may be presented again only if
-    /// `retry` says so.
+    /// A payment was presented and refused. `payment` may be presented again only if `retry` allows it.
     Refused {
         /// The seller's answer.
         response: R,
-        /// Why, if the seller said so in a way this library knows.
+        /// The reason, if the seller gave one that this library knows.
         reason: Option<Reason>,
-        /// Why, in the seller's words, which may be anything.
+        /// The reason in the seller's words, which may be anything.
         error: Option<String>,
         /// The way out.
         retry: Retry,
-        /// The receipt, if there was one.
+        /// The receipt, if the answer had one.
         receipt: Option<Box<SettleResponse>>,
         /// The payment that was refused.
         payment: PaymentText,
         /// The id of the purchase; empty from [`Buyer::present`].
         id: String,
     },
-    /// A payment was sent and no answer came: it may have been made. Present it again: order with
-    /// the same id, or [`Buyer::present`].
+    /// A payment was sent without an answer, and may have been made. Present it again: order with the same
+    /// id, or use [`Buyer::present`].
     Unclear {
         /// The fault.
         error: E,
@@ -371,21 +376,29 @@ impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Transport(error) => write!(f, "no answer: {error}"),
-            Self::Challenge(error) => write!(f, "challenge: {error}"),
+            Self::Challenge(error) => write!(f, "the challenge cannot be read: {error}"),
             Self::Declined(decline) => write!(f, "declined: {decline}"),
-            Self::OverBudget(limit) => write!(f, "declined: over the budget of {limit}"),
+            Self::OverBudget(limit) => {
+                write!(f, "declined: the price is above the rest of the limit {limit}")
+            }
             Self::Budget(error) => error.fmt(f),
-            Self::NotAsQuoted => f.write_str("declined: not what was quoted"),
-            Self::NotApproved => f.write_str("declined: not approved"),
-            Self::AnotherPurchase => f.write_str("id of another purchase"),
-            Self::Unfinished => f.write_str("a purchase of this id is not finished"),
-            Self::AlreadyBought(_) => f.write_str("bought and paid before"),
+            Self::NotAsQuoted => f.write_str("declined: every offer is worse than the quote"),
+            Self::NotApproved => f.write_str("declined: the payment was not approved"),
+            Self::AnotherPurchase => {
+                f.write_str("the id belongs to another purchase: use another id")
+            }
+            Self::Unfinished => {
+                f.write_str("a purchase of this id has no payment yet: wait, or use another id")
+            }
+            Self::AlreadyBought(_) => {
+                f.write_str("bought and paid before: use another id to buy again")
+            }
             Self::Short(short) => short.fmt(f),
             Self::NotSigned(failure) => failure.fmt(f),
             Self::Refused { reason: Some(reason), .. } => write!(f, "payment refused: {reason}"),
             Self::Refused { reason: None, .. } => f.write_str("payment refused"),
             Self::Unclear { error, .. } => {
-                write!(f, "payment sent, and what became of it is not certain: {error}")
+                write!(f, "a payment was sent, and may have been made; present it again: {error}")
             }
         }
     }
@@ -400,25 +413,32 @@ impl<R: fmt::Debug, E: std::error::Error + 'static> std::error::Error for BuyErr
     }
 }
 
-impl<W: Signs> Buyer<W> {
+impl<W: PaymentSigner> Buyer<W> {
     /// With a wallet and the default policy.
     pub fn new(wallet: W) -> Self {
-        Self::with(wallet, Policy::default(), SystemClock)
+        Self::with_parts(wallet, Policy::default(), SystemClock)
     }
 }
 
-impl<W: Signs, C: Clock> Buyer<W, C> {
+impl<W: PaymentSigner, C: Clock> Buyer<W, C> {
     /// With a wallet, a policy, a clock and a budget in memory.
-    pub fn with(wallet: W, policy: Policy, clock: C) -> Self {
-        Self { wallet, policy, clock, budget: MemoryBudget::new() }
+    pub fn with_parts(wallet: W, policy: Policy, clock: C) -> Self {
+        let (budget, extensions) = (MemoryBudget::new(), Vec::new());
+        Self { wallet, policy, clock, budget, extensions }
     }
 }
 
-impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
-    /// With another budget.
+impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
+    /// Replaces the budget.
     pub fn with_budget<B2: Budget>(self, budget: B2) -> Buyer<W, C, B2> {
-        let Self { wallet, policy, clock, .. } = self;
-        Buyer { wallet, policy, clock, budget }
+        let Self { wallet, policy, clock, extensions, .. } = self;
+        Buyer { wallet, policy, clock, budget, extensions }
+    }
+
+    /// With another extension, for payments of challenges that announce it.
+    pub fn with_extension(mut self, extension: impl BuyerExtension + 'static) -> Self {
+        self.extensions.push(Arc::new(extension));
+        self
     }
 
     /// The wallet.
@@ -445,8 +465,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         Ok(usage(&self.policy.limits, &self.budget.spends(now).await?, now))
     }
 
-    /// The offer of a host that would be paid; nothing is signed, and what was spent before is not
-    /// looked at.
+    /// The offer of a host that would be paid. Nothing is signed, and the sum of earlier payments is not
+    /// checked.
     ///
     /// # Errors
     /// [`Declined`].
@@ -454,7 +474,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         self.policy.choose(required, host, &self.wallet)
     }
 
-    /// As [`Buyer::choose`], all that would be paid, the best first.
+    /// As [`Buyer::choose`], but all offers that would be paid, the best first.
     ///
     /// # Errors
     /// [`Declined`].
@@ -462,7 +482,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         self.policy.choices(required, host, &self.wallet)
     }
 
-    /// Whether a choice can be signed and paid now, as far as the wallet knows. Nothing is signed.
+    /// Checks that a choice can be signed and paid now, as far as the wallet knows. Nothing is signed.
     ///
     /// # Errors
     /// [`BuyError::Short`] or [`BuyError::NotSigned`].
@@ -476,7 +496,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         })
     }
 
-    /// The limit that a choice would not fit now, if there is one. Nothing is reserved.
+    /// The limit that a choice would exceed now, if there is one. Nothing is reserved.
     ///
     /// # Errors
     /// [`BudgetError::Unavailable`].
@@ -485,7 +505,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         host: &str,
         choice: &Choice,
     ) -> Result<Option<Box<Limit>>, BudgetError> {
-        let limits: Vec<_> = self.policy.limits.iter().map(Limit::view).collect();
+        let limits: Vec<_> = self.policy.limits.iter().map(Limit::as_view).collect();
         let now = self.clock.now();
         let spends = self.budget.spends(now).await?;
         let spends = spends.iter().map(|spent| spent.spend);
@@ -497,7 +517,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         }
     }
 
-    /// Signs a payment for the offer at `index`. The policy is not asked: see [`Buyer::choose`].
+    /// Signs a payment for the offer at `index`. The policy is not checked: see [`Buyer::choose`].
     ///
     /// # Errors
     /// [`SignFailure`].
@@ -511,8 +531,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         self.sign_with(required, index, random).await
     }
 
-    /// As [`Buyer::sign`], with random bytes of the caller's, which must never have been used
-    /// before: EIP-3009's nonce; on Solana, the first half is the memo.
+    /// As [`Buyer::sign`], with the caller's random bytes, which must never have been used before. They are
+    /// EIP-3009's nonce; on Solana, the first half is the memo.
     ///
     /// # Errors
     /// [`SignFailure`].
@@ -527,14 +547,39 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             .get(index)
             .ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
         let resource = required.resource.as_ref().map_or("", |resource| resource.url.as_str());
+        let extensions = self.echo(required)?;
         let payload = self.wallet.sign(Some(resource), offer, self.clock.now(), random).await?;
-        let json =
-            required.with_view(|view| to_json(&buyer::payment(view, &offer.view(), payload.raw())));
+        let json = required.with_view(|view| {
+            let mut payment = buyer::payment(view, &offer.as_view(), payload.as_raw());
+            if let Some(extensions) = &extensions {
+                payment.extensions = Some(extensions.as_raw());
+            }
+            to_json(&payment)
+        });
         let json = json.map_err(|_| SignFailure::Offer(Reason::InvalidNetwork))?;
         Ok(PaymentText { version: required.x402_version, json })
     }
 
-    /// Asks for a resource and pays for it if that is what it takes, once.
+    /// The extensions of a payment, if they are others than those of its challenge.
+    fn echo(&self, required: &PaymentRequired) -> Result<Option<Json>, SignFailure> {
+        let announced =
+            required.extensions.as_ref().filter(|_| required.x402_version == Version::V2);
+        let Some(announced) = announced else { return Ok(None) };
+        let mut changed = Vec::new();
+        for extension in &self.extensions {
+            let Some(value) = announced.as_raw().get(extension.key()) else { continue };
+            if let Echo::Changed(echo) = extension.echo(value)? {
+                // A seller takes only what repeats all that it announced.
+                if !echo.as_raw().contains(value) {
+                    return Err(SignFailure::Offer(Reason::ExtensionEchoMismatch));
+                }
+                changed.push((extension.key().to_owned(), echo));
+            }
+        }
+        Ok((!changed.is_empty()).then(|| extension::merged(Some(announced), changed)).flatten())
+    }
+
+    /// Requests a resource, and pays once if the seller asks for it.
     ///
     /// # Errors
     /// [`BuyError`].
@@ -542,11 +587,11 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         &self,
         transport: &T,
         request: &T::Request,
-    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
-        self.order(transport, request, &Order::default()).await
+    ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
+        self.order(transport, request, &PurchaseOptions::default()).await
     }
 
-    /// As [`Buyer::buy`], with more to say.
+    /// As [`Buyer::buy`], with options.
     ///
     /// # Errors
     /// [`BuyError`].
@@ -554,8 +599,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         &self,
         transport: &T,
         request: &T::Request,
-        order: &Order<'_>,
-    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        order: &PurchaseOptions<'_>,
+    ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
         let subject = transport.subject(request);
         if let Some(id) = order.id
             && let Some(known) = self.budget.find(id).await.map_err(BuyError::Budget)?
@@ -566,7 +611,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         let required = match answer.challenge {
             None => {
                 let Answer { response, receipt, .. } = answer;
-                return Ok(Bought {
+                return Ok(Paid {
                     response,
                     receipt,
                     doubt: None,
@@ -579,14 +624,14 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         };
         transport.may_pay(request).map_err(BuyError::Transport)?;
         let choices = self.policy.choices(&required, &subject.host, &self.wallet);
-        // Of several reasons, the first: that of the offer which is liked best.
+        // The first objection counts: it is that of the preferred offer.
         let mut objection = None;
         for choice in choices.map_err(BuyError::Declined)? {
             if let Some(other) = order.objection(&choice) {
                 objection = objection.or(Some(other));
                 continue;
             }
-            // The seller may have offers that it can pay.
+            // The wallet may be able to pay another offer.
             if let Err(unready) = self.ready(&choice).await {
                 objection = objection.or(Some(unready));
                 continue;
@@ -594,7 +639,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             let mut purchase = self.purchase(order, &subject, &choice)?;
             let id = purchase.id.clone();
             if choice.asks {
-                // Nobody is asked for what cannot be paid.
+                // A payment that cannot be made needs no approval.
                 let over = self.over_budget(&subject.host, &choice).await;
                 if let Some(over) = over.map_err(BuyError::Budget)? {
                     objection = objection.or(Some(BuyError::OverBudget(over)));
@@ -621,10 +666,10 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
             order.hear(Progress::Chosen(&choice.offer));
             let payment = match self.sign(&required, choice.index).await {
                 Ok(payment) => payment,
-                // The money may have moved: it counts.
+                // The money may have moved, so it counts.
                 Err(failure @ SignFailure::Sent(_)) => return Err(BuyError::NotSigned(failure)),
                 Err(failure) => {
-                    // If this fails, it counts, and nothing was paid: the safe side.
+                    // If this fails, the purchase counts though nothing was paid: the safe side.
                     self.budget.write(&id, Step::Released).await.ok();
                     return Err(BuyError::NotSigned(failure));
                 }
@@ -636,15 +681,15 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         Err(objection.unwrap_or(BuyError::Declined(Decline::NoOffers.into())))
     }
 
-    /// Orders what was ordered before.
+    /// Continues a known purchase.
     async fn again<T: Transport>(
         &self,
         transport: &T,
         request: &T::Request,
-        order: &Order<'_>,
+        order: &PurchaseOptions<'_>,
         subject: &Subject,
         known: Purchase,
-    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+    ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
         if (&known.host, &known.digest) != (&subject.host, &subject.digest) {
             return Err(BuyError::AnotherPurchase);
         }
@@ -657,28 +702,28 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         }
     }
 
-    /// Presents the payment of a purchase, and writes down what became of it. What cannot be
-    /// written down counts as it did before.
+    /// Presents the payment of a purchase, and records the outcome. If the record fails, the purchase counts
+    /// as before.
     async fn deliver<T: Transport>(
         &self,
         transport: &T,
         request: &T::Request,
-        order: &Order<'_>,
+        order: &PurchaseOptions<'_>,
         purchase: String,
         offer: PaymentRequirements,
         payment: PaymentText,
-    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+    ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
         match self.present_as(transport, request, payment, Some(&offer), order).await {
             Ok(bought) => {
                 if let Some(receipt) = bought.proof() {
                     self.note(&purchase, Step::Paid(Box::new(receipt.clone()))).await;
                 } else if let Some(doubt) = bought.doubt {
-                    tracing::warn!(%doubt, "a receipt proves nothing: the payment is kept");
+                    tracing::warn!(%doubt, "a receipt proves nothing: the payment is kept to present again");
                 }
-                Ok(Bought { paid: Some(offer), id: Some(purchase), ..bought })
+                Ok(Paid { paid: Some(offer), id: Some(purchase), ..bought })
             }
             Err(BuyError::Refused { response, reason, error, retry, receipt, payment, .. }) => {
-                // Perhaps it was settled, and refused for that.
+                // A payment that was settled before may be refused for that.
                 if !reason.is_some_and(Reason::is_open) {
                     self.note(&purchase, Step::Refused(reason)).await;
                 }
@@ -694,7 +739,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
 
     async fn note(&self, id: &str, step: Step) {
         if let Err(error) = self.budget.write(id, step).await {
-            tracing::warn!(%error, "what became of a purchase is not written down");
+            tracing::warn!(%error, id, "the outcome of a purchase could not be recorded");
         }
     }
 
@@ -705,7 +750,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
 
     fn purchase<R, E>(
         &self,
-        order: &Order<'_>,
+        order: &PurchaseOptions<'_>,
         subject: &Subject,
         choice: &Choice,
     ) -> Result<Purchase, BuyError<R, E>> {
@@ -731,8 +776,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         })
     }
 
-    /// Presents a payment, and presents the same one again while its settlement is not certain: at
-    /// most three times in all, after one second and after three. The budget is not told.
+    /// Presents a payment, and presents the same one again while its settlement is not certain: at most three
+    /// times in all, after one second and after three. The budget does not record it.
     ///
     /// # Errors
     /// [`BuyError::Refused`] or [`BuyError::Unclear`]; [`BuyError::Transport`] if it may not be sent.
@@ -741,8 +786,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         transport: &T,
         request: &T::Request,
         payment: PaymentText,
-    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
-        self.present_as(transport, request, payment, None, &Order::default()).await
+    ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
+        self.present_as(transport, request, payment, None, &PurchaseOptions::default()).await
     }
 
     async fn present_as<T: Transport>(
@@ -751,8 +796,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
         request: &T::Request,
         payment: PaymentText,
         offer: Option<&PaymentRequirements>,
-        order: &Order<'_>,
-    ) -> Result<Bought<T::Response>, BuyError<T::Response, T::Error>> {
+        order: &PurchaseOptions<'_>,
+    ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
         transport.may_pay(request).map_err(BuyError::Transport)?;
         let mut again = AGAIN.iter();
         let id = String::new();
@@ -772,7 +817,7 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
                 let doubt = receipt.as_ref();
                 let doubt = doubt.and_then(|it| receipt::doubt(it, is_delivery, &payment, offer));
                 let payment = Some(payment);
-                return Ok(Bought { response, receipt, doubt, paid: None, payment, id: None });
+                return Ok(Paid { response, receipt, doubt, paid: None, payment, id: None });
             }
             if reason.is_some_and(Reason::is_open)
                 && let Some(time) = again.next()
@@ -788,8 +833,8 @@ impl<W: Signs, C: Clock, B: Budget> Buyer<W, C, B> {
     }
 }
 
-/// Whether somebody gives his word.
-async fn approved(order: &Order<'_>, subject: &Subject, choice: &Choice) -> bool {
+/// Whether the payment is approved.
+async fn approved(order: &PurchaseOptions<'_>, subject: &Subject, choice: &Choice) -> bool {
     let Some(approve) = order.approve else { return false };
     approve(Ask {
         host: subject.host.clone(),
@@ -801,21 +846,21 @@ async fn approved(order: &Order<'_>, subject: &Subject, choice: &Choice) -> bool
 }
 
 impl Asset {
-    /// That of an offer.
+    /// The asset of an offer.
     fn of(offer: &PaymentRequirements) -> Self {
         Self { network: offer.network.clone(), address: offer.asset.clone(), decimals: 0 }
     }
 
-    fn view(&self) -> buyer::Asset<'_> {
+    fn as_view(&self) -> buyer::Asset<'_> {
         buyer::Asset {
-            network: self.network.view(),
+            network: self.network.as_view(),
             address: &self.address,
             decimals: self.decimals,
         }
     }
 }
 
-/// Why a payment was refused: the receipt says, or else the error of the new challenge.
+/// The reason of a refusal: the receipt's, or else the new challenge's error.
 fn error_given(
     challenge: Option<Result<PaymentRequired, ChallengeError>>,
     receipt: Option<&SettleResponse>,
@@ -828,8 +873,8 @@ fn error_given(
     })
 }
 
-/// A text for people, or what was sent in its place.
+/// A text for people, or the value that was sent in its place.
 fn given(text: &Option<String>, other: &Option<Json>, key: &str) -> Option<String> {
     let text = text.clone().filter(|text| !text.is_empty());
-    text.or_else(|| Some(other.as_ref()?.raw().get(key)?.as_str().to_owned()))
+    text.or_else(|| Some(other.as_ref()?.as_raw().get(key)?.as_str().to_owned()))
 }

@@ -27,24 +27,23 @@ use x402_core::crypto::keccak256;
 use x402_core::{ParseError, Version, http, limits};
 
 use crate::budget::{Budget, HostError, MemoryBudget, host};
-use crate::buyer::{Bought, BuyError, Buyer, Order};
+use crate::buyer::{BuyError, Buyer, Paid, PurchaseOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::message::{PaymentRequired, ReadError, SettleResponse, encode_header};
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
-use crate::wallet::Signs;
+use crate::wallet::PaymentSigner;
 
 /// HTTP through reqwest.
 ///
-/// Redirects are answers, not directions, before a payment and after: a payment goes to the URL
-/// that was asked and to no other.
+/// Redirects are never followed, before a payment and after: a payment goes only to the requested URL.
 ///
-/// Over plain http, whoever is on the way can read a payment, take it, or change who is paid: none is sent
-/// there but to this machine, unless [told](Self::with_plain_http_hosts). This machine is asked without a
+/// Over plain http, anybody on the way can read a payment, take it, or change the payee. So plain http is
+/// for this machine, and for [allowed hosts](Self::with_plain_http_hosts). Requests to this machine use no
 /// proxy.
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     http: reqwest::Client,
-    /// For this machine: without a proxy.
+    /// For this machine, without a proxy.
     direct: reqwest::Client,
     /// Hosts that may be paid over plain http.
     plain: Arc<[String]>,
@@ -60,9 +59,9 @@ pub enum HttpError {
     NotRepeatable,
     /// The request carries a payment header of its own.
     AlreadyPaid,
-    /// The URL is neither https nor this machine's: no payment is sent there.
+    /// Plain http to another machine, whose host is not allowed: the payment is not sent.
     PlainHttp,
-    /// The challenge is longer than [`limits::MESSAGE_BYTES`].
+    /// The body is longer than its reader allows.
     TooLong,
     /// Connecting, sending or receiving failed. The URL is left out of the message.
     Io(reqwest::Error),
@@ -71,14 +70,14 @@ pub enum HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Setup => f.write_str("not a valid HTTP request"),
-            Self::NotRepeatable => f.write_str("request body cannot be sent twice"),
-            Self::AlreadyPaid => f.write_str("request carries a payment already"),
+            Self::Setup => f.write_str("the HTTP request cannot be made: check the URL"),
+            Self::NotRepeatable => f.write_str("the request body cannot be sent twice: use no stream"),
+            Self::AlreadyPaid => f.write_str("the request has a payment header: remove it"),
             Self::PlainHttp => f.write_str(
-                "no payment goes over plain http, where others can take it: use https, or allow plain \
-                 http for this host",
+                "payments do not go over plain http, where others can take them: use https, or allow \
+                 plain http for this host",
             ),
-            Self::TooLong => f.write_str("402 answer too long"),
+            Self::TooLong => f.write_str("the answer is too long to read"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -100,11 +99,11 @@ impl From<reqwest::Error> for HttpError {
 }
 
 impl HttpTransport {
-    /// How long an answer may take unless configured otherwise, which leaves room for a settlement.
+    /// Longest wait for an answer by default, which leaves room for a settlement.
     pub const TIMEOUT: Duration = Duration::from_secs(100);
 
-    /// With reqwest's defaults, those of the environment's proxies too, and a time limit of [`Self::TIMEOUT`] an
-    /// answer.
+    /// With reqwest's defaults, proxies of the environment included, and a time limit of [`Self::TIMEOUT`]
+    /// for an answer.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
@@ -112,8 +111,8 @@ impl HttpTransport {
         Self::configured(|builder| builder.timeout(Self::TIMEOUT))
     }
 
-    /// With reqwest configured by the caller; its redirect policy is set here, and it has no proxy for
-    /// this machine. `configure` is called twice.
+    /// With reqwest configured by the caller. The redirect policy is set here, and requests to this machine
+    /// use no proxy. `configure` is called twice.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
@@ -126,8 +125,8 @@ impl HttpTransport {
         Ok(Self { http, direct, plain: Arc::default() })
     }
 
-    /// Pays these hosts over plain http too, each with its port unless that is 80: for a network whose
-    /// every member is trusted.
+    /// Allows payments to these hosts over plain http, each with its port unless that is 80: for networks
+    /// of trusted members only.
     ///
     /// # Errors
     /// [`HostError`].
@@ -167,8 +166,8 @@ impl HttpTransport {
     }
 }
 
-/// Reads challenge and receipt out of a response, which is whole again afterwards, unless the body is longer
-/// than a challenge may be.
+/// Reads challenge and receipt of a response. It returns the response whole, unless the body is longer than
+/// a challenge may be.
 ///
 /// A payment can be refused with another status than 402; the challenge then comes in the header.
 async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, HttpError> {
@@ -181,12 +180,12 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
         return Ok(Answer { response, challenge, receipt });
     }
     let (headers, url) = (response.headers().clone(), response.url().clone());
-    // With a header, nothing depends on the body, whose end may never come.
+    // With a header, nothing depends on the body, which may never end.
     let mut all = headers.get_all(http::PAYMENT_REQUIRED).iter();
     let header = all.next();
     let (body, is_whole) = read_some(response, limits::CHALLENGE_BYTES, header.is_some()).await?;
     let challenge = match (header, all.next()) {
-        // Of two headers each could be read by somebody else.
+        // Two headers could be read differently by others.
         (Some(_), Some(_)) => {
             Err(challenge_error(http::PAYMENT_REQUIRED, ParseError::DuplicateKey))
         }
@@ -203,7 +202,7 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
     Ok(Answer { response: whole.into(), challenge: Some(challenge), receipt })
 }
 
-/// The challenge in a header, which counts whatever the body says.
+/// The challenge in a header, which counts before the body.
 fn of_header(header: &HeaderValue, body: Option<&[u8]>) -> Result<PaymentRequired, ChallengeError> {
     PaymentRequired::from_header(header.as_bytes()).map_err(|error| ChallengeError {
         body_is_good: body.is_some_and(|body| PaymentRequired::from_json(body).is_ok()),
@@ -220,7 +219,10 @@ fn receipt(headers: &HeaderMap) -> Option<SettleResponse> {
     SettleResponse::from_header(header.as_bytes()).ok()
 }
 
-/// The whole body: [`HttpError::TooLong`] above so many bytes.
+/// Reads the whole body.
+///
+/// # Errors
+/// [`HttpError::TooLong`] above `most` bytes, or [`HttpError::Io`].
 pub(crate) async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -232,8 +234,8 @@ pub(crate) async fn read_body(mut response: Response, most: usize) -> Result<Vec
     Ok(body)
 }
 
-/// A body, as far as `most` bytes go, and whether that is all of it. Of a body that nothing depends on, as
-/// much as comes.
+/// Reads up to `most` bytes of a body, and returns whether that is all of it. With `is_beside`, nothing
+/// depends on the body, and a part of it is enough.
 async fn read_some(
     mut response: Response,
     most: usize,
@@ -257,15 +259,15 @@ async fn read_some(
     }
 }
 
-/// So long the rest of a body is waited for on which nothing depends.
+/// Longest wait for the next part of a body on which nothing depends.
 const BESIDE_TIME: Duration = Duration::from_secs(5);
 
-/// Whether what is sent to a URL stays between here and there: TLS, or this machine.
+/// Whether only the host of a URL can read requests to it: over TLS, or on this machine.
 pub fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)
 }
 
-/// Whether a URL is of this machine by its address, or named `localhost`.
+/// Whether a URL is this machine's, by its address or as `localhost`.
 pub fn is_here(url: &Url) -> bool {
     is_loopback(url) || url.host() == Some(Host::Domain("localhost."))
 }
@@ -279,7 +281,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The host as budgets and allow-lists know it; a URL without one has the empty host.
+/// The host in the form of budgets and allow-lists; empty for a URL without one.
 fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
@@ -339,68 +341,68 @@ impl Transport for HttpTransport {
     }
 }
 
-/// What an HTTP purchase ends in when it fails.
+/// The error of an HTTP purchase.
 pub type Error = BuyError<Response, HttpError>;
 
-/// An HTTP client that pays for what it asks, within its buyer's policy. For `https` it takes the
-/// feature `tls`; over plain `http` it pays this machine, and whom its transport
-/// [may](HttpTransport::with_plain_http_hosts).
+/// An HTTP client that pays for its requests, within its buyer's policy. `https` needs the feature `tls`.
+/// Over plain `http` it pays this machine, and hosts that its transport
+/// [allows](HttpTransport::with_plain_http_hosts).
 #[derive(Debug)]
 pub struct Client<W, C = SystemClock, B = MemoryBudget> {
     buyer: Buyer<W, C, B>,
     transport: HttpTransport,
 }
 
-impl<W: Signs, C: Clock, B: Budget> Client<W, C, B> {
+impl<W: PaymentSigner, C: Clock, B: Budget> Client<W, C, B> {
     /// With a buyer.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
     pub fn new(buyer: Buyer<W, C, B>) -> Result<Self, HttpError> {
-        Ok(Self::with(buyer, HttpTransport::new()?))
+        Ok(Self::with_parts(buyer, HttpTransport::new()?))
     }
 
     /// With a buyer and a transport.
-    pub const fn with(buyer: Buyer<W, C, B>, transport: HttpTransport) -> Self {
+    pub const fn with_parts(buyer: Buyer<W, C, B>, transport: HttpTransport) -> Self {
         Self { buyer, transport }
     }
 
-    /// Who pays, and what for.
+    /// The buyer.
     pub const fn buyer(&self) -> &Buyer<W, C, B> {
         &self.buyer
     }
 
-    /// How requests are sent.
+    /// The transport.
     pub const fn transport(&self) -> &HttpTransport {
         &self.transport
     }
 
-    /// Gets a URL, and pays if that is what it takes.
+    /// Gets a URL, and pays if the seller asks for it.
     ///
     /// # Errors
     /// [`BuyError`].
-    pub async fn get(&self, url: &str) -> Result<Bought<Response>, Error> {
+    pub async fn get(&self, url: &str) -> Result<Paid<Response>, Error> {
         let url = Url::parse(url).map_err(|_| BuyError::Transport(HttpError::Setup))?;
         self.execute(&Request::new(Method::GET, url)).await
     }
 
-    /// Sends a request, whose body must not be a stream, and pays if that is what it takes.
+    /// Sends a request, whose body must not be a stream, and pays if the seller asks for it.
     ///
     /// # Errors
     /// [`BuyError`].
-    pub async fn execute(&self, request: &Request) -> Result<Bought<Response>, Error> {
+    pub async fn execute(&self, request: &Request) -> Result<Paid<Response>, Error> {
         self.buyer.buy(&self.transport, request).await
     }
 
-    /// As [`Client::execute`], with more to say.
+    /// As [`Client::execute`], with options.
     ///
     /// # Errors
     /// [`BuyError`].
     pub async fn order(
         &self,
         request: &Request,
-        order: &Order<'_>,
-    ) -> Result<Bought<Response>, Error> {
+        order: &PurchaseOptions<'_>,
+    ) -> Result<Paid<Response>, Error> {
         self.buyer.order(&self.transport, request, order).await
     }
 }

@@ -128,7 +128,7 @@ mod tests {
         fn signatures_are_answered_as_by_k256(secret: [u8; 32], digest: [u8; 32], bit in 0usize..512) {
             let Some(key) = LocalKey::from_bytes(&secret) else { return Ok(()) };
             let signature = Signer::sign(&key, &digest).unwrap();
-            prop_assert_eq!(Libsecp256k1.recover(&digest, &signature), Some(Signer::public(&key)));
+            prop_assert_eq!(Libsecp256k1.recover(&digest, &signature), Some(Signer::public_key(&key)));
             let mut r_s = *signature.r_s();
             r_s[bit / 8] ^= 1 << (bit % 8);
             let (r, s) = r_s.split_at(32);

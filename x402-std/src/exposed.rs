@@ -1,4 +1,4 @@
-//! Whether others can read or write a file that is one's own: a key, a budget, claims.
+//! Checks that no other user can read or write a private file: a key, a budget, claims.
 
 use std::fmt;
 use std::path::Path;
@@ -11,20 +11,20 @@ pub enum Exposed {
     Readable,
     /// Others can write it.
     Writable,
-    /// It is somebody else's, and not the system's.
+    /// It belongs to another user, and not to the system.
     Foreign,
-    /// Everybody can put another file in its place: its directory is everybody's, without a sticky bit.
+    /// Everybody can replace it: everybody can write its directory, which has no sticky bit.
     Directory,
 }
 
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Readable => "others can read the file: chmod 600 it",
-            Self::Writable => "others can write the file: chmod 600 it",
-            Self::Foreign => "the file belongs to somebody else: make one of your own",
+            Self::Readable => "others can read the file: run chmod 600 on it",
+            Self::Writable => "others can write the file: run chmod 600 on it",
+            Self::Foreign => "the file belongs to another user: use a file of your own",
             Self::Directory => {
-                "everybody can replace the file: chmod o-w its directory, or use another one"
+                "everybody can replace the file: run chmod o-w on its directory, or use another one"
             }
         })
     }
@@ -32,9 +32,9 @@ impl fmt::Display for Exposed {
 
 impl std::error::Error for Exposed {}
 
-/// Checks that nobody but its owner and the system can write a file, and with `is_secret`, that nobody
-/// else can read it. Pipes, terminals and files that are not there are nobody's; on systems without such
-/// rights, everything passes. Who owns it is known on Linux only.
+/// Checks that only its owner and the system can write a file, and with `is_secret`, that only they can
+/// read it. Pipes, terminals and missing files pass, and so does everything on systems without such rights.
+/// The owner is checked on Linux only.
 ///
 /// # Errors
 /// [`Exposed`].
@@ -64,12 +64,12 @@ mod unix {
         if is_secret && file.mode() & 0o044 != 0 {
             return Err(Exposed::Readable);
         }
-        // The system's owner can read all keys, and may be given somebody's.
+        // Root can read all keys, and may be given one of another user.
         let own = own_id().filter(|own| !(is_secret && *own == 0));
         if own.is_some_and(|own| ![0, own].contains(&file.uid())) {
             return Err(Exposed::Foreign);
         }
-        // Of a link, where it is and where it leads to.
+        // For a link, both its own directory and that of its target.
         let places = [std::path::absolute(path), fs::canonicalize(path)];
         let directories = places.iter().flatten().filter_map(|place| place.parent());
         if directories.filter_map(|it| fs::metadata(it).ok()).any(|it| is_everybodys(&it)) {

@@ -11,6 +11,7 @@ pub mod client;
 pub mod clock;
 pub mod crypto;
 pub mod exposed;
+pub mod extension;
 pub mod facilitator;
 pub mod ledger;
 #[cfg(feature = "mcp")]

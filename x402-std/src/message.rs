@@ -46,7 +46,7 @@ impl Json {
     ///
     /// # Errors
     /// [`ParseError::InvalidPayload`] if it cannot, or another if the text is refused.
-    pub fn of(value: &impl Serialize) -> Result<Self, ParseError> {
+    pub fn from_value(value: &impl Serialize) -> Result<Self, ParseError> {
         Self::parse(serde_json::to_string(value).map_err(|_| ParseError::InvalidPayload)?)
     }
 
@@ -56,8 +56,8 @@ impl Json {
     }
 
     /// The value as the core sees it.
-    pub fn raw(&self) -> RawJson<'_> {
-        RawJson::checked_before(&self.0)
+    pub fn as_raw(&self) -> RawJson<'_> {
+        RawJson::from_validated_unchecked(&self.0)
     }
 }
 
@@ -69,7 +69,7 @@ impl From<RawJson<'_>> for Json {
 
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.raw().fmt(f)
+        self.as_raw().fmt(f)
     }
 }
 
@@ -123,7 +123,7 @@ pub struct NetworkId(Box<str>);
 
 impl NetworkId {
     /// The core's form.
-    pub fn view(&self) -> Network<'_> {
+    pub fn as_view(&self) -> Network<'_> {
         Network::parse(&self.0).expect("checked when made")
     }
 }
@@ -363,7 +363,7 @@ impl<T> List<T> {
         let entry = |entry: &'a Entry<T>| match entry {
             Entry::Read(entry) => wire::Entry { raw: None, read: Ok(view(entry)) },
             Entry::Unread { json, error } => {
-                wire::Entry { raw: Some(json.raw()), read: Err(*error) }
+                wire::Entry { raw: Some(json.as_raw()), read: Err(*error) }
             }
         };
         self.0.iter().map(entry).collect()
@@ -441,11 +441,11 @@ pub struct PaymentRequired {
 impl PaymentRequired {
     /// Lends the message in the core's form.
     pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentRequired<'_>) -> T) -> T {
-        let accepts = self.accepts.views(PaymentRequirements::view);
+        let accepts = self.accepts.views(PaymentRequirements::as_view);
         use_it(&wire::PaymentRequired {
             x402_version: self.x402_version,
             error: text(&self.error),
-            resource: self.resource.as_ref().map(ResourceInfo::view),
+            resource: self.resource.as_ref().map(ResourceInfo::as_view),
             accepts: wire::List::from(&accepts[..]),
             extensions: raw(&self.extensions),
             other: members(&self.other),
@@ -504,10 +504,10 @@ pub struct V1Details {
 
 impl PaymentRequirements {
     /// The core's form.
-    pub fn view(&self) -> wire::PaymentRequirements<'_> {
+    pub fn as_view(&self) -> wire::PaymentRequirements<'_> {
         wire::PaymentRequirements {
             scheme: self.scheme.as_str().into(),
-            network: self.network.view(),
+            network: self.network.as_view(),
             amount: self.amount,
             asset: self.asset.as_str().into(),
             pay_to: self.pay_to.as_str().into(),
@@ -524,7 +524,7 @@ impl PaymentRequirements {
     }
 
     fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentRequirements<'_>) -> T) -> T {
-        use_it(&self.view())
+        use_it(&self.as_view())
     }
 }
 
@@ -543,27 +543,27 @@ impl PaymentRequirements {
         let extra = self.extra.as_ref().map(|extra| serde_json::from_str(extra.as_str()));
         let mut extra: serde_json::Map<_, _> = extra.and_then(Result::ok).unwrap_or_default();
         extra.insert(key.into(), value.into());
-        self.extra = Json::of(&extra).ok();
+        self.extra = Json::from_value(&extra).ok();
         self
     }
 
     /// The same offer with what a facilitator that supports it adds on Solana: who pays the fee,
     /// and the blockhash of a simulated ledger, which is the only one that lasts. `None` if it does
     /// not support it.
-    pub(crate) fn completed(self, supported: &SupportedResponse) -> Option<Self> {
-        let network = self.network.view();
+    pub(crate) fn with_supported(self, supported: &SupportedResponse) -> Option<Self> {
+        let network = self.network.as_view();
         let kind = supported.kinds.iter().find(|kind| {
             kind.x402_version == 2
                 && kind.scheme == self.scheme
-                && kind.network.view().is_same(network)
+                && kind.network.as_view().is_same(network)
         })?;
         if network.solana().is_none() {
             return Some(self);
         }
         let mut offer = self;
         for (key, name) in [("feePayer", "feePayer"), ("recentBlockhash", "lastingBlockhash")] {
-            let own = offer.extra.as_ref().and_then(|extra| extra.raw().get(key));
-            let announced = kind.extra.as_ref().and_then(|extra| extra.raw().get_string(name));
+            let own = offer.extra.as_ref().and_then(|extra| extra.as_raw().get(key));
+            let announced = kind.extra.as_ref().and_then(|extra| extra.as_raw().get_string(name));
             if let (None, Some(announced)) = (own, announced) {
                 offer = offer.with_extra(key, announced.to_string());
             }
@@ -614,7 +614,7 @@ pub struct ResourceInfo {
 
 impl ResourceInfo {
     /// The core's form.
-    pub fn view(&self) -> wire::ResourceInfo<'_> {
+    pub fn as_view(&self) -> wire::ResourceInfo<'_> {
         wire::ResourceInfo {
             url: self.url.as_str().into(),
             description: text(&self.description),
@@ -627,7 +627,7 @@ impl ResourceInfo {
     }
 
     fn with_view<T>(&self, use_it: impl FnOnce(&wire::ResourceInfo<'_>) -> T) -> T {
-        use_it(&self.view())
+        use_it(&self.as_view())
     }
 }
 
@@ -684,23 +684,24 @@ impl PaymentPayload {
     }
 
     /// The core's form.
-    pub fn view(&self) -> wire::PaymentPayload<'_> {
+    pub fn as_view(&self) -> wire::PaymentPayload<'_> {
         wire::PaymentPayload {
-            resource: self.resource.as_ref().map(ResourceInfo::view),
+            resource: self.resource.as_ref().map(ResourceInfo::as_view),
             accepted: match &self.accepted {
-                Accepted::V1 { scheme, network } => {
-                    wire::Accepted::V1 { scheme: scheme.as_str().into(), network: network.view() }
-                }
-                Accepted::V2(offer) => wire::Accepted::V2(offer.view()),
+                Accepted::V1 { scheme, network } => wire::Accepted::V1 {
+                    scheme: scheme.as_str().into(),
+                    network: network.as_view(),
+                },
+                Accepted::V2(offer) => wire::Accepted::V2(offer.as_view()),
             },
-            payload: self.payload.raw(),
+            payload: self.payload.as_raw(),
             extensions: raw(&self.extensions),
             other: members(&self.other),
         }
     }
 
     fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentPayload<'_>) -> T) -> T {
-        use_it(&self.view())
+        use_it(&self.as_view())
     }
 }
 
@@ -737,16 +738,16 @@ pub type SettleRequest = VerifyRequest;
 
 impl VerifyRequest {
     /// The core's form.
-    pub fn view(&self) -> wire::VerifyRequest<'_> {
+    pub fn as_view(&self) -> wire::VerifyRequest<'_> {
         wire::VerifyRequest {
-            payment_payload: self.payment_payload.view(),
-            payment_requirements: self.payment_requirements.view(),
+            payment_payload: self.payment_payload.as_view(),
+            payment_requirements: self.payment_requirements.as_view(),
             other: members(&self.other),
         }
     }
 
     fn with_view<T>(&self, use_it: impl FnOnce(&wire::VerifyRequest<'_>) -> T) -> T {
-        use_it(&self.view())
+        use_it(&self.as_view())
     }
 }
 
@@ -882,7 +883,7 @@ pub struct SupportedResponse {
 
 impl SupportedResponse {
     fn with_view<T>(&self, use_it: impl FnOnce(&wire::SupportedResponse<'_>) -> T) -> T {
-        let kinds = self.kinds.views(SupportedKind::view);
+        let kinds = self.kinds.views(SupportedKind::as_view);
         use_it(&wire::SupportedResponse {
             kinds: wire::List::from(&kinds[..]),
             extensions: raw(&self.extensions),
@@ -920,18 +921,18 @@ pub struct SupportedKind {
 
 impl SupportedKind {
     /// The core's form.
-    pub fn view(&self) -> wire::SupportedKind<'_> {
+    pub fn as_view(&self) -> wire::SupportedKind<'_> {
         wire::SupportedKind {
             x402_version: self.x402_version,
             scheme: self.scheme.as_str().into(),
-            network: self.network.view(),
+            network: self.network.as_view(),
             extra: raw(&self.extra),
             other: members(&self.other),
         }
     }
 
     fn with_view<T>(&self, use_it: impl FnOnce(&wire::SupportedKind<'_>) -> T) -> T {
-        use_it(&self.view())
+        use_it(&self.as_view())
     }
 }
 
@@ -956,7 +957,7 @@ fn owned_text(text: Option<JsonStr<'_>>) -> Option<String> {
 }
 
 fn raw(json: &Option<Json>) -> Option<RawJson<'_>> {
-    json.as_ref().map(Json::raw)
+    json.as_ref().map(Json::as_raw)
 }
 
 fn members(json: &Option<Json>) -> Members<'_> {

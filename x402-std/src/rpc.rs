@@ -1,4 +1,4 @@
-//! Asking the nodes of a chain, over JSON-RPC.
+//! Requests to the nodes of a chain, over JSON-RPC.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,14 +21,14 @@ mod balances;
 
 pub use balances::{Balance, BalanceError, EvmRpc};
 
-/// Longest wait for an answer to one attempt, unless told otherwise.
+/// Longest wait for an answer to one attempt, by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Attempts in all, unless told otherwise.
+/// Attempts in all, by default.
 const ATTEMPTS: u32 = 4;
 
-/// Waits between rounds: the first one and the longest. Each is cut to somewhere above half of it,
-/// so that not everybody comes back at once.
+/// Waits between rounds: the first one and the longest. Each is cut at random to between half and all of
+/// it, so that clients do not all come back at once.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
@@ -36,17 +36,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 /// be long.
 const ANSWER_BYTES: usize = 4 << 20;
 
-/// How long a node that failed is asked last.
+/// Time for which a node that failed is asked last.
 const REST: Duration = Duration::from_secs(30);
 
-/// A URL is not one of a node that can be asked: neither `https` nor `http` to this machine. Or
-/// there is none.
+/// A node's URL is neither `https` nor `http` to this machine, or is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RpcUrlError;
 
 impl fmt::Display for RpcUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RPC URL is neither https nor loopback")
+        f.write_str("RPC URL is neither https nor this machine's: give an https URL")
     }
 }
 
@@ -60,16 +59,16 @@ pub enum RpcError {
     Unreachable,
     /// The node took too long.
     TimedOut,
-    /// The node answered with this HTTP status; 429 is one of too many questions.
+    /// The node answered with this HTTP status; 429 means too many requests.
     Status(u16),
-    /// The answer is longer than 4 MiB, not JSON-RPC, or one to another question.
+    /// The answer is longer than 4 MiB, not JSON-RPC, or for another request.
     BadAnswer,
-    /// The node's answer is an error. Text and data are its own words, which may repeat what is
-    /// secret: `Debug` and `Display` show the code alone.
+    /// The node's answer is an error. Its text and data may repeat secrets: `Debug` and `Display` show the
+    /// code alone.
     Refused {
-        /// The code, of JSON-RPC or of the chain.
+        /// The error code, of JSON-RPC or of the chain.
         code: i64,
-        /// The words.
+        /// The node's text.
         message: String,
         /// The rest of the answer.
         data: Option<Box<RawValue>>,
@@ -77,15 +76,15 @@ pub enum RpcError {
 }
 
 impl RpcError {
-    /// Whether the node has an answer, which others would give too.
+    /// Whether this is an answer, which other nodes would give too.
     ///
-    /// Not so if it is asked too much (429 and -32029 of several services, -32005 of EIP-1474) or
-    /// lags (-32005 and -32016 of Solana's nodes).
+    /// It is none if the node gets too many requests (429 and -32029 of several services, -32005 of
+    /// EIP-1474). It is none either if the node lags (-32005 and -32016 of Solana's nodes).
     const fn is_answer(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if !matches!(code, 429 | -32005 | -32016 | -32029))
     }
 
-    /// Whether it may be over soon.
+    /// Whether a later attempt may succeed.
     const fn is_passing(&self) -> bool {
         match self {
             Self::Status(status) => *status == 429 || *status >= 500,
@@ -93,7 +92,7 @@ impl RpcError {
         }
     }
 
-    /// How much an error tells: of several, the one that tells most is given.
+    /// The rank of an error: of several, the highest one is returned.
     const fn telling(&self) -> u8 {
         match self {
             Self::Refused { .. } if self.is_answer() => 5,
@@ -109,11 +108,11 @@ impl RpcError {
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable => f.write_str("node unreachable"),
-            Self::TimedOut => f.write_str("node timed out"),
-            Self::Status(status) => write!(f, "node answered {status}"),
-            Self::BadAnswer => f.write_str("node's answer cannot be read"),
-            Self::Refused { code, .. } => write!(f, "node answered with error {code}"),
+            Self::Unreachable => f.write_str("RPC node cannot be reached: check its URL"),
+            Self::TimedOut => f.write_str("RPC node timed out"),
+            Self::Status(status) => write!(f, "RPC node answered with status {status}"),
+            Self::BadAnswer => f.write_str("RPC node's answer cannot be read: check its URL"),
+            Self::Refused { code, .. } => write!(f, "RPC node answered with error {code}"),
         }
     }
 }
@@ -128,9 +127,9 @@ impl std::error::Error for RpcError {}
 
 /// The nodes of one network, over JSON-RPC 2.0.
 ///
-/// Their URLs are secrets, since many have a key in them; nothing shows them. Nodes are asked over
-/// TLS, which takes the feature `tls`, or on this machine; not through a proxy, and wherever a
-/// redirect points nobody is asked. A node that failed is asked last for half a minute.
+/// Their URLs are secrets, since many have a key in them; nothing shows them. Requests go over TLS, which
+/// needs the feature `tls`, or to this machine, without a proxy. Redirects are not followed. A node that
+/// failed is asked last for half a minute.
 #[derive(Clone)]
 pub struct Nodes {
     http: reqwest::Client,
@@ -140,7 +139,7 @@ pub struct Nodes {
 }
 
 struct Node {
-    /// Its place among all that were given, for the log.
+    /// Its place among all given nodes, from 0, for the log.
     place: usize,
     url: Url,
     calls: AtomicU64,
@@ -158,7 +157,7 @@ impl Node {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
             failure.map(|_| Instant::now());
         match failure {
-            Some(error) if !before => tracing::warn!(node = self.place, %error, "node failed"),
+            Some(error) if !before => tracing::warn!(node = self.place, %error, "RPC node failed"),
             _ => {}
         }
     }
@@ -183,35 +182,35 @@ impl Nodes {
         Ok(Self { http, nodes, timeout: TIMEOUT, attempts: ATTEMPTS })
     }
 
-    /// With another time limit for each attempt than 10 seconds.
+    /// Sets the time limit of each attempt. The default is 10 seconds.
     pub fn with_timeout(self, each: Duration) -> Self {
         Self { timeout: each, ..self }
     }
 
-    /// With another number of attempts in all than 4. There is one at least.
+    /// Sets the number of attempts in all, at least 1. The default is 4.
     pub fn with_attempts(self, attempts: u32) -> Self {
         Self { attempts: attempts.max(1), ..self }
     }
 
-    /// How many nodes there are.
+    /// The number of nodes.
     #[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
     pub(crate) fn count(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Those of the nodes at whose place, in the order they were given in, there is `true`.
+    /// The nodes whose place in `which` is `true`, in the order in which they were given.
     #[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
     pub(crate) fn only(&self, which: &[bool]) -> Self {
         let kept = self.nodes.iter().zip(which).filter(|(_, kept)| **kept);
         Self { nodes: kept.map(|(node, _)| Arc::clone(node)).collect(), ..self.clone() }
     }
 
-    /// Asks one node after another until one answers, and again after a wait that doubles, until
-    /// the attempts are used up. An error is an answer, unless it says that the node is asked too
-    /// much or lags.
+    /// Sends a request to one node after another until one answers, and again after a wait that doubles,
+    /// until the attempts are used up. An error is an answer, unless the node gets too many requests or
+    /// lags.
     ///
     /// # Errors
-    /// [`RpcError`]; of several the one that tells most.
+    /// [`RpcError`]; of several, the one that explains most.
     pub async fn ask(
         &self,
         method: &str,
@@ -241,13 +240,13 @@ impl Nodes {
         }
     }
 
-    /// Tells every node at once, each as often as its share of the attempts allows until it
-    /// answers, for what does no harm when it is said twice: a signed transaction. The first result
-    /// is given; the others are still told.
+    /// Sends a request that is harmless when repeated, such as a signed transaction, to every node at once.
+    /// Each node is tried until it answers, within its share of the attempts. The first result is returned;
+    /// the other requests go on.
     ///
     /// # Errors
-    /// [`RpcError`] if there is no result; of several the one that tells most. A node may have done
-    /// what it was told all the same.
+    /// [`RpcError`] if there is no result; of several, the one that explains most. A node may have carried
+    /// out the request all the same.
     pub async fn tell(
         &self,
         method: &str,
@@ -278,15 +277,15 @@ impl Nodes {
                     return Ok(result);
                 }
                 Ok(Err(error)) => worst = more_telling(worst, error),
-                // Nothing in there panics, and nobody stops it.
+                // The task neither panics nor is stopped.
                 Err(_) => {}
             }
         }
         Err(worst)
     }
 
-    /// Asks `n` nodes the same at once, or all if there are fewer: the words of witnesses, in the
-    /// order of the nodes. In place of one that fails another one is asked, as long as there is one.
+    /// Sends a request to `n` nodes at once, or to all if there are fewer, as to witnesses. Returns their
+    /// answers in the order of the nodes. Another node replaces one that fails, as long as there is one.
     /// Each is asked once.
     pub async fn ask_each(
         &self,
@@ -323,8 +322,8 @@ impl Nodes {
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    /// Asks all nodes the same at once, and takes what they answer within a time; if none does, the
-    /// first answer after it.
+    /// Sends a request to all nodes at once. Returns the answers that come within a time, or else the first
+    /// answer after it.
     #[cfg(feature = "evm-ledger")]
     pub(crate) async fn ask_all(
         &self,
@@ -354,7 +353,7 @@ impl Nodes {
         }
     }
 
-    /// The nodes, those that failed lately last.
+    /// The nodes; those that failed lately come last.
     fn in_turn(&self) -> Vec<Arc<Node>> {
         let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node.rests(), node)).collect();
         nodes.sort_by_key(|(rests, _)| *rests);
@@ -384,12 +383,12 @@ impl fmt::Debug for Nodes {
     }
 }
 
-/// How long a node that has not shown its network is left alone before it is asked again.
+/// Time between requests to a node that has not shown its network yet.
 #[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
 const SHOW_AGAIN: Duration = Duration::from_secs(30);
 
-/// Nodes each of which is used only once it has shown that it is of the right network: what another
-/// one says would be of other money.
+/// Nodes that are used only once they have shown that they are of the right network: answers of another
+/// network would be about other money.
 #[cfg(any(feature = "evm-ledger", feature = "svm-ledger"))]
 pub(crate) struct OwnNodes {
     nodes: Nodes,
@@ -402,8 +401,7 @@ pub(crate) struct OwnNodes {
 struct Shown {
     right: Vec<bool>,
     asked: Option<Instant>,
-    /// Those that were of another network when they were first asked, and are still: they are given
-    /// by mistake.
+    /// Nodes that were of another network when first asked, and still are: they are given by mistake.
     wrong_at_first: Vec<bool>,
 }
 
@@ -425,26 +423,25 @@ impl OwnNodes {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many there are in all.
+    /// The number of all nodes.
     #[cfg(feature = "svm-ledger")]
     pub(crate) fn count(&self) -> usize {
         self.nodes.count()
     }
 
-    /// How many have shown that they are right.
+    /// The number of nodes that have shown that they are right.
     #[cfg(feature = "svm-ledger")]
     pub(crate) fn right(&self) -> usize {
         self.shown().right.iter().filter(|right| **right).count()
     }
 
-    /// Whether one of those that were there at first was of another network.
+    /// Whether one of the nodes was of another network when first asked.
     #[cfg(feature = "evm-ledger")]
     pub(crate) fn wrong_at_first(&self) -> bool {
         self.shown().wrong_at_first.contains(&true)
     }
 
-    /// Those that have shown that they are right; there may be none. The others are asked again now
-    /// and then.
+    /// The nodes that have shown that they are right, perhaps none. The others are asked again now and then.
     pub(crate) async fn get(self: &Arc<Self>) -> Nodes {
         let (some, due) = {
             let mut shown = self.shown();
@@ -458,7 +455,7 @@ impl OwnNodes {
             (some, due)
         };
         if !some {
-            // Nothing can be done without; whoever comes meanwhile asks too.
+            // The call needs one node at least; other callers meanwhile ask too.
             self.ask().await;
         } else if due {
             let own = Arc::clone(self);
@@ -467,7 +464,7 @@ impl OwnNodes {
         self.nodes.only(&self.shown().right)
     }
 
-    /// Asks those that have not shown it yet. `false` if one is of another network.
+    /// Asks the nodes that have not shown it yet. Returns `false` if one is of another network.
     pub(crate) async fn ask(&self) -> bool {
         let missing: Vec<bool> = self.shown().right.iter().map(|right| !right).collect();
         let asked = self.nodes.only(&missing);
@@ -482,7 +479,7 @@ impl OwnNodes {
             let Ok(answer) = answer else { continue };
             let is_right = (self.is_right)(&answer);
             if !is_right {
-                tracing::warn!(node = place, "node is of another network, and is not used");
+                tracing::warn!(node = place, "RPC node is of another network: check its URL");
                 none_wrong = false;
             }
             if let Some(right) = shown.right.get_mut(place) {
@@ -507,7 +504,7 @@ fn more_telling(one: RpcError, other: RpcError) -> RpcError {
 /// Waits, and doubles the next wait.
 async fn pause(wait: &mut Duration) {
     let mut random = [0; 1];
-    // Without chance it is the longest wait.
+    // Without random bytes it is the longest wait.
     if getrandom::fill(&mut random).is_err() {
         random = [u8::MAX];
     }
@@ -528,7 +525,7 @@ struct Call<'a> {
 struct Answer {
     jsonrpc: String,
     id: u64,
-    // A result may be `null`, which is not the same as none.
+    // A result may be `null`, which differs from a missing one.
     #[serde(default, deserialize_with = "present")]
     result: Option<Box<RawValue>>,
     error: Option<Refusal>,
@@ -571,18 +568,18 @@ async fn exchange(request: reqwest::RequestBuilder, id: u64) -> Result<Box<RawVa
     }
 }
 
-/// A Solana node over JSON-RPC, which knows recent blockhashes and balances.
+/// A Solana node over JSON-RPC, for recent blockhashes and balances.
 ///
-/// Its URL is a secret: many have a key in it. It is asked over TLS or on this machine only.
+/// Its URL is a secret, since many have a key in them. Requests go over TLS or to this machine only.
 #[derive(Clone)]
 pub struct SvmRpc {
     nodes: Nodes,
-    /// The network that the node names.
+    /// The cluster that the node reports.
     cluster: Arc<OnceLock<String>>,
 }
 
 impl SvmRpc {
-    /// The node at `url`. For `https` it takes the feature `tls`: without it, every question ends in
+    /// The node at `url`. An `https` URL needs the feature `tls`: without it, every request ends in
     /// [`BlockhashError::Unreachable`].
     ///
     /// # Errors
@@ -609,7 +606,7 @@ impl SvmRpc {
     }
 }
 
-/// Nodes that are asked for blockhashes one after the other.
+/// Asks these nodes one after the other.
 impl From<Nodes> for SvmRpc {
     fn from(nodes: Nodes) -> Self {
         Self { nodes, cluster: Arc::default() }
@@ -622,7 +619,7 @@ impl fmt::Debug for SvmRpc {
     }
 }
 
-/// Whatever the network: a payment can settle where its blockhash is known, and nowhere else.
+/// The network does not matter: a payment can settle only where its blockhash is known.
 impl Blockhashes for SvmRpc {
     async fn latest(&self, _network: Network<'_>) -> Result<[u8; 32], BlockhashError> {
         self.latest_blockhash().await

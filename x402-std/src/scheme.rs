@@ -23,7 +23,7 @@
 //! 5. **The seller** needs nothing more: [`Seller::new`](crate::seller::Seller::new) checks by its facilitator's
 //!    scheme, and passes the proof on to one in the same process.
 //! 6. **The buyer's wallet** is a type with [`Wallet`](x402_core::buyer::Wallet), which says what it pays, and
-//!    [`Signs`](crate::wallet::Signs). Wallets compose in pairs, too.
+//!    [`PaymentSigner`](crate::wallet::PaymentSigner). Wallets compose in pairs, too.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

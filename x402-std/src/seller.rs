@@ -6,18 +6,18 @@
 //! use x402_std::core::{Reason, Version, buyer::Flow};
 //! use x402_std::facilitator::Facilitator;
 //! use x402_std::message::SettleResponse;
-//! use x402_std::seller::{Refusal, Seller, Terms};
+//! use x402_std::seller::{Refusal, Seller, Offers};
 //!
 //! async fn serve(
 //!     seller: &Seller<impl Facilitator>,
-//!     terms: &Terms, // whose `resource.url` says what is sold
+//!     offers: &Offers, // whose `resource.url` says what is sold
 //!     payment: Option<&[u8]>, // PaymentPayload as JSON
 //! ) -> Result<(&'static str, SettleResponse), Refusal> {
 //!     let Some(payment) = payment else {
-//!         // Send `terms.challenge(Version::V2, "payment required")`, also with a refusal's reason.
+//!         // Send `offers.challenge(Version::V2, "payment required")`, also with a refusal's reason.
 //!         return Err(Reason::InvalidPaymentRequirements.into());
 //!     };
-//!     let admission = seller.admit(terms, Version::V2, payment).await?;
+//!     let admission = seller.admit(offers, Version::V2, payment).await?;
 //!     if admission.flow() == Flow::Upfront {
 //!         let receipt = seller.settle(admission).await?;
 //!         return Ok(("the work", receipt));
@@ -30,7 +30,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use x402_core::Message as _;
 use x402_core::buyer::Flow;
@@ -43,6 +43,7 @@ use x402_core::{
 use x402_evm::SETTLEMENT_SECONDS;
 
 use crate::clock::{Clock, SystemClock};
+use crate::extension::{self, Before, PaidRequest, SellerExtension};
 use crate::facilitator::in_flight::{InFlight, One, Payer, payer};
 use crate::facilitator::{Facilitator, FacilitatorError, PaymentOf, words};
 use crate::message::{
@@ -51,17 +52,17 @@ use crate::message::{
 };
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
-#[cfg(any(feature = "server", feature = "mcp"))]
+#[cfg(feature = "tokio")]
 mod answers;
+#[cfg(feature = "tokio")]
+pub mod driver;
 #[cfg(feature = "tokio")]
 mod keeper;
 mod record;
-#[cfg(any(feature = "server", feature = "mcp"))]
-pub(crate) mod work;
 
+#[cfg(feature = "tokio")]
+pub use driver::ConnectionEnd;
 use record::Kept;
-#[cfg(any(feature = "server", feature = "mcp"))]
-pub use work::ConnectionEnd;
 
 /// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
 pub const MAX_TIMEOUT_SECONDS: u64 = 300;
@@ -78,7 +79,7 @@ const EXTENSIONS_BYTES: usize = 4096;
 
 /// The resource that one request buys, and its offers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Terms {
+pub struct Offers {
     /// The resource. An empty `url` is filled in by the transport.
     pub resource: ResourceInfo,
     /// The offers, in the order the seller likes them.
@@ -87,7 +88,7 @@ pub struct Terms {
     pub extensions: Option<Json>,
 }
 
-impl Terms {
+impl Offers {
     /// One or more offers for a resource that describes itself.
     pub fn new(accepts: impl IntoIterator<Item = PaymentRequirements>) -> Self {
         let accepts = accepts.into_iter().collect();
@@ -95,7 +96,7 @@ impl Terms {
     }
 
     /// Says what is sold.
-    pub fn described(
+    pub fn with_description(
         mut self,
         description: impl Into<String>,
         mime_type: impl Into<String>,
@@ -106,11 +107,11 @@ impl Terms {
     }
 
     fn with_seller<T>(&self, use_it: impl FnOnce(seller::Seller<'_>) -> T) -> T {
-        let accepts: Vec<_> = self.accepts.iter().map(PaymentRequirements::view).collect();
+        let accepts: Vec<_> = self.accepts.iter().map(PaymentRequirements::as_view).collect();
         use_it(seller::Seller {
-            resource: self.resource.view(),
+            resource: self.resource.as_view(),
             accepts: &accepts,
-            extensions: self.extensions.as_ref().map(Json::raw),
+            extensions: self.extensions.as_ref().map(Json::as_raw),
         })
     }
 
@@ -119,9 +120,9 @@ impl Terms {
     ///
     /// # Errors
     /// [`Unsupported`] names the first offer that the facilitator does not settle.
-    pub fn completed(mut self, supported: &SupportedResponse) -> Result<Self, Unsupported> {
+    pub fn with_supported(mut self, supported: &SupportedResponse) -> Result<Self, Unsupported> {
         let complete = |(index, offer): (usize, PaymentRequirements)| {
-            offer.completed(supported).ok_or(Unsupported { index })
+            offer.with_supported(supported).ok_or(Unsupported { index })
         };
         self.accepts =
             self.accepts.into_iter().enumerate().map(complete).collect::<Result<_, _>>()?;
@@ -131,11 +132,11 @@ impl Terms {
     /// Ties payments on Solana to what they are for: their memo, which the buyer signs, must be one
     /// that only this secret gives for `method`, `path` and the offer. An offer with a memo keeps its
     /// own. On EVM networks nothing that is signed can name the resource but the payee.
-    pub fn bound(mut self, secret: &[u8; 32], method: &str, path: &str) -> Self {
+    pub fn with_memo(mut self, secret: &[u8; 32], method: &str, path: &str) -> Self {
         for offer in &mut self.accepts {
             let has_memo =
-                offer.extra.as_ref().is_some_and(|extra| extra.raw().get("memo").is_some());
-            if offer.network.view().solana().is_none() || has_memo {
+                offer.extra.as_ref().is_some_and(|extra| extra.as_raw().get("memo").is_some());
+            if offer.network.as_view().solana().is_none() || has_memo {
                 continue;
             }
             // Of one length each, so that no two lists of parts read the same.
@@ -176,7 +177,7 @@ impl Terms {
     }
 }
 
-impl From<PaymentRequirements> for Terms {
+impl From<PaymentRequirements> for Offers {
     fn from(offer: PaymentRequirements) -> Self {
         Self::new([offer])
     }
@@ -225,7 +226,7 @@ impl std::error::Error for OfferError {}
 
 /// An offer of the scheme `exact` in the network's default stablecoin. The network may be a CAIP-2
 /// id or a v1 name; the offer has the id. On Solana it lacks the fee payer, which is the
-/// facilitator's to name: see [`Terms::completed`]; a memo can be asked for by
+/// facilitator's to name: see [`Offers::with_supported`]; a memo can be asked for by
 /// [`with_extra`](PaymentRequirements::with_extra).
 ///
 /// ```
@@ -284,7 +285,7 @@ pub fn exact_in<'t>(
         asset: token.asset,
         pay_to: token.pay_to,
         max_timeout_seconds: MAX_TIMEOUT_SECONDS,
-        extra: Json::of(&token.extra).ok(),
+        extra: Json::from_value(&token.extra).ok(),
         v1: None,
         other: None,
     })
@@ -329,7 +330,7 @@ fn svm_token(symbol: Option<&str>, reference: &str, pay_to: &str) -> Result<Toke
 /// How a payment is tied to the resource it is for, beyond what its offer says. The default is not
 /// at all: a payment buys, once, any resource of the seller's that is offered for the same.
 ///
-/// Stronger, because signed: [`Terms::bound`] on Solana, and a payee of its own for each resource on
+/// Stronger, because signed: [`Offers::with_memo`] on Solana, and a payee of its own for each resource on
 /// EVM networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
@@ -346,13 +347,13 @@ pub struct Binding {
 /// A payment is claimed before anything is done for it and served at most once by all who share
 /// the store. What may have been sent and is not certain keeps its claim; the buyer is told
 /// `settlement_pending` and may present the same payment again.
-#[derive(Debug)]
 pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     binding: Binding,
     facilitator: F,
     store: S,
     clock: C,
     secret: Secret,
+    extensions: Vec<Arc<dyn SellerExtension>>,
     payers: InFlight<Payer>,
     /// Payments that are being settled here now: of one payment, one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
@@ -365,7 +366,7 @@ pub struct RequestDigest(pub [u8; 32]);
 
 impl RequestDigest {
     /// The digest of a request's parts, in their order.
-    pub fn of(parts: &[&[u8]]) -> Self {
+    pub fn from_parts(parts: &[&[u8]]) -> Self {
         let mut all = b"x402 paid request".to_vec();
         for part in parts {
             all.extend_from_slice(&keccak256(&[part]));
@@ -396,11 +397,24 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Shows no secret.
+impl<F: fmt::Debug, S: fmt::Debug, C> fmt::Debug for Seller<F, S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extensions: Vec<_> = self.extensions.iter().map(|it| it.key()).collect();
+        f.debug_struct("Seller")
+            .field("binding", &self.binding)
+            .field("facilitator", &self.facilitator)
+            .field("store", &self.store)
+            .field("extensions", &extensions)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<F: Facilitator> Seller<F> {
     /// With a facilitator, the system's clock, and claims in memory: [`MemoryStore`] has room for
-    /// 100 000 and refuses what comes then, unless [`Seller::with`] gives one with more.
+    /// 100 000 and refuses what comes then, unless [`Seller::with_parts`] gives one with more.
     pub fn new(facilitator: F) -> Self {
-        Self::with(facilitator, MemoryStore::default(), SystemClock)
+        Self::with_parts(facilitator, MemoryStore::default(), SystemClock)
     }
 }
 
@@ -426,6 +440,56 @@ impl<F, S, C> Seller<F, S, C> {
         &self.store
     }
 
+    /// With another extension. Extensions are asked in the order in which they were given.
+    pub fn with_extension(mut self, extension: impl SellerExtension + 'static) -> Self {
+        self.extensions.push(Arc::new(extension));
+        self
+    }
+
+    /// The offers with what the extensions announce beside them. Carriers challenge and serve by these.
+    pub fn announce(&self, mut offers: Offers) -> Offers {
+        let declared = self.extensions.iter().filter_map(|extension| {
+            Some((extension.key().to_owned(), extension.declare(&offers)?))
+        });
+        offers.extensions =
+            extension::merged(offers.extensions.as_ref(), declared.collect::<Vec<_>>());
+        offers
+    }
+
+    /// Whether each challenge is another one, since extensions make members anew for it.
+    pub fn announces_anew(&self) -> bool {
+        self.extensions.iter().any(|extension| !extension.may_differ().is_empty())
+    }
+
+    /// The headers, in lower case, by which a request without a payment may be served.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.extensions.iter().filter_map(|extension| extension.header())
+    }
+
+    /// Asks the extensions about a request, before its payment is checked: the first that does not go on
+    /// decides.
+    pub async fn before(&self, request: &PaidRequest) -> Before {
+        if self.extensions.is_empty() {
+            return Before::GoOn;
+        }
+        let payment = request.payment.as_ref().filter(|(version, _)| *version == Version::V2);
+        let payment = payment.and_then(|(_, json)| wire::PaymentPayload::parse(json).ok());
+        for extension in &self.extensions {
+            // A request that proves nothing and pays nothing gets the challenge.
+            let proves = || extension.header().is_some_and(|name| request.header(name).is_some());
+            if request.payment.is_none() && !proves() {
+                continue;
+            }
+            let echo =
+                payment.as_ref().and_then(|payment| extension::echo(payment, extension.key()));
+            match extension.before(request, echo).await {
+                Before::GoOn => {}
+                step => return step,
+            }
+        }
+        Before::GoOn
+    }
+
     /// Ties payments to the resources they are for.
     pub fn with_binding(mut self, binding: Binding) -> Self {
         self.binding = binding;
@@ -434,44 +498,44 @@ impl<F, S, C> Seller<F, S, C> {
 }
 
 impl<F: Facilitator, S, C> Seller<F, S, C> {
-    /// Whether there is an offer in the terms, and each can be paid and checked by the facilitator's
+    /// Whether there is an offer in the offers, and each can be paid and checked by the facilitator's
     /// schemes.
     ///
     /// # Errors
-    /// [`TermsError`].
-    pub fn check(&self, terms: &Terms) -> Result<(), TermsError> {
-        let fault = |offer, reason| TermsError { offer, reason };
-        let extensions = terms.extensions.as_ref().is_none_or(|json| json.raw().is_object());
-        if terms.accepts.is_empty() || !extensions {
+    /// [`OffersError`].
+    pub fn check(&self, offers: &Offers) -> Result<(), OffersError> {
+        let fault = |offer, reason| OffersError { offer, reason };
+        let extensions = offers.extensions.as_ref().is_none_or(|json| json.as_raw().is_object());
+        if offers.accepts.is_empty() || !extensions {
             return Err(fault(None, Reason::InvalidPaymentRequirements));
         }
-        for (index, offer) in terms.accepts.iter().enumerate() {
-            let view = offer.view();
+        for (index, offer) in offers.accepts.iter().enumerate() {
+            let view = offer.as_view();
             let payable = self.facilitator.scheme().check_offer(&view);
-            let flow = Flow::of(&view).ok_or(Reason::InvalidPaymentRequirements);
+            let flow = Flow::from_requirements(&view).ok_or(Reason::InvalidPaymentRequirements);
             payable.and(flow).map_err(|reason| fault(Some(index), reason))?;
         }
         Ok(())
     }
 }
 
-/// Why terms cannot be offered.
+/// Why offers cannot be offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TermsError {
+pub struct OffersError {
     /// The offer nobody can pay; `None` if there are no offers, or the extensions are no object.
     pub offer: Option<usize>,
     /// Why.
     pub reason: Reason,
 }
 
-impl fmt::Display for TermsError {
+impl fmt::Display for OffersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(offer) = self.offer else {
             return f.write_str("no offers, or extensions that are no object");
         };
         write!(f, "offer {offer} cannot be paid: {}", self.reason)?;
         f.write_str(match self.reason {
-            Reason::InvalidExactSvmPayloadMissingFeePayer => " (Terms::completed names one)",
+            Reason::InvalidExactSvmPayloadMissingFeePayer => " (Offers::with_supported names one)",
             Reason::InvalidExactSvmPayloadMemoMismatch => " (memo above 256 bytes)",
             Reason::InvalidExactSvmPayloadMintMismatch => {
                 " (unknown token: see ExactOnSvm::assets)"
@@ -481,7 +545,7 @@ impl fmt::Display for TermsError {
     }
 }
 
-impl std::error::Error for TermsError {}
+impl std::error::Error for OffersError {}
 
 /// A payment that was checked and claimed, and awaits settlement.
 ///
@@ -517,7 +581,7 @@ impl<P> Admission<P> {
     }
 
     /// The transaction it was settled in before.
-    #[cfg(any(feature = "server", feature = "mcp"))]
+    #[cfg(feature = "tokio")]
     fn settled_in(&self) -> Option<String> {
         match &self.state {
             ClaimState::Settled(transaction) => Some(transaction.to_string()),
@@ -602,6 +666,19 @@ pub struct Refusal {
     pub receipt: Option<Box<SettleResponse>>,
 }
 
+impl Refusal {
+    /// The refusal of an extension: a reason, and a text for people, without secrets.
+    pub fn of_extension(reason: Reason, message: impl Into<String>) -> Self {
+        let said = Said { reason: reason.as_str().into(), message: Some(message.into()) };
+        Self { said: Some(Box::new(said)), ..reason.into() }
+    }
+
+    /// With another HTTP status.
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+}
+
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         let (malformed, said, settled, receipt) = (None, None, None, None);
@@ -635,7 +712,7 @@ impl Said {
         other: &Option<Json>,
         key: &str,
     ) -> Option<Box<Self>> {
-        let odd = || Some(other.as_ref()?.raw().get(key)?.as_str());
+        let odd = || Some(other.as_ref()?.as_raw().get(key)?.as_str());
         let reason = reason.as_deref().or_else(odd).filter(|reason| !reason.is_empty())?;
         let is_own = Reason::parse(reason).is_none();
         let message = || message.as_deref().map(words);
@@ -690,14 +767,15 @@ where
     C: Clock,
 {
     /// With a facilitator, a claim store and a clock.
-    pub fn with(facilitator: F, store: S, clock: C) -> Self {
+    pub fn with_parts(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
         let binding = Binding::default();
         let (secret, payers) = (Secret::random(), InFlight::new(PAYER_AT_ONCE));
-        Self { binding, facilitator, store, clock, secret, payers, settling }
+        let extensions = Vec::new();
+        Self { binding, facilitator, store, clock, secret, extensions, payers, settling }
     }
 
-    /// Checks a payment, given as JSON in `version`, against the terms, claims it, and asks the
+    /// Checks a payment, given as JSON in `version`, against the offers, claims it, and asks the
     /// facilitator whether it would settle.
     ///
     /// One that may have been sent before, and is presented again, is admitted with
@@ -707,11 +785,11 @@ where
     /// [`Refusal`]; the claim is given back then.
     pub async fn admit(
         &self,
-        terms: &Terms,
+        offers: &Offers,
         version: Version,
         payment: &[u8],
     ) -> Result<Admission<PaymentOf<F>>, Refusal> {
-        self.admit_for(terms, version, payment, None).await
+        self.admit_for(offers, version, payment, None).await
     }
 
     /// As [`admit`](Self::admit), for a request that is told from others. If the payment was settled
@@ -722,35 +800,62 @@ where
     /// [`Refusal`]; the claim is given back then.
     pub async fn admit_for(
         &self,
-        terms: &Terms,
+        offers: &Offers,
+        version: Version,
+        payment: &[u8],
+        digest: Option<RequestDigest>,
+    ) -> Result<Admission<PaymentOf<F>>, Refusal> {
+        if !self.extensions.is_empty() {
+            let (offers, payment) = (Arc::new(offers.clone()), Some((version, payment.to_vec())));
+            let digest = digest.unwrap_or(RequestDigest([0; 32]));
+            let request = PaidRequest { offers, payment, digest, headers: Vec::new() };
+            match self.before(&request).await {
+                Before::GoOn => {}
+                Before::Refuse(refusal) => return Err(*refusal),
+                // The caller has no place for an answer that costs nothing: see `driver`.
+                Before::Grant | Before::Replay(_) => {
+                    return Err(Reason::DuplicateSettlement.into());
+                }
+            }
+        }
+        self.admit_checked(offers, version, payment, digest).await
+    }
+
+    /// As [`admit_for`](Self::admit_for), of a request about which the extensions were asked.
+    async fn admit_checked(
+        &self,
+        offers: &Offers,
         version: Version,
         payment: &[u8],
         digest: Option<RequestDigest>,
     ) -> Result<Admission<PaymentOf<F>>, Refusal> {
         let now = self.clock.now();
-        let (request, verified, flow) = terms.with_seller(|seller| {
+        let binding = extension::binding(offers.extensions.as_ref(), &self.extensions);
+        let (request, verified, flow) = offers.with_seller(|seller| {
+            let seller =
+                seller::Seller { extensions: binding.as_ref().map(Json::as_raw), ..seller };
             let payload = seller::Seller::read(version, payment);
             let payload =
                 payload.map_err(|error| match wire::PaymentPayload::parse_located(payment) {
                     Err(located) => ReadError::new(located, payment),
                     Ok(_) => error.into(),
                 })?;
-            let named = |resource: wire::ResourceInfo<'_>| resource.url == *terms.resource.url;
+            let named = |resource: wire::ResourceInfo<'_>| resource.url == *offers.resource.url;
             if self.binding.echo && version == Version::V2 && !payload.resource.is_some_and(named) {
                 return Err(Reason::InvalidPaymentRequirements.into());
             }
             let scheme = self.facilitator.scheme();
             let admitted = seller.admit_late(scheme, &payload, now);
             let admitted = admitted.map_err(|reason| self.refusal(reason))?;
-            let flow =
-                Flow::of(&admitted.requirements).ok_or(Reason::InvalidPaymentRequirements)?;
+            let flow = Flow::from_requirements(&admitted.requirements)
+                .ok_or(Reason::InvalidPaymentRequirements)?;
             let request = VerifyRequest::from(&admitted.request());
             Ok::<_, Refusal>((request, admitted.verified, flow))
         })?;
         let late = verified.payment().late(now);
         let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
         let resource = if self.binding.claim {
-            Resource(keccak256(&[b"x402 resource", terms.resource.url.as_bytes()]))
+            Resource(keccak256(&[b"x402 resource", offers.resource.url.as_bytes()]))
         } else {
             Resource::ANY
         };
@@ -794,7 +899,7 @@ where
                 return Err(Refusal { delivered: true, ..refusal });
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(self.refusal(reason)),
-            Presented::Elsewhere => return Err(Reason::DuplicateSettlement.into()),
+            Presented::ForAnother => return Err(Reason::DuplicateSettlement.into()),
         };
         self.release(admission).await;
         Err(refusal)
@@ -910,7 +1015,9 @@ where
             // Of several who find the answer lost, one makes it once more.
             if self.delivered(key, transaction).await.is_ok() {
                 let answer = SettleResponse::default();
-                return Ok(admission.receipt(true, None, transaction, &answer));
+                return Ok(
+                    self.extended(&admission, admission.receipt(true, None, transaction, &answer))
+                );
             }
             return Err(admission.duplicate(transaction));
         }
@@ -918,6 +1025,24 @@ where
         settled
             .map_err(|refusal| refusal.into_refusal(&admission))
             .map(|(transaction, answer)| admission.receipt(true, None, &transaction, &answer))
+            .map(|receipt| self.extended(&admission, receipt))
+    }
+
+    /// A receipt with what the extensions add.
+    fn extended(
+        &self,
+        admission: &Admission<PaymentOf<F>>,
+        mut receipt: SettleResponse,
+    ) -> SettleResponse {
+        if !self.extensions.is_empty() {
+            let payment = admission.accepted();
+            let added = self.extensions.iter().filter_map(|extension| {
+                Some((extension.key().to_owned(), extension.receipt(&payment, &receipt)?))
+            });
+            let added: Vec<_> = added.collect();
+            receipt.extensions = extension::merged(receipt.extensions.as_ref(), added);
+        }
+        receipt
     }
 
     /// Has a claimed payment settled, or asks what became of one that was sent before.
@@ -968,7 +1093,7 @@ where
                 let says = answer.error_message.as_deref().map(words);
                 tracing::info!(reason, says, "the facilitator did not settle a payment");
             }
-            let offer = claim.request.payment_requirements.view();
+            let offer = claim.request.payment_requirements.as_view();
             let payer = claim.payer.as_deref();
             // A scheme's own reason is one for doing nothing, unless there is a transaction beside it.
             let own = answer.error_reason.as_deref().filter(|_| first && !answer.success);
@@ -1047,7 +1172,7 @@ where
         claim: &Claim<'_, PaymentOf<F>>,
         transaction: &Transaction,
     ) -> Result<bool, StoreError> {
-        let network = claim.request.payment_requirements.network.view();
+        let network = claim.request.payment_requirements.network.as_view();
         let network = network.caip2().unwrap_or(network);
         // Hexadecimal digits are the same in either letter case, base58's are not.
         let id = match transaction.starts_with("0x") {
@@ -1060,7 +1185,7 @@ where
         let by = Resource(*claim.key.as_bytes());
         match self.store.present(of, by, claim.expires_at, now).await? {
             Presented::New | Presented::Known(_) => Ok(true),
-            Presented::Elsewhere => Ok(false),
+            Presented::ForAnother => Ok(false),
         }
     }
 }

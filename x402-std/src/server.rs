@@ -6,13 +6,13 @@
 //! use axum::{Router, routing::get};
 //! use x402_std::facilitator::RemoteFacilitator;
 //! use x402_std::seller::{Seller, exact};
-//! use x402_std::server::Charge;
+//! use x402_std::server::PaymentLayer;
 //!
 //! let facilitator = RemoteFacilitator::new("https://facilitator.example.com")?;
 //! let seller = Arc::new(Seller::new(facilitator));
 //! let offer = exact("eip155:84532", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?;
 //! let app: Router = Router::new()
-//!     .route("/weather", get(|| async { "sunny" }).layer(Charge::new(seller, offer)))
+//!     .route("/weather", get(|| async { "sunny" }).layer(PaymentLayer::new(seller, offer)))
 //!     .route("/free", get(|| async { "hello" }));
 //! # Ok(())
 //! # }
@@ -30,8 +30,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::{Future, poll_fn, ready as ready_now};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, ready as ready_now};
+use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -53,11 +53,12 @@ use x402_core::wire::{self, Message as _};
 use x402_core::{ParseError, Version, http};
 
 use crate::clock::{Clock, SystemClock};
+use crate::extension::{BoxFuture, PaidRequest};
 use crate::facilitator::Facilitator;
 use crate::message::{ReadError, SettleResponse, decode_header};
 pub use crate::seller::ConnectionEnd;
-use crate::seller::work::{Boxed, Delivery, Entry, Works};
-use crate::seller::{Refusal, RequestDigest, Seller, Terms, TermsError};
+use crate::seller::driver::{Delivery, Driver, Job, Served, Worked};
+use crate::seller::{AcceptedPayment, Offers, OffersError, Refusal, RequestDigest, Seller};
 use crate::store::{ClaimStore, MemoryStore};
 
 /// Most bytes of a paid body that are withheld until settlement, unless set otherwise.
@@ -82,12 +83,12 @@ const CHUNK: usize = 64 * KIB;
 pub const PAYMENTS_AT_ONCE: usize = 1024;
 
 /// The layer. It charges for every request to the service it wraps.
-pub struct Charge<F, S = MemoryStore, C = SystemClock>(Arc<Shared<F, S, C>>);
+pub struct PaymentLayer<F, S = MemoryStore, C = SystemClock>(Arc<Shared<F, S, C>>);
 
 struct Shared<F, S, C> {
     seller: Arc<Seller<F, S, C>>,
     price: Price,
-    works: Works<Paid>,
+    driver: Driver<PaidAnswer>,
     /// For the bodies of requests, in KiB.
     room: Arc<Semaphore>,
     request_limit: usize,
@@ -96,20 +97,20 @@ struct Shared<F, S, C> {
     charge_redirects: bool,
     base_url: Option<String>,
     secret: Option<[u8; 32]>,
-    /// The last quote, which the next request mostly asks for.
-    last: Mutex<Option<Arc<Quote>>>,
+    /// The last cached, which the next request mostly asks for.
+    last: Mutex<Option<Arc<Cached>>>,
 }
 
 /// An answer that was paid for.
 #[derive(Clone, Debug)]
-struct Paid {
+struct PaidAnswer {
     parts: response::Parts,
     body: Bytes,
 }
 
 /// The price of a request.
-struct Quote {
-    terms: Arc<Terms>,
+struct Cached {
+    offers: Arc<Offers>,
     /// The answer to whoever does not pay.
     challenge: OnceLock<Option<Challenge>>,
 }
@@ -121,9 +122,9 @@ struct Challenge {
     body: Bytes,
 }
 
-impl From<Terms> for Quote {
-    fn from(terms: Terms) -> Self {
-        Self { terms: Arc::new(terms), challenge: OnceLock::new() }
+impl From<Offers> for Cached {
+    fn from(offers: Offers) -> Self {
+        Self { offers: Arc::new(offers), challenge: OnceLock::new() }
     }
 }
 
@@ -132,7 +133,7 @@ impl<F, S, C> Clone for Shared<F, S, C> {
         Self {
             seller: Arc::clone(&self.seller),
             price: self.price.clone(),
-            works: self.works.clone(),
+            driver: self.driver.clone(),
             room: Arc::clone(&self.room),
             base_url: self.base_url.clone(),
             // Made by other settings, perhaps.
@@ -142,79 +143,80 @@ impl<F, S, C> Clone for Shared<F, S, C> {
     }
 }
 
-type Compute = dyn Fn(&Parts) -> Boxed<Result<Option<Terms>, StatusCode>> + Send + Sync;
+type Compute =
+    dyn Fn(&Parts) -> BoxFuture<'static, Result<Option<Offers>, StatusCode>> + Send + Sync;
 
 #[derive(Clone)]
 enum Price {
-    Fixed(Arc<Terms>),
+    Fixed(Arc<Offers>),
     Computed(Arc<Compute>),
 }
 
-impl<F, S, C> Clone for Charge<F, S, C> {
+impl<F, S, C> Clone for PaymentLayer<F, S, C> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<F, S, C> fmt::Debug for Charge<F, S, C> {
+impl<F, S, C> fmt::Debug for PaymentLayer<F, S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Charge");
-        if let Price::Fixed(terms) = &self.0.price {
-            shown.field("terms", terms);
+        let mut shown = f.debug_struct("PaymentLayer");
+        if let Price::Fixed(offers) = &self.0.price {
+            shown.field("offers", offers);
         }
         shown.finish_non_exhaustive()
     }
 }
 
-impl<F: Facilitator, S, C> Charge<F, S, C> {
-    /// The same terms for every request.
+impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
+    /// The same offers for every request.
     ///
     /// # Panics
     /// If nobody could pay them: see [`try_new`](Self::try_new).
-    pub fn new(seller: Arc<Seller<F, S, C>>, terms: impl Into<Terms>) -> Self {
-        Self::try_new(seller, terms).unwrap_or_else(|error| panic!("{error}"))
+    pub fn new(seller: Arc<Seller<F, S, C>>, offers: impl Into<Offers>) -> Self {
+        Self::try_new(seller, offers).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The same terms for every request.
+    /// The same offers for every request.
     ///
     /// # Errors
-    /// [`TermsError`] if nobody could pay them: see [`Seller::check`].
+    /// [`OffersError`] if nobody could pay them: see [`Seller::check`].
     pub fn try_new(
         seller: Arc<Seller<F, S, C>>,
-        terms: impl Into<Terms>,
-    ) -> Result<Self, TermsError> {
-        let terms = terms.into();
-        seller.check(&terms)?;
-        Ok(Self::priced(seller, Price::Fixed(Arc::new(terms))))
+        offers: impl Into<Offers>,
+    ) -> Result<Self, OffersError> {
+        let offers = offers.into();
+        seller.check(&offers)?;
+        Ok(Self::priced(seller, Price::Fixed(Arc::new(offers))))
     }
 
     /// Terms that depend on the request. They must come out the same for the request that is
     /// answered with a challenge and for the one that pays. `None` is free; an error status is
-    /// answered as it is; terms that nobody can pay are answered with 500.
-    pub fn computed(
+    /// answered as it is; offers that nobody can pay are answered with 500.
+    pub fn with_offers_for(
         seller: Arc<Seller<F, S, C>>,
-        terms: impl Fn(&Parts) -> Result<Option<Terms>, StatusCode> + Send + Sync + 'static,
+        offers: impl Fn(&Parts) -> Result<Option<Offers>, StatusCode> + Send + Sync + 'static,
     ) -> Self {
-        Self::computed_async(seller, move |parts| ready_now(terms(parts)))
+        Self::with_offers_for_async(seller, move |parts| ready_now(offers(parts)))
     }
 
-    /// As [`computed`](Self::computed), where it takes time to find out: a look into a database, say.
+    /// As [`computed`](Self::with_offers_for), where it takes time to find out: a look into a database, say.
     /// The future may not borrow the request's parts.
-    pub fn computed_async<T>(
+    pub fn with_offers_for_async<T>(
         seller: Arc<Seller<F, S, C>>,
-        terms: impl Fn(&Parts) -> T + Send + Sync + 'static,
+        offers: impl Fn(&Parts) -> T + Send + Sync + 'static,
     ) -> Self
     where
-        T: Future<Output = Result<Option<Terms>, StatusCode>> + Send + 'static,
+        T: Future<Output = Result<Option<Offers>, StatusCode>> + Send + 'static,
     {
-        Self::priced(seller, Price::Computed(Arc::new(move |parts| Box::pin(terms(parts)))))
+        Self::priced(seller, Price::Computed(Arc::new(move |parts| Box::pin(offers(parts)))))
     }
 
     fn priced(seller: Arc<Seller<F, S, C>>, price: Price) -> Self {
         Self(Arc::new(Shared {
             seller,
             price,
-            works: Works::new(PAYMENTS_AT_ONCE),
+            driver: Driver::new(PAYMENTS_AT_ONCE),
             room: Arc::new(Semaphore::new(REQUESTS_BYTES / KIB)),
             request_limit: REQUEST_LIMIT,
             body_limit: BODY_LIMIT,
@@ -233,38 +235,38 @@ impl<F: Facilitator, S, C> Charge<F, S, C> {
 
     /// Most bytes of a paid body that are withheld until settlement; a longer one is not sent and
     /// not charged for. Offers with the flow `upfront` stream without a limit.
-    pub fn body_limit(self, bytes: usize) -> Self {
+    pub fn with_body_limit(self, bytes: usize) -> Self {
         self.set(|shared| shared.body_limit = bytes)
     }
 
     /// Most bytes of a paid request's body: [`REQUEST_LIMIT`] unless set. A longer one is answered
     /// with 413. It is read before anything is done for the payment, within 30 seconds.
-    pub fn request_limit(self, bytes: usize) -> Self {
+    pub fn with_request_limit(self, bytes: usize) -> Self {
         self.set(|shared| shared.request_limit = bytes)
     }
 
     /// Waits until no payment is worked on. Buyers who hang up leave settlements behind: await this
     /// before the process ends.
-    pub async fn finish(&self) {
-        self.0.works.drain().await;
+    pub async fn drain(&self) {
+        self.0.driver.drain().await;
     }
 
     /// Writes the challenge's body in version 1, for buyers that read only that; the header stays
     /// version 2. Without this the body is the header's JSON.
-    pub fn v1_body(self) -> Self {
+    pub fn with_v1_body(self) -> Self {
         self.set(|shared| shared.v1_body = true)
     }
 
-    /// Ties payments on Solana to method and path of the request: see [`Terms::bound`]. All who
+    /// Ties payments on Solana to method and path of the request: see [`Offers::with_memo`]. All who
     /// serve the route need the same secret.
-    pub fn bound(self, secret: [u8; 32]) -> Self {
+    pub fn with_memo_secret(self, secret: [u8; 32]) -> Self {
         self.set(|shared| shared.secret = Some(secret))
     }
 
     /// Charges for redirects to other origins too, for goods that are their address, such as a download
     /// behind a signed URL. Without this nobody is charged for one, and whoever presents a payment is told
     /// where it leads.
-    pub fn charge_redirects(self) -> Self {
+    pub fn with_charged_redirects(self) -> Self {
         self.set(|shared| shared.charge_redirects = true)
     }
 
@@ -273,47 +275,47 @@ impl<F: Facilitator, S, C> Charge<F, S, C> {
     ///
     /// Inside axum's `nest`, which cuts its own path off what this layer sees, end it with that path:
     /// `https://api.example.com/v1`. Without it the challenges name another URL, and payments tied
-    /// to a path ([`Charge::bound`]) are good under every other mount of it.
-    pub fn base_url(self, origin: impl Into<String>) -> Self {
+    /// to a path ([`PaymentLayer::with_memo_secret`]) are good under every other mount of it.
+    pub fn with_base_url(self, origin: impl Into<String>) -> Self {
         self.set(|shared| shared.base_url = Some(origin.into()))
     }
 }
 
-impl<I, F, S, C> Layer<I> for Charge<F, S, C> {
-    type Service = Charged<I, F, S, C>;
+impl<I, F, S, C> Layer<I> for PaymentLayer<F, S, C> {
+    type Service = PaymentService<I, F, S, C>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        Charged { inner, shared: Arc::clone(&self.0) }
+        PaymentService { inner, shared: Arc::clone(&self.0) }
     }
 }
 
 /// A service that is charged for.
-pub struct Charged<I, F, S = MemoryStore, C = SystemClock> {
+pub struct PaymentService<I, F, S = MemoryStore, C = SystemClock> {
     inner: I,
     shared: Arc<Shared<F, S, C>>,
 }
 
-impl<I: Clone, F, S, C> Clone for Charged<I, F, S, C> {
+impl<I: Clone, F, S, C> Clone for PaymentService<I, F, S, C> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<I, F, S, C> fmt::Debug for Charged<I, F, S, C> {
+impl<I, F, S, C> fmt::Debug for PaymentService<I, F, S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Charged")
+        f.write_str("PaymentService")
     }
 }
 
 /// The body of an answer: this layer's own, one that was withheld, or the handler's.
-pub type ChargedBody<B> = Either<OwnBody, B>;
+pub type PaymentBody<B> = Either<OwnBody, B>;
 
 /// A body of this layer's own, or one that was withheld until it was paid for.
 pub struct OwnBody {
     left: Bytes,
     begun: bool,
-    delivery: Option<Delivery<Paid>>,
-    noting: Option<Boxed<bool>>,
+    delivery: Option<Delivery<PaidAnswer>>,
+    noting: Option<BoxFuture<'static, bool>>,
     end: Option<ConnectionEnd>,
 }
 
@@ -407,7 +409,7 @@ impl Drop for OwnBody {
     }
 }
 
-impl<I, F, S, C, Q, B> Service<Request<Q>> for Charged<I, F, S, C>
+impl<I, F, S, C, Q, B> Service<Request<Q>> for PaymentService<I, F, S, C>
 where
     I: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
     I::Future: Send,
@@ -419,7 +421,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    type Response = Response<ChargedBody<B>>;
+    type Response = Response<PaymentBody<B>>;
     type Error = I::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, I::Error>> + Send>>;
 
@@ -431,36 +433,38 @@ where
         // The clone has not been polled ready; the one that has must be called.
         let ready = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, ready);
-        let sale = Sale { inner, shared: Arc::clone(&self.shared) };
-        Box::pin(sale.serve(request))
+        let exchange = Exchange { inner, shared: Arc::clone(&self.shared) };
+        Box::pin(exchange.serve(request))
     }
 }
 
 /// One request.
-struct Sale<I, F, S, C> {
+struct Exchange<I, F, S, C> {
     inner: I,
     shared: Arc<Shared<F, S, C>>,
 }
 
-impl<I, F, S, C> Sale<I, F, S, C>
+impl<I, F, S, C> Exchange<I, F, S, C>
 where
     F: Facilitator + 'static,
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
-    async fn serve<Q, B>(self, request: Request<Q>) -> Result<Response<ChargedBody<B>>, I::Error>
+    async fn serve<Q, B>(self, request: Request<Q>) -> Result<Response<PaymentBody<B>>, I::Error>
     where
-        I: Service<Request<Q>, Response = Response<B>>,
-        Q: Body<Data = Bytes> + From<Bytes>,
-        B: Body<Data = Bytes>,
+        I: Service<Request<Q>, Response = Response<B>> + Send,
+        I::Future: Send,
+        I::Error: Send,
+        Q: Body<Data = Bytes> + From<Bytes> + Send,
+        B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         if is_preflight(request.method(), request.headers()) {
             return Ok(empty(StatusCode::NO_CONTENT));
         }
         let (parts, body) = request.into_parts();
-        let quote = match self.shared.quote(&parts).await {
-            Ok(Some(quote)) => quote,
+        let cached = match self.shared.cached(&parts).await {
+            Ok(Some(cached)) => cached,
             Ok(None) => {
                 let request = Request::from_parts(parts, body);
                 return Ok({ self.inner }.call(request).await?.map(Either::Right));
@@ -469,134 +473,132 @@ where
         };
         // It asks what a GET would be answered: that it costs something.
         if parts.method == Method::HEAD {
-            return Ok(self.shared.challenge(&quote));
+            return Ok(self.shared.challenge(&cached));
         }
-        let (version, payment) = match payment(&parts.headers) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(self.shared.challenge(&quote)),
+        let payment = match payment(&parts.headers) {
+            Ok(payment) => payment,
             Err(error) => {
                 let refusal = ReadError::from(error).into();
-                return Ok(self.shared.refuse(&quote.terms, Version::V2, refusal));
+                return Ok(self.shared.refuse(&cached.offers, Version::V2, refusal));
             }
         };
+        let value = |name: &str| parts.headers.get(name)?.to_str().ok();
+        let headers = self.shared.seller.headers();
+        let headers = headers.filter_map(|name| Some((name.to_owned(), value(name)?.to_owned())));
+        let headers: Vec<_> = headers.collect();
+        if payment.is_none() && headers.is_empty() {
+            return Ok(self.shared.challenge(&cached));
+        }
         // All of it before anything is done for the payment: what does not arrive costs nobody.
         let (body, _room) = match self.shared.read(body).await {
             Ok(read) => read,
             Err(status) => return Ok(empty(status)),
         };
-        self.serve_paid(parts, body, quote, version, payment).await
+        let version = payment.as_ref().map_or(Version::V2, |(version, _)| *version);
+        let end = parts.extensions.get::<ConnectionEnd>().cloned();
+        let url = self.shared.url(&parts);
+        let digest =
+            RequestDigest::from_parts(&[parts.method.as_str().as_bytes(), url.as_bytes(), &body]);
+        let offers = Arc::clone(&cached.offers);
+        let asked = PaidRequest { offers, payment, digest, headers };
+        let shared = self.shared;
+        let request = Request::from_parts(parts, Q::from(body));
+        let call = Call { inner: self.inner, request, shared: &shared, url, body: PhantomData };
+        Ok(match shared.driver.serve(&shared.seller, asked, call).await {
+            Served::Paid(answer, delivery) => answer.respond(Some(delivery), end),
+            Served::Granted(answer) => answer.respond(None, None),
+            Served::Passed(passed) => return passed,
+            Served::Unpaid => shared.challenge(&cached),
+            Served::Refused(refusal) => shared.refuse(&cached.offers, version, refusal),
+            Served::TimedOut => empty(StatusCode::GATEWAY_TIMEOUT),
+            Served::Panicked(receipt) => {
+                let mut response = empty(StatusCode::INTERNAL_SERVER_ERROR);
+                if let Some(receipt) = &receipt {
+                    give_receipt(response.headers_mut(), version, receipt);
+                }
+                response
+            }
+        })
+    }
+}
+
+/// The work for one request: the inner service's.
+struct Call<'s, I, F, S, C, Q, B> {
+    inner: I,
+    request: Request<Q>,
+    shared: &'s Shared<F, S, C>,
+    url: String,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<I, F, S, C, Q, B> Job for Call<'_, I, F, S, C, Q, B>
+where
+    I: Service<Request<Q>, Response = Response<B>> + Send,
+    I::Future: Send,
+    I::Error: Send,
+    F: Send + Sync,
+    S: Send + Sync,
+    C: Send + Sync,
+    Q: Send,
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Answer = PaidAnswer;
+    type Passed = Result<Response<PaymentBody<B>>, I::Error>;
+
+    async fn work(
+        mut self,
+        payment: Option<AcceptedPayment>,
+        paid: bool,
+    ) -> Worked<PaidAnswer, Self::Passed> {
+        if let Some(payment) = payment {
+            self.request.extensions_mut().insert(payment);
+        }
+        let response = match self.inner.call(self.request).await {
+            Ok(response) => response,
+            Err(error) => return Worked::NotCharged(Err(error)),
+        };
+        if paid {
+            let is_good = !is_error(response.status());
+            let passed = Ok(response.map(Either::Right));
+            return if is_good { Worked::Streamed(passed) } else { Worked::NotCharged(passed) };
+        }
+        if !self.shared.is_charged(&response, &self.url) {
+            let mut response = match is_error(response.status()) {
+                true => response.map(Either::Right),
+                false => without_goods(response),
+            };
+            // Of the next request the answer may be another, or the challenge.
+            keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
+            return Worked::NotCharged(Ok(response));
+        }
+        match self.shared.withhold(response).await {
+            Ok((parts, body)) => {
+                let bytes = body.len();
+                Worked::Goods(PaidAnswer { parts, body }, bytes)
+            }
+            Err(response) => Worked::NotCharged(Ok(response)),
+        }
     }
 
-    async fn serve_paid<Q, B>(
-        mut self,
-        parts: Parts,
-        body: Bytes,
-        quote: Arc<Quote>,
+    fn with_receipt(
+        mut answer: PaidAnswer,
         version: Version,
-        payment: Vec<u8>,
-    ) -> Result<Response<ChargedBody<B>>, I::Error>
-    where
-        I: Service<Request<Q>, Response = Response<B>>,
-        Q: From<Bytes>,
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let shared = Arc::clone(&self.shared);
-        let refuse = |refusal| Ok(shared.refuse(&quote.terms, version, refusal));
-        let end = parts.extensions.get::<ConnectionEnd>().cloned();
-        let url = shared.url(&parts);
-        let digest = RequestDigest::of(&[parts.method.as_str().as_bytes(), url.as_bytes(), &body]);
-        let terms = Arc::clone(&quote.terms);
-        let held = match shared.works.admit(&shared.seller, terms, version, payment, digest).await {
-            Ok(Entry::Work(held)) => held,
-            Ok(Entry::Again(paid, delivery)) => return Ok(paid.respond(delivery, end)),
-            Err(refusal) => return refuse(refusal),
-        };
-        let time = held.time_left();
-        let mut request = Request::from_parts(parts, Q::from(body));
-        if let Some(accepted) = held.accepted() {
-            request.extensions_mut().insert(accepted);
+        receipt: &SettleResponse,
+    ) -> PaidAnswer {
+        give_receipt(&mut answer.parts.headers, version, receipt);
+        answer
+    }
+
+    fn passed_with_receipt(
+        mut passed: Self::Passed,
+        version: Version,
+        receipt: &SettleResponse,
+    ) -> Self::Passed {
+        if let Ok(response) = &mut passed {
+            give_receipt(response.headers_mut(), version, receipt);
         }
-        let call = async { self.inner.call(request).await };
-        if held.is_upfront() && !held.is_settled() {
-            let (receipt, delivery) = match held.settle().await {
-                Ok(settled) => settled,
-                Err(refusal) => return refuse(refusal),
-            };
-            let mut response = match survive(call).await {
-                Some(response) => response?.map(Either::Right),
-                None => empty(StatusCode::INTERNAL_SERVER_ERROR),
-            };
-            // What was paid and failed may be asked for again. What is streamed is not kept.
-            if !is_error(response.status()) {
-                delivery.written(None);
-            }
-            give_receipt(response.headers_mut(), version, &receipt);
-            return Ok(response);
-        }
-        // What was settled before, and lost, is noted as delivered before it is made once more: so
-        // nobody else makes it too.
-        let before = match held.is_settled() {
-            true => match held.settle().await {
-                Ok(settled) => Either::Right(settled),
-                Err(refusal) => return refuse(refusal),
-            },
-            false => Either::Left(held),
-        };
-        let work = async {
-            let response = match survive(call).await {
-                Some(Ok(response)) => response,
-                Some(Err(error)) => return Err(Err(error)),
-                None => return Err(Ok(empty(StatusCode::INTERNAL_SERVER_ERROR))),
-            };
-            if !shared.is_charged(&response, &url) {
-                let response = match is_error(response.status()) {
-                    true => response.map(Either::Right),
-                    false => without_goods(response),
-                };
-                let mut response = response;
-                // Of the next request the answer may be another, or the challenge.
-                keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
-                return Err(Ok(response));
-            }
-            shared.withhold(response).await.map_err(Ok)
-        };
-        let worked = match timeout(time, work).await {
-            Ok(worked) => worked,
-            Err(_) => {
-                tracing::warn!(
-                    ?time,
-                    "paid work took longer than its payment is good for: not charged"
-                );
-                Err(Ok(empty(StatusCode::GATEWAY_TIMEOUT)))
-            }
-        };
-        let (parts, body) = match worked {
-            Ok(withheld) => withheld,
-            Err(answer) => {
-                if let Either::Left(held) = before {
-                    held.give_back().await;
-                }
-                return answer;
-            }
-        };
-        let make = move |receipt: &SettleResponse| {
-            let mut parts = parts;
-            give_receipt(&mut parts.headers, version, receipt);
-            let bytes = body.len();
-            (Paid { parts, body }, bytes)
-        };
-        match before {
-            Either::Right((receipt, mut delivery)) => {
-                let (paid, bytes) = make(&receipt);
-                delivery.keep(paid.clone(), bytes);
-                Ok(paid.respond(delivery, end))
-            }
-            Either::Left(held) => match held.settle_with(make).await {
-                Ok((paid, delivery)) => Ok(paid.respond(delivery, end)),
-                Err(refusal) => refuse(refusal),
-            },
-        }
+        passed
     }
 }
 
@@ -622,7 +624,7 @@ fn leads_elsewhere<B>(response: &Response<B>, asked: &str) -> bool {
 
 /// A redirect, or a 304, that nobody is charged for: it says where to go, and has nothing else to give. The
 /// buyer names the host by which it is told apart from a redirect to the same server.
-fn without_goods<B>(response: Response<B>) -> Response<ChargedBody<B>> {
+fn without_goods<B>(response: Response<B>) -> Response<PaymentBody<B>> {
     let (mut parts, _) = response.into_parts();
     for name in [SET_COOKIE, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
         parts.headers.remove(name);
@@ -634,20 +636,29 @@ fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-impl Paid {
+impl PaidAnswer {
     fn respond<B>(
         self,
-        delivery: Delivery<Paid>,
+        delivery: Option<Delivery<PaidAnswer>>,
         end: Option<ConnectionEnd>,
-    ) -> Response<ChargedBody<B>> {
+    ) -> Response<PaymentBody<B>> {
         let Self { parts, body } = self;
-        let delivery = Some(delivery);
         let body = OwnBody { left: body, begun: false, delivery, noting: None, end };
         Response::from_parts(parts, Either::Left(body))
     }
 }
 
 impl<F, S, C> Shared<F, S, C> {
+    /// Whether an answer is worth its price: no error, nothing that the buyer has already (304), and no
+    /// direction to another server.
+    fn is_charged<B>(&self, response: &Response<B>, asked: &str) -> bool {
+        let status = response.status();
+        let leads_elsewhere = || !self.charge_redirects && leads_elsewhere(response, asked);
+        !is_error(status)
+            && status != StatusCode::NOT_MODIFIED
+            && !(status.is_redirection() && leads_elsewhere())
+    }
+
     /// Reads the body of a request: within its limit, its time, and the room there is for all.
     async fn read<Q: Body<Data = Bytes>>(
         &self,
@@ -688,7 +699,7 @@ impl<F, S, C> Shared<F, S, C> {
     async fn withhold<B>(
         &self,
         response: Response<B>,
-    ) -> Result<(response::Parts, Bytes), Response<ChargedBody<B>>>
+    ) -> Result<(response::Parts, Bytes), Response<PaymentBody<B>>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -709,82 +720,77 @@ impl<F, S, C> Shared<F, S, C> {
             }
             Ok::<_, Option<Box<dyn Error + Send + Sync>>>(whole)
         };
-        let error = match survive(read).await {
-            Some(Ok(mut body)) => {
+        let error = match read.await {
+            Ok(mut body) => {
                 body.shrink_to_fit();
                 return Ok((parts, body.into()));
             }
-            Some(Err(None)) => {
-                tracing::error!(limit, declared, "paid answer is too long: see Charge::body_limit");
+            Err(None) => {
+                tracing::error!(
+                    limit,
+                    declared,
+                    "paid answer is too long: see PaymentLayer::with_body_limit"
+                );
                 let text = format!(
                     "The answer is longer than the {limit} bytes that this server withholds until \
                      it is paid. Nothing was charged.\n"
                 );
                 return Err(plain(StatusCode::INTERNAL_SERVER_ERROR, text));
             }
-            Some(Err(error)) => error,
-            None => None,
+            Err(Some(error)) => error,
         };
-        tracing::error!(?error, "paid body not sent and not charged for");
+        tracing::error!(%error, "paid body not sent and not charged for");
         Err(empty(StatusCode::INTERNAL_SERVER_ERROR))
     }
 }
 
 impl<F: Facilitator, S, C> Shared<F, S, C> {
     /// The price of a request; `None` if it is free.
-    async fn quote(&self, parts: &Parts) -> Result<Option<Arc<Quote>>, StatusCode> {
-        let terms = match &self.price {
-            Price::Fixed(terms) if self.secret.is_none() => {
-                let own = !terms.resource.url.is_empty();
-                let url = if own { terms.resource.url.clone() } else { self.url(parts) };
-                return Ok(Some(self.quote_fixed(terms, url)));
+    async fn cached(&self, parts: &Parts) -> Result<Option<Arc<Cached>>, StatusCode> {
+        let offers = match &self.price {
+            Price::Fixed(offers) if self.secret.is_none() => {
+                let own = !offers.resource.url.is_empty();
+                let url = if own { offers.resource.url.clone() } else { self.url(parts) };
+                return Ok(Some(self.cached_fixed(offers, url)));
             }
-            Price::Fixed(terms) => Terms::clone(terms),
+            Price::Fixed(offers) => Offers::clone(offers),
             Price::Computed(compute) => {
-                let Some(terms) = compute(parts).await? else {
+                let Some(offers) = compute(parts).await? else {
                     return Ok(None);
                 };
-                if let Err(error) = self.seller.check(&terms) {
-                    tracing::error!(%error, "computed terms");
+                if let Err(error) = self.seller.check(&offers) {
+                    tracing::error!(%error, "computed offers");
                     return Err(StatusCode::INTERNAL_SERVER_ERROR);
                 }
-                terms
+                offers
             }
         };
-        let mut terms = terms;
-        if terms.resource.url.is_empty() {
-            terms.resource.url = self.url(parts);
+        let mut offers = offers;
+        if offers.resource.url.is_empty() {
+            offers.resource.url = self.url(parts);
         }
         if let Some(secret) = &self.secret {
             let mount = self.base_url.as_deref().map_or("", path_of);
             let path = format!("{mount}{}", parts.uri.path());
-            terms = terms.bound(secret, parts.method.as_str(), &path);
+            offers = offers.with_memo(secret, parts.method.as_str(), &path);
         }
-        Ok(Some(Arc::new(terms.into())))
+        Ok(Some(Arc::new(self.seller.announce(offers).into())))
     }
 
-    /// Fixed terms for a URL: of one URL everybody is quoted the same.
-    fn quote_fixed(&self, terms: &Terms, url: String) -> Arc<Quote> {
+    /// Fixed offers for a URL: of one URL everybody is quoted the same.
+    fn cached_fixed(&self, offers: &Offers, url: String) -> Arc<Cached> {
         // No code panics while it holds the lock.
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(quote) = last().as_ref().filter(|quote| quote.terms.resource.url == url) {
-            return Arc::clone(quote);
+        if let Some(cached) = last().as_ref().filter(|cached| cached.offers.resource.url == url) {
+            return Arc::clone(cached);
         }
-        let mut terms = terms.clone();
-        terms.resource.url = url;
-        let quote = Arc::new(Quote::from(terms));
-        *last() = Some(Arc::clone(&quote));
-        quote
-    }
-
-    /// Whether an answer is worth its price: no error, nothing that the buyer has already (304), and no
-    /// direction to another server.
-    fn is_charged<B>(&self, response: &Response<B>, asked: &str) -> bool {
-        let status = response.status();
-        let leads_elsewhere = || !self.charge_redirects && leads_elsewhere(response, asked);
-        !is_error(status)
-            && status != StatusCode::NOT_MODIFIED
-            && !(status.is_redirection() && leads_elsewhere())
+        let mut offers = offers.clone();
+        offers.resource.url = url;
+        let cached = Arc::new(Cached::from(self.seller.announce(offers)));
+        if !self.seller.announces_anew() {
+            *last() = Some(Arc::clone(&cached));
+        }
+        cached
     }
 
     fn url(&self, parts: &Parts) -> String {
@@ -800,22 +806,22 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
     }
 
     /// The answer to a request without a payment.
-    fn challenge<B>(&self, quote: &Quote) -> Response<ChargedBody<B>> {
+    fn challenge<B>(&self, cached: &Cached) -> Response<PaymentBody<B>> {
         let version = if self.v1_body { Version::V1 } else { Version::V2 };
-        let challenge = quote.challenge.get_or_init(|| written(&quote.terms, version, None));
+        let challenge = cached.challenge.get_or_init(|| written(&cached.offers, version, None));
         ask(challenge.clone(), StatusCode::PAYMENT_REQUIRED)
     }
 
     /// The answer to a payment that is not served, in the payment's version.
     fn refuse<B>(
         &self,
-        terms: &Terms,
+        offers: &Offers,
         version: Version,
         refusal: Refusal,
-    ) -> Response<ChargedBody<B>> {
+    ) -> Response<PaymentBody<B>> {
         tracing::info!(reason = %refusal, "payment refused");
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::PAYMENT_REQUIRED);
-        let mut response = ask(written(terms, version, Some(&refusal.to_string())), status);
+        let mut response = ask(written(offers, version, Some(&refusal.to_string())), status);
         if let Some(receipt) = &refusal.receipt {
             insert_receipt(response.headers_mut(), version, receipt);
         }
@@ -824,13 +830,13 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
 }
 
 /// The challenge, its body in a version; `None` if there is nothing to ask for.
-fn written(terms: &Terms, version: Version, error: Option<&str>) -> Option<Challenge> {
+fn written(offers: &Offers, version: Version, error: Option<&str>) -> Option<Challenge> {
     let challenge = |version: Version| {
         let missing = match version {
             Version::V1 => "X-PAYMENT header is required",
             Version::V2 => "PAYMENT-SIGNATURE header is required",
         };
-        terms.challenge(version, error.unwrap_or(missing)).ok()
+        offers.challenge(version, error.unwrap_or(missing)).ok()
     };
     let json = challenge(Version::V2)?;
     let header = base64_value(&json);
@@ -842,7 +848,7 @@ fn written(terms: &Terms, version: Version, error: Option<&str>) -> Option<Chall
     Some(Challenge { header, body: body.into() })
 }
 
-fn ask<B>(challenge: Option<Challenge>, status: StatusCode) -> Response<ChargedBody<B>> {
+fn ask<B>(challenge: Option<Challenge>, status: StatusCode) -> Response<PaymentBody<B>> {
     let Some(Challenge { header, body }) = challenge else {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
@@ -943,7 +949,7 @@ fn expose(headers: &mut HeaderMap) {
 }
 
 /// No fault is kept by caches: of the next request the answer may be another.
-fn empty<B>(status: StatusCode) -> Response<ChargedBody<B>> {
+fn empty<B>(status: StatusCode) -> Response<PaymentBody<B>> {
     let mut response = Response::new(Either::Left(Bytes::new().into()));
     *response.status_mut() = status;
     if is_error(status) {
@@ -953,23 +959,10 @@ fn empty<B>(status: StatusCode) -> Response<ChargedBody<B>> {
     response
 }
 
-fn plain<B>(status: StatusCode, text: String) -> Response<ChargedBody<B>> {
+fn plain<B>(status: StatusCode, text: String) -> Response<PaymentBody<B>> {
     let mut response = empty(status);
     *response.body_mut() = Either::Left(Bytes::from(text).into());
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response
-}
-
-/// A future's output, or `None` if it panics: a handler's bug must not cost the buyer's claim.
-async fn survive<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        let poll = AssertUnwindSafe(|| future.as_mut().poll(context));
-        match catch_unwind(poll) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }

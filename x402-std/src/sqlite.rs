@@ -1,4 +1,4 @@
-//! Files of SQLite: one thread each, which makes all steps that wait in one transaction.
+//! SQLite files. Each has one thread, which makes all waiting steps in one transaction.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use tokio::sync::oneshot;
 use crate::exposed;
 use crate::store::OpenError;
 
-/// How long a step waits for other processes to finish theirs.
+/// Longest wait of a step for the steps of other processes.
 const BUSY: Duration = Duration::from_secs(5);
-/// How often it looks whether they have. SQLite's own waiting looks so seldom that a process which
-/// never rests would keep the others out.
+/// Interval between attempts meanwhile. SQLite's own intervals are so long that a process which never rests
+/// would keep the others out.
 const LOOK: Duration = Duration::from_millis(1);
-/// So many steps at most are made in one transaction.
+/// Most steps in one transaction.
 const BATCH: usize = 256;
 
 /// A file's application id and schema, as its header has them.
@@ -26,14 +26,14 @@ pub(crate) struct Schema {
     pub(crate) application_id: i32,
     pub(crate) version: i32,
     pub(crate) tables: &'static str,
-    /// The statements that make a file of the version before one of this version; empty if none can be taken on.
+    /// The statements that upgrade a file of the previous version; empty if there is no upgrade.
     pub(crate) upgrade: &'static str,
 }
 
 /// An open file.
 pub(crate) struct Database(Sender<Job>);
 
-/// A step inside a transaction; what it gives tells whoever waits, after the commit.
+/// A step inside a transaction. It returns a call that informs the waiting caller, after the commit.
 type Job = Box<dyn FnOnce(&Connection) -> rusqlite::Result<Box<dyn FnOnce() + Send>> + Send>;
 
 impl Database {
@@ -49,15 +49,15 @@ impl Database {
         Ok(Self(jobs))
     }
 
-    /// Makes a step, together with all others that wait, and waits until it is on the disk. `None`
-    /// if that failed: nothing was done, as far as is known.
+    /// Makes a step, together with all others that wait, and waits until it is on the disk. `None` if that
+    /// failed: then nothing is known to be done.
     pub(crate) async fn step<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |db| {
-            // Nobody would know of it.
+            // The caller has left, and would not know of the step.
             if reply.is_closed() {
                 return Ok(Box::new(|| {}));
             }
@@ -67,7 +67,7 @@ impl Database {
             }))
         });
         self.0.send(job).ok()?;
-        // A transaction that failed drops everybody's `reply`.
+        // A failed transaction drops the `reply` of each of its steps.
         answer.await.ok()
     }
 }
@@ -77,8 +77,8 @@ pub(crate) fn seconds(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
-/// Where the open file was, and which file it was. SQLite goes on with one that was deleted or
-/// replaced, and everything written from then on is lost when it is closed.
+/// The place and the identity of the open file. SQLite goes on with a file that was deleted or replaced,
+/// and everything written from then on is lost when it is closed.
 struct Place {
     path: PathBuf,
     file: Option<(u64, u64)>,
@@ -86,7 +86,7 @@ struct Place {
     is_there: bool,
 }
 
-/// How often it is looked at whether the file is still where it was.
+/// Interval between checks that the file is still in its place.
 const PLACE: Duration = Duration::from_secs(1);
 
 impl Place {
@@ -105,7 +105,8 @@ impl Place {
         let is_there = identity(&self.path) == self.file;
         if self.is_there && !is_there {
             tracing::error!(
-                "a file of SQLite was deleted or replaced while in use: put it back, or restart"
+                path = %self.path.display(),
+                "the SQLite file was deleted or replaced while in use: put it back, or restart"
             );
         }
         self.is_there = is_there;
@@ -129,23 +130,23 @@ fn identity(_: &Path) -> Option<(u64, u64)> {
 fn work(mut db: Connection, mut place: Place, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         if !place.is_there() {
-            // They are told that nothing was done.
+            // Dropped steps return `None`: nothing was done.
             drop(first);
             jobs.try_iter().for_each(drop);
             continue;
         }
         if let Err(error) = commit(&mut db, first, jobs) {
-            tracing::warn!(%error, "a file of SQLite failed");
+            let path = place.path.display();
+            tracing::warn!(%error, %path, "SQLite file failed: check its disk and other processes");
         }
     }
 }
 
-/// Makes one step, and those that came while it waited for its turn, in one transaction: all or
-/// none.
+/// Makes one step, and those that came while it waited for its turn, in one transaction: all or none.
 fn commit(db: &mut Connection, first: Job, jobs: &Receiver<Job>) -> rusqlite::Result<()> {
     let transaction =
         db.transaction_with_behavior(TransactionBehavior::Immediate).inspect_err(|_| {
-            // They waited as long.
+            // The other steps waited as long, and fail with it.
             jobs.try_iter().for_each(drop);
         })?;
     let replies: Vec<_> = iter::once(first)
@@ -159,11 +160,11 @@ fn commit(db: &mut Connection, first: Job, jobs: &Receiver<Job>) -> rusqlite::Re
 }
 
 fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
-    // Closing a file gives up every lock this process has on it, and so those of another of
-    // which a thread is making the same file.
+    // Closing a file releases every lock of this process on it, and so the locks of another thread that is
+    // making the same file.
     static OPENING: Mutex<()> = Mutex::new(());
     let _turn = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
-    // SQLite takes some names for more than names; none of them is absolute.
+    // SQLite gives some names a special meaning; none of them is absolute.
     let path = std::path::absolute(path).map_err(|_| OpenError::Unavailable)?;
     match create(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -171,7 +172,7 @@ fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
         }
         _ => {}
     }
-    // What SQLite puts beside it is read as well.
+    // SQLite also reads the files that it puts beside it.
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let mut file = path.clone().into_os_string();
         file.push(suffix);
@@ -180,7 +181,7 @@ fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
     let started = Instant::now();
     loop {
         match connect(&path, schema) {
-            // Who switches a new file to its log, or recovers one, keeps others out at once.
+            // A connection that switches a new file to its log, or recovers one, locks others out at once.
             Err(Fault::Sqlite(error)) if is_busy(&error) && started.elapsed() < BUSY => {
                 thread::sleep(LOOK);
             }
@@ -194,8 +195,7 @@ fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
     }
 }
 
-/// Makes the file if it is not there. SQLite gives the rights of the file to those it puts beside
-/// it.
+/// Makes the file if it is missing. SQLite gives its rights to the files that it puts beside it.
 fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -228,7 +228,7 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
         thread::sleep(LOOK);
         tried < tries
     }))?;
-    // In one transaction, as somebody may be filling the file.
+    // In one transaction, for another process may be filling the file.
     let transaction = db.transaction()?;
     age(&transaction, schema)?;
     drop(transaction);
@@ -260,12 +260,15 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
 enum Age {
     /// It is empty.
     New,
-    /// It is one of the version before, which can be taken on.
+    /// It has the previous version, and can be upgraded.
     Before,
     Current,
 }
 
-/// What the file is; if it is not empty, it must be ours.
+/// The age of the file.
+///
+/// # Errors
+/// [`OpenError::Newer`], or [`OpenError::Foreign`] for a file that is neither empty nor of this schema.
 fn age(db: &Connection, schema: &Schema) -> Result<Age, Fault> {
     let number = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;

@@ -1,7 +1,7 @@
 //! Carriers of challenges and payments: HTTP now, others by the same trait.
 //!
-//! Buying is written once over [`Transport`]; selling once in [`seller`](crate::seller), which a
-//! server of any kind feeds with a payment and asks for a challenge or a receipt.
+//! Buying is written once over [`Transport`]. Selling is written once in [`seller`](crate::seller): a
+//! server of any kind gives it a payment, and gets a challenge or a receipt.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -11,8 +11,7 @@ use x402_core::Version;
 
 use crate::message::{PaymentRequired, ReadError, SettleResponse};
 
-/// The buyer's side of a carrier: sends a request, with a payment or without, and says what came
-/// back.
+/// The buyer's side of a carrier: sends a request, with a payment or without, and returns the answer.
 pub trait Transport: Send + Sync {
     /// A request. It may be sent more than once.
     type Request: Send + Sync;
@@ -21,13 +20,12 @@ pub trait Transport: Send + Sync {
     /// Why there is no answer.
     type Error: Send;
 
-    /// Whom a request asks, and for what.
+    /// The host of a request, and its content.
     fn subject(&self, request: &Self::Request) -> Subject;
 
     /// Sends `request` once.
     ///
-    /// With a payment, it must go nowhere but to the one who made the challenge: redirects are
-    /// answers then, not directions.
+    /// With a payment, it must go only to the host that made the challenge: redirects are not followed.
     fn exchange(
         &self,
         request: &Self::Request,
@@ -37,25 +35,25 @@ pub trait Transport: Send + Sync {
     /// Whether a payment may be sent along with a request; asked before one is signed.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it may not.
     fn may_pay(&self, _request: &Self::Request) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// Whether an answer to a payment can be what was asked for, rather than an error or a direction
-    /// elsewhere, with which no receipt proves anything.
+    /// Whether an answer to a payment can be a delivery. Errors and redirects are none: with them, a receipt
+    /// proves nothing.
     fn is_delivery(&self, _response: &Self::Response) -> bool {
         true
     }
 
-    /// Waits before a payment is presented again. Without a timer, not at all, which a seller will
-    /// not like: override it.
+    /// Waits before a payment is presented again. The default returns at once: a transport with a timer
+    /// should override it.
     fn wait(&self, _time: Duration) -> impl Future<Output = ()> + Send {
         ready(())
     }
 }
 
-/// Whom a request asks, and for what: what budgets and allow-lists go by.
+/// The host and the content of a request, for budgets and allow-lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The host, in lower case: over HTTP without a final dot, and with the port unless it
@@ -64,22 +62,21 @@ pub struct Subject {
     /// The request, in a line for people, with nothing secret: over HTTP the method and the
     /// URL without user, query and fragment.
     pub what: String,
-    /// A hash of what is asked, so that the same can be told from another: over HTTP of method, URL
-    /// and body.
+    /// A hash that identifies the request: over HTTP of method, URL and body.
     pub digest: [u8; 32],
 }
 
 /// A signed payment, ready to be sent and to be sent again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PaymentText {
-    /// The version it is in, which decides where a transport puts it.
+    /// Its version, which decides where a transport puts it.
     pub version: Version,
     /// [`PaymentPayload`](crate::message::PaymentPayload) as JSON.
     pub json: String,
 }
 
 impl fmt::Debug for PaymentText {
-    /// Shows the version only: whoever has the payment can present it.
+    /// Shows the version only: the holder of a payment can present it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PaymentText({:?})", self.version)
     }
@@ -88,12 +85,11 @@ impl fmt::Debug for PaymentText {
 /// Why a challenge cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChallengeError {
-    /// In which part of the answer it is: a header's name, or `body`.
+    /// The part of the answer that has it: a header's name, or `body`.
     pub part: &'static str,
     /// The fault, and its place.
     pub error: ReadError,
-    /// Whether the body has a challenge that can be read. It is not used: two accounts of one price are
-    /// not weighed against each other.
+    /// Whether the body has a challenge that can be read. It is never used in place of the header's.
     pub body_is_good: bool,
 }
 
@@ -102,7 +98,7 @@ impl fmt::Display for ChallengeError {
         write!(f, "{}: {}", self.part, self.error)?;
         if self.body_is_good {
             f.write_str(
-                "; the challenge in the body is good, and is not used while there is a header",
+                "; the challenge in the body is good, but the header counts: ask the seller",
             )?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Keys that sign payments: of an EVM network, of Solana, or both.
+//! Keys that sign payments: for EVM networks, for Solana, or both.
 
 mod key;
 #[cfg(feature = "evm-ledger")]
@@ -21,13 +21,15 @@ pub use transfer::{NotOwn, TransferWallet};
 
 /// A wallet that can sign what it pays.
 ///
-/// A pair of wallets is one: the second signs what the first does not pay, and it does, and on the
-/// networks that are none of the first's. So is an `Option`, which has no network if there is none.
-pub trait Signs: Wallet + Send + Sync {
-    /// Signs a payment for an offer it [`pays`](Wallet::pays), at `now` (Unix seconds). `resource` is
-    /// what is bought, if that is known: the URL of the challenge's resource, empty if it has none. Most
-    /// payments do not depend on it. `random` must never have been used before. Fails with
-    /// [`Reason::InvalidNetwork`], and signs nothing, on a network that is none of its own.
+/// A pair of wallets is one wallet: the second signs offers that only it pays, and offers on networks that
+/// the first does not have. An `Option` is a wallet too; `None` has no network.
+pub trait PaymentSigner: Wallet + Send + Sync {
+    /// Signs a payment for an offer it [`pays`](Wallet::pays), at `now` (Unix seconds). `resource` is the URL
+    /// of the challenge's resource, if it is known; it is empty if the challenge has none. Most payments do
+    /// not depend on it. `random` must never have been used before.
+    ///
+    /// # Errors
+    /// [`SignFailure`]; with [`Reason::InvalidNetwork`], and nothing signed, on a network of another wallet.
     fn sign(
         &self,
         resource: Option<&str>,
@@ -36,11 +38,11 @@ pub trait Signs: Wallet + Send + Sync {
         random: [u8; 32],
     ) -> impl Future<Output = Result<Json, SignFailure>> + Send;
 
-    /// Whether an offer can be signed and is covered now, as far as that can be found out. Nothing is
-    /// signed. Buyers ask before they reserve anything.
+    /// Checks that an offer can be signed and paid now, as far as that is known. Nothing is signed. Buyers
+    /// check before they reserve anything.
     ///
     /// # Errors
-    /// [`Unready`]. What nobody knows is no reason.
+    /// [`Unready`]. An unknown balance is no error.
     fn ready(
         &self,
         offer: &PaymentRequirements,
@@ -54,20 +56,20 @@ pub trait Signs: Wallet + Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unready {
-    /// The account has less than is asked.
+    /// The account has less than the price.
     Short {
         /// The account.
         owner: String,
         /// The balance, in units of the token.
         has: Amount,
     },
-    /// It would not be signed.
+    /// The offer cannot be signed.
     NotSigned(SignFailure),
 }
 
-/// Knows what accounts have: a node of their network.
+/// A source of accounts' balances: a node of their network.
 pub trait Balances: Send + Sync {
-    /// Units that an account has of an offer's token; `None` if that cannot be found out.
+    /// The balance of an account, in units of an offer's token; `None` if it is unknown.
     fn balance(
         &self,
         offer: &PaymentRequirements,
@@ -75,7 +77,7 @@ pub trait Balances: Send + Sync {
     ) -> impl Future<Output = Option<Amount>> + Send;
 }
 
-/// Knows nothing.
+/// Knows no balance.
 impl Balances for () {
     fn balance(
         &self,
@@ -86,7 +88,7 @@ impl Balances for () {
     }
 }
 
-/// A blockhash says nothing of balances.
+/// A blockhash has no balances.
 impl Balances for [u8; 32] {
     fn balance(
         &self,
@@ -103,7 +105,7 @@ impl<B: Balances> Balances for Option<B> {
     }
 }
 
-/// Whether an account has what an offer asks, as far as is known.
+/// Checks that an account has the price of an offer, as far as is known.
 async fn covered(
     balances: &impl Balances,
     offer: &PaymentRequirements,
@@ -120,28 +122,28 @@ async fn covered(
 pub enum SignFailure {
     /// The offer cannot be paid.
     Offer(Reason),
-    /// The offer gives no blockhash, nor does anybody else.
+    /// Neither the offer nor the node gives a blockhash.
     Blockhash(BlockhashError),
     /// The key did not sign.
     Sign(SignError),
-    /// The transfer that the payment would prove is not made: no tokens moved, nor will they.
+    /// The transfer that the payment would prove will never be made: no tokens moved.
     Transfer(TransferFailure),
-    /// The transfer of this hash, which the payment would prove, was or may have been sent, and may
-    /// be made yet: **the money counts as spent**. The wallet that sent it goes on with it when the
-    /// same is bought again.
+    /// The transfer of this hash, which the payment would prove, may have been sent, and may still be made:
+    /// **the money counts as spent**. The wallet that sent it continues with it when the same is bought
+    /// again.
     Sent([u8; 32]),
 }
 
-/// Why a transfer of the buyer's own is not made.
+/// Why the payer's own transfer is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransferFailure {
-    /// The nodes do not answer what has to be known before. It was not sent.
+    /// The nodes do not answer the questions before a transfer. It was not sent.
     Node,
-    /// Gas costs more than is allowed, or than the account has; or too many of its transactions
-    /// wait. It was not sent.
+    /// Gas costs more than is allowed or the account has, or too many of its transactions wait. It was not
+    /// sent.
     Gas,
-    /// It could not be written down, and was not sent.
+    /// It could not be recorded, and was not sent.
     Record,
     /// It would fail, and was not sent; or it was sent and failed, and cost gas.
     Failed(Reason),
@@ -150,9 +152,11 @@ pub enum TransferFailure {
 impl fmt::Display for TransferFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Node => f.write_str("not sent: no answer from the chain"),
-            Self::Gas => f.write_str("not sent: gas is too expensive, or there is none to pay it"),
-            Self::Record => f.write_str("not sent: it could not be written down"),
+            Self::Node => f.write_str("not sent: no answer from the chain: check its RPC nodes"),
+            Self::Gas => f.write_str(
+                "not sent: gas costs more than the limit or the account has, or too many transactions wait",
+            ),
+            Self::Record => f.write_str("not sent: it could not be recorded: check the record"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
         }
     }
@@ -169,7 +173,7 @@ impl fmt::Display for SignFailure {
             Self::Transfer(failure) => write!(f, "transfer {failure}"),
             Self::Sent(hash) => write!(
                 f,
-                "transfer 0x{} was sent and is not certain: it may be paid",
+                "transfer 0x{} may have been sent and may still be made: buy the same again to use it",
                 hex::encode(hash)
             ),
         }
@@ -182,7 +186,7 @@ impl std::error::Error for SignFailure {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BlockhashError {
-    /// There is nobody to ask.
+    /// No node is set.
     NobodyToAsk,
     /// The node could not be reached, or took too long.
     Unreachable,
@@ -195,17 +199,17 @@ pub enum BlockhashError {
 impl fmt::Display for BlockhashError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NobodyToAsk => f.write_str("nobody to ask"),
-            Self::Unreachable => f.write_str("node unreachable"),
-            Self::Status(status) => write!(f, "node answered {status}"),
-            Self::BadAnswer => f.write_str("not in the node's answer"),
+            Self::NobodyToAsk => f.write_str("no RPC node is set: give one"),
+            Self::Unreachable => f.write_str("RPC node cannot be reached: check its URL"),
+            Self::Status(status) => write!(f, "RPC node answered with status {status}"),
+            Self::BadAnswer => f.write_str("RPC node's answer has none: check its URL"),
         }
     }
 }
 
 impl std::error::Error for BlockhashError {}
 
-/// A key on EVM networks. `Debug` shows nothing of it.
+/// A key for EVM networks. `Debug` hides the key.
 #[derive(Clone, Copy)]
 pub struct EvmWallet<K, B = ()> {
     key: K,
@@ -226,12 +230,12 @@ impl<K> EvmWallet<K> {
 }
 
 impl<K, B> EvmWallet<K, B> {
-    /// Asks whether it has what an offer asks, before it signs.
+    /// Checks its balance against the price before it signs.
     pub fn with_balances<C>(self, balances: C) -> EvmWallet<K, C> {
         EvmWallet { key: self.key, balances }
     }
 
-    /// The node that knows its balances.
+    /// The source of its balances.
     pub const fn balances(&self) -> &B {
         &self.balances
     }
@@ -240,7 +244,7 @@ impl<K, B> EvmWallet<K, B> {
 impl<K: AsyncSigner<Secp256k1>, B> EvmWallet<K, B> {
     /// The address that pays.
     pub fn address(&self) -> x402_evm::Address {
-        x402_evm::Address(self.key.public())
+        x402_evm::Address(self.key.public_key())
     }
 }
 
@@ -259,7 +263,7 @@ impl<K: AsyncSigner<Secp256k1>, B> Wallet for EvmWallet<K, B> {
     }
 }
 
-impl<K: AsyncSigner<Secp256k1> + Send, B: Balances> Signs for EvmWallet<K, B> {
+impl<K: AsyncSigner<Secp256k1> + Send, B: Balances> PaymentSigner for EvmWallet<K, B> {
     async fn sign(
         &self,
         _resource: Option<&str>,
@@ -267,8 +271,9 @@ impl<K: AsyncSigner<Secp256k1> + Send, B: Balances> Signs for EvmWallet<K, B> {
         now: u64,
         random: [u8; 32],
     ) -> Result<Json, SignFailure> {
-        let unsigned = x402_evm::Eip3009Unsigned::new(&offer.view(), self.address(), now, random)
-            .map_err(SignFailure::Offer)?;
+        let unsigned =
+            x402_evm::Eip3009Unsigned::new(&offer.as_view(), self.address(), now, random)
+                .map_err(SignFailure::Offer)?;
         let signature = self.key.sign(unsigned.digest()).await.map_err(SignFailure::Sign)?;
         let mut buffer = [0; x402_evm::PAYLOAD_BYTES];
         let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
@@ -280,7 +285,7 @@ impl<K: AsyncSigner<Secp256k1> + Send, B: Balances> Signs for EvmWallet<K, B> {
     }
 }
 
-/// A key on Solana. `Debug` shows nothing of it.
+/// A key for Solana. `Debug` hides the key.
 #[derive(Clone)]
 pub struct SvmWallet<K, B = ()> {
     key: K,
@@ -295,25 +300,25 @@ impl<K, B> fmt::Debug for SvmWallet<K, B> {
 }
 
 impl<K> SvmWallet<K> {
-    /// Pays the offers that give a blockhash, in known tokens.
+    /// Pays offers that give a blockhash, in known tokens.
     pub const fn new(key: K) -> Self {
         Self { key, blockhashes: (), assets: Vec::new() }
     }
 }
 
 impl<K, B> SvmWallet<K, B> {
-    /// Asks for a blockhash where an offer gives none, and for balances, if it knows some.
+    /// Takes blockhashes from this source where an offer gives none, and balances if it has them.
     pub fn with_blockhashes<C>(self, blockhashes: C) -> SvmWallet<K, C> {
         SvmWallet { key: self.key, blockhashes, assets: self.assets }
     }
 
-    /// The node that knows blockhashes.
+    /// The source of blockhashes.
     pub const fn blockhashes(&self) -> &B {
         &self.blockhashes
     }
 
-    /// Pays in these tokens too; the [`Policy`](crate::buyer::Policy) must allow them. Vouch for no
-    /// mint that is also on another network: see [`Inputs::assets`].
+    /// Pays in these tokens too; the [`Policy`](crate::buyer::Policy) must allow them. Leave out mints that
+    /// are also on another network: see [`Inputs::assets`].
     pub fn with_assets(self, assets: Vec<Asset<'static>>) -> Self {
         Self { assets, ..self }
     }
@@ -322,7 +327,7 @@ impl<K, B> SvmWallet<K, B> {
 impl<K: AsyncSigner<Ed25519>, B> SvmWallet<K, B> {
     /// The address that pays.
     pub fn address(&self) -> x402_svm::Address {
-        x402_svm::Address(self.key.public())
+        x402_svm::Address(self.key.public_key())
     }
 }
 
@@ -342,9 +347,9 @@ impl<K: AsyncSigner<Ed25519>, B> Wallet for SvmWallet<K, B> {
     }
 }
 
-/// Knows recent blockhashes, of which a payment on Solana needs one.
+/// A source of recent blockhashes. A payment on Solana needs one.
 pub trait Blockhashes: Send + Sync {
-    /// One of the last minute.
+    /// A blockhash of the last minute.
     ///
     /// # Errors
     /// [`BlockhashError`].
@@ -354,7 +359,7 @@ pub trait Blockhashes: Send + Sync {
     ) -> impl Future<Output = Result<[u8; 32], BlockhashError>> + Send;
 }
 
-/// Knows none.
+/// Has no blockhash.
 impl Blockhashes for () {
     fn latest(
         &self,
@@ -370,7 +375,7 @@ impl<B: Blockhashes> Blockhashes for Option<B> {
     }
 }
 
-/// One that is known already.
+/// A fixed blockhash.
 impl Blockhashes for [u8; 32] {
     fn latest(
         &self,
@@ -380,7 +385,7 @@ impl Blockhashes for [u8; 32] {
     }
 }
 
-impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes + Balances> Signs for SvmWallet<K, B> {
+impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes + Balances> PaymentSigner for SvmWallet<K, B> {
     async fn sign(
         &self,
         _resource: Option<&str>,
@@ -388,29 +393,28 @@ impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes + Balances> Signs for SvmWal
         _now: u64,
         random: [u8; 32],
     ) -> Result<Json, SignFailure> {
-        if offer.network.view().solana().is_none() {
+        if offer.network.as_view().solana().is_none() {
             return Err(SignFailure::Offer(Reason::InvalidNetwork));
         }
-        let blockhash = match x402_svm::offered_blockhash(&offer.view()) {
-            // It is taken from the offer.
+        let blockhash = match x402_svm::offered_blockhash(&offer.as_view()) {
+            // The offer's own blockhash is used.
             Some(_) => None,
             None => {
-                let latest = self.blockhashes.latest(offer.network.view()).await;
+                let latest = self.blockhashes.latest(offer.network.as_view()).await;
                 Some(latest.map_err(SignFailure::Blockhash)?)
             }
         };
         let nonce = *random.first_chunk().expect("16 of 32 bytes");
         let inputs = Inputs { payer: self.address(), blockhash, nonce, assets: &self.assets };
         let mut transaction = [0; x402_svm::PAYMENT_BYTES];
-        let unsigned = SvmUnsigned::new(&offer.view(), &inputs, &Dalek, &mut transaction).map_err(
-            |error| match error {
+        let unsigned = SvmUnsigned::new(&offer.as_view(), &inputs, &Dalek, &mut transaction)
+            .map_err(|error| match error {
                 UnsignedError::Offer(reason) => SignFailure::Offer(reason),
-                // There is one, and the buffer is long enough.
+                // A blockhash is given, and the buffer is long enough.
                 UnsignedError::NoBlockhash | UnsignedError::Encode(_) => {
                     SignFailure::Offer(Reason::InvalidPaymentRequirements)
                 }
-            },
-        )?;
+            })?;
         let signature = self.key.sign(unsigned.message()).await.map_err(SignFailure::Sign)?;
         let mut buffer = [0; x402_svm::PAYLOAD_BYTES];
         let payload = unsigned.payload(&signature, &mut buffer).expect("the buffer is long enough");
@@ -418,15 +422,15 @@ impl<K: AsyncSigner<Ed25519> + Send, B: Blockhashes + Balances> Signs for SvmWal
     }
 
     async fn ready(&self, offer: &PaymentRequirements) -> Result<(), Unready> {
-        if x402_svm::offered_blockhash(&offer.view()).is_none() {
-            let latest = self.blockhashes.latest(offer.network.view()).await;
+        if x402_svm::offered_blockhash(&offer.as_view()).is_none() {
+            let latest = self.blockhashes.latest(offer.network.as_view()).await;
             latest.map_err(|error| Unready::NotSigned(SignFailure::Blockhash(error)))?;
         }
         covered(&self.blockhashes, offer, self.address().to_string()).await
     }
 }
 
-impl<A: Signs, B: Signs> Signs for (A, B) {
+impl<A: PaymentSigner, B: PaymentSigner> PaymentSigner for (A, B) {
     async fn sign(
         &self,
         resource: Option<&str>,
@@ -438,7 +442,7 @@ impl<A: Signs, B: Signs> Signs for (A, B) {
             return self.1.sign(resource, offer, now, random).await;
         }
         match self.0.sign(resource, offer, now, random).await {
-            // Said before anything is signed.
+            // This error means that nothing was signed.
             Err(SignFailure::Offer(Reason::InvalidNetwork)) => {
                 self.1.sign(resource, offer, now, random).await
             }
@@ -454,12 +458,12 @@ impl<A: Signs, B: Signs> Signs for (A, B) {
     }
 }
 
-/// Of a pair, whether it is the second's to sign.
+/// Whether only the second wallet of a pair pays an offer.
 fn second_pays(pair: &(impl Wallet, impl Wallet), offer: &PaymentRequirements) -> bool {
-    !pair.0.pays(&offer.view()) && pair.1.pays(&offer.view())
+    !pair.0.pays(&offer.as_view()) && pair.1.pays(&offer.as_view())
 }
 
-impl<W: Signs> Signs for Option<W> {
+impl<W: PaymentSigner> PaymentSigner for Option<W> {
     async fn sign(
         &self,
         resource: Option<&str>,

@@ -35,7 +35,7 @@ use x402_std::facilitator::LocalFacilitator;
 use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{PaymentRequired, PaymentRequirements, SettleResponse, decode_header};
 use x402_std::seller::{Seller, exact};
-use x402_std::server::Charge;
+use x402_std::server::PaymentLayer;
 
 /// Longer than anything here takes.
 const LATE: Duration = Duration::from_secs(120);
@@ -382,7 +382,7 @@ impl Honest {
         let facilitator = Arc::new(LocalFacilitator::new(ledger));
         let seller = Arc::new(Seller::new(Arc::clone(&facilitator)));
         let charge =
-            |price| Charge::new(Arc::clone(&seller), exact(NETWORK, SELLER, price).unwrap());
+            |price| PaymentLayer::new(Arc::clone(&seller), exact(NETWORK, SELLER, price).unwrap());
         let seen = Seen::default();
         let note = seen.clone();
         let app = Router::new()

@@ -33,8 +33,8 @@ use x402_std::message::{
     encode_header,
 };
 use x402_std::scheme::Exact;
-use x402_std::seller::{Seller, Terms, exact};
-use x402_std::server::{Charge, PAYMENTS_AT_ONCE};
+use x402_std::seller::{Offers, Seller, exact};
+use x402_std::server::{PAYMENTS_AT_ONCE, PaymentLayer};
 use x402_std::store::{ClaimStore, MemoryStore, StoreError};
 use x402_std::svm::message::{TRANSACTION_BYTES, Transaction};
 use x402_std::transport::PaymentText;
@@ -49,7 +49,7 @@ fn priced(price: &str) -> PaymentRequirements {
 }
 
 fn required(offers: impl IntoIterator<Item = PaymentRequirements>) -> PaymentRequired {
-    let challenge = Terms::new(offers).challenge(Version::V2, "").unwrap();
+    let challenge = Offers::new(offers).challenge(Version::V2, "").unwrap();
     PaymentRequired::from_json(challenge.as_bytes()).unwrap()
 }
 
@@ -75,14 +75,14 @@ fn shop(facilitator: &Scripted, store: &Arc<MemoryStore>) -> Shop {
 fn shop_with<F, R>(
     facilitator: &Scripted,
     store: &Arc<MemoryStore>,
-    terms: impl Into<Terms>,
+    terms: impl Into<Offers>,
     work: impl Fn() -> F + Clone + Send + Sync + 'static,
 ) -> Shop
 where
     F: Future<Output = R> + Send,
     R: IntoResponse,
 {
-    let seller = Seller::with(facilitator.clone(), Arc::clone(store), SystemClock);
+    let seller = Seller::with_parts(facilitator.clone(), Arc::clone(store), SystemClock);
     let (seller, terms) = (Arc::new(seller), terms.into());
     let handled = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&handled);
@@ -90,7 +90,7 @@ where
         count.fetch_add(1, Ordering::SeqCst);
         work()
     };
-    let charge = || Charge::new(Arc::clone(&seller), terms.clone());
+    let charge = || PaymentLayer::new(Arc::clone(&seller), terms.clone());
     let app = Router::new()
         .route("/weather", any(handler.clone()).layer(charge()))
         .route("/news", any(handler).layer(charge()));
@@ -219,7 +219,8 @@ async fn an_offer_written_over_the_one_paid_is_not_paid() {
     let facilitator = Scripted::new();
     let seller = Seller::new(facilitator.clone());
     let supported = facilitator.supported().await.unwrap();
-    let complete = |offer| Terms::from(offer).completed(&supported).unwrap().accepts.remove(0);
+    let complete =
+        |offer| Offers::from(offer).with_supported(&supported).unwrap().accepts.remove(0);
     let evm = |network: &str, pay_to: &str, price| exact(network, pay_to, price).unwrap();
     let svm = |pay_to: &str, price| complete(exact(SVM_NETWORK, pay_to, price).unwrap());
     let else_evm = common::wallet().address().to_string();
@@ -251,7 +252,7 @@ async fn an_offer_written_over_the_one_paid_is_not_paid() {
         let payment = buyer.sign(&required([paid.clone()]), 0).await.unwrap();
         let mut json: Value = serde_json::from_str(&payment.json).unwrap();
         json["accepted"] = serde_json::from_str(&wanted.to_json().unwrap()).unwrap();
-        let terms = Terms::from(wanted);
+        let terms = Offers::from(wanted);
         for (json, reason) in
             [(payment.json, Reason::InvalidPaymentRequirements), (json.to_string(), reason)]
         {
@@ -313,7 +314,7 @@ async fn a_price_on_everything_is_on_every_spelling() {
     let app = Router::new()
         .route("/weather", get(handler.clone()))
         .fallback(handler)
-        .layer(Charge::new(seller, offer()));
+        .layer(PaymentLayer::new(seller, offer()));
     for path in ["/weather", "/we%61ther", "//weather", "/x/../weather", "/anything", "/%2e%2e/"] {
         let request = Request::builder().uri(path).body(Body::empty()).unwrap();
         let status = app.clone().oneshot(request).await.unwrap().status();
@@ -384,12 +385,13 @@ async fn a_mount_is_part_of_the_path_if_it_is_named() {
     for (bases, served) in [(["https://a.test/a", "https://a.test/b/"], false), ([""; 2], true)] {
         let facilitator = Scripted::new();
         let supported = facilitator.supported().await.unwrap();
-        let terms = Terms::from(exact(SVM_NETWORK, SVM_SELLER, "$0.01").unwrap());
-        let terms = terms.completed(&supported).unwrap();
+        let terms = Offers::from(exact(SVM_NETWORK, SVM_SELLER, "$0.01").unwrap());
+        let terms = terms.with_supported(&supported).unwrap();
         let seller = Arc::new(Seller::new(facilitator));
         let mount = |base: &str| {
-            let charge = Charge::new(Arc::clone(&seller), terms.clone()).bound([9; 32]);
-            let charge = if base.is_empty() { charge } else { charge.base_url(base) };
+            let charge =
+                PaymentLayer::new(Arc::clone(&seller), terms.clone()).with_memo_secret([9; 32]);
+            let charge = if base.is_empty() { charge } else { charge.with_base_url(base) };
             Router::new().route("/x", any(|| async { "paid content" }).layer(charge))
         };
         let app = Router::new().nest("/a", mount(bases[0])).nest("/b", mount(bases[1]));
@@ -505,7 +507,7 @@ async fn a_settlement_sent_by_another_is_not_a_failure() {
         let (inner, stolen) = (Arc::clone(&inner), Arc::clone(&stolen));
         async move {
             let request = stolen.lock().unwrap().take().unwrap();
-            let (schemes, view) = (Exact::default(), request.view());
+            let (schemes, view) = (Exact::default(), request.as_view());
             let (payload, offer) = (&view.payment_payload, &view.payment_requirements);
             let now = SystemClock.now();
             let verified = gate::verify(&schemes, payload, offer, now).unwrap();
@@ -569,8 +571,9 @@ async fn who_is_busy_serves_nobody() {
     assert_eq!((full.handled(), facilitator.calls().len()), (0, 0));
 
     let door = Arc::new(Door(MemoryStore::default(), Semaphore::new(0)));
-    let seller = Arc::new(Seller::with(facilitator, Arc::clone(&door), SystemClock));
-    let app = Router::new().route("/", any(|| async { "" }).layer(Charge::new(seller, offer())));
+    let seller = Arc::new(Seller::with_parts(facilitator, Arc::clone(&door), SystemClock));
+    let app =
+        Router::new().route("/", any(|| async { "" }).layer(PaymentLayer::new(seller, offer())));
     let (name, value) = header(&payment);
     let ask = || {
         let request = Request::builder().uri("/").header(name, &value).body(Body::empty());
@@ -611,7 +614,7 @@ async fn forged_signatures_are_refused_whoever_vouches() {
     let seller = Seller::new(facilitator.clone());
     let supported = facilitator.supported().await.unwrap();
     let offers = [exact(SVM_NETWORK, SVM_SELLER, "$0.01").unwrap(), offer()];
-    let terms = Terms::new(offers).completed(&supported).unwrap();
+    let terms = Offers::new(offers).with_supported(&supported).unwrap();
     let challenge = required(terms.accepts.clone());
     let buyer = Buyer::new((common::wallet(), common::svm_wallet()));
     let mut forged = Vec::new();
@@ -712,7 +715,7 @@ async fn a_facilitator_cannot_send_a_seller_elsewhere() {
             };
             let remote = RemoteFacilitator::new(&serve(app).await).unwrap();
             let seller = Seller::new(remote.clone());
-            let terms = Terms::from(offer());
+            let terms = Offers::from(offer());
             let payment = sign(&required([offer()])).await;
             let admitted = seller.admit(&terms, Version::V2, payment.json.as_bytes()).await;
             let refused = match admitted {
@@ -748,11 +751,12 @@ async fn answering(answer: impl Fn() -> Response<Body> + Clone + Send + Sync + '
 async fn a_budget_holds_for_all_who_spend_at_once() {
     let facilitator = Scripted::new();
     let seller = Arc::new(Seller::new(facilitator.clone()));
-    let app = Router::new().route("/", any(|| async { "" }).layer(Charge::new(seller, offer())));
+    let app =
+        Router::new().route("/", any(|| async { "" }).layer(PaymentLayer::new(seller, offer())));
     let url = serve(app).await;
     let policy = Policy { limits: vec!["$0.035".parse().unwrap()], ..Policy::default() };
-    let buyer = Buyer::with(common::wallet(), policy, SystemClock);
-    let client = Arc::new(Client::with(buyer, HttpTransport::new().unwrap()));
+    let buyer = Buyer::with_parts(common::wallet(), policy, SystemClock);
+    let client = Arc::new(Client::with_parts(buyer, HttpTransport::new().unwrap()));
     let tries: Vec<_> = (0..20)
         .map(|_| {
             let (client, url) = (Arc::clone(&client), url.clone());
@@ -821,7 +825,8 @@ fn look_alikes_are_declined() {
 #[test]
 fn the_order_of_offers_does_not_lift_the_limit() {
     let max = Money::parse("$0.02").unwrap();
-    let buyer = Buyer::with(common::wallet(), Policy { max, ..Policy::default() }, SystemClock);
+    let buyer =
+        Buyer::with_parts(common::wallet(), Policy { max, ..Policy::default() }, SystemClock);
     let (dear, fair) = (priced("$0.021"), priced("$0.02"));
     let upfront = priced("$0.01").upfront();
     for (offers, index) in [
@@ -850,7 +855,10 @@ async fn answers_too_long_are_not_paid_for() {
     })
     .await;
     let error = client().get(&url).await.unwrap_err();
-    assert_eq!(error.to_string(), "challenge: PAYMENT-REQUIRED: longer than allowed");
+    assert_eq!(
+        error.to_string(),
+        "the challenge cannot be read: PAYMENT-REQUIRED: longer than allowed"
+    );
     // Two accounts of one price.
     let (dear, fair) = (required([priced("$0.02")]), required([offer()]));
     let two = [fair.to_header().unwrap(), dear.to_header().unwrap()];
@@ -861,7 +869,7 @@ async fn answers_too_long_are_not_paid_for() {
     })
     .await;
     let error = client().get(&url).await.unwrap_err();
-    assert_eq!(error.to_string(), "challenge: PAYMENT-REQUIRED: duplicate key");
+    assert_eq!(error.to_string(), "the challenge cannot be read: PAYMENT-REQUIRED: duplicate key");
     // More offers than anybody makes.
     let offers = required(vec![offer(); limits::OFFERS]).to_json().unwrap();
     let one = offer().to_json().unwrap();
@@ -954,7 +962,7 @@ async fn logs_hold_no_payment() {
     let payment = sign(&required([offer()])).await;
     let shown = format!("{payment:?} {:?}", request(&payment, &offer()));
     let json = Json::parse(payment.json.as_str()).unwrap();
-    let signature = json.raw().get("payload").unwrap().get_string("signature").unwrap();
+    let signature = json.as_raw().get("payload").unwrap().get_string("signature").unwrap();
     assert!(!shown.contains(&signature.as_str().unwrap()[2..20]), "{shown}");
 }
 

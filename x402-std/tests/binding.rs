@@ -16,20 +16,20 @@ use x402_core::{Reason, Version};
 use x402_std::buyer::Buyer;
 use x402_std::facilitator::Facilitator;
 use x402_std::message::{PaymentRequired, PaymentRequirements, SettleResponse, encode_header};
-use x402_std::seller::{Binding, Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::seller::{Binding, Offers, Seller, exact};
+use x402_std::server::PaymentLayer;
 use x402_std::transport::PaymentText;
-use x402_std::wallet::Signs;
+use x402_std::wallet::PaymentSigner;
 
 const SECRET: [u8; 32] = [9; 32];
 
-fn at(url: &str) -> Terms {
-    let mut terms = Terms::from(exact(NETWORK, SELLER, "$0.01").unwrap());
+fn at(url: &str) -> Offers {
+    let mut terms = Offers::from(exact(NETWORK, SELLER, "$0.01").unwrap());
     terms.resource.url = url.into();
     terms
 }
 
-async fn sign(wallet: impl Signs, terms: &Terms, version: Version) -> PaymentText {
+async fn sign(wallet: impl PaymentSigner, terms: &Offers, version: Version) -> PaymentText {
     let challenge = terms.challenge(version, "").unwrap();
     let required = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
     Buyer::new(wallet).sign(&required, 0).await.unwrap()
@@ -100,10 +100,11 @@ impl Shop {
             exact(SVM_NETWORK, SVM_SELLER, "$0.01").unwrap(),
             exact(NETWORK, SELLER, "$0.01").unwrap(),
         ];
-        let terms = Terms::new(offers).completed(&facilitator.supported().await.unwrap()).unwrap();
-        let mut charge = Charge::new(Arc::new(Seller::new(facilitator)), terms);
+        let terms =
+            Offers::new(offers).with_supported(&facilitator.supported().await.unwrap()).unwrap();
+        let mut charge = PaymentLayer::new(Arc::new(Seller::new(facilitator)), terms);
         if let Some(secret) = secret {
-            charge = charge.bound(secret);
+            charge = charge.with_memo_secret(secret);
         }
         Self(Router::new().fallback(any(|| async { "served" })).layer(charge))
     }
@@ -168,12 +169,12 @@ async fn a_memo_ties_a_payment_to_method_and_path() {
 async fn memos_differ_by_everything_they_are_made_of() {
     let offer = exact(SVM_NETWORK, SVM_SELLER, "$0.01").unwrap();
     let memo = |secret: u8, method: &str, path: &str, offer: PaymentRequirements| {
-        let terms = Terms::from(offer).bound(&[secret; 32], method, path);
+        let terms = Offers::from(offer).with_memo(&[secret; 32], method, path);
         terms.accepts[0]
             .extra
             .as_ref()
             .unwrap()
-            .raw()
+            .as_raw()
             .get_string("memo")
             .map(|memo| memo.to_string())
     };

@@ -22,7 +22,7 @@ use x402_core::{Amount, Money, Reason, Version};
 use x402_std::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, SqliteBudget, State, Step, usage,
 };
-use x402_std::buyer::{Ask, BuyError, Buyer, Order, Policy, Progress};
+use x402_std::buyer::{Ask, BuyError, Buyer, Policy, Progress, PurchaseOptions};
 use x402_std::message::{PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse};
 use x402_std::seller::exact;
 use x402_std::store::OpenError;
@@ -555,7 +555,7 @@ impl Transport for Shop {
 type TestBuyer = Buyer<x402_std::wallet::EvmWallet<x402_core::crypto::secp256k1::LocalKey>, u64>;
 
 fn buyer(policy: Policy) -> TestBuyer {
-    Buyer::with(wallet(), policy, NOW)
+    Buyer::with_parts(wallet(), policy, NOW)
 }
 
 fn limited(texts: &[&str]) -> Policy {
@@ -570,7 +570,7 @@ fn asked() -> String {
 async fn an_id_is_paid_for_once() {
     let shop = Shop::new([offer(10)]);
     let buyer = buyer(limited(&["$0.000020"]));
-    let order = Order { id: Some("one"), ..Order::default() };
+    let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
     shop.then([Paid::Lost, Paid::NoReceipt, Paid::Refused("insufficient_funds"), Paid::AskedAgain]);
     let lost = buyer.order(&shop, &asked(), &order).await;
     assert!(matches!(lost, Err(BuyError::Unclear { id, .. }) if id == "one"));
@@ -590,7 +590,7 @@ async fn an_id_is_paid_for_once() {
     assert_eq!((payments.len(), shop.asked.load(Ordering::Relaxed)), (5, 1));
     assert!(payments.iter().all(|payment| *payment == payments[0]));
     // It counted once; a purchase of another id is another payment.
-    let other = Order { id: Some("two"), ..Order::default() };
+    let other = PurchaseOptions { id: Some("two"), ..PurchaseOptions::default() };
     buyer.order(&shop, &asked(), &other).await.unwrap();
     assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
     assert_ne!(shop.payments().last(), Some(&payments[0]));
@@ -606,7 +606,7 @@ async fn of_one_id_at_the_same_time_one_is_signed() {
     for _ in 0..20 {
         let (shop, buyer) = (shop.clone(), buyer.clone());
         tasks.spawn(async move {
-            let order = Order { id: Some("one"), ..Order::default() };
+            let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
             match buyer.order(&*shop, &asked(), &order).await {
                 Ok(_) | Err(BuyError::AlreadyBought(_) | BuyError::Unfinished) => {}
                 Err(other) => panic!("{other}"),
@@ -624,7 +624,7 @@ async fn a_payment_outlives_the_process_that_signed_it() {
     let folder = Folder::new();
     let shop = Shop::new([offer(10)]);
     shop.then([Paid::Lost]);
-    let order = Order { id: Some("one"), ..Order::default() };
+    let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
     let first = buyer(limited(&["$0.000010"])).with_budget(folder.budget());
     assert!(matches!(first.order(&shop, &asked(), &order).await, Err(BuyError::Unclear { .. })));
     drop(first);
@@ -655,7 +655,7 @@ async fn what_cannot_be_signed_is_given_back_and_what_died_before_counts() {
             Some(6)
         }
     }
-    impl x402_std::wallet::Signs for Fails {
+    impl x402_std::wallet::PaymentSigner for Fails {
         async fn sign(
             &self,
             _: Option<&str>,
@@ -667,7 +667,7 @@ async fn what_cannot_be_signed_is_given_back_and_what_died_before_counts() {
         }
     }
     let shop = Shop::new([offer(10)]);
-    let buyer = Buyer::with(Fails, limited(&["$0.000010"]), NOW);
+    let buyer = Buyer::with_parts(Fails, limited(&["$0.000010"]), NOW);
     for _ in 0..3 {
         assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::NotSigned(_))));
     }
@@ -676,7 +676,7 @@ async fn what_cannot_be_signed_is_given_back_and_what_died_before_counts() {
     let mut dead = purchase("dead", NOW, "shop.test", 10);
     dead.digest = shop.subject(&asked()).digest;
     buyer.budget().reserve(dead, &[]).await.unwrap();
-    let order = Order { id: Some("dead"), ..Order::default() };
+    let order = PurchaseOptions { id: Some("dead"), ..PurchaseOptions::default() };
     assert!(matches!(buyer.order(&shop, &asked(), &order).await, Err(BuyError::Unfinished)));
     assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
     assert!(shop.payments().is_empty());
@@ -715,7 +715,7 @@ async fn what_was_quoted_is_paid_and_no_more() {
     ];
     for (now, taken) in cases {
         let shop = Shop::new([now.clone()]);
-        let order = Order { quoted: Some(&offer(10)), ..Order::default() };
+        let order = PurchaseOptions { quoted: Some(&offer(10)), ..PurchaseOptions::default() };
         let bought = buyer(Policy::default()).order(&shop, &asked(), &order).await;
         match bought {
             Ok(_) if taken => {}
@@ -723,7 +723,10 @@ async fn what_was_quoted_is_paid_and_no_more() {
             other => panic!("{now:?}: {other:?}"),
         }
     }
-    let most = |text| Order { max: Some(Money::parse(text).unwrap()), ..Order::default() };
+    let most = |text| PurchaseOptions {
+        max: Some(Money::parse(text).unwrap()),
+        ..PurchaseOptions::default()
+    };
     let shop = Shop::new([offer(10)]);
     let buyer = buyer(Policy::default());
     let over = buyer.order(&shop, &asked(), &most("$0.000009")).await;
@@ -754,7 +757,10 @@ async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
             let answer = answer.unwrap();
             Box::pin(async move { answer }) as std::pin::Pin<Box<dyn Future<Output = bool> + Send>>
         };
-        let order = Order { approve: answer.is_some().then_some(&approve), ..Order::default() };
+        let order = PurchaseOptions {
+            approve: answer.is_some().then_some(&approve),
+            ..PurchaseOptions::default()
+        };
         let outcome = buyer(policy(above)).order(&shop, &asked(), &order).await;
         match outcome {
             Ok(_) if bought => {}
@@ -766,7 +772,7 @@ async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
     // Nobody is asked for what cannot be paid.
     let approve =
         |_: Ask| -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> { panic!("asked") };
-    let order = Order { approve: Some(&approve), ..Order::default() };
+    let order = PurchaseOptions { approve: Some(&approve), ..PurchaseOptions::default() };
     let poor = Policy { limits: limits(&["$0.000015 per day"]), ..policy("$0.000009") };
     let poor = buyer(poor);
     poor.budget().reserve(purchase("before", NOW, "h", 6), &[]).await.unwrap();
@@ -781,7 +787,7 @@ async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
             Progress::Pending(time) => format!("pending {time:?}"),
         });
     };
-    let order = Order { progress: Some(&hear), ..Order::default() };
+    let order = PurchaseOptions { progress: Some(&hear), ..PurchaseOptions::default() };
     buyer(Policy::default()).order(&shop, &asked(), &order).await.unwrap();
     let pending = format!("pending {:?}", Duration::from_secs(1));
     assert_eq!(*heard.lock().unwrap(), ["10", "presented", &pending, "presented"]);

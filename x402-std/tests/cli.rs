@@ -394,9 +394,9 @@ fn decode_says_what_is_wrong_and_where() {
         ("not base64!!", "invalid_payload: not base64"),
         ("", "invalid_payload: not base64"),
         ("[1]", "invalid_payload: not base64"),
-        ("{}", "invalid_payload: not a message of this protocol"),
-        ("e30=", "invalid_payload: not a message of this protocol"),
-        (r#"{"a":1,"a":2}"#, "invalid_payload: not a message of this protocol"),
+        ("{}", "invalid_payload: not a message of the x402 protocol"),
+        ("e30=", "invalid_payload: not a message of the x402 protocol"),
+        (r#"{"a":1,"a":2}"#, "invalid_payload: not a message of the x402 protocol"),
         (r#"{"isValid":true,"isValid":true}"#, "invalid_payload: duplicate key: isValid, at byte"),
         (r#"{"isValid":"yes"}"#, "invalid_payload: field of the wrong type: isValid, at byte 11"),
         (r#"{"isValid":true}x"#, "invalid_payload: not JSON at byte 16"),
@@ -890,7 +890,7 @@ fn keys_for_solana() {
         use std::os::unix::ffi::OsStrExt;
         let junk = std::ffi::OsStr::from_bytes(b"\xff");
         let ran = self::ran(command(&args).env("X402_SVM_KEY", &long).env(name, junk));
-        ran.ends(2).says(&format!("{name}: not a text"));
+        ran.ends(2).says(&format!("{name}: not UTF-8"));
     }
 }
 
@@ -924,7 +924,7 @@ fn a_node_gives_the_blockhash_that_the_offer_does_not() {
         scripted_json("200 OK", &json!({"error": {"code": -32005, "message": "s3cret"}}));
     for node in [&failing, NOBODY] {
         let ran = sign(&format!("{node}/?api-key=s3cret")).ends(1).says("X402_SVM_RPC");
-        assert_eq!(ran.says("nor does X402_SVM_RPC").stdout, "");
+        assert_eq!(ran.says("the node of X402_SVM_RPC failed").stdout, "");
     }
     // Empty is unset.
     assert_eq!(sign("").ends(1).says("set X402_SVM_RPC to the URL of a node").stdout, "");
@@ -1237,10 +1237,10 @@ fn the_facilitator_over_http_pays_the_fee() {
 
     x402(&two_offers_by(NOBODY))
         .ends(2)
-        .says("facilitator unreachable; it must say who pays the fee");
+        .says("facilitator unreachable; offers on Solana need its fee payer");
     let kind = |network: &str, extra: Value| json!({"x402Version": 2, "scheme": "exact", "network": network, "extra": extra});
     let evm = kind("eip155:84532", json!({}));
-    let silent = "the facilitator does not say who pays the fee on Solana";
+    let silent = "the facilitator names no fee payer for Solana";
     for (kinds, said) in [
         (json!([evm]), "the facilitator does not support exact on solana:EtWT"),
         (
@@ -1307,7 +1307,8 @@ fn pays_nothing_for_what_is_free() {
     let (unclear, _) = scripted(
         "HTTP/1.1 402 Payment Required\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
     );
-    let missing = "challenge: body: required field missing: x402Version, at byte 2";
+    let missing =
+        "the challenge cannot be read: body: required field missing: x402Version, at byte 2";
     with_key(&["pay", &unclear]).ends(1).says(missing);
     x402(&["pay", &unclear, "--dry-run"]).ends(1).says(missing);
 }
@@ -1501,11 +1502,11 @@ fn pays_within_a_budget_in_a_file() {
     );
     pay(&["--id", ""]).ends(2);
     let over = pay(&["--id", "two"]).ends(1);
-    let over = over.says("declined: over the budget of $0.019999 per day");
+    let over = over.says("declined: the price is above the rest of the limit $0.019999 per day");
     assert_eq!(over.json()["receipt"], Value::Null);
     with_key(&["pay", &shop.url, "-X", "PUT", "--budget", path, "--id", "one"])
         .ends(1)
-        .says("id of another purchase");
+        .says("the id belongs to another purchase");
     x402(&["pay", &shop.url, "--limit", "$5 per day"]).ends(2);
     with_key(&["pay", &shop.url, "--budget", env!("CARGO_BIN_EXE_x402")])
         .ends(1)
@@ -1912,7 +1913,7 @@ fn keys_are_made_shown_and_asked_about() {
         let shown = x402(&["key", "address", option, &file]).ends(0).json();
         assert_eq!(shown[name], made["address"]);
         // Never over one that is there.
-        x402(&["key", "new", kind, &file]).ends(1).says("the file is there already");
+        x402(&["key", "new", kind, &file]).ends(1).says("the file exists already");
         assert_eq!(x402(&["key", "address", option, &file]).ends(0).json(), shown);
         // No two are the same.
         let other = x402(&["key", "new", kind, &path(&format!("{name}-2"))]).ends(0).json();
@@ -1948,7 +1949,7 @@ fn keys_are_made_shown_and_asked_about() {
     let owner = PAYER[2..].to_lowercase();
     assert!(seen.lock().unwrap().last().unwrap().contains(&format!("0x70a08231{owner:0>64}")));
     let other = ["key", "balance", "--network", "eip155:8453", "--rpc", &node];
-    with_key(&other).ends(1).says("--rpc: the node is one of chain 84532: check its URL");
+    with_key(&other).ends(1).says("--rpc: RPC node reports chain 84532: check its URL");
     with_key(&["key", "balance", "--network", "base"])
         .ends(2)
         .says("give --rpc or set X402_EVM_RPC");
@@ -2012,7 +2013,9 @@ fn challenges_from_the_wild_are_decoded_and_paid() {
         good.len()
     ));
     let ran = with_key(&["pay", &url]).ends(1);
-    ran.says("challenge: PAYMENT-REQUIRED: not base64; the challenge in the body is good");
+    ran.says(
+        "challenge cannot be read: PAYMENT-REQUIRED: not base64; the challenge in the body is good",
+    );
 }
 
 // ---- settings of serve

@@ -21,7 +21,7 @@ use x402_core::gate::Verified;
 use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
 use x402_evm::Address;
 use x402_std::budget::{Budget, Limit, LimitError, State};
-use x402_std::buyer::{Asset, BuyError, Buyer, Doubt, Order, Policy};
+use x402_std::buyer::{Asset, BuyError, Buyer, Doubt, Policy, PurchaseOptions};
 use x402_std::client::{Client, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
 use x402_std::facilitator::{
@@ -35,7 +35,7 @@ use x402_std::message::{
 };
 use x402_std::scheme::{Exact, ExactPayment};
 use x402_std::seller::{Seller, exact};
-use x402_std::server::Charge;
+use x402_std::server::PaymentLayer;
 use x402_std::wallet::EvmWallet;
 
 async fn serve(app: Router) -> String {
@@ -96,7 +96,10 @@ fn client() -> Client<EvmWallet<LocalKey>> {
 }
 
 fn client_with(policy: Policy) -> Client<EvmWallet<LocalKey>> {
-    Client::with(Buyer::with(common::wallet(), policy, SystemClock), HttpTransport::new().unwrap())
+    Client::with_parts(
+        Buyer::with_parts(common::wallet(), policy, SystemClock),
+        HttpTransport::new().unwrap(),
+    )
 }
 
 #[tokio::test]
@@ -104,11 +107,12 @@ async fn pays_and_gets_a_receipt() {
     let facilitator = Arc::new(LocalFacilitator::new(ledger()));
     let url = serve(router(Arc::clone(&facilitator))).await;
     let seller = Arc::new(Seller::new(RemoteFacilitator::new(&url).unwrap()));
-    let paid =
-        |charge: Charge<_>| any(|body: String| async move { format!("got {body}") }).layer(charge);
+    let paid = |charge: PaymentLayer<_>| {
+        any(|body: String| async move { format!("got {body}") }).layer(charge)
+    };
     let app = Router::new()
-        .route("/v2", paid(Charge::new(Arc::clone(&seller), offer())))
-        .route("/v1", paid(Charge::new(seller, offer()).v1_body()))
+        .route("/v2", paid(PaymentLayer::new(Arc::clone(&seller), offer())))
+        .route("/v1", paid(PaymentLayer::new(seller, offer()).with_v1_body()))
         .route("/free", any(|| async { "free" }));
     let url = serve(app).await;
     let client = client();
@@ -226,9 +230,9 @@ async fn a_receipt_that_proves_nothing_ends_no_purchase() {
                 .unwrap();
             let (url, _) = scripted(vec![v1_or_v2(&required), answer]).await;
             let buyer = Buyer::new((common::svm_wallet(), common::wallet()));
-            let client = Client::with(buyer, HttpTransport::new().unwrap());
+            let client = Client::with_parts(buyer, HttpTransport::new().unwrap());
             let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
-            let order = Order { id: Some("one"), ..Order::default() };
+            let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
             let bought = client.order(&request, &order).await.unwrap();
             assert_eq!(bought.doubt, doubt, "{status} {receipt:?}");
             assert_eq!(bought.proof().is_some(), doubt.is_none());
@@ -496,7 +500,7 @@ async fn unreadable_challenges_are_errors_and_nothing_is_signed() {
     }
     let (url, _) = scripted(vec![answer(None, " ".repeat(1 << 20))]).await;
     let error = client().get(&url).await.unwrap_err();
-    assert_eq!(error.to_string(), "challenge: body: longer than allowed");
+    assert_eq!(error.to_string(), "the challenge cannot be read: body: longer than allowed");
     // A challenge in the body alone is as good as one in the header.
     let (url, _) = scripted(vec![answer(None, good)]).await;
     assert!(client().get(&url).await.unwrap().paid.is_some());
@@ -506,7 +510,8 @@ async fn unreadable_challenges_are_errors_and_nothing_is_signed() {
 async fn a_budget_holds_over_many_payments() {
     let facilitator = Arc::new(LocalFacilitator::new(ledger()));
     let seller = Arc::new(Seller::new(facilitator));
-    let app = Router::new().route("/", any(|| async { "" }).layer(Charge::new(seller, offer())));
+    let app =
+        Router::new().route("/", any(|| async { "" }).layer(PaymentLayer::new(seller, offer())));
     let url = serve(app).await;
     let policy = Policy { limits: vec!["$0.035".parse().unwrap()], ..Policy::default() };
     let client = client_with(policy);

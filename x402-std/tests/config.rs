@@ -82,7 +82,7 @@ rpc = ["https://node.example"]
 key_env = "X402_SVM_KEY"
 "#;
 
-const NONE: &str = "evm 1: network: no token of it is accepted: [accept] assets lists them";
+const NONE: &str = "evm 1: network: no token of it is accepted: add one to assets in [accept]";
 
 /// Every mistake is named, with its place, and nothing that was written is repeated.
 #[test]
@@ -92,54 +92,64 @@ fn mistakes_are_named() {
     let svm = |line: &str| format!("{SVM}{line}\n");
     let top = |lines: &str| format!("{lines}\n{EVM}");
     let cases: &[(String, &[&str])] = &[
-        (String::new(), &["no network: there is neither [[evm]] nor [[svm]]"]),
-        ("a = ".into(), &["line 1: not TOML"]),
-        ("a = 1\nb = s3cret".into(), &["line 2: not TOML"]),
-        ("a = 1\na = 2".into(), &["line 2: not TOML"]),
-        (top("listen = 1"), &["listen: not a text"]),
-        (top("listen = 's3cret'"), &["listen: not an address and port, such as 127.0.0.1:4022"]),
-        (top("log = 's3cret'\ns3 = 1"), &["log: none of text, json", "s3: no such key here"]),
-        (top("shutdown_seconds = 0"), &["shutdown_seconds: not a whole number of 1 to 3600"]),
-        (top("store = 1"), &["store: not a table: [store]"]),
-        (top("[store]\nkind = 's3cret'"), &["store: kind: none of memory, sqlite, redis"]),
-        (top("[store]\nkind = 'sqlite'"), &["store: path: missing"]),
+        (String::new(), &["no network: add [[evm]] or [[svm]]"]),
+        ("a = ".into(), &["line 1: not TOML: correct its syntax"]),
+        ("a = 1\nb = s3cret".into(), &["line 2: not TOML: correct its syntax"]),
+        ("a = 1\na = 2".into(), &["line 2: not TOML: correct its syntax"]),
+        (top("listen = 1"), &["listen: not a text: put it in quotes"]),
+        (top("listen = 's3cret'"), &["listen: not an address with a port, such as 127.0.0.1:4022"]),
+        (
+            top("log = 's3cret'\ns3 = 1"),
+            &[
+                "log: unknown word: write one of text, json",
+                "s3: no such key here: correct or remove it",
+            ],
+        ),
+        (top("shutdown_seconds = 0"), &["shutdown_seconds: not a whole number from 1 to 3600"]),
+        (top("store = 1"), &["store: not a table: write [store]"]),
+        (
+            top("[store]\nkind = 's3cret'"),
+            &["store: kind: unknown word: write one of memory, sqlite, redis"],
+        ),
+        (top("[store]\nkind = 'sqlite'"), &["store: path: missing: set it"]),
         (
             top("[store]\nkind = 'redis'"),
-            &["store: url: missing: url_env or url_file says where it is"],
+            &["store: url: missing: name its place in url_env or url_file"],
         ),
         (
             top("[store]\nkind = 'redis'\nurl = 'redis://:s3cret@a'\nurl_env = 'REDIS_GONE'"),
-            &["store: url: a secret does not stand here: url_env or url_file says where"],
+            &["store: url: secrets cannot be given here: name the place in url_env or url_file"],
         ),
         (
             top("[store]\nkind = 'redis'\nurl_env = 'REDIS_BARE'"),
-            &[
-                "store: url: not redis://[[user]:password@]host[:port][/database], rediss:// for TLS, \
-               nor unix:///path",
-            ],
+            &["store: url: not the URL of a Redis server: write \
+                 redis://[[user]:password@]host[:port][/database], rediss:// for TLS, or unix:///path"],
         ),
-        (top("[store]\npath = 'a'"), &["store: path: no such key here"]),
-        (top("[limits]\nat_once = -1"), &["limits: at_once: not a whole number of 1 to 100000"]),
-        (top("[limits]\nat_once = 1.5"), &["limits: at_once: not a whole number of 1 to 100000"]),
+        (top("[store]\npath = 'a'"), &["store: path: no such key here: correct or remove it"]),
+        (top("[limits]\nat_once = -1"), &["limits: at_once: not a whole number from 1 to 100000"]),
+        (top("[limits]\nat_once = 1.5"), &["limits: at_once: not a whole number from 1 to 100000"]),
         (
             top("evm = 1").replace("[[evm]]", "[x]"),
-            &["evm: not a list of tables: [[evm]]", "x: no such key here"],
+            &[
+                "evm: not a list of tables: write [[evm]]",
+                "x: no such key here: correct or remove it",
+            ],
         ),
-        (second("base"), &["evm 2: network: given twice"]),
+        (second("base"), &["evm 2: network: given twice: remove one"]),
         (second("s3 cret"), &["evm 2: network: not a network, such as eip155:8453"]),
-        (second("s3cret"), &["evm 2: network: not an EVM network: eip155 and a chain id"]),
+        (second("s3cret"), &["evm 2: network: not an EVM network, such as eip155:8453"]),
         (
             second("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"),
-            &["evm 2: network: not an EVM network: eip155 and a chain id"],
+            &["evm 2: network: not an EVM network, such as eip155:8453"],
         ),
-        (format!("{SVM}{SVM}"), &["svm 2: network: given twice"]),
+        (format!("{SVM}{SVM}"), &["svm 2: network: given twice: remove one"]),
         (
             format!("{SVM}{}", SVM.replace("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "solana")),
-            &["svm 2: network: given twice"],
+            &["svm 2: network: given twice: remove one"],
         ),
         (
             SVM.replace("solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "eip155:1"),
-            &["svm 1: network: not a Solana network: solana and a genesis hash"],
+            &["svm 1: network: not a Solana network: write solana: and a genesis hash"],
         ),
         (
             EVM.replace("https://node.example", "node.example"),
@@ -147,101 +157,122 @@ fn mistakes_are_named() {
         ),
         (
             EVM.replace("node.example\"", "node.example\", \"https://Node.example/\""),
-            &["evm 1: rpc: a node given twice"],
+            &["evm 1: rpc: a node is given twice: remove one"],
         ),
-        (evm("max_fee_gwei = 1"), &["evm 1: max_priority_fee_gwei: more than max_fee_gwei"]),
-        (evm("confirmations = 0"), &["evm 1: confirmations: not a whole number of 1 to 1000"]),
-        (evm("witnesses = 2"), &["evm 1: witnesses: more than there are nodes"]),
-        (evm("factories = ['0x01']"), &["evm 1: factories: not a list of addresses"]),
+        (
+            evm("max_fee_gwei = 1"),
+            &["evm 1: max_priority_fee_gwei: more than max_fee_gwei: lower it"],
+        ),
+        (evm("confirmations = 0"), &["evm 1: confirmations: not a whole number from 1 to 1000"]),
+        (evm("witnesses = 2"), &["evm 1: witnesses: more than there are nodes: lower it"]),
+        (evm("factories = ['0x01']"), &["evm 1: factories: not a list of EVM addresses"]),
         (
             evm("max_proof_age_seconds = 3601"),
-            &["evm 1: max_proof_age_seconds: not a whole number of 0 to 3600"],
+            &["evm 1: max_proof_age_seconds: not a whole number from 0 to 3600"],
         ),
-        (evm("legacy = 1"), &["evm 1: legacy: neither true nor false"]),
-        (svm("commitment = 'processed'"), &["svm 1: commitment: none of confirmed, finalized"]),
-        (svm("witnesses = 2"), &["svm 1: witnesses: more than there are nodes"]),
+        (evm("legacy = 1"), &["evm 1: legacy: not a flag: write true or false"]),
+        (
+            svm("commitment = 'processed'"),
+            &["svm 1: commitment: unknown word: write one of confirmed, finalized"],
+        ),
+        (svm("witnesses = 2"), &["svm 1: witnesses: more than there are nodes: lower it"]),
         (
             EVM.replace("key_env = \"X402_EVM_KEY\"", ""),
-            &["evm 1: key: missing: key_env or key_file says where it is"],
+            &["evm 1: key: missing: name its place in key_env or key_file"],
         ),
         (
             EVM.replace("X402_EVM_KEY", "NODE"),
             &[
-                "evm 1: key: neither a private key of 64 hexadecimal digits nor the path of a file with one",
+                "evm 1: key: not a private key: give 64 hexadecimal digits, or the path of a file with them",
             ],
         ),
         (
             EVM.replace("X402_EVM_KEY", "s3cret"),
-            &["evm 1: key_env: the variable it names is not set to a text"],
+            &["evm 1: key_env: the variable it names is not set to a text: set it"],
         ),
         (
             EVM.replace("key_env = \"X402_EVM_KEY\"", "key_file = \"s3cret\""),
-            &["evm 1: key_file: the file it names cannot be read"],
+            &["evm 1: key_file: the file it names cannot be read as a text: check its path"],
         ),
         (
             SVM.replace("X402_SVM_KEY", "X402_EVM_KEY"),
-            &[
-                "svm 1: key: neither base58 of 64 or 32 bytes, nor as the Solana CLI writes it, nor the path of a file with one",
-            ],
+            &["svm 1: key: not a Solana key: give base58 of 64 or 32 bytes, \
+                 a key as the Solana CLI writes it, or the path of a file with one"],
         ),
         (
             EVM.replace("https://node.example", "https://node.example/v3/s3cret"),
-            &["evm 1: rpc: a URL with more than a host in it: rpc_env or rpc_file says where"],
+            &["evm 1: rpc: a URL with more than a host may be secret: name its place in \
+                 rpc_env or rpc_file"],
         ),
         (
             EVM.replace("https://node.example", "http://s3cret.example"),
-            &["evm 1: rpc: RPC URL is neither https nor loopback"],
+            &["evm 1: rpc: RPC URL is neither https nor this machine's: give an https URL"],
         ),
-        (EVM.replace("rpc = [\"https://node.example\"]", ""), &["evm 1: rpc: missing"]),
+        (
+            EVM.replace("rpc = [\"https://node.example\"]", ""),
+            &["evm 1: rpc: missing: set rpc, rpc_env or rpc_file"],
+        ),
         (
             EVM.replace("rpc = [\"https://node.example\"]", "rpc = [1]"),
-            &["evm 1: rpc: not a list of texts", "evm 1: rpc: missing"],
+            &[
+                "evm 1: rpc: not a list of texts, such as [\"a\", \"b\"]",
+                "evm 1: rpc: missing: set rpc, rpc_env or rpc_file",
+            ],
         ),
         (
             svm("max_fee_lamports = 9999"),
-            &["svm 1: max_fee_lamports: not a whole number of 10000 to 1000000000"],
+            &["svm 1: max_fee_lamports: not a whole number from 10000 to 1000000000"],
         ),
         (
             svm("max_compute_units = 1400001"),
-            &["svm 1: max_compute_units: not a whole number of 10000 to 1400000"],
+            &["svm 1: max_compute_units: not a whole number from 10000 to 1400000"],
         ),
         (
             svm("max_compute_price = -1"),
-            &["svm 1: max_compute_price: not a whole number of 0 to 1000000000"],
+            &["svm 1: max_compute_price: not a whole number from 0 to 1000000000"],
         ),
         (
             top("hosts = ['s3cret:1']"),
-            &["hosts: not a list of names without ports, such as pay.example.com"],
+            &["hosts: not a list of names without port, such as pay.example.com"],
         ),
         (
             top("hosts = ['http://s3cret']"),
-            &["hosts: not a list of names without ports, such as pay.example.com"],
+            &["hosts: not a list of names without port, such as pay.example.com"],
         ),
         (
             top("token = 's3cret'\ntoken_env = 'TOKEN'"),
-            &["token: a secret does not stand here: token_env or token_file says where"],
+            &["token: secrets cannot be given here: name the place in token_env or token_file"],
         ),
         (
             top("token_env = 's3cret'"),
-            &["token_env: the variable it names is not set to a text", "token: empty"],
+            &[
+                "token_env: the variable it names is not set to a text: set it",
+                "token: empty: put a token into its place",
+            ],
         ),
-        (top("token_env = 'EMPTY'"), &["token: empty"]),
-        (top("token_env = ['TOKEN', 'EMPTY']"), &["token: empty"]),
+        (top("token_env = 'EMPTY'"), &["token: empty: put a token into its place"]),
+        (top("token_env = ['TOKEN', 'EMPTY']"), &["token: empty: put a token into its place"]),
         (
             top("token_file = 's3cret'"),
-            &["token_file: the file it names cannot be read", "token: empty"],
+            &[
+                "token_file: the file it names cannot be read as a text: check its path",
+                "token: empty: put a token into its place",
+            ],
         ),
-        (top("accept = 1"), &["accept: not a table: [accept]"]),
-        (top("[accept]\ns3 = 1"), &["accept: s3: no such key here"]),
-        (top("[accept]\npayees = []"), &["accept: payees: not a list of addresses"]),
-        (top("[accept]\npayees = ['s3cret']"), &["accept: payees: not a list of addresses"]),
+        (top("accept = 1"), &["accept: not a table: write [accept]"]),
+        (top("[accept]\ns3 = 1"), &["accept: s3: no such key here: correct or remove it"]),
+        (top("[accept]\npayees = []"), &["accept: payees: not a list of EVM or Solana addresses"]),
+        (
+            top("[accept]\npayees = ['s3cret']"),
+            &["accept: payees: not a list of EVM or Solana addresses"],
+        ),
         (
             top("[accept]\nassets = []"),
-            &["accept: assets: neither \"any\" alone nor a list of tokens", NONE],
+            &["accept: assets: write [\"any\"] alone, or a list of tokens", NONE],
         ),
         (
             top("[accept]\nassets = ['any', 'known']"),
-            &["accept: assets: neither \"any\" alone nor a list of tokens"],
+            &["accept: assets: write [\"any\"] alone, or a list of tokens"],
         ),
         (
             top("[accept]\nassets = ['known', 's3cret']"),
@@ -249,32 +280,31 @@ fn mistakes_are_named() {
                 "accept: assets: not a list of \"known\", \"any\" and tokens, such as eip155:8453/0x...:6",
             ],
         ),
-        (top("[accept]\nmin_amount = 1"), &["accept: min_amount: not a text"]),
+        (top("[accept]\nmin_amount = 1"), &["accept: min_amount: not a text: put it in quotes"]),
         (
             top("[accept]\nmin_amount = '1.5'"),
-            &["accept: min_amount: neither money, such as \"$0.001\", nor units"],
+            &["accept: min_amount: not an amount: write money, such as \"$0.001\", or units"],
         ),
         (
             top("[accept]\nmin_amount = '$s3cret'"),
-            &["accept: min_amount: neither money, such as \"$0.001\", nor units"],
+            &["accept: min_amount: not an amount: write money, such as \"$0.001\", or units"],
         ),
         (
             top("[accept]\nassets = ['any']\nmin_amount = '$1'"),
-            &[
-                "accept: min_amount: money, but not of every token the decimals are known: assets says them",
-            ],
+            &["accept: min_amount: money, but some tokens are accepted without decimals: \
+                 list them in assets"],
         ),
         (
             second("eip155:31337"),
-            &["evm 2: network: no token of it is accepted: [accept] assets lists them"],
+            &["evm 2: network: no token of it is accepted: add one to assets in [accept]"],
         ),
         // All at once.
         (
             top("listen = 's3cret'\n[limits]\nper_payer = 0\n[store]\nkind = 'sqlite'"),
             &[
-                "listen: not an address and port, such as 127.0.0.1:4022",
-                "store: path: missing",
-                "limits: per_payer: not a whole number of 1 to 1000000",
+                "listen: not an address with a port, such as 127.0.0.1:4022",
+                "store: path: missing: set it",
+                "limits: per_payer: not a whole number from 1 to 1000000",
             ],
         ),
     ];

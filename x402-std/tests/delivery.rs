@@ -26,8 +26,8 @@ use x402_std::message::{
     PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
 };
 use x402_std::scheme::Exact;
-use x402_std::seller::{DELIVERY_SECONDS, RequestDigest, Seller, Terms, exact};
-use x402_std::server::{Charge, ConnectionEnd};
+use x402_std::seller::{DELIVERY_SECONDS, Offers, RequestDigest, Seller, exact};
+use x402_std::server::{ConnectionEnd, PaymentLayer};
 use x402_std::store::{ClaimStore, MemoryStore, PENDING_AFTER, SqliteStore};
 use x402_std::transport::PaymentText;
 use x402_std::{Clock, SystemClock};
@@ -49,7 +49,7 @@ struct Shop<S, C = SystemClock> {
 }
 
 fn shop<S: ClaimStore + 'static>(facilitator: Scripted, store: S) -> Shop<S> {
-    shop_of(Seller::with(facilitator.clone(), store, SystemClock), facilitator, offer())
+    shop_of(Seller::with_parts(facilitator.clone(), store, SystemClock), facilitator, offer())
 }
 
 fn shop_of<S: ClaimStore + 'static, C: Clock + 'static>(
@@ -74,7 +74,7 @@ fn shop_of<S: ClaimStore + 'static, C: Clock + 'static>(
             }
         }
     };
-    let charge = Charge::new(Arc::clone(&seller), offer).request_limit(1000);
+    let charge = PaymentLayer::new(Arc::clone(&seller), offer).with_request_limit(1000);
     let app = Router::new().route("/{*path}", any(handler).layer(charge));
     Shop { app, facilitator, handled, fails, seller }
 }
@@ -256,9 +256,9 @@ async fn settled_and_killed(facilitator: &Scripted, file: &File, path: &str) -> 
     let shop = shop(facilitator.clone(), file.open());
     let payment = shop.paid(path).await;
     let url = format!("http://shop.test{path}");
-    let mut terms = Terms::from(offer());
+    let mut terms = Offers::from(offer());
     terms.resource.url.clone_from(&url);
-    let digest = RequestDigest::of(&[b"GET", url.as_bytes(), b""]);
+    let digest = RequestDigest::from_parts(&[b"GET", url.as_bytes(), b""]);
     let admitted =
         shop.seller.admit_for(&terms, Version::V2, payment.json.as_bytes(), Some(digest));
     assert!(shop.seller.settle(admitted.await.unwrap()).await.unwrap().success);
@@ -320,7 +320,7 @@ async fn a_payment_buys_one_whole_answer_from_two_processes() {
     for hangs_up in [true, false] {
         let (facilitator, file) = (Scripted::new(), File::new(&format!("two-{hangs_up}")));
         let one = shop(facilitator.clone(), file.open());
-        let later = Seller::with(facilitator.clone(), file.open(), Later);
+        let later = Seller::with_parts(facilitator.clone(), file.open(), Later);
         let other = shop_of(later, facilitator.clone(), offer());
         let payment = one.paid("/long").await;
         let mut body = Some(one.get("/long", &payment).await.into_body());
@@ -361,7 +361,7 @@ async fn a_delivered_answer_is_not_made_again_after_a_restart() {
 async fn work_ends_when_its_payment_does() {
     for path in ["/never", "/stream"] {
         let facilitator = Scripted::new();
-        let seller = Seller::with(facilitator.clone(), MemoryStore::default(), SystemClock);
+        let seller = Seller::with_parts(facilitator.clone(), MemoryStore::default(), SystemClock);
         let short = PaymentRequirements { max_timeout_seconds: 8, ..offer() };
         let shop = shop_of(seller.with_payer_limit(1), facilitator, short);
         let payment = shop.paid(path).await;
@@ -378,7 +378,7 @@ async fn work_ends_when_its_payment_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_ends_with_its_connection() {
     let facilitator = Scripted::new();
-    let seller = Seller::with(facilitator.clone(), MemoryStore::default(), SystemClock);
+    let seller = Seller::with_parts(facilitator.clone(), MemoryStore::default(), SystemClock);
     let shop = Arc::new(shop_of(seller.with_payer_limit(2), facilitator, offer()));
     for path in ["/never", "/stream"] {
         let (mut holding, held) = (Vec::new(), shop.handled() + 2);
@@ -509,12 +509,13 @@ async fn busy_gives_the_claim_back() {
 async fn a_late_claim_says_why_it_is_late() {
     let clock = Arc::new(AtomicU64::new(1_800_000_000));
     let facilitator = Scripted::new();
-    let seller = Seller::with(facilitator.clone(), MemoryStore::default(), Arc::clone(&clock));
-    let terms = Terms::from(offer());
+    let seller =
+        Seller::with_parts(facilitator.clone(), MemoryStore::default(), Arc::clone(&clock));
+    let terms = Offers::from(offer());
     let required = terms.challenge(Version::V2, "").unwrap();
     let required = PaymentRequired::from_json(required.as_bytes()).unwrap();
     let policy = x402_std::buyer::Policy::default();
-    let buyer = x402_std::buyer::Buyer::with(common::wallet(), policy, Arc::clone(&clock));
+    let buyer = x402_std::buyer::Buyer::with_parts(common::wallet(), policy, Arc::clone(&clock));
     let payment = buyer.sign(&required, 0).await.unwrap();
     facilitator.next_verify(Act::Verify(true));
     let admit = async || seller.admit(&terms, Version::V2, payment.json.as_bytes()).await;
@@ -545,7 +546,7 @@ async fn pending_payments_are_finished_without_being_asked_about() {
     let view = PaymentPayload::from_json(payment.json.as_bytes()).unwrap();
     let request =
         VerifyRequest { payment_payload: view, payment_requirements: offer(), other: None };
-    let parts = request.view();
+    let parts = request.as_view();
     let (payload, wanted) = (&parts.payment_payload, &parts.payment_requirements);
     let now = x402_std::Clock::now(&SystemClock);
     let verified = x402_core::gate::verify(&Exact::default(), payload, wanted, now).unwrap();

@@ -88,7 +88,7 @@ fn key(n: u8) -> LocalKey {
 }
 
 fn address(key: &LocalKey) -> Address {
-    Address::new(Signer::public(key))
+    Address::new(Signer::public_key(key))
 }
 
 fn payer() -> LocalKey {
@@ -761,8 +761,8 @@ fn request(nonce: u8) -> VerifyRequest {
 /// With a signature of the test's own.
 fn request_signed(nonce: u8, other: Option<&[u8]>) -> VerifyRequest {
     let (offer, key) = (offer(), payer());
-    let from = x402_evm::Address(Signer::public(&key));
-    let unsigned = Eip3009Unsigned::new(&offer.view(), from, NOW, [nonce; 32]).unwrap();
+    let from = x402_evm::Address(Signer::public_key(&key));
+    let unsigned = Eip3009Unsigned::new(&offer.as_view(), from, NOW, [nonce; 32]).unwrap();
     let signature = Signer::sign(&key, unsigned.digest()).unwrap();
     let mut buffer = [0; PAYLOAD_BYTES];
     let payload = unsigned.payload(&signature, &mut buffer).unwrap();
@@ -780,7 +780,7 @@ fn request_signed(nonce: u8, other: Option<&[u8]>) -> VerifyRequest {
 
 fn payment(nonce: u8) -> Verified<EvmPayment> {
     let request = request(nonce);
-    let view = request.view();
+    let view = request.as_view();
     gate::verify(&ExactOnEvm::default(), &view.payment_payload, &view.payment_requirements, NOW)
         .unwrap()
 }
@@ -1149,7 +1149,7 @@ async fn what_nodes_do_with_a_transaction() {
         *net.hooks[0].lock().unwrap() = hook;
         let (mut chain, payment) = (net.chain(), payment(1));
         // What an own account sends anew is no stranger's.
-        chain.by_strangers = !name.starts_with("nonce");
+        chain.settled_by_others = !name.starts_with("nonce");
         let ledger = || EvmLedger::new().with_chain(chain.clone(), vec![sender()]);
         let (first, again) = (ledger(), ledger());
         assert_eq!(first.check(payment.as_ref(), NOW).await, Ok(()), "{name}");
@@ -1177,17 +1177,17 @@ async fn what_nodes_do_with_a_transaction() {
 /// A stranger's transaction may be one that another facilitator has told somebody of.
 #[tokio::test]
 async fn strangers_settle_only_where_they_may() {
-    for by_strangers in [false, true] {
+    for settled_by_others in [false, true] {
         let net = Net::new(1).await;
         *net.hooks[0].lock().unwrap() = first_send(|world, _| {
             world.elsewhere(transfer(1));
             Reply::Honest
         });
         let mut chain = net.chain();
-        chain.by_strangers = by_strangers;
+        chain.settled_by_others = settled_by_others;
         let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
         let (transaction, outcome) = settle(&ledger, &payment(1)).await;
-        let end = if by_strangers { End::Other } else { End::Pending };
+        let end = if settled_by_others { End::Other } else { End::Pending };
         assert_eq!(End::of(&transaction, &outcome), end);
         assert_eq!(net.paid(), VALUE);
     }
@@ -1255,7 +1255,7 @@ async fn failed_is_certain() {
     ] {
         let net = Net::new(1).await;
         let mut chain = net.chain();
-        chain.by_strangers = true;
+        chain.settled_by_others = true;
         let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
         let payment = payment(1);
         let (transaction, unsent) = ledger.prepare(payment.as_ref()).await.unwrap();
@@ -1359,7 +1359,7 @@ async fn no_transaction_without_means() {
     assert_eq!(ledger.ready().await, Err(NotReady::NoSender { chain_id: CHAIN_ID }));
     let ledger = net.ledger();
     net.world(|world| world.coins = U256::ZERO);
-    let sender = x402_evm::Address(Signer::public(&sender()));
+    let sender = x402_evm::Address(Signer::public_key(&sender()));
     assert_eq!(ledger.ready().await, Err(NotReady::NoGas { chain_id: CHAIN_ID, sender }));
 }
 
@@ -1668,7 +1668,7 @@ async fn chains_without_a_base_fee() {
 async fn a_facilitator_over_it_settles_once() {
     let net = Net::new(1).await;
     let (store, clock) = (MemoryStore::default(), NOW);
-    let facilitator = Arc::new(LocalFacilitator::with(net.ledger(), store, clock));
+    let facilitator = Arc::new(LocalFacilitator::with_parts(net.ledger(), store, clock));
     let supported = facilitator.supported().await.unwrap();
     let kinds: Vec<_> =
         supported.kinds.iter().map(|kind| (kind.x402_version, &*kind.network)).collect();
@@ -1746,7 +1746,7 @@ async fn smart_accounts() {
         chain.factories = vec![x402_evm::Address(FACTORY.into())];
         let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
         let request = request_signed(1, Some(&signature));
-        let view = request.view();
+        let view = request.as_view();
         let (payment, offer) = (&view.payment_payload, &view.payment_requirements);
         let payment = gate::verify(&schemes, payment, offer, NOW).unwrap();
         assert!(!payment.payment().is_proven(), "{name}");
@@ -1784,7 +1784,7 @@ async fn a_forged_signature_is_no_share_in_a_payment() {
         chain.factories = vec![x402_evm::Address(FACTORY.into())];
         chain.confirm_time = Duration::from_millis(200);
         let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
-        let facilitator = LocalFacilitator::with(ledger, MemoryStore::default(), NOW);
+        let facilitator = LocalFacilitator::with_parts(ledger, MemoryStore::default(), NOW);
         let facilitator = facilitator.with_scheme(evm);
         let request = |signature: &[u8]| match made {
             true => request_signed(1, Some(signature)),
@@ -1837,8 +1837,9 @@ fn by_transfer(reference: &str) -> PaymentRequirements {
 
 /// A proof by a key of whatever account, for a resource.
 fn proof(offer: &PaymentRequirements, url: &str, key: &LocalKey, hash: B256) -> VerifyRequest {
-    let from = x402_evm::Address(Signer::public(key));
-    let unsigned = x402_evm::TransferProofUnsigned::new(&offer.view(), url, from, hash.0).unwrap();
+    let from = x402_evm::Address(Signer::public_key(key));
+    let unsigned =
+        x402_evm::TransferProofUnsigned::new(&offer.as_view(), url, from, hash.0).unwrap();
     let signature = Signer::sign(key, unsigned.digest()).unwrap();
     let mut buffer = [0; 512];
     let payload = unsigned.payload(&signature, &mut buffer).unwrap().as_str().to_string();
@@ -1851,7 +1852,7 @@ fn proof(offer: &PaymentRequirements, url: &str, key: &LocalKey, hash: B256) -> 
 
 fn proven(request: &VerifyRequest, now: u64) -> Verified<EvmPayment> {
     let evm = ExactOnEvm { transfer_proofs: true, ..ExactOnEvm::default() };
-    let (schemes, view) = (evm, request.view());
+    let (schemes, view) = (evm, request.as_view());
     gate::verify(&schemes, &view.payment_payload, &view.payment_requirements, now).unwrap()
 }
 
@@ -2019,7 +2020,7 @@ async fn one_transaction_pays_once() {
         transferred(world, other, |receipt| receipt["logs"] = json!([paid.clone(), paid]));
     });
     let evm = ExactOnEvm { transfer_proofs: true, ..ExactOnEvm::default() };
-    let with = LocalFacilitator::with;
+    let with = LocalFacilitator::with_parts;
     let facilitator = with(proof_ledger(&net), Durable::default(), NOW).with_scheme(evm);
     let settle = async |request: VerifyRequest| {
         let answer = facilitator.settle(&request).await.unwrap();
@@ -2307,14 +2308,14 @@ async fn a_killed_settlement_is_finished_by_the_keeper() {
     (chain.confirm_time, chain.resend_after) = (Duration::from_millis(100), Duration::MAX);
     let store = Arc::new(MemoryStore::default());
     let ledger = EvmLedger::new().with_chain(chain, vec![sender()]);
-    let facilitator = LocalFacilitator::with(ledger, Arc::clone(&store), NOW);
+    let facilitator = LocalFacilitator::with_parts(ledger, Arc::clone(&store), NOW);
     let answer = facilitator.settle(&request(1)).await.unwrap();
     assert_eq!(answer.error_reason.as_deref(), Some("settlement_pending"));
     assert_eq!(net.paid(), 0);
     drop(facilitator);
     net.hook(|_, _, _| Reply::Honest);
     tokio::time::sleep(x402_std::store::PENDING_AFTER).await;
-    let next = Arc::new(LocalFacilitator::with(net.ledger(), Arc::clone(&store), NOW));
+    let next = Arc::new(LocalFacilitator::with_parts(net.ledger(), Arc::clone(&store), NOW));
     let keeping = tokio::spawn(Arc::clone(&next).keep());
     let id = settlement_id(payment(1).payment());
     let since = std::time::Instant::now();

@@ -116,7 +116,8 @@ fn either_version_can_be_written() {
         "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
         "$0.01",
     );
-    let terms = x402_std::seller::Terms::new([offer.unwrap()]).described("weather", "text/plain");
+    let terms =
+        x402_std::seller::Offers::new([offer.unwrap()]).with_description("weather", "text/plain");
     let v2 = terms.challenge(Version::V2, "why").unwrap();
     let v1 = terms.challenge(Version::V1, "why").unwrap();
     let mut converted = PaymentRequired::from_json(v2.as_bytes()).unwrap();

@@ -23,7 +23,7 @@ use x402_std::client::Client;
 use x402_std::facilitator::LocalFacilitator;
 use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{PaymentPayload, PaymentRequired, SettleResponse, encode_header};
-use x402_std::wallet::Signs;
+use x402_std::wallet::PaymentSigner;
 
 const WEATHER: &str = "/api/link/joe/weather";
 
@@ -83,7 +83,7 @@ impl Store {
     }
 
     /// Buys at the first offer that the wallet pays: the data, `_1ly`, and the receipt.
-    async fn buy(&self, wallet: impl Signs, path: &str) -> (Value, OneLy, SettleResponse) {
+    async fn buy(&self, wallet: impl PaymentSigner, path: &str) -> (Value, OneLy, SettleResponse) {
         let client = Client::new(Buyer::new(wallet)).unwrap();
         let bought = client.get(&self.at(path)).await.unwrap();
         let body = bought.response.bytes().await.unwrap();

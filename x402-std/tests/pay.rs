@@ -183,7 +183,7 @@ fn a_receipt_that_proves_nothing_is_not_called_paid() {
             assert_eq!(payments(&seen).len(), 1);
             continue;
         }
-        let kept = format!("to present the same payment again: --id {name}");
+        let kept = format!("run this again with --id {name} to present the same payment");
         once.says("the receipt proves nothing").says(&kept);
         let told = again.ends(code).json();
         assert!(told["doubt"].is_string() && told["id"] == name, "{name}: {told}");
@@ -346,11 +346,11 @@ fn files_that_others_have_a_hand_in_are_refused() {
     x402(&in_budget).ends(0);
     let asked = seen.lock().unwrap().len();
     for (bits, said) in [
-        (0o644, "others can read the file: chmod 600"),
-        (0o640, "others can read the file: chmod 600"),
-        (0o604, "others can read the file: chmod 600"),
-        (0o620, "others can write the file: chmod 600"),
-        (0o602, "others can write the file: chmod 600"),
+        (0o644, "others can read the file: run chmod 600"),
+        (0o640, "others can read the file: run chmod 600"),
+        (0o604, "others can read the file: run chmod 600"),
+        (0o620, "others can write the file: run chmod 600"),
+        (0o602, "others can write the file: run chmod 600"),
     ] {
         mode(&key, bits);
         x402(&with_key).ends(2).says("--key-file: ").says(said);
@@ -377,7 +377,7 @@ fn files_that_others_have_a_hand_in_are_refused() {
     let serve = [&serve[..], &["--facilitator", "simulated", "--claims", &claims]].concat();
     fs::write(&claims, "").unwrap();
     mode(&claims, 0o666);
-    x402(&serve).ends(1).says(": others can write the file: chmod 600 it");
+    x402(&serve).ends(1).says(": others can write the file: run chmod 600 on it");
     mode(&claims, 0o600);
     let secret = folder.file("c.db.secret");
     fs::write(&secret, [7; 32]).unwrap();

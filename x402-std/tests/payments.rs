@@ -23,7 +23,7 @@ fn key() -> LocalKey {
 }
 
 fn from() -> Address {
-    Address(Signer::public(&key()))
+    Address(Signer::public_key(&key()))
 }
 
 fn offer() -> PaymentRequirements {
@@ -36,10 +36,10 @@ fn by_transfer() -> PaymentRequirements {
 }
 
 fn authorization(offer: &PaymentRequirements) -> Value {
-    let view = offer.view();
+    let view = offer.as_view();
     // As a buyer reads it that knows of no other method.
     let plain = offer.clone().with_extra("assetTransferMethod", "eip3009");
-    let unsigned = Eip3009Unsigned::new(&plain.view(), from(), NOW, [3; 32]).unwrap();
+    let unsigned = Eip3009Unsigned::new(&plain.as_view(), from(), NOW, [3; 32]).unwrap();
     assert_eq!(unsigned.authorization().value, view.amount);
     let signature = Signer::sign(&key(), unsigned.digest()).unwrap();
     let mut out = [0; PAYLOAD_BYTES];
@@ -54,7 +54,7 @@ fn signed(signature: &str) -> Value {
 
 fn proof() -> Value {
     let offer = by_transfer();
-    let unsigned = TransferProofUnsigned::new(&offer.view(), "", from(), [0x11; 32]).unwrap();
+    let unsigned = TransferProofUnsigned::new(&offer.as_view(), "", from(), [0x11; 32]).unwrap();
     let signature = Signer::sign(&key(), unsigned.digest()).unwrap();
     let mut out = [0; 512];
     serde_json::from_str(unsigned.payload(&signature, &mut out).unwrap().as_str()).unwrap()
@@ -74,7 +74,7 @@ fn verify(
     evm: ExactOnEvm,
     request: &VerifyRequest,
 ) -> Result<gate::Verified<ExactPayment>, Reason> {
-    let (schemes, view) = ((evm, ExactOnSvm::default()), request.view());
+    let (schemes, view) = ((evm, ExactOnSvm::default()), request.as_view());
     gate::verify(&schemes, &view.payment_payload, &view.payment_requirements, NOW)
 }
 
@@ -141,7 +141,7 @@ fn what_is_taken_and_as_what() {
     assert_eq!(kind(verify(BOTH, &by_key).unwrap().payment()), "key");
     // And everybody is named in answers, whatever they present.
     for request in [asked, by_key, request(&offer(), &signed("0x"))] {
-        let view = request.view();
+        let view = request.as_view();
         let (payload, offer) = (&view.payment_payload, &view.payment_requirements);
         let named = Exact::default().named_payer(payload, offer);
         assert_eq!(named.map(|payer| payer.to_string()), Some(from().to_string()));
@@ -174,7 +174,7 @@ async fn a_ledger_that_cannot_ask_settles_none() {
     let ledger = SimulatedLedger::new();
     let asset = Address::parse(&offer().asset).unwrap();
     ledger.fund(1328, asset, from(), 1_000_000u64.into()).unwrap();
-    let facilitator = LocalFacilitator::with(ledger, MemoryStore::default(), NOW);
+    let facilitator = LocalFacilitator::with_parts(ledger, MemoryStore::default(), NOW);
     let facilitator = facilitator.with_evm(BOTH);
     let good = request(&offer(), &authorization(&offer()));
     let forged = request(&offer(), &signed("0xabcd"));

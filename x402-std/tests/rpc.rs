@@ -140,25 +140,25 @@ async fn what_is_an_answer_and_what_is_not() {
         let node = Node::start([good()]).await;
         (node.url.clone(), node.seen)
     };
-    let bad = "node's answer cannot be read";
+    let bad = "RPC node's answer cannot be read: check its URL";
     // Act, what comes of it alone, how often it is asked, and whether the next node is asked.
     let cases = [
         (good(), "\"good\"", 1, false),
-        (Act::Error(3), "node answered with error 3", 1, false),
-        (Act::Error(-32602), "node answered with error -32602", 1, false),
-        (Act::Error(-32015), "node answered with error -32015", 1, false),
-        (Act::Error(-32005), "node answered with error -32005", 2, true),
-        (Act::Error(-32016), "node answered with error -32016", 2, true),
-        (Act::Error(-32029), "node answered with error -32029", 2, true),
-        (Act::Error(429), "node answered with error 429", 2, true),
-        (Act::Status(429), "node answered 429", 2, true),
-        (Act::Status(500), "node answered 500", 2, true),
-        (Act::Status(503), "node answered 503", 2, true),
-        (Act::Status(401), "node answered 401", 1, true),
-        (Act::Status(404), "node answered 404", 1, true),
-        (Act::Redirect(other), "node answered 307", 1, true),
-        (Act::Break, "node unreachable", 2, true),
-        (Act::Hang, "node timed out", 2, true),
+        (Act::Error(3), "RPC node answered with error 3", 1, false),
+        (Act::Error(-32602), "RPC node answered with error -32602", 1, false),
+        (Act::Error(-32015), "RPC node answered with error -32015", 1, false),
+        (Act::Error(-32005), "RPC node answered with error -32005", 2, true),
+        (Act::Error(-32016), "RPC node answered with error -32016", 2, true),
+        (Act::Error(-32029), "RPC node answered with error -32029", 2, true),
+        (Act::Error(429), "RPC node answered with error 429", 2, true),
+        (Act::Status(429), "RPC node answered with status 429", 2, true),
+        (Act::Status(500), "RPC node answered with status 500", 2, true),
+        (Act::Status(503), "RPC node answered with status 503", 2, true),
+        (Act::Status(401), "RPC node answered with status 401", 1, true),
+        (Act::Status(404), "RPC node answered with status 404", 1, true),
+        (Act::Redirect(other), "RPC node answered with status 307", 1, true),
+        (Act::Break, "RPC node cannot be reached: check its URL", 2, true),
+        (Act::Hang, "RPC node timed out", 2, true),
         (body(&long), bad, 2, true),
         (body(""), bad, 2, true),
         (body("<html>"), bad, 2, true),
@@ -195,7 +195,7 @@ async fn words_and_data_of_an_error_are_for_code_only() {
     let error = pool.ask("m", &()).await.unwrap_err();
     assert_eq!(
         format!("{error:?} {error}"),
-        "node answered with error 3 node answered with error 3"
+        "RPC node answered with error 3 RPC node answered with error 3"
     );
     let RpcError::Refused { code: 3, message, data: Some(data) } = error else { panic!() };
     assert_eq!((message.as_str(), data.get()), ("secret", "\"0x08c379a0\""));
@@ -226,7 +226,10 @@ async fn attempts_are_bounded_and_waits_grow() {
         }
         let pool = Nodes::new(started.iter().map(|node| &node.url)).unwrap();
         let begun = Instant::now();
-        assert_eq!(short(pool.with_attempts(attempts).ask("m", &()).await), "node answered 503");
+        assert_eq!(
+            short(pool.with_attempts(attempts).ask("m", &()).await),
+            "RPC node answered with status 503"
+        );
         assert_eq!(started.iter().map(Node::asked).collect::<Vec<_>>(), wanted);
         // One node is asked four times with waits of 0.2, 0.4 and 0.8 s, each cut to half at most.
         let (least, most) = if nodes == 1 { (700, 5_000) } else { (100, 5_000) };
@@ -237,7 +240,7 @@ async fn attempts_are_bounded_and_waits_grow() {
     let gone = "http://127.0.0.1:1".to_owned();
     let node = Node::start([Act::Status(404)]).await;
     let pool = Nodes::new([&gone, &node.url, &gone]).unwrap().with_attempts(3);
-    assert_eq!(short(pool.ask("m", &()).await), "node answered 404");
+    assert_eq!(short(pool.ask("m", &()).await), "RPC node answered with status 404");
 }
 
 #[tokio::test]
@@ -253,7 +256,7 @@ async fn everybody_is_told_and_the_first_result_is_enough() {
         assert_eq!(node.seen.lock().unwrap()[0]["params"], json!(["tx"]));
     }
     let ([a, b], pool) = start([vec![Act::Status(500)], vec![Act::Error(-32002)]]).await;
-    assert_eq!(short(pool.tell("send", &()).await), "node answered with error -32002");
+    assert_eq!(short(pool.tell("send", &()).await), "RPC node answered with error -32002");
     assert_eq!((a.asked(), b.asked()), (2, 1), "a share of four attempts each");
     let ([_, _], pool) = start([vec![Act::Status(500), good()], vec![Act::Break]]).await;
     assert_eq!(short(pool.tell("send", &()).await), "\"good\"");
@@ -284,10 +287,10 @@ async fn witnesses_speak_in_order_and_are_replaced_when_they_are_silent() {
     assert_eq!(words(&pool, 2).await, ["\"b\"", "\"c\""]);
     // An error is a word.
     let (_, pool) = start([vec![Act::Error(-32011)], say("b")]).await;
-    assert_eq!(words(&pool, 1).await, ["node answered with error -32011"]);
+    assert_eq!(words(&pool, 1).await, ["RPC node answered with error -32011"]);
     // Nobody is left to ask: what remains is told as it is, and nobody is asked twice.
     let ([a, b], pool) = start([vec![Act::Status(500)], say("b")]).await;
-    assert_eq!(words(&pool, 2).await, ["node answered 500", "\"b\""]);
+    assert_eq!(words(&pool, 2).await, ["RPC node answered with status 500", "\"b\""]);
     assert_eq!([&a, &b].map(Node::asked), [1, 1]);
 }
 
@@ -303,7 +306,8 @@ async fn urls_are_private_and_never_shown() {
     let gone = Nodes::new(["http://user:key@127.0.0.1:1/key"]).unwrap().with_attempts(1);
     let error = gone.ask("m", &()).await.unwrap_err();
     let shown = format!("{pool:?} {gone:?} {error:?} {error} {:?}", SvmRpc::from(gone.clone()));
-    assert_eq!(shown, "Nodes(2) Nodes(1) node unreachable node unreachable SvmRpc");
+    let gone = "RPC node cannot be reached: check its URL";
+    assert_eq!(shown, format!("Nodes(2) Nodes(1) {gone} {gone} SvmRpc"));
 }
 
 #[tokio::test]

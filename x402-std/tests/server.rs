@@ -23,8 +23,8 @@ use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
     decode_header, encode_header,
 };
-use x402_std::seller::{AcceptedPayment, Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::seller::{AcceptedPayment, Offers, Seller, exact};
+use x402_std::server::PaymentLayer;
 use x402_std::store::{ClaimStore, MemoryStore};
 use x402_std::transport::PaymentText;
 
@@ -43,7 +43,10 @@ fn shop() -> Shop {
     shop_with(offer(), |charge| charge)
 }
 
-fn shop_with(terms: impl Into<Terms>, set: impl Fn(Charge<Scripted>) -> Charge<Scripted>) -> Shop {
+fn shop_with(
+    terms: impl Into<Offers>,
+    set: impl Fn(PaymentLayer<Scripted>) -> PaymentLayer<Scripted>,
+) -> Shop {
     let facilitator = Scripted::new();
     let seller = Arc::new(Seller::new(facilitator.clone()));
     let handled = Arc::new(AtomicUsize::new(0));
@@ -57,7 +60,7 @@ fn shop_with(terms: impl Into<Terms>, set: impl Fn(Charge<Scripted>) -> Charge<S
             _ => (StatusCode::OK, "paid content".to_owned()),
         }
     };
-    let charge = set(Charge::new(seller, terms));
+    let charge = set(PaymentLayer::new(seller, terms));
     let app = Router::new().route("/{*path}", any(handler).layer(charge));
     Shop { app, facilitator, handled }
 }
@@ -179,7 +182,10 @@ async fn fifty_at_once_are_served_once() {
 
 #[tokio::test]
 async fn version_1_buyers_are_served_too() {
-    let shop = shop_with(Terms::from(offer()).described("weather", "text/plain"), Charge::v1_body);
+    let shop = shop_with(
+        Offers::from(offer()).with_description("weather", "text/plain"),
+        PaymentLayer::with_v1_body,
+    );
     let response = shop.get("/weather", None).await;
     // The header stays version 2: both kinds of buyer find what they read.
     assert_eq!(challenge(&response).x402_version, Version::V2);
@@ -294,7 +300,7 @@ async fn what_is_worth_nothing_is_not_charged() {
             }
             response.body(Body::empty()).unwrap()
         });
-        let app = Router::new().route("/x", handler.layer(Charge::new(seller, offer())));
+        let app = Router::new().route("/x", handler.layer(PaymentLayer::new(seller, offer())));
         let shop = Arc::new(Shop { app, facilitator, handled: Arc::default() });
         let payment = sign(&shop.challenge("/x").await).await;
         let value = encode_header(payment.json.as_bytes());
@@ -367,7 +373,7 @@ async fn only_this_sellers_offers_are_paid() {
 
 #[tokio::test]
 async fn echo_of_extensions_may_add_but_not_change() {
-    let mut terms = Terms::from(offer());
+    let mut terms = Offers::from(offer());
     let announced = r#"{"order":{"info":{"id":7},"schema":{}}}"#;
     terms.extensions = Json::parse(announced).ok();
     let shop = shop_with(terms, |charge| charge);
@@ -386,7 +392,7 @@ async fn echo_of_extensions_may_add_but_not_change() {
 
 #[tokio::test]
 async fn nothing_is_charged_for_a_failed_handler() {
-    let shop = shop_with(offer(), |charge| charge.body_limit(1000));
+    let shop = shop_with(offer(), |charge| charge.with_body_limit(1000));
     let payment = sign(&shop.challenge("/fails").await).await;
     let response = shop.get("/fails", Some(&payment)).await;
     assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
@@ -410,7 +416,7 @@ async fn nothing_is_charged_for_a_failed_handler() {
 
 #[tokio::test]
 async fn upfront_settles_before_the_handler() {
-    let shop = shop_with(offer().upfront(), |charge| charge.body_limit(10));
+    let shop = shop_with(offer().upfront(), |charge| charge.with_body_limit(10));
     let payment = sign(&shop.challenge("/long").await).await;
     let response = shop.get("/long", Some(&payment)).await;
     assert!(receipt(&response).success);
@@ -542,7 +548,7 @@ async fn a_second_presentation_waits_for_the_first() {
         opened.notified().await;
         "slow"
     });
-    let app = Router::new().route("/slow", handler.layer(Charge::new(seller, offer())));
+    let app = Router::new().route("/slow", handler.layer(PaymentLayer::new(seller, offer())));
     let shop = Arc::new(Shop { app, facilitator, handled: Arc::default() });
     let payment = sign(&shop.challenge("/slow").await).await;
     let first = tokio::spawn({
@@ -577,9 +583,10 @@ async fn a_second_presentation_waits_for_the_first() {
 async fn a_pending_payment_outlives_its_validity() {
     let clock = Arc::new(AtomicU64::new(1_800_000_000));
     let facilitator = Scripted::new();
-    let seller = Seller::with(facilitator.clone(), MemoryStore::default(), Arc::clone(&clock));
-    let terms = Terms::from(offer());
-    let buyer = Buyer::with(common::wallet(), Policy::default(), Arc::clone(&clock));
+    let seller =
+        Seller::with_parts(facilitator.clone(), MemoryStore::default(), Arc::clone(&clock));
+    let terms = Offers::from(offer());
+    let buyer = Buyer::with_parts(common::wallet(), Policy::default(), Arc::clone(&clock));
     let challenge = terms.challenge(Version::V2, "").unwrap();
     let required = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
     let payment = buyer.sign(&required, 0).await.unwrap();
@@ -607,9 +614,9 @@ async fn a_pending_payment_outlives_its_validity() {
 async fn the_facilitator_finds_out_about_expired_payments() {
     let clock = Arc::new(AtomicU64::new(1_800_000_000));
     let facilitator =
-        LocalFacilitator::with(common::ledger(), MemoryStore::default(), Arc::clone(&clock));
-    let buyer = Buyer::with(common::wallet(), Policy::default(), Arc::clone(&clock));
-    let challenge = Terms::from(offer()).challenge(Version::V2, "").unwrap();
+        LocalFacilitator::with_parts(common::ledger(), MemoryStore::default(), Arc::clone(&clock));
+    let buyer = Buyer::with_parts(common::wallet(), Policy::default(), Arc::clone(&clock));
+    let challenge = Offers::from(offer()).challenge(Version::V2, "").unwrap();
     let required = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
     let payment = buyer.sign(&required, 0).await.unwrap();
     let request = VerifyRequest {
@@ -637,8 +644,8 @@ async fn the_facilitator_finds_out_about_expired_payments() {
 async fn a_claim_noted_by_another_process_is_settled_all_the_same() {
     let store = Arc::new(MemoryStore::default());
     let facilitator = Scripted::new();
-    let seller = Seller::with(facilitator.clone(), Arc::clone(&store), SystemClock);
-    let terms = Terms::from(offer());
+    let seller = Seller::with_parts(facilitator.clone(), Arc::clone(&store), SystemClock);
+    let terms = Offers::from(offer());
     let challenge = terms.challenge(Version::V2, "").unwrap();
     let payment = sign(&PaymentRequired::from_json(challenge.as_bytes()).unwrap()).await;
     let admission = seller.admit(&terms, Version::V2, payment.json.as_bytes()).await.unwrap();
@@ -698,18 +705,18 @@ async fn receipts_hold_what_is_the_buyers_to_know() {
 async fn a_price_can_be_computed_from_the_request() {
     let facilitator = Scripted::new();
     let seller = Arc::new(Seller::new(facilitator.clone()));
-    let charge = Charge::computed(seller, |request| {
+    let charge = PaymentLayer::with_offers_for(seller, |request| {
         let price = match request.uri.query() {
             None => "$0.01",
             Some("long") => "$0.02",
             Some("free") => return Ok(None),
-            Some("nothing") => return Ok(Some(Terms::new([]))),
+            Some("nothing") => return Ok(Some(Offers::new([]))),
             Some(_) => return Err(StatusCode::NOT_FOUND),
         };
         Ok(Some(exact(NETWORK, SELLER, price).unwrap().into()))
     });
     let app = Router::new()
-        .route("/text", any(|| async { "text" }).layer(charge.base_url("https://a.test/")));
+        .route("/text", any(|| async { "text" }).layer(charge.with_base_url("https://a.test/")));
     let shop = Shop { app, facilitator, handled: Arc::default() };
     let cheap = shop.challenge("/text").await;
     assert_eq!(cheap.resource.as_ref().unwrap().url, "https://a.test/text");
@@ -730,12 +737,12 @@ async fn a_handler_knows_who_paid() {
     for upfront in [false, true] {
         let facilitator = Scripted::new();
         let seller = Arc::new(Seller::new(facilitator.clone()));
-        let charge = Charge::computed_async(seller, move |parts| {
+        let charge = PaymentLayer::with_offers_for_async(seller, move |parts| {
             let free = parts.uri.path() == "/free";
             async move {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 let offer = if upfront { offer().upfront() } else { offer() };
-                Ok((!free).then(|| Terms::new([offer])))
+                Ok((!free).then(|| Offers::new([offer])))
             }
         });
         let handler = |payment: Option<Extension<AcceptedPayment>>| async move {
@@ -758,9 +765,9 @@ async fn a_handler_knows_who_paid() {
     // Terms nobody can pay are an error, or a panic for those who prefer one.
     let seller = Arc::new(Seller::new(Scripted::new()));
     let free = PaymentRequirements { amount: 0.into(), ..offer() };
-    let error = Charge::try_new(Arc::clone(&seller), free).unwrap_err();
+    let error = PaymentLayer::try_new(Arc::clone(&seller), free).unwrap_err();
     assert_eq!(error.reason, Reason::InvalidPaymentRequirements);
-    assert!(Charge::try_new(seller, offer()).is_ok());
+    assert!(PaymentLayer::try_new(seller, offer()).is_ok());
 }
 
 #[tokio::test]
@@ -801,17 +808,19 @@ async fn a_quote_is_kept_for_its_own_url_and_settings() {
     assert_ne!(refused.headers()["payment-required"], fine.headers()["payment-required"]);
     assert_eq!(text(again).await, text(fine).await);
 
-    let terms = Terms::new([offer()]);
+    let terms = Offers::new([offer()]);
     let seller = Arc::new(Seller::new(Scripted::new()));
-    let charge = Charge::new(seller, terms);
-    let ask = async |charge: &Charge<Scripted>| {
+    let charge = PaymentLayer::new(seller, terms);
+    let ask = async |charge: &PaymentLayer<Scripted>| {
         let app = Router::new().route("/a", any(|| async { "a" }).layer(charge.clone()));
         let request = Request::get("/a").header("host", "shop.test").body(Body::empty()).unwrap();
         text(app.oneshot(request).await.unwrap()).await
     };
     let plain = ask(&charge).await;
     assert!(plain.contains("\"x402Version\":2"), "{plain}");
-    assert!(ask(&charge.clone().v1_body()).await.contains("\"x402Version\":1"));
-    assert!(ask(&charge.clone().base_url("https://b.test")).await.contains("https://b.test/a"));
+    assert!(ask(&charge.clone().with_v1_body()).await.contains("\"x402Version\":1"));
+    assert!(
+        ask(&charge.clone().with_base_url("https://b.test")).await.contains("https://b.test/a")
+    );
     assert_eq!(ask(&charge).await, plain);
 }

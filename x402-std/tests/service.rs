@@ -32,13 +32,13 @@ use x402_std::message::{
     VerifyRequest, VerifyResponse,
 };
 use x402_std::scheme::{Exact, ExactPayment};
-use x402_std::seller::{Seller, Terms, exact};
+use x402_std::seller::{Offers, Seller, exact};
 use x402_std::store::{ClaimStore, MemoryStore};
 
 /// A request to settle a cent, as JSON.
 async fn request() -> VerifyRequest {
     let offer = exact(NETWORK, SELLER, "$0.01").unwrap();
-    let terms = Terms::new([offer.clone()]);
+    let terms = Offers::new([offer.clone()]);
     let challenge = terms.challenge(Version::V2, "").unwrap();
     let challenge = PaymentRequired::from_json(challenge.as_bytes()).unwrap();
     let payment = sign(&challenge).await;
@@ -162,7 +162,7 @@ async fn a_seller_finds_out_about_a_lost_answer() {
     let seller = Seller::new(Arc::clone(&flaky));
     let other = Seller::new(Arc::clone(&flaky));
     let request = request().await;
-    let terms = Terms::new([request.payment_requirements.clone()]);
+    let terms = Offers::new([request.payment_requirements.clone()]);
     let json = request.payment_payload.to_json().unwrap();
     let present = async |seller: &Seller<_>| {
         let admission = seller.admit(&terms, Version::V2, json.as_bytes()).await?;
@@ -332,7 +332,7 @@ impl HttpBody for Never {
 #[tokio::test]
 async fn settlements_can_be_looked_up() {
     let store = Arc::new(MemoryStore::default());
-    let facilitator = LocalFacilitator::with(ledger(), Arc::clone(&store), SystemClock);
+    let facilitator = LocalFacilitator::with_parts(ledger(), Arc::clone(&store), SystemClock);
     let service = Service::new(facilitator);
     let id: Transaction = "0x1".try_into().unwrap();
     let steps = [
@@ -365,7 +365,7 @@ async fn settlements_can_be_looked_up() {
     // By what the payment itself says, for who has no `Content-Location`.
     let request = request().await;
     let schemes = x402_std::scheme::Exact::default();
-    let view = request.view();
+    let view = request.as_view();
     let now = x402_std::Clock::now(&SystemClock);
     let (payload, offer) = (&view.payment_payload, &view.payment_requirements);
     let verified = x402_core::gate::verify(&schemes, payload, offer, now).unwrap();

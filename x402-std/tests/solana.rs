@@ -24,26 +24,26 @@ use x402_std::message::{
 };
 use x402_std::rpc::SvmRpc;
 use x402_std::scheme::{Exact, ExactOnEvm, ExactOnSvm, ExactPayment};
-use x402_std::seller::{Seller, Terms, Unsupported, exact};
+use x402_std::seller::{Offers, Seller, Unsupported, exact};
 use x402_std::svm::message::{TRANSACTION_BYTES, Transaction};
 use x402_std::svm::{self, base58};
 use x402_std::transport::PaymentText;
-use x402_std::wallet::{BlockhashError, SignFailure, Signs, SvmWallet};
+use x402_std::wallet::{BlockhashError, PaymentSigner, SignFailure, SvmWallet};
 
 /// Both offers, Solana first, as the facilitator completes them.
-async fn terms(facilitator: &impl Facilitator) -> Terms {
+async fn terms(facilitator: &impl Facilitator) -> Offers {
     let offers = [
         exact(SVM_NETWORK, SVM_SELLER, "$0.01").unwrap(),
         exact(NETWORK, SELLER, "$0.01").unwrap(),
     ];
-    Terms::new(offers).completed(&facilitator.supported().await.unwrap()).unwrap()
+    Offers::new(offers).with_supported(&facilitator.supported().await.unwrap()).unwrap()
 }
 
-fn challenge(terms: &Terms, version: Version) -> PaymentRequired {
+fn challenge(terms: &Offers, version: Version) -> PaymentRequired {
     PaymentRequired::from_json(terms.challenge(version, "").unwrap().as_bytes()).unwrap()
 }
 
-async fn sign(terms: &Terms, version: Version) -> PaymentText {
+async fn sign(terms: &Offers, version: Version) -> PaymentText {
     Buyer::new(common::svm_wallet()).sign(&challenge(terms, version), 0).await.unwrap()
 }
 
@@ -111,7 +111,7 @@ async fn a_transaction_goes_by_the_fee_payers_signature() {
     let receipt = facilitator.settle(&request).await.unwrap();
     let signature: [u8; 64] = base58::decode(&receipt.transaction).unwrap();
     let mut scratch = [0; TRANSACTION_BYTES];
-    let bytes = svm::read_transaction(request.payment_payload.payload.raw(), &mut scratch);
+    let bytes = svm::read_transaction(request.payment_payload.payload.as_raw(), &mut scratch);
     let transaction = Transaction::parse(bytes.unwrap()).unwrap();
     let message = transaction.message();
     let fee_payer = message.key(0).unwrap();
@@ -216,7 +216,7 @@ async fn nobody_pays_with_the_tokens_of_another() {
     let seller = Seller::new(facilitator.clone());
     let terms = terms(&facilitator).await;
     let key = ed25519::LocalKey::from_seed(&[9; 32]);
-    let thief = svm::Address(Signer::public(&key));
+    let thief = svm::Address(Signer::public_key(&key));
     let account = |owner| {
         let usdc = common::svm_usdc();
         svm::associated_token_address(&ed25519::Dalek, owner, usdc.mint.program, usdc.address)
@@ -291,7 +291,7 @@ async fn token_2022_and_transactions_of_version_1() {
     ledger.fund_svm(pyusd, common::svm_wallet().address(), 50_000).unwrap();
     let mut offer = base.accepts[0].clone();
     offer.asset = pyusd.address.to_string();
-    let terms = Terms::new([offer.with_extra("transactionVersions", json!([1]))]);
+    let terms = Offers::new([offer.with_extra("transactionVersions", json!([1]))]);
     let payment = sign(&terms, Version::V2).await;
     let admission = seller.admit(&terms, Version::V2, payment.json.as_bytes()).await.unwrap();
     let Either::Second(transfer) = admission.payment() else { panic!("on Solana") };
@@ -309,7 +309,7 @@ async fn the_facilitator_pays_fees_with_its_own_key_only() {
     let terms = terms(&facilitator).await;
     let own = &terms.accepts[0];
     let foreign = own.clone().with_extra("feePayer", SVM_SELLER);
-    let payment = sign(&Terms::from(foreign.clone()), Version::V2).await;
+    let payment = sign(&Offers::from(foreign.clone()), Version::V2).await;
     for (offer, reason) in [
         (&foreign, Reason::InvalidExactSvmFeePayerNotManagedByFacilitator),
         (own, Reason::InvalidExactSvmFeePayerMismatch),
@@ -323,10 +323,11 @@ async fn the_facilitator_pays_fees_with_its_own_key_only() {
     }
     // A seller whose facilitator pays takes whichever fee payer its own offer names.
     let payload = PaymentPayload::from_json(payment.json.as_bytes()).unwrap();
-    let verified = x402_core::gate::verify(&Exact::default(), &payload.view(), &foreign.view(), 0);
+    let verified =
+        x402_core::gate::verify(&Exact::default(), &payload.as_view(), &foreign.as_view(), 0);
     assert_eq!(
         verified.map(|verified| verified.payment().payer()),
-        Ok(Exact::default().named_payer(&payload.view(), &foreign.view()).unwrap())
+        Ok(Exact::default().named_payer(&payload.as_view(), &foreign.as_view()).unwrap())
     );
 }
 
@@ -336,7 +337,7 @@ async fn more_than_the_price_is_refused_unless_the_seller_wants_it() {
     let terms = terms(&facilitator).await;
     let offer = terms.accepts[0].clone();
     let generous = sign(
-        &Terms::from(PaymentRequirements { amount: 20_000.into(), ..offer.clone() }),
+        &Offers::from(PaymentRequirements { amount: 20_000.into(), ..offer.clone() }),
         Version::V2,
     )
     .await;
@@ -345,7 +346,7 @@ async fn more_than_the_price_is_refused_unless_the_seller_wants_it() {
         let svm = ExactOnSvm { over_payment, ..ExactOnSvm::default() };
         let schemes = (ExactOnEvm::default(), svm);
         let offer = PaymentRequirements { amount: amount.into(), ..offer.clone() };
-        x402_core::gate::verify(&schemes, &payload.view(), &offer.view(), 0)
+        x402_core::gate::verify(&schemes, &payload.as_view(), &offer.as_view(), 0)
     };
     let mismatch = Err(Reason::InvalidExactSvmPayloadAmountMismatch);
     let amount = |verified: Verified<ExactPayment>| match verified.payment() {
@@ -367,19 +368,19 @@ async fn offers_are_completed_or_refused() {
     let seller = Seller::new(facilitator);
     let long = "m".repeat(257);
     for (terms, words) in [
-        (Terms::new([]), "no offers"),
+        (Offers::new([]), "no offers"),
         (
-            Terms::from(bare.clone()),
+            Offers::from(bare.clone()),
             "offer 0 cannot be paid: invalid_exact_svm_payload_missing_fee",
         ),
-        (Terms::from(bare.clone()), "Terms::completed"),
+        (Offers::from(bare.clone()), "Offers::with_supported"),
         (
-            Terms::from(bare.clone().with_extra("feePayer", SVM_SELLER).with_extra("memo", long)),
+            Offers::from(bare.clone().with_extra("feePayer", SVM_SELLER).with_extra("memo", long)),
             "memo",
         ),
-        (Terms::from(bare.clone().with_extra("feePayer", SVM_SELLER).upfront()), ""),
+        (Offers::from(bare.clone().with_extra("feePayer", SVM_SELLER).upfront()), ""),
         (
-            Terms::from(
+            Offers::from(
                 bare.clone().with_extra("feePayer", SVM_SELLER).with_extra("paymentFlow", "x"),
             ),
             "offer 0",
@@ -390,12 +391,16 @@ async fn offers_are_completed_or_refused() {
     }
     // What the seller says itself stays.
     let own = bare.clone().with_extra("feePayer", SVM_SELLER);
-    let terms = Terms::new([own.clone()]).completed(&supported).unwrap();
+    let terms = Offers::new([own.clone()]).with_supported(&supported).unwrap();
     assert!(terms.accepts[0].extra.as_ref().unwrap().as_str().contains(SVM_SELLER));
-    supported.kinds =
-        supported.kinds.iter().filter(|it| it.network.view().solana().is_none()).cloned().collect();
+    supported.kinds = supported
+        .kinds
+        .iter()
+        .filter(|it| it.network.as_view().solana().is_none())
+        .cloned()
+        .collect();
     let evm = exact(NETWORK, SELLER, "$0.01").unwrap();
-    let refused = Terms::new([evm, bare]).completed(&supported);
+    let refused = Offers::new([evm, bare]).with_supported(&supported);
     assert_eq!(refused.unwrap_err(), Unsupported { index: 1 });
     for (network, pay_to) in [("solana-devnet", SELLER), (NETWORK, SVM_SELLER)] {
         assert!(exact(network, pay_to, "$0.01").is_err());
@@ -429,7 +434,7 @@ async fn a_blockhash_comes_from_the_offer_or_from_a_node() {
         let wallet = wallet().with_blockhashes(rpc);
         let payload = wallet.sign(None, &offer, 0, [9; 32]).await?;
         let mut scratch = [0; TRANSACTION_BYTES];
-        let bytes = svm::read_transaction(payload.raw(), &mut scratch).unwrap();
+        let bytes = svm::read_transaction(payload.as_raw(), &mut scratch).unwrap();
         let message = Transaction::parse(bytes).unwrap();
         Ok::<_, SignFailure>(*message.message().lifetime())
     };
@@ -489,11 +494,11 @@ async fn unlisted_tokens_take_a_word_from_both_sides() {
         max: Money::ONE,
         ..Policy::default()
     };
-    let wary_buyer = Buyer::with(common::svm_wallet(), policy(), SystemClock);
+    let wary_buyer = Buyer::with_parts(common::svm_wallet(), policy(), SystemClock);
     assert_eq!(wary_buyer.choose(&required, "").unwrap_err().reason, Decline::Unpayable);
     let wallet = || common::svm_wallet().with_assets(vec![asset]);
     assert_eq!(Buyer::new(wallet()).choose(&required, "").unwrap_err().reason, Decline::Asset);
-    let buyer = Buyer::with(wallet(), policy(), SystemClock);
+    let buyer = Buyer::with_parts(wallet(), policy(), SystemClock);
     let index = buyer.choose(&required, "").unwrap().index;
     let payment = buyer.sign(&required, index).await.unwrap();
     facilitator.next_verify(Act::Verify(true));
@@ -509,8 +514,12 @@ async fn nothing_of_keys_or_payments_is_shown() {
     let terms = terms(&facilitator).await;
     let payment = sign(&terms, Version::V2).await;
     let payload = PaymentPayload::from_json(payment.json.as_bytes()).unwrap();
-    let verified =
-        x402_core::gate::verify(&Exact::default(), &payload.view(), &terms.accepts[0].view(), 0);
+    let verified = x402_core::gate::verify(
+        &Exact::default(),
+        &payload.as_view(),
+        &terms.accepts[0].as_view(),
+        0,
+    );
     let transaction =
         serde_json::from_str::<Value>(&payment.json).unwrap()["payload"]["transaction"].to_string();
     let shown = format!(

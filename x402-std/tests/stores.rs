@@ -371,8 +371,8 @@ async fn a_payment_is_known_for_one_resource(place: impl Place) {
         let key = key(number);
         bring(&store, key, &state, NOW + 60, NOW).await;
         for (resource, expected) in [
-            (THERE, Presented::Elsewhere),
-            (Resource::ANY, Presented::Elsewhere),
+            (THERE, Presented::ForAnother),
+            (Resource::ANY, Presented::ForAnother),
             (HERE, Presented::Known(state)),
         ] {
             assert_eq!(store.present(key, resource, NOW + 60, NOW).await, Ok(expected));
@@ -452,7 +452,7 @@ async fn full_of_claims_that_live<P: Place>(place: P) {
     // Those that are there go on.
     let known = Ok(Presented::Known(Claimed));
     assert_eq!(store.present(key(0), HERE, NOW, NOW).await, known);
-    assert_eq!(store.present(key(0), THERE, NOW, NOW).await, Ok(Presented::Elsewhere));
+    assert_eq!(store.present(key(0), THERE, NOW, NOW).await, Ok(Presented::ForAnother));
     let sent = Broadcast(tx("0x1"));
     store.advance(key(0), &Claimed, sent.clone()).await.unwrap();
     store.release(key(1)).await.unwrap();
@@ -652,7 +652,7 @@ async fn a_lease_ends_at_its_second(place: impl Place) {
         let (store, key) = (place.open(MANY, Some(lease)).await, key(number));
         assert_eq!(store.present(key, HERE, NOW, made).await, Ok(Presented::New));
         assert_eq!(unlimited.present(key, HERE, NOW, again).await, known);
-        assert_eq!(store.present(key, THERE, NOW, again).await, Ok(Presented::Elsewhere));
+        assert_eq!(store.present(key, THERE, NOW, again).await, Ok(Presented::ForAnother));
         let expected = if new { Ok(Presented::New) } else { known.clone() };
         let row = format!("{lease:?} {made} {again}");
         assert_eq!(store.present(key, HERE, NOW, again).await, expected, "{row}");
@@ -785,7 +785,7 @@ impl Model {
         if let Some(claim) = self.claims.get_mut(&payment) {
             let age = now.min(last).saturating_sub(claim.made.min(last));
             return Ok(if claim.resource != resource {
-                Presented::Elsewhere
+                Presented::ForAnother
             } else if claim.state == Claimed && lease.is_some_and(|lease| age > lease) {
                 claim.made = now;
                 Presented::New

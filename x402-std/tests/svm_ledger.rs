@@ -28,7 +28,7 @@ use x402_std::ledger::{
 use x402_std::message::{PaymentPayload, PaymentRequired, PaymentRequirements, VerifyRequest};
 use x402_std::rpc::Nodes;
 use x402_std::scheme::{ExactOnSvm, SvmTransfer};
-use x402_std::seller::{Terms, exact};
+use x402_std::seller::{Offers, exact};
 use x402_std::store::MemoryStore;
 use x402_std::svm::{self, base58, message};
 
@@ -264,7 +264,7 @@ fn key() -> LocalKey {
 }
 
 fn fee_payer() -> svm::Address {
-    svm::Address(Signer::public(&key()))
+    svm::Address(Signer::public_key(&key()))
 }
 
 fn settings() -> SvmSettings {
@@ -297,7 +297,7 @@ fn offer() -> PaymentRequirements {
 }
 
 async fn request(offer: PaymentRequirements) -> VerifyRequest {
-    let text = Terms::from(offer.clone()).challenge(Version::V2, "").unwrap();
+    let text = Offers::from(offer.clone()).challenge(Version::V2, "").unwrap();
     let challenge = PaymentRequired::from_json(text.as_bytes()).unwrap();
     let payment = Buyer::new(svm_wallet()).sign(&challenge, 0).await.unwrap();
     VerifyRequest {
@@ -309,7 +309,7 @@ async fn request(offer: PaymentRequirements) -> VerifyRequest {
 
 async fn payment_for(offer: PaymentRequirements) -> Verified<SvmTransfer> {
     let request = request(offer).await;
-    let view = request.view();
+    let view = request.as_view();
     let schemes = ExactOnSvm::default();
     gate::verify(&schemes, &view.payment_payload, &view.payment_requirements, 0).unwrap()
 }
@@ -1245,7 +1245,7 @@ async fn signs_in_place_and_nothing_else_changes() {
 struct Broken(Result<[u8; 64], SignError>);
 
 impl Signer<Ed25519> for Broken {
-    fn public(&self) -> [u8; 32] {
+    fn public_key(&self) -> [u8; 32] {
         fee_payer().0
     }
 
@@ -1368,7 +1368,7 @@ async fn a_facilitator_settles_once_across_restarts() {
     let store = Arc::new(MemoryStore::default());
     let facilitator = |settings| {
         let clock = x402_std::SystemClock;
-        LocalFacilitator::with(ledger_of(&urls, settings), Arc::clone(&store), clock)
+        LocalFacilitator::with_parts(ledger_of(&urls, settings), Arc::clone(&store), clock)
     };
     let request = request(offer()).await;
     let first = facilitator(short);
@@ -1427,7 +1427,7 @@ async fn on_litesvm() {
     let id = Transaction::try_from(&*settled.transaction).unwrap();
 
     // With no memory of it, what was settled is found, and is not made again.
-    let view = request.view();
+    let view = request.as_view();
     let verified =
         gate::verify(&ExactOnSvm::default(), &view.payment_payload, &view.payment_requirements, 0)
             .unwrap();

@@ -38,9 +38,11 @@ use x402_std::ledger::{EvmChain, EvmLedger};
 use x402_std::message::{PaymentRequired, PaymentRequirements};
 use x402_std::rpc::Nodes;
 use x402_std::scheme::ExactOnEvm;
-use x402_std::seller::{Seller, Terms, exact};
+use x402_std::seller::{Offers, Seller, exact};
 use x402_std::transport::Transport;
-use x402_std::wallet::{EvmWallet, NotOwn, SignFailure, Signs, TransferFailure, TransferWallet};
+use x402_std::wallet::{
+    EvmWallet, NotOwn, PaymentSigner, SignFailure, TransferFailure, TransferWallet,
+};
 
 use sei_weather::Weather;
 
@@ -55,7 +57,7 @@ fn key(n: u8) -> LocalKey {
 }
 
 fn address(key: &LocalKey) -> Address {
-    Address::new(Signer::public(key))
+    Address::new(Signer::public_key(key))
 }
 
 fn payer() -> Address {
@@ -350,7 +352,7 @@ impl Net {
         chain.max_proof_age = Duration::from_secs(600);
         let ledger = EvmLedger::new().with_chain(chain, vec![key(9)]);
         let claims = Durable::default();
-        LocalFacilitator::with(ledger, claims, SystemClock).with_scheme(rules())
+        LocalFacilitator::with_parts(ledger, claims, SystemClock).with_scheme(rules())
     }
 
     async fn shop(&self) -> Served {
@@ -390,8 +392,8 @@ async fn sign<K: AsyncSigner<Secp256k1> + Send>(
     Ok(payload["txHash"].as_str().unwrap().into())
 }
 
-fn client<W: Signs>(wallet: W) -> Client<W> {
-    Client::with(Buyer::new(wallet), HttpTransport::new().unwrap())
+fn client<W: PaymentSigner>(wallet: W) -> Client<W> {
+    Client::with_parts(Buyer::new(wallet), HttpTransport::new().unwrap())
 }
 
 // ---- the example
@@ -480,7 +482,7 @@ async fn authorizations_come_first() {
     let net = Net::new().await;
     let required = PaymentRequired {
         accepts: vec![offer(), exact(NETWORK, SELLER, "$0.001").unwrap()].into(),
-        ..challenge(&Terms::from(offer()), Version::V2)
+        ..challenge(&Offers::from(offer()), Version::V2)
     };
     let both = Buyer::new((net.wallet(), EvmWallet::new(key(7))));
     let payment = both.sign(&required, 1).await.unwrap();
@@ -497,7 +499,7 @@ async fn authorizations_come_first() {
     assert_eq!(net.paid(), (2 * PRICE, 2));
 }
 
-fn challenge(terms: &Terms, version: Version) -> PaymentRequired {
+fn challenge(terms: &Offers, version: Version) -> PaymentRequired {
     let json = terms.challenge(version, "").unwrap();
     PaymentRequired::from_json(json.as_bytes()).unwrap()
 }
@@ -509,7 +511,7 @@ async fn proofs_pass_in_either_version() {
     let versions = references.iter().flat_map(|text| [(Version::V1, text), (Version::V2, text)]);
     for (version, reference) in versions {
         let net = Net::new().await;
-        let mut terms = Terms::from(offer()).described("weather", "text/plain");
+        let mut terms = Offers::from(offer()).with_description("weather", "text/plain");
         terms.resource.url = URL.into();
         terms.accepts[0] = offer().with_extra("reference", reference.as_str());
         let seller = Seller::new(net.facilitator());
@@ -580,8 +582,8 @@ struct Tired {
 }
 
 impl Signer<Secp256k1> for Tired {
-    fn public(&self) -> [u8; 20] {
-        Signer::public(&key(7))
+    fn public_key(&self) -> [u8; 20] {
+        Signer::public_key(&key(7))
     }
 
     fn sign(&self, message: &[u8; 32]) -> Result<RecoverableSignature, SignError> {
@@ -619,8 +621,8 @@ async fn a_proof_that_cannot_be_signed_is_not_paid_for() {
 async fn offers_that_are_not_for_it() {
     let net = Net::new().await;
     let wallet = net.wallet();
-    assert!(wallet.pays(&offer().view()));
-    assert_eq!(wallet.decimals(&offer().view()), Some(6));
+    assert!(wallet.pays(&offer().as_view()));
+    assert_eq!(wallet.decimals(&offer().as_view()), Some(6));
     let bare = exact(NETWORK, SELLER, "$0.001").unwrap();
     let change = |change: fn(&mut PaymentRequirements)| {
         let mut offer = offer();
@@ -643,14 +645,14 @@ async fn offers_that_are_not_for_it() {
         ("nobody", change(|offer| offer.pay_to = "you".into())),
         ("itself", PaymentRequirements { pay_to: own, ..offer() }),
     ] {
-        assert!(!wallet.pays(&offer.view()), "{name}");
+        assert!(!wallet.pays(&offer.as_view()), "{name}");
         let failed = sign(&wallet, &offer).await;
         assert!(matches!(failed, Err(SignFailure::Offer(_))), "{name}: {failed:?}");
     }
     assert_eq!(net.told(), 0);
     // A token that nobody vouches for has no known decimals, so that no policy allows it.
     let unknown = change(|offer| offer.asset = SELLER.into());
-    assert_eq!(wallet.decimals(&unknown.view()), None);
+    assert_eq!(wallet.decimals(&unknown.as_view()), None);
 }
 
 #[tokio::test]

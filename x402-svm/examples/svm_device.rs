@@ -3,7 +3,7 @@
 //!
 //!     cargo run -p x402-svm --example svm_device
 
-use x402_core::buyer::{self, Choice, Next, Policy, Purchase};
+use x402_core::buyer::{self, Choice, Next, PayOnce, Policy};
 use x402_core::claim::{ClaimTable, Presented, Resource};
 use x402_core::crypto::Signer;
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
@@ -20,7 +20,7 @@ const NOW: u64 = 1_800_000_000; // from a clock
 fn main() {
     let key = LocalKey::from_seed(&[2; 32]);
     let mut shop = Shop { claims: ClaimTable::new() };
-    let mut purchase = Purchase::new();
+    let mut purchase = PayOnce::new();
 
     // Everything the buyer needs, sized for one offer with room to spare.
     let (mut answer, mut header) = ([0; 1024], [0; 2560]);
@@ -45,7 +45,7 @@ fn main() {
     // 3. Sign, once. A secure element would implement `Signer`.
     assert!(purchase.paid());
     let inputs = Inputs {
-        payer: Address(key.public()),
+        payer: Address(key.public_key()),
         blockhash: None, // the offer gives one, which spares the device a question to the chain
         nonce: [9; 16],  // from the random number generator
         assets: &[],
@@ -112,7 +112,7 @@ impl Shop {
             // Here a facilitator is asked to settle, and nothing served before it has: `seller.rs` in
             // x402-core/examples/boards shows how.
             Presented::New => Ok(()),
-            Presented::Known(_) | Presented::Elsewhere => Err(Reason::DuplicateSettlement),
+            Presented::Known(_) | Presented::ForAnother => Err(Reason::DuplicateSettlement),
         }
     }
 }

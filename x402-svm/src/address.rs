@@ -15,7 +15,7 @@ impl Address {
         base58::decode(text).map(Self)
     }
 
-    /// The text, written at the end of `out`.
+    /// Writes the text at the end of `out` and returns it.
     pub fn base58(self, out: &mut [u8; Self::CHARS]) -> &str {
         base58::encode(&self.0, out).unwrap_or("")
     }

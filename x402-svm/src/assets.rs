@@ -18,18 +18,18 @@ pub struct Asset<'a> {
     pub mint: Mint,
 }
 
-/// The known token of a mint, on the network with this CAIP-2 reference.
+/// Returns the known token of a mint, on the network with this CAIP-2 reference.
 pub fn find(network: &str, address: Address) -> Option<&'static Asset<'static>> {
     ASSETS.iter().find(|asset| asset.network == network && asset.address == address)
 }
 
-/// The first known token of a network with this symbol, in any letter case.
+/// Returns the first known token of a network with this symbol, in any letter case.
 pub fn by_symbol(network: &str, symbol: &str) -> Option<&'static Asset<'static>> {
     let mut here = ASSETS.iter().filter(|asset| asset.network == network);
     here.find(|asset| asset.symbol.eq_ignore_ascii_case(symbol))
 }
 
-/// The token to price in on a network, where nothing else is said.
+/// Returns the default token for prices on a network.
 pub fn default_of(network: &str) -> Option<&'static Asset<'static>> {
     ASSETS.iter().find(|asset| asset.network == network)
 }
@@ -44,9 +44,9 @@ pub const TESTNET: &str = "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z";
 /// Every known token; the first of a network is its default.
 ///
 /// The Token-2022 ones have extensions for which an unlisted mint is refused. They are listed
-/// because the official SDK lists them: their issuers can seize tokens, and could set a fee or a
-/// hook program, none of which is set (PYUSD and USDG on mainnet by their account data of June
-/// 2026, the others by what third parties publish of them).
+/// because the official SDK lists them. Their issuers can seize tokens, and could set a fee or a
+/// hook program; none has. Sources: for PYUSD and USDG on mainnet their account data of June 2026,
+/// for the others publications of third parties.
 #[rustfmt::skip]
 pub static ASSETS: &[Asset<'static>] = &[
     spl(MAINNET, "USDC", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"),

@@ -4,7 +4,7 @@ use core::num::NonZeroUsize;
 
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-/// Characters that `len` bytes take at most.
+/// Returns the characters that `len` bytes take at most.
 pub const fn encoded_len(len: usize) -> usize {
     // log(256) / log(58) is a little below 1.3658.
     len.saturating_mul(13658).div_ceil(10000)
@@ -60,7 +60,7 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     (above.iter().all(|byte| *byte == 0) && ones == zeros).then_some(*bytes)
 }
 
-/// The number of a few digits. What is in any of them is added to `seen`.
+/// Returns the number of a few digits, and adds the bits of each to `seen`.
 fn value_of(digits: &[u8], seen: &mut u8) -> u32 {
     digits.iter().fold(0, |value, digit| {
         let digit = VALUES.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
@@ -71,7 +71,7 @@ fn value_of(digits: &[u8], seen: &mut u8) -> u32 {
 
 /// In place of a digit's value, for other characters.
 const NO_DIGIT: u8 = 255;
-/// The bits that the values of digits have.
+/// The bits that the values of digits use.
 const DIGIT_BITS: u8 = 63;
 
 /// The value of each character.
@@ -95,7 +95,7 @@ pub fn encode<'o, const N: usize>(bytes: &[u8; N], out: &'o mut [u8]) -> Option<
     encode_by::<N, HALF_WORD, DIGITS>(bytes, out)
 }
 
-/// Half of what the machine divides at once; no core has a division for twice as much.
+/// Half of the machine's longest dividend; no core divides twice as much.
 const HALF_WORD: usize = size_of::<usize>() / 2;
 
 /// As many digits as have fewer values than such a half.

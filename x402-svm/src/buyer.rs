@@ -12,7 +12,7 @@ use crate::programs::{
 };
 use crate::{Address, Asset, TokenProgram, associated_token_address, base58};
 
-/// Compute units asked for a payment in SPL Token with a memo of 32 characters, as the official
+/// Compute units requested for a payment in SPL Token with a memo of 32 characters, as the official
 /// clients do. Such a payment takes about 13 200 on a cluster.
 const COMPUTE_UNITS: u32 = 20_000;
 
@@ -28,8 +28,7 @@ const MEMO_ESCAPE_UNITS: u32 = 20_000;
 /// Fewer than this many are added at random.
 const RANDOM_UNITS: u16 = 4096;
 
-/// Most that are asked for before those are added, so that verifiers take the sum unless told
-/// otherwise.
+/// Most that are requested before those are added, so that verifiers take the sum by default.
 const MOST_COMPUTE_UNITS: u32 = exact::COMPUTE_UNITS - (RANDOM_UNITS as u32 - 1);
 
 /// Micro-lamports offered for a compute unit, as the official clients do.
@@ -47,15 +46,15 @@ pub const PAYLOAD_BYTES: usize = 1056;
 /// A payment's inputs besides the offer.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// Who pays.
+    /// The payer.
     pub payer: Address,
     /// A blockhash of the last minute, for offers that give none.
     pub blockhash: Option<[u8; 32]>,
     /// Random bytes, never used twice: they keep two payments of one amount apart.
     pub nonce: [u8; 16],
-    /// Tokens the caller vouches for besides the known ones. Of the network a signature says nothing,
-    /// and the blockhash may be the seller's: a mint that is also on another network, such as that
-    /// of wrapped SOL, may be paid there.
+    /// Tokens the caller vouches for besides the known ones. The signature does not cover the
+    /// network, and the blockhash may be the seller's. So a mint that is also on another network,
+    /// such as that of wrapped SOL, may be paid there.
     pub assets: &'a [Asset<'a>],
 }
 
@@ -98,7 +97,7 @@ impl From<DraftError> for UnsignedError {
     }
 }
 
-/// The blockhash an offer gives, to save its buyers a question to the chain.
+/// Returns the blockhash an offer carries, which saves its buyers a question to the chain.
 pub fn offered_blockhash(offer: &PaymentRequirements<'_>) -> Option<[u8; 32]> {
     base58::decode(offer.extra?.get_string("recentBlockhash")?.as_str()?)
 }
@@ -119,7 +118,7 @@ pub fn offered_blockhash(offer: &PaymentRequirements<'_>) -> Option<[u8; 32]> {
 /// )?;
 /// let key = LocalKey::from_seed(&[2; 32]);
 /// let inputs = Inputs {
-///     payer: Address(Signer::public(&key)),
+///     payer: Address(Signer::public_key(&key)),
 ///     blockhash: None, // the offer has one
 ///     nonce: [9; 16],  // from a random number generator
 ///     assets: &[],
@@ -134,7 +133,7 @@ pub fn offered_blockhash(offer: &PaymentRequirements<'_>) -> Option<[u8; 32]> {
 /// ```
 pub struct SvmUnsigned<'o>(Unsigned<'o>);
 
-/// Anybody who has the signed transaction can present it.
+/// Shows nothing: anybody can present a signed transaction.
 impl fmt::Debug for SvmUnsigned<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SvmUnsigned")
@@ -142,15 +141,13 @@ impl fmt::Debug for SvmUnsigned<'_> {
 }
 
 impl<'o> SvmUnsigned<'o> {
-    /// Writes what the payer would sign to pay `offer` to the front of `out`; [`PAYMENT_BYTES`]
-    /// are enough.
+    /// Writes the transaction that the payer would sign for `offer` to the front of `out`;
+    /// [`PAYMENT_BYTES`] are enough.
     ///
-    /// The transaction has the instructions of the official clients: limit and price of compute
-    /// units, the transfer, and a memo of the offer's text or of the nonce in hexadecimal. With a
-    /// memo of the offer's it asks for up to 4095 units more, at random, and for a long one for as
-    /// many more as that takes. It is a v0 one unless the offer's `extra.transactionVersions` has a
-    /// 1 and no 0.
-    ///
+    /// The transaction has the official clients' instructions: limit and price of compute units,
+    /// the transfer, and a memo. The memo is the offer's text or the nonce in hexadecimal. With the
+    /// offer's memo it requests up to 4095 further units, at random, and for a long memo as many as
+    /// that takes. It is a v0 one unless the offer's `extra.transactionVersions` has a 1 and no 0.
     /// # Errors
     /// [`UnsignedError`].
     pub fn new(
@@ -186,14 +183,15 @@ impl<'o> SvmUnsigned<'o> {
             let [low, high, ..] = inputs.nonce;
             units = units.saturating_add(u32::from(u16::from_le_bytes([low, high]) % RANDOM_UNITS));
         }
-        // Signers, then what is written to, then what is read; each kind by its bytes.
+        // Signers, then accounts that are written to, then those that are read; each kind by its
+        // bytes.
         let v1 = version == MessageVersion::V1;
         let written = sorted([source, destination]);
         let read = sorted([program.address(), terms.asset, MEMO, COMPUTE_BUDGET]);
         let read = read.into_iter().filter(|key| !v1 || *key != COMPUTE_BUDGET);
         let mut keys = heapless::Vec::<_, 8>::new();
         for key in [terms.fee_payer, inputs.payer].into_iter().chain(written).chain(read) {
-            // One for two parts: somebody pays themselves, or a program is to pay the fee.
+            // One address for two parts: the payer is the payee, or a program is to pay the fee.
             if keys.contains(&key) || keys.push(key).is_err() {
                 return Err(required.into());
             }
@@ -245,12 +243,12 @@ impl<'o> SvmUnsigned<'o> {
         Ok(Self(draft.write(out)?))
     }
 
-    /// The bytes the payer signs.
+    /// Returns the bytes the payer signs.
     pub fn message(&self) -> &[u8] {
         self.0.message()
     }
 
-    /// The transaction, signed by the payer; the fee payer's signature is still all zeros.
+    /// Returns the transaction, signed by the payer; the fee payer's signature is still all zeros.
     pub fn sign(mut self, signature: &[u8; 64]) -> &'o [u8] {
         // The second of two signers; the first is the fee payer.
         let _ = self.0.sign(1, signature);
@@ -274,7 +272,8 @@ impl<'o> SvmUnsigned<'o> {
     }
 }
 
-/// Compute units to ask for. Of a limit that is too low only the chain tells, when it is too late.
+/// Returns the compute units to request. Only the chain reveals a limit that is too low, when it is
+/// too late.
 fn compute_units(program: TokenProgram, memo: &str) -> u32 {
     let token = match program {
         TokenProgram::Token => 0,
@@ -314,7 +313,7 @@ fn hex_digits<'d>(bytes: &[u8; 16], digits: &'d mut [u8; MEMO_BYTES]) -> &'d str
 mod tests {
     use super::*;
 
-    /// Against what such payments were seen to take with the memo program of the clusters.
+    /// Compares with the units that such payments took with the memo program of the clusters.
     #[test]
     fn enough_compute_units() {
         use TokenProgram::{Token, Token2022};

@@ -15,12 +15,12 @@ use crate::programs::{
 };
 use crate::{Address, Asset, Mint, TokenProgram, assets, associated_token_address};
 
-/// Longest `extra.memo`, in bytes. Official clients ask for too few compute units above some 50
+/// Longest `extra.memo`, in bytes. Official clients request too few compute units above some 50
 /// ASCII characters.
 pub const MEMO_BYTES: usize = 256;
 
 /// Seconds for which a settled payment is remembered at least. Its blockhash dies after 150 blocks,
-/// about a minute; no clock outside the chain tells when exactly.
+/// about a minute; no clock outside the chain shows when exactly.
 pub const REMEMBER_SECONDS: u64 = 600;
 
 /// Micro-lamports in a lamport.
@@ -32,8 +32,8 @@ const INSTRUCTIONS_PROTOCOL_V1: core::ops::RangeInclusive<usize> = 3..=6;
 /// Those of a v1 transaction, which has its budget elsewhere.
 const INSTRUCTIONS_V1: core::ops::RangeInclusive<usize> = 1..=5;
 
-/// The most that a payment may cost the payer of its fee. The buyer chooses, the fee
-/// payer pays.
+/// The most that a payment may cost the payer of its fee. The buyer chooses the fee; the fee payer
+/// pays it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most compute units.
@@ -47,7 +47,7 @@ pub struct Limits {
     pub signatures: u8,
 }
 
-/// Most compute units that a verifier takes unless told otherwise.
+/// Most compute units that a verifier takes by default.
 pub(crate) const COMPUTE_UNITS: u32 = 400_000;
 
 impl Default for Limits {
@@ -83,15 +83,16 @@ impl Limits {
     }
 }
 
-/// Finds the address at a place of an address table. It is asked for each account that an
+/// Finds the address at a place of an address table. It is called for each account that an
 /// instruction names, before any money is looked at: answer from memory.
 pub type Resolve<'a> = &'a (dyn Fn(Address, u8) -> Option<Address> + Sync);
 
-/// Knows from before in which account an owner holds the tokens of a mint. To derive it costs a
-/// tenth of a signature's verification or more, and of one seller's payments it is always the same.
+/// Returns the account in which an owner holds the tokens of a mint, known from before. Deriving it
+/// costs a tenth of a signature's verification or more, and it is the same for all payments of one
+/// seller.
 ///
-/// Called with the owner, the token's program and the mint. Whoever answers vouches for it: the answer
-/// must be what [`associated_token_address`] gave for those three, or a payment into another account
+/// Called with the owner, the token's program and the mint. The caller vouches for the answer: it must
+/// be the one [`associated_token_address`] returned for those three, or a payment into another account
 /// passes. `None` has it derived.
 pub type AccountOf<'a> = &'a (dyn Fn(Address, TokenProgram, Address) -> Option<Address> + Sync);
 
@@ -101,14 +102,14 @@ pub type DecodeBase64 = for<'s> fn(&[u8], &'s mut [u8]) -> Result<&'s [u8], Pars
 
 /// A payment by `exact` on Solana that passed every check that needs no chain.
 ///
-/// The transaction itself is not in it; whoever settles takes the one whose message has the
+/// The transaction itself is not in it; the party that settles takes the one whose message has the
 /// [`ClaimKey`] as its SHA-256.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SvmPayment {
     /// Reference of the CAIP-2 network (`solana:` left out).
     pub network: heapless::String<32>,
-    /// Who pays: the authority over the account debited.
+    /// The payer: the authority over the account debited.
     pub payer: Address,
     /// The account that pays the fee, and signs last.
     pub fee_payer: Address,
@@ -142,7 +143,7 @@ impl fmt::Debug for SvmPayment {
 impl Payment for SvmPayment {
     type Payer = Address;
 
-    /// SHA-256 of the message: what the chain itself lets happen once.
+    /// Returns the SHA-256 of the message: the chain itself allows each once.
     fn claim_key(&self) -> ClaimKey {
         ClaimKey::new(self.message_hash)
     }
@@ -159,16 +160,18 @@ impl Payment for SvmPayment {
 /// The scheme `exact` on Solana networks.
 ///
 /// [`Scheme::check`] runs the official facilitator's static path, in its order and with its codes.
-/// It is stricter where the official one lets through what cannot or should not be settled:
-/// transactions with more signers than payer and fee payer, an authority that does not sign, the
-/// fee payer among the accounts of any instruction, an address twice, no cap on compute units, a
-/// budget or a transfer with bytes left over, an amount of zero, a transfer from an account to
-/// itself, Token-2022 mints that nobody vouches for, and wrong decimals of those somebody does.
+/// It is stricter where the official one accepts payments that cannot or should not be settled. It
+/// refuses:
+/// - signers other than payer and fee payer, and an authority that does not sign;
+/// - the fee payer among the accounts of any instruction, and an address twice;
+/// - no cap on compute units, and a budget or a transfer with bytes left over;
+/// - an amount of zero, and a transfer from an account to itself;
+/// - Token-2022 mints that nobody vouches for, and wrong decimals of vouched ones.
 ///
 /// Legacy and v0 transactions are taken, v1 ones only if the offer's `extra.transactionVersions`
-/// has a 1. Durable nonces, which would keep a payment alive for ever, are refused: the
-/// instruction they take must come first, where the budget or the transfer is. Not supported: smart
-/// wallets, whose transfers only a simulation shows.
+/// has a 1. Durable nonces, which would keep a payment alive for ever, are refused: their
+/// instruction must come first, where the budget or the transfer is. Not supported: smart wallets,
+/// whose transfers only a simulation shows.
 ///
 /// `BYTES` is the longest transaction looked at, and the stack taken for it.
 ///
@@ -195,19 +198,19 @@ pub struct Rules<'a> {
     pub limits: Limits,
     /// Whether more than the amount may be paid; less never.
     pub over_payment: bool,
-    /// The fee payers whose keys the caller has; `None` takes whichever the offer names, for a
-    /// seller whose facilitator has the keys.
+    /// The fee payers whose keys the caller has; `None` takes any the offer names, for a seller
+    /// whose facilitator has the keys.
     pub fee_payers: Option<&'a [Address]>,
-    /// Tokens the caller vouches for besides the known ones, with what [`Mint::parse`] read of their
-    /// accounts. One that is not [safe](Mint::is_safe) is refused all the same.
+    /// Tokens the caller vouches for besides the known ones, with the [`Mint::parse`] result of
+    /// their accounts. One that is not [safe](Mint::is_safe) is refused all the same.
     pub assets: &'a [Asset<'a>],
     /// Finds addresses in tables; transactions that use tables are refused without it.
     pub resolve: Option<Resolve<'a>>,
-    /// Knows accounts from before, and vouches for them: see [`AccountOf`]. Without it, each
-    /// payment's is derived.
+    /// Known accounts, for which the caller vouches: see [`AccountOf`]. Without it, each payment's
+    /// is derived.
     pub account: Option<AccountOf<'a>>,
     /// Decodes the transaction's base64. Without it x402-core's does, in constant time; a transaction
-    /// is no secret, and a faster decoder does as well.
+    /// is no secret, so a faster decoder does as well.
     pub base64: Option<DecodeBase64>,
 }
 
@@ -233,7 +236,7 @@ impl<V, const BYTES: usize> fmt::Debug for ExactSvm<'_, V, BYTES> {
 
 #[cfg(feature = "ed25519")]
 impl<'a> ExactSvm<'a> {
-    /// With ed25519-dalek, for transactions of any length.
+    /// Makes the scheme with ed25519-dalek, for transactions of any length.
     pub const fn new(rules: Rules<'a>) -> Self {
         Self { verify: Dalek, rules }
     }
@@ -247,16 +250,16 @@ impl Default for ExactSvm<'_> {
 }
 
 impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
-    /// With another way to verify signatures.
+    /// Uses another way to verify signatures.
     pub const fn with_verify(verify: V, rules: Rules<'a>) -> Self {
         Self { verify, rules }
     }
 
-    /// As [`Scheme::check`], and gives the transaction as well, decoded into `scratch`, which bounds
-    /// its length in place of `BYTES`.
+    /// Checks as [`Scheme::check`], and also returns the transaction, decoded into `scratch`, which
+    /// bounds its length in place of `BYTES`.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Scheme::check`].
     pub fn check_into<'s>(
         &self,
         payload: &PaymentPayload<'_>,
@@ -270,7 +273,7 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         Ok((self.check_bytes(transaction, &offer, now)?, transaction))
     }
 
-    /// The checks that come before the transaction is looked at.
+    /// Runs the checks that come before the transaction is looked at.
     fn check_offer<'o>(
         &self,
         payload: &PaymentPayload<'_>,
@@ -322,7 +325,7 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         Ok(payment)
     }
 
-    /// The fee payer comes first and signs later; whoever else signs has signed.
+    /// The fee payer comes first and signs later; every other signer has signed.
     fn check_signatures(
         &self,
         transaction: &Transaction<'_>,
@@ -339,7 +342,7 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         if signed.any(|(key, made)| !self.verify.verify(key, message.as_bytes(), made)) {
             return Err(Reason::InvalidExactSvmPayloadSignatureInvalid);
         }
-        // Of a v1 message it is known.
+        // Reading a v1 message has checked it.
         if message.version() != MessageVersion::V1 && message.has_duplicate_key() {
             return Err(Reason::InvalidExactSvmPayloadTransactionCouldNotBeDecoded);
         }
@@ -364,7 +367,7 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         if payer == offer.fee_payer || self.rules.fee_payers.is_some_and(is_own) {
             return Err(Reason::InvalidExactSvmPayloadTransactionFeePayerTransferringFunds);
         }
-        // Whose signature is not asked for has not agreed.
+        // An authority that is no signer has not agreed.
         if transfer.authority >= message.header().signers {
             return Err(no_transfer);
         }
@@ -373,7 +376,7 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         }
         let source = self.account(message, transfer.source)?;
         let destination = self.account(message, transfer.destination)?;
-        // From an account to itself nothing moves.
+        // A transfer from an account to itself moves nothing.
         if source == destination {
             return Err(no_transfer);
         }
@@ -408,7 +411,7 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         })
     }
 
-    /// A mint somebody vouches for, or one of SPL Token, where a transfer is a transfer.
+    /// Checks the mint: a vouched one, or one of SPL Token, where a transfer is a transfer.
     fn check_mint(
         &self,
         program: TokenProgram,
@@ -422,7 +425,8 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         if sound { Ok(()) } else { Err(Reason::InvalidExactSvmPayloadMintMismatch) }
     }
 
-    /// After the transfer only memos, and what wallets add to protect their owners.
+    /// Allows after the transfer only memos, and the instructions by which wallets protect their
+    /// owners.
     fn check_others(
         &self,
         message: &Message<'_>,
@@ -450,8 +454,8 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         }
     }
 
-    /// The fee payer signs for the fee alone: an instruction that does not name it cannot touch
-    /// what is its own.
+    /// The fee payer signs for the fee alone: an instruction that does not name it cannot touch its
+    /// property.
     fn check_isolation(&self, message: &Message<'_>, offer: &Offer<'_>) -> Result<(), Reason> {
         let own = message.keys().len();
         for instruction in message.instructions() {
@@ -469,7 +473,7 @@ impl<'a, V: Verify, const BYTES: usize> ExactSvm<'a, V, BYTES> {
         Ok(())
     }
 
-    /// The address of an account, wherever it is kept.
+    /// Returns the address of an account, wherever it is kept.
     fn account(&self, message: &Message<'_>, place: u8) -> Result<Address, Reason> {
         if let Some(key) = message.key(place) {
             return Ok(key);
@@ -496,7 +500,8 @@ impl<V: Verify, const BYTES: usize> Scheme for ExactSvm<'_, V, BYTES> {
         ExactSvmWallet { assets: self.rules.assets }.check(offer)
     }
 
-    /// The hints of a blockhash: an offer made a minute later has others (`scheme_exact_svm.md`).
+    /// Returns the hints of a blockhash: an offer made a minute later has others
+    /// (`scheme_exact_svm.md`).
     fn may_differ(&self, _: &PaymentRequirements<'_>) -> &'static [&'static str] {
         &HINTS
     }
@@ -590,7 +595,7 @@ fn decode_escaped<'s>(
     }
 }
 
-/// Who pays, as far as a transaction tells before it is checked: the authority of the first token
+/// Returns the payer that an unchecked transaction names: the authority of the first token
 /// instruction.
 pub fn payer(message: &Message<'_>) -> Option<Address> {
     let is_token = |place| message.key(place).and_then(TokenProgram::at).is_some();
@@ -607,7 +612,7 @@ pub(crate) struct Offer<'a> {
     pub(crate) asset: Address,
     pub(crate) pay_to: Address,
     pub(crate) fee_payer: Address,
-    /// `None` if it is more than a token account can hold.
+    /// The price; `None` if it is more than a token account can hold.
     pub(crate) amount: Option<u64>,
     pub(crate) memo: Option<JsonStr<'a>>,
     transaction_versions: Option<RawJson<'a>>,
@@ -643,14 +648,14 @@ impl<'a> Offer<'a> {
         })
     }
 
-    /// Whether transactions of a version may be used: what does not say allows v0.
+    /// Returns whether transactions of a version may be used: an offer that names none allows v0.
     fn lists(&self, version: u64) -> bool {
         self.transaction_versions.map_or(version == 0, |versions| {
             versions.elements().any(|listed| listed.as_u64() == Some(version))
         })
     }
 
-    /// The version to pay with; `None` if the offer has none that is known.
+    /// Returns the version to pay with; `None` if the offer has none that is known.
     pub(crate) fn version(&self) -> Option<MessageVersion> {
         match (self.lists(0), self.lists(1)) {
             (true, _) => Some(MessageVersion::V0),
@@ -703,8 +708,8 @@ impl<'a> Payable<'a> {
 }
 
 impl Offer<'_> {
-    /// Whether the payee can be meant: not the system program, which is nobody's address, nor a program or
-    /// the mint of the token.
+    /// Checks that a buyer can mean the payee: not the system program, which is nobody's address, nor a
+    /// program or the mint of the token.
     pub(crate) fn check_payee(&self) -> Result<(), Reason> {
         let is_program = self.pay_to == Address([0; 32]) || TokenProgram::at(self.pay_to).is_some();
         if is_program || self.pay_to == self.asset {
@@ -714,7 +719,7 @@ impl Offer<'_> {
     }
 }
 
-/// Where a payment has what, its budget checked.
+/// The parts of a payment by place, its budget checked.
 struct Layout<'m> {
     transfer: Instruction<'m>,
     others_from: usize,
@@ -780,21 +785,21 @@ impl<'m> Layout<'m> {
     }
 }
 
-/// Whether bytes are a text's UTF-8, compared as it is decoded.
+/// Returns whether bytes are a text's UTF-8, compared as it is decoded.
 fn is_text(bytes: &[u8], text: JsonStr<'_>) -> bool {
     core::str::from_utf8(bytes).is_ok_and(|bytes| text == bytes)
 }
 
-/// The asset of a mint: the caller's word counts before the table's, but not for a mint that says
-/// itself that a payment in it may not be one.
+/// Returns the asset of a mint. The caller's word counts before the table's, except for a mint
+/// whose own data forbids such a payment.
 pub(crate) fn find<'a>(own: &'a [Asset<'a>], network: &str, mint: Address) -> Option<Asset<'a>> {
     let is_it = |asset: &&Asset<'_>| asset.network == network && asset.address == mint;
     let own = own.iter().find(is_it).filter(|asset| asset.mint.is_safe());
     own.copied().or_else(|| assets::find(network, mint).copied())
 }
 
-/// What a Solana key can pay: `exact`, in the tokens of [`assets`] and those the caller vouches
-/// for.
+/// The offers a Solana key can pay: `exact`, in the tokens of [`assets`] and those the caller
+/// vouches for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExactSvmWallet<'a> {
     /// Tokens the caller vouches for besides the known ones. A [`Policy`](x402_core::buyer::Policy)
@@ -803,12 +808,12 @@ pub struct ExactSvmWallet<'a> {
 }
 
 impl ExactSvmWallet<'_> {
-    /// Whether an offer can be paid.
+    /// Checks that an offer can be paid.
     ///
     /// # Errors
-    /// Why not, as [`SvmUnsigned::new`](crate::SvmUnsigned::new) says it: no fee payer, an amount of
-    /// zero or above 2^64-1, a memo above [`MEMO_BYTES`], a mint nobody vouches for, a payee that is the
-    /// mint or a program.
+    /// The reason, as of [`SvmUnsigned::new`](crate::SvmUnsigned::new). Causes are no fee payer, an
+    /// amount of zero or above 2^64-1, a memo above [`MEMO_BYTES`], a mint nobody vouches for, and a
+    /// payee that is the mint or a program.
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
         Payable::read(offer, self.assets)?.terms.check_payee()
     }

@@ -21,9 +21,9 @@
 //! }
 //! assert_eq!(list(&[0x82]), Err(MessageError::UnknownVersion));
 //! ```
-//! Reading accepts what the validators' own reader (`solana-message`) accepts and its `sanitize`
-//! finds sound, and nothing else: every index is in bounds, every length is in its shortest form,
-//! and no byte is left over.
+//! Reading accepts only messages that the validators' own reader (`solana-message`) accepts and its
+//! `sanitize` finds sound. Every index is in bounds, every length is in its shortest form, and no
+//! byte is left over.
 
 use core::fmt;
 
@@ -31,7 +31,7 @@ use x402_core::EncodeError;
 
 use crate::Address;
 
-/// Longest legacy or v0 transaction, in bytes: what fits in one network packet.
+/// Longest legacy or v0 transaction, in bytes: one network packet.
 pub const TRANSACTION_BYTES: usize = 1232;
 
 /// Longest v1 transaction, in bytes (SIMD-0296).
@@ -110,7 +110,7 @@ pub enum MessageVersion {
     V1,
 }
 
-/// How many of the addresses, which come in this order, may do what.
+/// The numbers of addresses, which come in this order, by their rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The first ones sign; the very first pays the fee.
@@ -218,12 +218,13 @@ impl<'a> Transaction<'a> {
         Ok(Self { signatures, message })
     }
 
-    /// The signatures, one for each signer in order; all zero where one is still to be made.
+    /// Returns the signatures, one for each signer in order; all zero where one is still to be
+    /// made.
     pub const fn signatures(&self) -> &'a [[u8; 64]] {
         self.signatures
     }
 
-    /// The bytes that are signed.
+    /// Returns the bytes that are signed.
     pub const fn message(&self) -> &Message<'a> {
         &self.message
     }
@@ -364,7 +365,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// What `sanitize` asks of a message of each version.
+    /// Checks the conditions of `sanitize` for a message of each version.
     fn check(&self) -> Result<(), MessageError> {
         let Header { signers, readonly_signers, readonly_others } = self.header;
         if self.version == MessageVersion::V1 {
@@ -407,33 +408,33 @@ impl<'a> Message<'a> {
         if self.instructions().all(sound) { Ok(()) } else { Err(MessageError::InvalidIndex) }
     }
 
-    /// The bytes that are signed.
+    /// Returns the bytes that are signed.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The version.
+    /// Returns the version.
     pub const fn version(&self) -> MessageVersion {
         self.version
     }
 
-    /// The counts of signers and writable accounts.
+    /// Returns the counts of signers and writable accounts.
     pub const fn header(&self) -> Header {
         self.header
     }
 
-    /// The addresses the message itself has.
+    /// Returns the addresses the message itself has.
     pub const fn keys(&self) -> &'a [[u8; 32]] {
         self.keys
     }
 
-    /// The address at a place, unless it is one to be looked up.
+    /// Returns the address at a place; `None` if it is to be looked up.
     pub fn key(&self, place: u8) -> Option<Address> {
         self.keys.get(usize::from(place)).copied().map(Address)
     }
 
-    /// The table, and the place in it, of an address that is to be looked up: first those to write
-    /// to, of all tables, then those to read.
+    /// Returns the table of an address that is to be looked up, and the place in it. The addresses
+    /// to write to, of all tables, come before those to read.
     pub fn looked_up(&self, place: u8) -> Option<(Address, u8)> {
         let mut skip = usize::from(place).checked_sub(self.keys.len())?;
         let writable = self.lookups().map(|lookup| (lookup.table, lookup.writable));
@@ -447,7 +448,7 @@ impl<'a> Message<'a> {
         None
     }
 
-    /// Whether an address is there twice: no validator takes such a transaction.
+    /// Returns whether an address is there twice: validators refuse such a transaction.
     pub fn has_duplicate_key(&self) -> bool {
         // Almost all differ in these already.
         let start = |key: &[u8; 32]| key.first_chunk().map(|start| u64::from_ne_bytes(*start));
@@ -461,7 +462,7 @@ impl<'a> Message<'a> {
         false
     }
 
-    /// Whether the address at a place is written to.
+    /// Returns whether the address at a place is written to.
     pub fn is_writable(&self, place: u8) -> bool {
         let Header { signers, readonly_signers, readonly_others } = self.header;
         let (place, signers) = (usize::from(place), usize::from(signers));
@@ -476,22 +477,22 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The recent blockhash until which the transaction lives, or a durable nonce.
+    /// Returns the recent blockhash until which the transaction lives, or a durable nonce.
     pub const fn lifetime(&self) -> &'a [u8; 32] {
         self.lifetime
     }
 
-    /// The compute budget of a v1 message; empty in others, which have instructions for it.
+    /// Returns the compute budget of a v1 message; empty in others, which have instructions for it.
     pub const fn config(&self) -> Config {
         self.config
     }
 
-    /// The instructions, in order.
+    /// Returns the instructions, in order.
     pub fn instructions(&self) -> Instructions<'a> {
         self.instructions.clone()
     }
 
-    /// The address tables used.
+    /// Returns the address tables used.
     pub fn lookups(&self) -> Lookups<'a> {
         self.lookups.clone()
     }
@@ -579,7 +580,7 @@ impl<'a> Reader<'a> {
         Some(arrays.as_chunks().0)
     }
 
-    /// A compact-u16: seven bits a byte, the lowest first, in its shortest form.
+    /// Reads a compact-u16: seven bits a byte, the lowest first, in its shortest form.
     fn length(&mut self) -> Result<usize, MessageError> {
         let mut length = 0usize;
         for shift in [0, 7, 14] {
@@ -768,7 +769,7 @@ impl Draft<'_> {
     }
 }
 
-/// Counts what does not fit.
+/// Counts the bytes that do not fit.
 struct Sink<'o> {
     out: &'o mut [u8],
     len: usize,
@@ -815,7 +816,7 @@ pub struct Unsigned<'o> {
 }
 
 impl<'o> Unsigned<'o> {
-    /// A transaction that is there already, some of its signatures still to be put in.
+    /// Wraps an existing transaction, some of whose signatures are still to be put in.
     ///
     /// # Errors
     /// [`MessageError`].
@@ -835,12 +836,12 @@ impl<'o> Unsigned<'o> {
         Ok(Self { bytes, message, message_end, first_signature, signers })
     }
 
-    /// The bytes that are signed.
+    /// Returns the bytes that are signed.
     pub fn message(&self) -> &[u8] {
         self.bytes.get(self.message..self.message_end).unwrap_or(&[])
     }
 
-    /// Puts in the signature of the signer at `place`; `false` if there is none.
+    /// Puts in the signature of the signer at `place`; returns `false` if there is none.
     #[must_use]
     pub fn sign(&mut self, place: u8, signature: &[u8; 64]) -> bool {
         let at = self.first_signature.saturating_add(usize::from(place).saturating_mul(64));
@@ -854,7 +855,7 @@ impl<'o> Unsigned<'o> {
         }
     }
 
-    /// The transaction.
+    /// Returns the transaction.
     pub fn into_bytes(self) -> &'o [u8] {
         self.bytes
     }

@@ -4,10 +4,10 @@ use crate::{Address, TokenProgram};
 
 /// Length of a mint account without extensions.
 const MINT_BYTES: usize = 82;
-/// Where a Token-2022 account says what it is, behind room for the longest plain account.
+/// The place of a Token-2022 account's type, behind room for the longest plain account.
 const ACCOUNT_TYPE_AT: usize = 165;
 const ACCOUNT_TYPE_MINT: u8 = 1;
-/// An account of several signers has this length and no type; a mint never has it.
+/// The length of an account of several signers, which has no type; a mint never has this length.
 const MULTISIG_BYTES: usize = 355;
 
 /// Extensions of a Token-2022 mint, as a set.
@@ -54,7 +54,7 @@ impl Extensions {
     pub const TRANSFER_HOOK: Self = Self(1 << 14);
     /// Fees of confidential transfers.
     pub const CONFIDENTIAL_TRANSFER_FEE: Self = Self(1 << 16);
-    /// Where name and symbol are kept.
+    /// The place of name and symbol.
     pub const METADATA_POINTER: Self = Self(1 << 18);
     /// Name and symbol.
     pub const METADATA: Self = Self(1 << 19);
@@ -71,13 +71,13 @@ impl Extensions {
         .with(Self::TRANSFER_HOOK)
         .with(Self::UNKNOWN);
 
-    /// Both sets together.
+    /// Returns both sets together.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether the sets have one in common.
+    /// Returns whether the sets have one in common.
     pub const fn has_any(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -111,8 +111,8 @@ pub struct Mint {
 impl Mint {
     /// Reads a mint account: the program that owns it, and its bytes.
     ///
-    /// `None` for what is no initialized mint of either token program. An extension that is not
-    /// known here, or cannot be one of a mint, is noted as [`Extensions::UNKNOWN`].
+    /// Returns `None` for anything but an initialized mint of either token program. An extension
+    /// that is unknown here, or cannot be one of a mint, is noted as [`Extensions::UNKNOWN`].
     ///
     /// Source: `spl_token::state::Mint`; Token-2022's account layout.
     pub fn parse(owner: Address, data: &[u8]) -> Option<Self> {
@@ -137,9 +137,9 @@ impl Mint {
         Some(Self { program, decimals, extensions })
     }
 
-    /// Whether an amount transferred is an amount received and kept, as far as the mint tells: no
-    /// fee on transfers, no hook, no permanent delegate, no accounts frozen from the start, nothing
-    /// unknown.
+    /// Returns whether an amount transferred is an amount received and kept, as far as the mint
+    /// shows. It must have no fee on transfers, no hook, no permanent delegate, no accounts frozen
+    /// from the start, and nothing unknown.
     pub const fn is_safe(&self) -> bool {
         !self.extensions.has_any(Extensions::UNSAFE)
     }
@@ -221,7 +221,7 @@ mod tests {
             let mint = Mint::parse(TOKEN_2022, &data).unwrap();
             assert_eq!((mint.extensions, mint.is_safe()), (set, safe), "{extensions:?}");
             if !extensions.is_empty() {
-                // What follows type zero is room left over.
+                // The bytes after type zero are room left over.
                 let padded = [data.as_slice(), &[0, 0, 1, 0]].concat();
                 assert_eq!(Mint::parse(TOKEN_2022, &padded), Some(mint));
                 assert_eq!(Mint::parse(TOKEN, &data), None);

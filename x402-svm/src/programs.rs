@@ -1,4 +1,4 @@
-//! The programs a payment may call, and what it may tell them.
+//! The programs a payment may call, and the instructions it may give them.
 
 use x402_core::crypto::{Verify, sha256};
 
@@ -14,7 +14,7 @@ pub const ASSOCIATED_TOKEN: Address = literal("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25e
 pub const COMPUTE_BUDGET: Address = literal("ComputeBudget111111111111111111111111111111");
 /// Memo.
 pub const MEMO: Address = literal("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr");
-/// Lighthouse, through which wallets such as Phantom assert what a transaction may change.
+/// Lighthouse, with which wallets such as Phantom bound the changes a transaction may make.
 pub const LIGHTHOUSE: Address = literal("L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95");
 
 /// An address known at compile time.
@@ -27,12 +27,12 @@ pub(crate) const fn literal(text: &str) -> Address {
 pub enum TokenProgram {
     /// SPL Token.
     Token,
-    /// Token-2022, whose mints may have extensions that change what a transfer does.
+    /// Token-2022, whose mints may have extensions that change the effect of a transfer.
     Token2022,
 }
 
 impl TokenProgram {
-    /// The program at an address.
+    /// Returns the program at an address.
     pub fn at(address: Address) -> Option<Self> {
         match address {
             TOKEN => Some(Self::Token),
@@ -50,9 +50,9 @@ impl TokenProgram {
     }
 }
 
-/// The account in which `owner` holds the tokens of `mint`: the first address from bump 255 down
-/// that is off the curve, so that nobody has a key for it. `None` if there is none, which has
-/// never been seen.
+/// Returns the account in which `owner` holds the tokens of `mint`. It is the first address from
+/// bump 255 down that is off the curve, so that nobody has a key for it. `None` if there is none,
+/// which has never been seen.
 ///
 /// ```
 /// use x402_core::crypto::ed25519::Dalek;
@@ -86,19 +86,19 @@ pub fn associated_token_address(
 const SET_COMPUTE_UNIT_LIMIT: u8 = 2;
 const SET_COMPUTE_UNIT_PRICE: u8 = 3;
 
-/// Data of a `SetComputeUnitLimit` instruction.
+/// Returns the data of a `SetComputeUnitLimit` instruction.
 pub const fn set_compute_unit_limit(units: u32) -> [u8; 5] {
     let [a, b, c, d] = units.to_le_bytes();
     [SET_COMPUTE_UNIT_LIMIT, a, b, c, d]
 }
 
-/// Data of a `SetComputeUnitPrice` instruction, in micro-lamports per compute unit.
+/// Returns the data of a `SetComputeUnitPrice` instruction, in micro-lamports per compute unit.
 pub const fn set_compute_unit_price(price: u64) -> [u8; 9] {
     let [a, b, c, d, e, f, g, h] = price.to_le_bytes();
     [SET_COMPUTE_UNIT_PRICE, a, b, c, d, e, f, g, h]
 }
 
-/// Units of a `SetComputeUnitLimit` instruction's data.
+/// Returns the units of a `SetComputeUnitLimit` instruction's data.
 pub fn compute_unit_limit(data: &[u8]) -> Option<u32> {
     match data {
         [SET_COMPUTE_UNIT_LIMIT, units @ ..] => Some(u32::from_le_bytes(units.try_into().ok()?)),
@@ -106,7 +106,7 @@ pub fn compute_unit_limit(data: &[u8]) -> Option<u32> {
     }
 }
 
-/// Micro-lamports per compute unit of a `SetComputeUnitPrice` instruction's data.
+/// Returns the micro-lamports per compute unit of a `SetComputeUnitPrice` instruction's data.
 pub fn compute_unit_price(data: &[u8]) -> Option<u64> {
     match data {
         [SET_COMPUTE_UNIT_PRICE, price @ ..] => Some(u64::from_le_bytes(price.try_into().ok()?)),
@@ -126,7 +126,7 @@ pub struct TransferChecked {
     pub mint: u8,
     /// Place of the account that is credited.
     pub destination: u8,
-    /// Place of who may debit it.
+    /// Place of its authority, who may debit it.
     pub authority: u8,
     /// Amount, in the token's smallest unit.
     pub amount: u64,
@@ -147,12 +147,12 @@ impl TransferChecked {
         Some(Self { source, mint, destination, authority, amount, decimals: *decimals })
     }
 
-    /// The accounts of the instruction.
+    /// Returns the accounts of the instruction.
     pub const fn accounts(&self) -> [u8; 4] {
         [self.source, self.mint, self.destination, self.authority]
     }
 
-    /// The data of the instruction.
+    /// Returns the data of the instruction.
     pub const fn data(&self) -> [u8; Self::DATA_BYTES] {
         let [a, b, c, d, e, f, g, h] = self.amount.to_le_bytes();
         [TRANSFER_CHECKED, a, b, c, d, e, f, g, h, self.decimals]

@@ -63,7 +63,7 @@ fn key(seed: u8) -> LocalKey {
 }
 
 fn address(seed: u8) -> Address {
-    Address(Signer::public(&key(seed)))
+    Address(Signer::public_key(&key(seed)))
 }
 
 fn fee_payer() -> Address {
@@ -132,7 +132,7 @@ fn verify_with(rules: Rules<'_>, offer: &str, transaction: &[u8]) -> Result<SvmP
     verify_parts::<TRANSACTION_V1_BYTES>(rules, offer, offer, &payload)
 }
 
-/// By the rules of whoever changes none.
+/// Verifies by the default rules.
 fn verify(offer: &str, transaction: &[u8]) -> Result<SvmPayment, Reason> {
     verify_with(Rules::default(), offer, transaction)
 }
@@ -262,7 +262,7 @@ impl Tx {
     fn signed_calls(&self, calls: &[Call]) -> Option<Vec<u8>> {
         let message = self.message(calls)?;
         let signature = |signer: &Address| {
-            let own = (2..=5).map(key).find(|key| Signer::public(key) == signer.0);
+            let own = (2..=5).map(key).find(|key| Signer::public_key(key) == signer.0);
             own.map_or([0; 64], |key| Signer::sign(&key, message.as_slice()).unwrap())
         };
         let signatures: Vec<u8> = self.signers.iter().flat_map(signature).collect();
@@ -330,7 +330,7 @@ impl Tx {
 
 type Change = fn(&mut Tx);
 
-/// What a rule says of a payment with one change, whatever its version.
+/// A rule's answer to a payment with one change, whatever its version.
 #[test]
 fn transfer_accounts_and_instructions() {
     let rows: &[(&str, &str, Change)] = &[
@@ -374,7 +374,7 @@ fn transfer_accounts_and_instructions() {
         ("three accounts", NO_TRANSFER, |tx| tx.transfer.accounts.truncate(3)),
         ("five accounts", NO_TRANSFER, |tx| tx.transfer.accounts.push(other())),
         ("fee payer as fifth", NO_TRANSFER, |tx| tx.transfer.accounts.push(fee_payer())),
-        // Who pays.
+        // The payer.
         ("fee payer pays", FEE_PAYER_PAYS, |tx| tx.transfer.accounts[3] = fee_payer()),
         ("fee payer alone", FEE_PAYER_PAYS, |tx| {
             tx.signers.truncate(1);
@@ -386,9 +386,9 @@ fn transfer_accounts_and_instructions() {
         ("from another's account", VALID, |tx| {
             tx.transfer.accounts[0] = account_of(other(), TokenProgram::Token, USDC);
         }),
-        // What, to whom, how much.
+        // The token, the payee and the amount.
         ("other mint", ".mint_mismatch", |tx| tx.transfer.accounts[1] = at(PYUSD)),
-        // From an account to itself nothing moves, whoever may move it.
+        // A transfer from an account to itself moves nothing, by any authority.
         ("to where it comes from", NO_TRANSFER, |tx| tx.transfer.accounts[2] = tx.written[0]),
         ("from where it goes to", NO_TRANSFER, |tx| tx.transfer.accounts[0] = tx.written[1]),
         ("to the wallet itself", ".recipient_mismatch", |tx| tx.transfer.accounts[2] = at(PAY_TO)),
@@ -434,7 +434,7 @@ fn transfer_accounts_and_instructions() {
         for (name, expected, change) in rows {
             let mut tx = payment(version);
             change(&mut tx);
-            // What Draft does not write is written nowhere else in these rows.
+            // A transaction that Draft refuses counts as undecoded.
             let verdict = tx.try_signed().map(|bytes| code(verify(&any_version(), &bytes)));
             assert_eq!(verdict.as_deref().unwrap_or(UNDECODED), *expected, "{version:?}: {name}");
         }
@@ -660,7 +660,7 @@ fn signatures() {
     }
 }
 
-/// What a caller may allow or forbid besides.
+/// The further things a caller may allow or forbid.
 #[test]
 fn rules() {
     let base = Rules::default();
@@ -699,7 +699,7 @@ fn rules() {
     assert_eq!(code(verify_with(signatures(1), &offer(""), &v0().signed())), excessive);
     assert_eq!(code(verify_with(signatures(2), &offer(""), &three.signed())), excessive);
     assert_eq!(code(verify_with(signatures(3), &offer(""), &three.signed())), VALID);
-    // Whoever is one of the signers has signed, and signed once.
+    // Every signer must have signed, and signs once.
     let mut unsigned = three.signed();
     unsigned[1 + 2 * 64] ^= 1;
     let verdict = verify_with(signatures(3), &offer(""), &unsigned);
@@ -730,7 +730,7 @@ impl Verify for NoCurve {
     }
 }
 
-/// Who knows the payee's account is believed, and asked for nothing else.
+/// A caller that knows the payee's account is believed, and asked for nothing else.
 #[test]
 fn known_accounts() {
     let destination = account_of(at(PAY_TO), TokenProgram::Token, USDC);
@@ -892,7 +892,7 @@ fn address_tables() {
         }
         assert_eq!(code(verdict), *expected, "{name}");
         assert_eq!(code(verify(&offer(""), tx)), none, "{name}");
-        // Version 1 of the protocol has no tables, whoever can read them.
+        // Version 1 of the protocol has no tables, even for a caller that can read them.
         assert_eq!(code(verify_with(rules, &offer_v1(""), tx)), UNDECODED, "{name}");
     }
     // Source, mint and authority as well; an authority from a table cannot have signed.
@@ -950,7 +950,7 @@ fn memos() {
         (r#""\ufffd""#, &[b"\xff"], mismatch),
         (r#""x""#, &[b"\xef\xbb\xbfx"], mismatch),
         (r#""\ufeffx""#, &[b"\xef\xbb\xbfx"], VALID),
-        // How long one may be is for whoever writes it.
+        // The writer limits the length of a memo.
         (&longest, &[&[b'm'; 256]], VALID),
         (&longer, &[&[b'm'; 257]], VALID),
         (&longer, &[&[b'm'; 256]], mismatch),
@@ -1143,7 +1143,7 @@ fn bytes_bound_the_transaction() {
         assert_eq!(code(verify_parts::<495>(rules, &offer, &offer, &payload)), UNDECODED);
         assert_eq!(code(verify_parts::<0>(rules, &offer, &offer, &payload)), UNDECODED);
     }
-    // What fits a packet, and v1, which need not.
+    // Transactions that fit a packet, and v1, which need not.
     let memo = |version, len: usize| {
         let fixed = payment(version).memos(&[&[]]).signed().len();
         // From 128 bytes on, their number takes two; v1's takes two anyway.
@@ -1179,7 +1179,7 @@ fn a_payment_is_what_its_message_says() {
         let hash = sha256(&[transaction.message().as_bytes()]);
         assert_eq!(payment.claim_key().as_bytes(), &hash);
         assert_eq!(x402_svm::payer(transaction.message()), Some(payer()));
-        // Whoever wants the transaction too gets the same.
+        // A caller that also wants the transaction gets the same.
         let offer = any_version();
         let transaction = base64_of(&tx);
         let json = format!(
@@ -1210,7 +1210,8 @@ fn inputs() -> Inputs<'static> {
     Inputs { payer: payer(), blockhash: Some([8; 32]), nonce: [9; 16], assets: &[] }
 }
 
-/// What a wallet says it pays, it can pay, and any verifier with the same tokens takes.
+/// A wallet can pay every offer it accepts, and any verifier with the same tokens takes the
+/// payment.
 #[test]
 fn buyer_and_verifier_agree() {
     let mint = Mint { program: TokenProgram::Token2022, decimals: 9, extensions: Extensions::NONE };

@@ -34,7 +34,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 // ---------------------------------------------------------------------------------------------
-// What must be the same
+// Properties that must be the same
 
 /// Whether both take the bytes for a message; `Err` if only one does, or reads something else.
 fn message_taken(bytes: &[u8]) -> Result<bool, TestCaseError> {
@@ -152,7 +152,7 @@ fn our_config(theirs: TransactionConfig) -> Config {
 // ---------------------------------------------------------------------------------------------
 // Messages of all versions, sound ones and others
 
-/// What messages are built of; a version without lookups or configuration leaves them out.
+/// The parts of a message; a version without lookups or configuration leaves them out.
 #[derive(Clone, Debug)]
 struct Parts {
     version: MessageVersion,
@@ -688,7 +688,7 @@ fn lengths_have_one_form() {
     assert_eq!(taken, 6 + 5 * 5 + 5 * 5 * 3);
 }
 
-/// What a count of one or two bytes cannot hold is refused, not cut short.
+/// A number too large for its count of one or two bytes is refused, not cut short.
 #[test]
 fn counts_do_not_wrap() {
     let data = |parts: &mut Parts| parts.instructions[0].data = vec![0; 0x1_0000];

@@ -33,7 +33,7 @@ fn key(seed: u8) -> LocalKey {
 }
 
 fn address(seed: u8) -> Address {
-    Address(Signer::public(&key(seed)))
+    Address(Signer::public_key(&key(seed)))
 }
 
 /// The answer of the pure checks to a facilitator request, where the facilitator has the fee payer
@@ -196,8 +196,8 @@ fn recorded_payments_verify_and_no_bit_of_them_may_change() {
     }
 }
 
-/// What the SDKs' order of addresses leaves open: which address an instruction names, and what may
-/// be done with it.
+/// The parts that the SDKs' order of addresses leaves open: the address an instruction names, and
+/// the rights to it.
 type Resolved = (Address, Vec<(Address, bool, bool)>, Vec<u8>);
 
 fn resolved(message: &Message<'_>) -> (Header, [u8; 32], Vec<Resolved>) {

@@ -1,4 +1,4 @@
-//! What the images have in common: each measures one operation and says how much it took.
+//! Shared code of the images: each measures one operation and reports its cost.
 #![no_std]
 
 pub mod samples;

@@ -1,19 +1,19 @@
-//! What is measured on: a purchase on Base Sepolia and one on Solana Devnet, recorded between the
-//! official SDKs (`evm-exact-eip3009` and `py-httpx__fastapi+ts-fac__svm-exact` among the vectors of
-//! x402-core). What is signed, and the signatures, are those of the official clients; messages that
-//! this library writes are in its order of fields. One thing was added: on Solana the offer brings
-//! the blockhash that was signed.
+//! The inputs: a purchase on Base Sepolia and one on Solana Devnet, recorded between the official
+//! SDKs (`evm-exact-eip3009` and `py-httpx__fastapi+ts-fac__svm-exact` among the vectors of
+//! x402-core). The official clients made the signed data and the signatures; messages that this
+//! library writes are in its order of fields. One thing was added: on Solana the offer brings the
+//! blockhash that was signed.
 
 /// When the EVM payment was made.
 pub const NOW: u64 = 1_795_210_213;
 
-/// Who pays on EVM networks (the second key of anvil's mnemonic).
+/// The payer's key on EVM networks (the second key of anvil's mnemonic).
 pub static EVM_SECRET: [u8; 32] = [
     0x59, 0xc6, 0x99, 0x5e, 0x99, 0x8f, 0x97, 0xa5, 0xa0, 0x04, 0x49, 0x66, 0xf0, 0x94, 0x53, 0x89,
     0xdc, 0x9e, 0x86, 0xda, 0xe8, 0x8c, 0x7a, 0x84, 0x12, 0xf4, 0x60, 0x3b, 0x6b, 0x78, 0x69, 0x0d,
 ];
 
-/// Who pays, as a compressed point.
+/// The payer, as a compressed point.
 pub static EVM_PUBLIC: [u8; 33] = [
     0x02, 0xba, 0x57, 0x34, 0xd8, 0xf7, 0x09, 0x17, 0x19, 0x47, 0x1e, 0x7f, 0x7e, 0xd6, 0xb9, 0xdf,
     0x17, 0x0d, 0xc7, 0x0c, 0xc6, 0x61, 0xca, 0x05, 0xe6, 0x88, 0x60, 0x1a, 0xd9, 0x84, 0xf0, 0x68,
@@ -26,7 +26,7 @@ pub static EVM_NONCE: [u8; 32] = [
     0xcd, 0xde, 0x47, 0x8c, 0x9d, 0x12, 0x1b, 0x69, 0x81, 0x27, 0x90, 0x4f, 0x27, 0x1c, 0xdf, 0xe3,
 ];
 
-/// What was signed.
+/// The signed digest.
 pub static EVM_DIGEST: [u8; 32] = [
     0x52, 0x1c, 0xb9, 0xf2, 0xee, 0x4a, 0x1d, 0x83, 0x7a, 0x7a, 0xbf, 0x6b, 0xd5, 0x1b, 0x33, 0xb5,
     0x7a, 0xa0, 0x4c, 0xa8, 0x04, 0xa7, 0x73, 0x6b, 0x30, 0x9c, 0x2c, 0xad, 0x87, 0x81, 0xbe, 0x91,
@@ -79,7 +79,7 @@ macro_rules! evm_header {
 /// The offer.
 pub static EVM_OFFER: &str = evm_offer!();
 
-/// What was signed for it.
+/// The signed payload.
 pub static EVM_PAYLOAD: &str = evm_payload!();
 
 /// The payment.
@@ -150,7 +150,7 @@ pub static EVM_PAID: &str = concat!(
     "\r\n"
 );
 
-/// What the facilitator is asked.
+/// The request to the facilitator.
 pub static EVM_SETTLE: &str = concat!(
     r#"{"x402Version":2,"paymentPayload":"#,
     evm_payment!(),
@@ -159,7 +159,7 @@ pub static EVM_SETTLE: &str = concat!(
     "}"
 );
 
-/// What it answers.
+/// Its answer.
 pub static EVM_SETTLED: &str = concat!(
     "HTTP/1.1 200 OK\r\n",
     "X-Powered-By: Express\r\n",
@@ -179,10 +179,10 @@ pub static EVM_SETTLED: &str = concat!(
 pub static EVM_TRANSACTION: &str =
     "0xc3efcd0045db9f430d967055436871e09a1675ff3b3988bcddd1d7cb7010101a";
 
-/// Who pays on Solana: the seed.
+/// The payer's key on Solana: the seed.
 pub static SVM_SEED: [u8; 32] = [2; 32];
 
-/// Who pays on Solana: the address.
+/// The payer's address on Solana.
 pub static SVM_PUBLIC: [u8; 32] = [
     0x81, 0x39, 0x77, 0x0e, 0xa8, 0x7d, 0x17, 0x5f, 0x56, 0xa3, 0x54, 0x66, 0xc3, 0x4c, 0x7e, 0xcc,
     0xcb, 0x8d, 0x8a, 0x91, 0xb4, 0xee, 0x37, 0xa2, 0x5d, 0xf6, 0x0f, 0x5b, 0x8f, 0xc9, 0xb3, 0x94,
@@ -193,7 +193,7 @@ pub static SVM_NONCE: [u8; 16] = [
     0xc7, 0x73, 0x1a, 0xb6, 0x6e, 0x32, 0x54, 0x2f, 0x8c, 0x73, 0x04, 0xf7, 0x3f, 0xd2, 0xc4, 0x6b,
 ];
 
-/// What was signed.
+/// The signed message.
 pub static SVM_MESSAGE: [u8; 367] = [
     0x80, 0x02, 0x01, 0x04, 0x08, 0x8a, 0x88, 0xe3, 0xdd, 0x74, 0x09, 0xf1, 0x95, 0xfd, 0x52, 0xdb,
     0x2d, 0x3c, 0xba, 0x5d, 0x72, 0xca, 0x67, 0x09, 0xbf, 0x1d, 0x94, 0x12, 0x1b, 0xf3, 0x74, 0x88,
@@ -243,7 +243,7 @@ macro_rules! svm_payload {
 /// The offer.
 pub static SVM_OFFER: &str = svm_offer!();
 
-/// What was signed for it.
+/// The signed payload.
 pub static SVM_PAYLOAD: &str = svm_payload!();
 
 /// The payment.

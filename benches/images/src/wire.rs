@@ -29,7 +29,7 @@ pub struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// What is wanted may be nothing.
+    /// Expects `wanted`, which may be empty.
     pub const fn new(wanted: &'a [u8], answer: &'a [u8]) -> Self {
         Self { wanted, answer, seen: wanted.is_empty() }
     }

@@ -1,4 +1,4 @@
-//! What every buyer here does alike: pays when told to, so often and so many at once.
+//! The part all buyers here share: pays on request, so often and so many at once.
 
 use std::future::Future;
 use std::io::BufRead;

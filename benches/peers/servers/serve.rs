@@ -1,4 +1,4 @@
-//! What every seller here does alike: one route, a small body, a free port of this machine.
+//! The part all sellers here share: one route, a small body, a free port of this machine.
 
 use std::future::IntoFuture;
 use std::io::Read;
@@ -7,13 +7,13 @@ use axum::Router;
 use axum::routing::MethodRouter;
 use tokio::net::TcpListener;
 
-/// What is sold.
+/// The resource for sale.
 pub async fn weather() -> &'static str {
     r#"{"city":"Lisbon","celsius":21}"#
 }
 
-/// Serves until standard input ends, so that no seller outlives whoever started it. The first line
-/// printed is the port.
+/// Serves until standard input ends, so that no seller outlives its parent. The first line printed
+/// is the port.
 pub async fn serve(route: MethodRouter) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     println!("{}", listener.local_addr().expect("bound").port());

@@ -1,5 +1,5 @@
-//! What the measurements of this package share: medians of interleaved rounds, allocations
-//! counted, and tables of both.
+//! Shared code of this package's measurements: medians of interleaved rounds, allocations counted,
+//! and tables of both.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -14,7 +14,7 @@ use x402_benches::results::{self, Results};
 #[derive(Debug)]
 pub struct Counting;
 
-/// What was asked of the allocator.
+/// Requests to the allocator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocations {
     /// Allocations and reallocations.
@@ -58,7 +58,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `run` asks of the allocator; nothing unless [`Counting`] is the global one.
+/// Returns the requests of `run` to the allocator; none unless [`Counting`] is the global one.
 pub fn allocations(run: impl FnOnce()) -> Allocations {
     let before = ASKED.get();
     run();
@@ -70,7 +70,7 @@ pub fn allocations(run: impl FnOnce()) -> Allocations {
 pub struct Row<'n, 'r> {
     name: &'n str,
     run: &'r mut (dyn FnMut() + 'r),
-    /// What one run is divided by: the operations in it, or the bytes it reads.
+    /// The divisor of one run: the operations in it, or the bytes it reads.
     parts: f64,
 }
 
@@ -93,12 +93,12 @@ impl Row<'_, '_> {
     }
 }
 
-/// What one operation costs.
+/// The cost of one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// Nanoseconds: the median of the rounds.
     pub nanoseconds: f64,
-    /// What it asks of the allocator, once everything that is made once is made.
+    /// Requests to the allocator, once everything that is made once is made.
     pub allocations: Allocations,
 }
 
@@ -127,7 +127,7 @@ pub fn measure(rounds: usize, rows: &mut [Row<'_, '_>]) -> Vec<Cost> {
         shuffle(&mut order, &mut random);
         for &at in &order {
             let (row, repeats) = (&mut rows[at], repeats[at]);
-            // What ran before may have left nothing of this in the caches.
+            // The previous row may have left nothing of this one in the caches.
             (row.run)();
             let start = Instant::now();
             for _ in 0..repeats {
@@ -168,7 +168,7 @@ impl Options {
     /// Reads `--quick`, `--only TEXT` and `--save`.
     ///
     /// # Errors
-    /// What is wrong with them, for people.
+    /// The fault in them, for people.
     pub fn read(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self { rounds: 401, only: None, save: false };
         while let Some(arg) = args.next() {
@@ -198,16 +198,16 @@ pub struct Table<'t> {
     /// Rows that all others are compared with: title of the column, name of the row. Without any
     /// the table shows what a byte costs.
     pub against: &'t [(&'t str, &'t str)],
-    /// What each row does that its name does not say.
+    /// The work of each row, as far as its name leaves it open.
     pub notes: &'t [&'t str],
 }
 
-/// What the rows of a table cost, by name.
+/// The costs of a table's rows, by name.
 #[derive(Debug)]
 pub struct Costs<'n>(Vec<(&'n str, Cost)>);
 
 impl Costs<'_> {
-    /// What a row costs.
+    /// The cost of a row.
     ///
     /// # Panics
     /// If there is none of that name.
@@ -222,7 +222,7 @@ impl Costs<'_> {
     }
 }
 
-/// What a figure should be.
+/// The target for a figure.
 #[derive(Clone, Copy, Debug)]
 pub enum Aim {
     /// So much or more.
@@ -331,7 +331,7 @@ impl Report {
     }
 }
 
-/// What it was measured on, and how.
+/// The machine and the method of the measurement.
 fn place(rounds: usize) -> Result<String, String> {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut names = processor.lines().filter(|line| line.starts_with("model name"));

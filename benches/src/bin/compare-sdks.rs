@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What all are measured on.
+/// The input all are measured on.
 struct Given {
     evm: inputs::Evm,
     svm: inputs::Svm,
@@ -208,7 +208,7 @@ fn wait(child: &mut Child, limit: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// What an SDK's program printed: its versions and its times.
+/// The output of an SDK's program: its versions and its times.
 fn theirs(printed: &str) -> Result<(String, Times), String> {
     let mut times = Times::new();
     let mut versions = String::new();
@@ -288,7 +288,7 @@ fn verify<S: Scheme>(
     assert!(black_box(verified).is_ok());
 }
 
-/// What comes of a future that does not wait.
+/// Returns the output of a future that does not wait.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

@@ -1,4 +1,4 @@
-//! What it takes to build with this library and with its peers: crates, seconds and bytes.
+//! The cost of building with this library and with its peers: crates, seconds and bytes.
 //!
 //!     cargo run -p x402-benches --bin footprint [-- --trees] [-- --save]
 //!

@@ -50,9 +50,9 @@ const OTHER_COMPILER_PERCENT: u64 = 115;
 /// With which the program does the operations instead of counting them.
 const COUNTED: &str = "--counted";
 
-/// What is counted.
+/// A counted operation.
 struct Operation<'a> {
-    /// What the budget is found by.
+    /// The key of its budget.
     key: &'static str,
     label: String,
     /// Bytes that are read or written, where the cost goes with them.
@@ -409,7 +409,7 @@ fn do_all() {
     }
 }
 
-/// What callgrind counts, with everything that is called from here.
+/// Runs the part that callgrind counts, with everything it calls.
 #[inline(never)]
 fn counted(operation: &mut dyn FnMut()) {
     black_box(operation)();
@@ -522,7 +522,7 @@ fn check(table: &Table) -> Result<(), String> {
     Err(format!("\nFAILED\n{}", wrong.join("\n")))
 }
 
-/// What is not within the budgets of a file.
+/// Returns the figures that exceed the budgets of a file.
 fn above(table: &Table, text: &str, compiler: &str) -> Result<Vec<String>, String> {
     let budgets = read_budgets(text).ok_or("instructions.tsv is not of its shape")?;
     let made_with = text.lines().next().unwrap_or_default().trim_start_matches("# ");

@@ -18,7 +18,7 @@ use x402_benches::results::root;
 /// The page of benchmarks.
 const PAGE: &str = "benches/README.md";
 
-/// What is measured, each by the program of its name.
+/// The measurements, each made by the program of its name.
 const NAMES: [&str; 5] = ["compare", "compare-sdks", "gateway", "footprint", "instructions"];
 
 fn main() -> ExitCode {
@@ -275,7 +275,7 @@ fn instructions(title: &str, tsv: &str) -> Result<String, String> {
         for row in &rows {
             if text(row, "bare")? == key {
                 let ratio = number(row, "instructions")? / number(bare, "instructions")?;
-                // What is before the colon the group's title says as well.
+                // The group's title repeats the part before the colon.
                 let label = text(row, "label")?.split_once(": ").ok_or("a label has no colon")?.1;
                 bars.push(bar(&format!("ours, {label}"), ratio));
             }

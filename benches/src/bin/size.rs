@@ -1,4 +1,4 @@
-//! What one operation costs on a board: flash, RAM, stack and instructions.
+//! The cost of one operation on a board: flash, RAM, stack and instructions.
 //!
 //!     cargo run -p x402-benches --bin size [-- --check | --update]
 //!
@@ -6,12 +6,12 @@
 //! an emulator. It ends with a failure unless its result is the recorded one.
 //!
 //! - Flash: code, constants and initial values in the image, less those of an image that measures
-//!   nothing (start, output, the recorded messages). What an operation shares with that one, such as
-//!   copying memory and formatting numbers, is therefore not counted; nor are texts of panics.
+//!   nothing (start, output, the recorded messages). Code shared with that one, such as copying
+//!   memory and formatting numbers, is therefore not counted; nor are texts of panics.
 //! - RAM: static variables, less those of that image. These are the buffers for messages.
 //! - Stack: the most that was in use below the caller of the operation.
 //! - Instructions that were executed: not cycles, which differ from core to core. On the ARM boards
-//!   they are counted in steps of 40. What the caller has parsed before is not among them.
+//!   they are counted in steps of 40. The caller's parsing beforehand is not among them.
 //!
 //! `bare` is the one operation nobody can leave out, done with the crate this library uses for it.
 //! The last two rows are the firmware of `x402-core/examples/boards` as it is, with TCP/IP and all.

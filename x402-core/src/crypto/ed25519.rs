@@ -6,14 +6,15 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, Verifying
 
 use super::{Ed25519, SignError, Signer, Verify};
 
-/// Checks with ed25519-dalek.
+/// Verification by ed25519-dalek.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dalek;
 
 impl Verify for Dalek {
-    /// Gives what `verify_strict` gives, for a tenth less: that finds the point `R` only to see
-    /// whether its order is small. Whether `R` is right is decided by comparing its bytes with those
-    /// of a computed point, which are canonical, so the eight encodings of such points tell as well.
+    /// Returns the same as `verify_strict`, a tenth faster: that one decodes the point `R` only to
+    /// learn whether its order is small. Here the bytes of `R` are compared with the eight
+    /// encodings of such points. That suffices, since `R` is valid only if its bytes equal those of
+    /// a computed point, which are canonical.
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         let signature = Signature::from_bytes(signature);
         VerifyingKey::from_bytes(public).is_ok_and(|key| {
@@ -28,8 +29,8 @@ impl Verify for Dalek {
     }
 }
 
-/// Whether an encoding, whose y is written as the number it is, is of a point whose order is 1, 2, 4 or
-/// 8, which no honest signature has. y decides: x has either sign.
+/// Returns whether an encoding, whose y is written as the number it is, is of a point whose order is 1,
+/// 2, 4 or 8. No honest signature has such a point. y decides: x has either sign.
 pub fn is_small_order(encoding: &[u8; 32]) -> bool {
     let mut y = *encoding;
     if let Some(sign) = y.last_mut() {
@@ -38,7 +39,7 @@ pub fn is_small_order(encoding: &[u8; 32]) -> bool {
     SMALL_ORDER.contains(&y)
 }
 
-/// y of the eight points of small order, least significant byte first.
+/// The y of the eight points of small order, least significant byte first.
 pub static SMALL_ORDER: [[u8; 32]; 5] = [
     [
         0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
@@ -72,12 +73,12 @@ pub static SMALL_ORDER: [[u8; 32]; 5] = [
 pub struct LocalKey(SigningKey);
 
 impl LocalKey {
-    /// From the 32-byte seed.
+    /// Derives the key from the 32-byte seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }
 
-    /// From the seed and its public key, as Solana's tools keep them; `None` if they do not belong
+    /// Reads the seed and its public key, as Solana's tools keep them; `None` if they do not belong
     /// together.
     pub fn from_keypair(keypair: &[u8; 64]) -> Option<Self> {
         SigningKey::from_keypair_bytes(keypair).ok().map(Self)
@@ -91,7 +92,7 @@ impl fmt::Debug for LocalKey {
 }
 
 impl Signer<Ed25519> for LocalKey {
-    fn public(&self) -> [u8; 32] {
+    fn public_key(&self) -> [u8; 32] {
         self.0.verifying_key().to_bytes()
     }
 
@@ -115,7 +116,7 @@ mod tests {
         assert!(!is_small_order(&BASE.compress().to_bytes()));
     }
 
-    /// Signatures that fit the equation but for a point of small order, by keys with and without
+    /// Signatures that fit the equation except for a point of small order, by keys with and without
     /// one, with `R` in every spelling.
     #[test]
     fn as_strict_as_the_strict_rule() {
@@ -166,13 +167,13 @@ mod tests {
     #[test]
     fn signs_and_verifies_strictly() {
         let key = LocalKey::from_seed(&[2; 32]);
-        let public = Signer::public(&key);
+        let public = Signer::public_key(&key);
         let mut signature = Signer::sign(&key, b"message").unwrap();
         assert!(Dalek.verify(&public, b"message", &signature));
         assert!(!Dalek.verify(&public, b"massage", &signature));
         let keypair = |public: &[u8; 32]| [[2; 32], *public].concat().try_into().unwrap();
         let again = LocalKey::from_keypair(&keypair(&public)).unwrap();
-        assert_eq!(Signer::public(&again), public);
+        assert_eq!(Signer::public_key(&again), public);
         assert!(LocalKey::from_keypair(&keypair(&[3; 32])).is_none());
         signature[63] |= 0x80;
         assert!(!Dalek.verify(&public, b"message", &signature));

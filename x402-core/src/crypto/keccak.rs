@@ -1,6 +1,6 @@
 use sha3::{Digest, Keccak256};
 
-/// Keccak-256 (Ethereum's, not SHA-3's padding) of the parts, one after the other.
+/// Returns the Keccak-256 (Ethereum's, not SHA-3's padding) of the parts, one after the other.
 pub fn keccak256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Keccak256::new();
     for part in parts {

@@ -1,8 +1,8 @@
 //! Signatures and hashes, and the traits through which something else can sign.
 //!
-//! A scheme's buyer asks a [`Signer`] (or its async twin) and a scheme's verifier asks a
-//! [`Recover`] or a [`Verify`], so a secure element, a wallet or a faster library can take the place of the
-//! pure-Rust ones, which sit behind the features `secp256k1` and `ed25519`.
+//! A scheme's buyer asks a [`Signer`] (or its async twin), and a scheme's verifier a [`Recover`] or a
+//! [`Verify`]. So a secure element, a wallet or a faster library can replace the pure-Rust ones, which sit
+//! behind the features `secp256k1` and `ed25519`.
 
 #[cfg(feature = "ed25519")]
 pub mod ed25519;

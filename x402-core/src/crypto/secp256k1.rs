@@ -15,7 +15,7 @@ pub struct LocalKey {
 }
 
 impl LocalKey {
-    /// From the 32 bytes of a key; `None` if they are zero or not below the group order.
+    /// Reads the 32 bytes of a key; `None` if they are zero or not below the group order.
     pub fn from_bytes(secret: &[u8; 32]) -> Option<Self> {
         let key = SigningKey::from_slice(secret).ok()?;
         let address = address(key.verifying_key())?;
@@ -32,7 +32,7 @@ impl fmt::Debug for LocalKey {
 }
 
 impl Signer<Secp256k1> for LocalKey {
-    fn public(&self) -> [u8; 20] {
+    fn public_key(&self) -> [u8; 20] {
         self.address
     }
 
@@ -58,9 +58,9 @@ impl Recover for K256 {
     }
 }
 
-/// The last 20 bytes of the Keccak-256 of the point's coordinates.
+/// Returns the last 20 bytes of the Keccak-256 of the point's coordinates.
 fn address(key: &VerifyingKey) -> Option<[u8; 20]> {
-    // Not by way of the encoded point, which brings kilobytes of errors that cannot happen.
+    // Not through the encoded point, which brings kilobytes of errors that cannot happen.
     let point = key.as_affine();
     keccak256(&[&point.x(), &point.y()]).last_chunk::<20>().copied()
 }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn signs_and_recovers() {
         let key = LocalKey::from_bytes(&bytes(SECRET)).unwrap();
-        assert_eq!(Signer::public(&key), bytes(ADDRESS));
+        assert_eq!(Signer::public_key(&key), bytes(ADDRESS));
         assert!(!std::format!("{key:?}").contains("59c6995e"));
         for seed in 0..16u8 {
             let digest = keccak256(&[&[seed]]);

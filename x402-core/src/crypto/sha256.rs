@@ -1,6 +1,6 @@
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of the parts, one after another.
+/// Returns the SHA-256 of the parts, one after another.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {

@@ -4,7 +4,7 @@ use super::Recover;
 use crate::amount::Amount;
 
 /// A secp256k1 signature from which the signer can be recovered: `r`, `s` and the parity of the
-/// curve point, in the one form the chains accept.
+/// curve point. It has the one form the chains accept.
 ///
 /// Every value of this type has `s` in the lower half (EIP-2), so a signature has no second
 /// spelling. Others are refused, never normalised. `Debug` does not show it.
@@ -55,7 +55,7 @@ impl RecoverableSignature {
         Self::from_parts(*r_s, odd)
     }
 
-    /// From `r` and `s`, and whether the point's y is odd.
+    /// Joins `r`, `s` and whether the point's y is odd.
     ///
     /// # Errors
     /// [`SignatureError::HighS`].
@@ -67,9 +67,9 @@ impl RecoverableSignature {
         Ok(Self { r_s, odd })
     }
 
-    /// Completes what a secure element gives, `r` and `s` only and `s` in either half, by finding
-    /// the spelling from which `signer` is recovered. For one's own signatures: those of others are
-    /// never normalised. `None` if it is no signature of `digest` by `signer`.
+    /// Completes a secure element's `r` and `s`, with `s` in either half, by finding the spelling
+    /// from which `signer` is recovered. It is for one's own signatures: those of others are never
+    /// normalised. `None` if it is no signature of `digest` by `signer`.
     pub fn find(
         r_s: &[u8; 64],
         digest: &[u8; 32],
@@ -88,7 +88,7 @@ impl RecoverableSignature {
             .find(|signature| recover.recover(digest, signature) == Some(*signer))
     }
 
-    /// `r`, `s` and `v`, where `v` is 27 or 28 as the token contracts want it.
+    /// Returns `r`, `s` and `v`, where `v` is 27 or 28 as the token contracts want it.
     pub fn to_bytes(self) -> [u8; 65] {
         let mut bytes = [if self.odd { 28 } else { 27 }; 65];
         for (place, byte) in bytes.iter_mut().zip(self.r_s) {
@@ -97,12 +97,12 @@ impl RecoverableSignature {
         bytes
     }
 
-    /// `r` and `s`.
+    /// Returns `r` and `s`.
     pub const fn r_s(&self) -> &[u8; 64] {
         &self.r_s
     }
 
-    /// Whether the point's y is odd.
+    /// Returns whether the point's y is odd.
     pub const fn is_odd(&self) -> bool {
         self.odd
     }

@@ -3,9 +3,9 @@ use core::future::Future;
 
 use super::RecoverableSignature;
 
-/// A signature algorithm, as a type: what is signed, by whom, and what comes of it.
+/// A signature algorithm, as a type: its signer, message and signature.
 pub trait Algorithm {
-    /// How the signer is known on chain.
+    /// The signer's name on chain.
     type Public;
     /// The bytes that are signed.
     type Message: ?Sized;
@@ -59,10 +59,10 @@ impl core::error::Error for SignError {}
 
 /// Something that signs while the caller waits: a key in memory, a secure element.
 pub trait Signer<A: Algorithm> {
-    /// Who signs.
-    fn public(&self) -> A::Public;
+    /// Returns the signer's name on chain.
+    fn public_key(&self) -> A::Public;
 
-    /// Signs.
+    /// Signs `message`.
     ///
     /// # Errors
     /// [`SignError`].
@@ -70,8 +70,8 @@ pub trait Signer<A: Algorithm> {
 }
 
 impl<A: Algorithm, S: Signer<A> + ?Sized> Signer<A> for &S {
-    fn public(&self) -> A::Public {
-        (**self).public()
+    fn public_key(&self) -> A::Public {
+        (**self).public_key()
     }
 
     fn sign(&self, message: &A::Message) -> Result<A::Signature, SignError> {
@@ -82,10 +82,10 @@ impl<A: Algorithm, S: Signer<A> + ?Sized> Signer<A> for &S {
 /// The async twin of [`Signer`]: a wallet, a key service. Every [`Signer`] is one; where both
 /// traits are in scope, write `Signer::sign(&key, …)`.
 pub trait AsyncSigner<A: Algorithm>: Sync {
-    /// Who signs.
-    fn public(&self) -> A::Public;
+    /// Returns the signer's name on chain.
+    fn public_key(&self) -> A::Public;
 
-    /// Signs.
+    /// Signs `message`.
     ///
     /// # Errors
     /// [`SignError`].
@@ -101,8 +101,8 @@ where
     A::Signature: Send,
     S: Signer<A> + Sync,
 {
-    fn public(&self) -> A::Public {
-        Signer::public(self)
+    fn public_key(&self) -> A::Public {
+        Signer::public_key(self)
     }
 
     fn sign(
@@ -113,18 +113,19 @@ where
     }
 }
 
-/// Finds who made a secp256k1 signature.
+/// Recovers the signer of a secp256k1 signature.
 pub trait Recover {
-    /// The Ethereum address whose key signed `digest`, if there is one.
+    /// Returns the Ethereum address whose key signed `digest`, if there is one.
     fn recover(&self, digest: &[u8; 32], signature: &RecoverableSignature) -> Option<[u8; 20]>;
 }
 
 /// Checks Ed25519 signatures and points.
 pub trait Verify {
-    /// Whether `signature` is `public`'s over `message`, by the strict rule that also refuses weak
-    /// keys and non-canonical encodings.
+    /// Returns whether `signature` is `public`'s over `message`, by the strict rule that also
+    /// refuses weak keys and non-canonical encodings.
     fn verify(&self, public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool;
 
-    /// Whether the bytes are a point of the curve, so that somebody may have a key for them.
+    /// Returns whether the bytes are a point of the curve, so that somebody may have a key for
+    /// them.
     fn is_point(&self, bytes: &[u8; 32]) -> bool;
 }

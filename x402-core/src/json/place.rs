@@ -3,7 +3,8 @@ use core::fmt;
 use super::read::Located;
 use super::text::plain;
 
-/// Containers whose keys and indices are shown; what is nested deeper has the place of the last of them.
+/// Containers whose keys and indices are shown; anything nested deeper has the place of the last of
+/// them.
 const SHOWN: usize = 8;
 
 /// Longest key that is shown, in bytes.
@@ -11,7 +12,7 @@ const KEY_BYTES: usize = 40;
 
 /// The path to an error in a text, such as `accepts[1].payTo`; empty if it is the text itself.
 ///
-/// Of the text it shows keys alone, and of those only plain words: values may be secrets.
+/// It shows keys of the text alone, and of those only plain words: values may be secrets.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'t> {
     text: &'t [u8],
@@ -19,7 +20,7 @@ pub struct Place<'t> {
 }
 
 impl Located {
-    /// The path to the error in the text that was read.
+    /// Returns the path to the error in the text that was read.
     ///
     /// ```
     /// use x402_core::wire::{Message, PaymentPayload};
@@ -32,7 +33,7 @@ impl Located {
     }
 }
 
-/// Where in a container the walk is.
+/// The walk's position in a container.
 #[derive(Clone, Copy)]
 struct Level<'t> {
     is_array: bool,
@@ -97,7 +98,7 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Bytes up to the quote that ends a string.
+/// Returns the bytes up to the quote that ends a string.
 fn string_bytes(text: &[u8]) -> usize {
     let mut len = 0usize;
     loop {

@@ -29,8 +29,8 @@ impl<'a> RawJson<'a> {
         Ok(value)
     }
 
-    /// As [`RawJson::parse`], by JSON's grammar alone, of up to [`limits::SUPPORTED_BYTES`]: keys may
-    /// repeat. To find out what a text is; messages are read by their own rules.
+    /// Checks `json` by JSON's grammar alone, up to [`limits::SUPPORTED_BYTES`]: keys may repeat. It
+    /// is for finding out the kind of a text; messages are read by their own rules.
     ///
     /// # Errors
     /// The fault, and its place.
@@ -41,63 +41,62 @@ impl<'a> RawJson<'a> {
         value.map_err(|error| cursor.locate(error))
     }
 
-    /// Takes a text that was checked before, and kept since, without checking it again.
+    /// Wraps a text that was checked before, and kept since, without checking it again.
     ///
-    /// With any other text, what is written of it may not be JSON, and reading it may end early;
-    /// nothing worse.
-    pub const fn checked_before(json: &'a str) -> Self {
+    /// Any other text may write broken JSON, and reading it may end early; nothing worse.
+    pub const fn from_validated_unchecked(json: &'a str) -> Self {
         Self(json)
     }
 
-    /// A span that has been checked.
+    /// Wraps a span that has been checked.
     pub(crate) const fn of(span: &'a str) -> Self {
         Self(span)
     }
 
-    /// The text of the value.
+    /// Returns the text of the value.
     pub const fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// A cursor at the start of the value.
+    /// Returns a cursor at the start of the value.
     pub fn cursor(self) -> Cursor<'a> {
         Cursor::over(self.0)
     }
 
-    /// Whether the strict reader takes the value, so many levels deep in a text.
+    /// Returns whether the strict reader takes the value, so many levels deep in a text.
     pub(crate) fn is_strict(self, depth: usize) -> bool {
         Cursor::inside(self.0, depth, limits::RESCAN_BYTES).value().is_ok()
     }
 
-    /// Whether the value is an object.
+    /// Returns whether the value is an object.
     pub fn is_object(self) -> bool {
         self.0.starts_with('{')
     }
 
-    /// The text between the quotes of a string.
+    /// Returns the text between the quotes of a string.
     fn quoted(self) -> Option<&'a str> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
-    /// The value, if it is a string.
+    /// Returns the value, if it is a string.
     pub fn as_string(self) -> Option<JsonStr<'a>> {
         let text = self.quoted()?;
         Some(JsonStr::from_span(text, text.as_bytes().contains(&b'\\')))
     }
 
-    /// The value, if it is a whole number from 0 to 2^64-1.
+    /// Returns the value, if it is a whole number from 0 to 2^64-1.
     pub fn as_u64(self) -> Option<u64> {
         self.cursor().integer().ok()
     }
 
-    /// The amount that the value is.
+    /// Reads the value as an amount.
     pub(crate) fn as_amount(self) -> Result<Amount, ParseError> {
         // An escape is no digit.
         Amount::parse(self.quoted().ok_or(ParseError::WrongType)?)
     }
 
-    /// The network that the value names in a message of this version. A spelling of the other version is
-    /// taken if it is clear: a name in the table, or the id of an EVM or Solana network.
+    /// Reads the value as a network in a message of this version. A clear spelling of the other
+    /// version is taken: a name in the table, or the id of an EVM or Solana network.
     pub(crate) fn as_network(self, version: Version) -> Result<Network<'a>, ParseError> {
         // An escape is in no name.
         let network = Network::parse(self.quoted().ok_or(ParseError::WrongType)?)?;
@@ -109,28 +108,28 @@ impl<'a> RawJson<'a> {
         is_known.then_some(network).ok_or(ParseError::InvalidNetwork)
     }
 
-    /// The value, if it is `true` or `false`.
+    /// Returns the value, if it is `true` or `false`.
     pub fn as_bool(self) -> Option<bool> {
         self.cursor().boolean().ok()
     }
 
-    /// The members of an object; none for any other value.
+    /// Returns the members of an object; none for any other value.
     pub fn members(self) -> Members<'a> {
         if self.is_object() { Members::of(self.0, &[], 0) } else { Members::EMPTY }
     }
 
-    /// The elements of an array; none for any other value.
+    /// Returns the elements of an array; none for any other value.
     pub fn elements(self) -> Elements<'a> {
         let mut cursor = self.cursor();
         Elements { done: cursor.array().is_err(), first: true, cursor }
     }
 
-    /// The value of `key` in an object.
+    /// Returns the value of `key` in an object.
     pub fn get(self, key: &str) -> Option<RawJson<'a>> {
         self.members().get(key)
     }
 
-    /// The values of several keys in an object, for which it is walked through once.
+    /// Returns the values of several keys in an object, for which it is walked through once.
     ///
     /// ```
     /// # use x402_core::json::RawJson;
@@ -153,34 +152,34 @@ impl<'a> RawJson<'a> {
         found
     }
 
-    /// The string at `key` in an object.
+    /// Returns the string at `key` in an object.
     pub fn get_string(self, key: &str) -> Option<JsonStr<'a>> {
         self.get(key)?.as_string()
     }
 
-    /// Whether both are the same JSON value: objects in any key order, strings by their decoded
-    /// characters, numbers by their value (`1`, `1.0` and `1e0` are the same).
+    /// Returns whether both are the same JSON value. Objects are compared in any key order, strings
+    /// by their decoded characters, numbers by their value (`1`, `1.0` and `1e0` are the same).
     ///
     /// The work is at most the product of both lengths; nesting is bounded by the reader.
     pub fn same_value(self, other: RawJson<'_>) -> bool {
         compare(self, other, true, limits::DEPTH.saturating_add(1))
     }
 
-    /// Whether the value contains `part`: the same value, or an object with at least the keys of
-    /// `part`, each containing its value there.
+    /// Returns whether the value contains `part`: the same value, or an object with at least the
+    /// keys of `part`, each containing its value there.
     pub fn contains(self, part: RawJson<'_>) -> bool {
         compare(self, part, false, limits::DEPTH.saturating_add(1))
     }
 
     /// Reads the value into a type of the caller's, through `serde-json-core`.
     ///
-    /// `scratch` must hold the longest string that is written with escapes, decoded, whether the
-    /// type has a field for it or not. Such a string fits an owned field (`String`,
-    /// `heapless::String`) but no `&str`, which cannot borrow it.
+    /// `scratch` must hold the longest string that is written with escapes, decoded, even if the
+    /// type has no field for it. Such a string fits an owned field (`String`, `heapless::String`)
+    /// but no `&str`, which cannot borrow it.
     ///
-    /// `serde-json-core` refuses surrogate pairs, and panics on maps with other keys than `&str`
-    /// whatever the input: give it no such type. Where there is an allocator, `serde_json::from_str`
-    /// on [`RawJson::as_str`] has neither limit.
+    /// `serde-json-core` refuses surrogate pairs. It panics, for any input, on maps with other keys
+    /// than `&str`: use no such type. With an allocator, `serde_json::from_str` on
+    /// [`RawJson::as_str`] has neither limit.
     ///
     /// # Errors
     /// [`ParseError::InvalidPayload`] if the value does not fit the type.
@@ -208,15 +207,16 @@ impl fmt::Debug for RawJson<'_> {
 
 /// Members of an object: an iterator over keys and values.
 ///
-/// As the field `other` of a message it holds the keys that the specification does not name; they
-/// are written again when the message is.
+/// As the field `other` of a message it holds the keys outside the specification; they are written
+/// again when the message is.
 #[derive(Clone, Copy)]
 pub struct Members<'a> {
     /// The part of the object that has not been read, from after `{` or a value.
     rest: &'a str,
     /// Keys that are stepped over: the message has read them.
     named: &'static [&'static str],
-    /// Fingerprints of those that are not, because the message did not take their values.
+    /// Fingerprints of named keys that are still kept, because the message did not take their
+    /// values.
     kept: u64,
 }
 
@@ -224,12 +224,12 @@ impl<'a> Members<'a> {
     /// No members.
     pub const EMPTY: Self = Self { rest: "}", named: &[], kept: 0 };
 
-    /// The members of a checked object but for the `named` ones that are not `kept`.
+    /// Returns the members of a checked object, without the `named` ones that are not `kept`.
     pub(crate) fn of(span: &'a str, named: &'static [&'static str], kept: u64) -> Self {
         Self { rest: span.strip_prefix('{').unwrap_or_default(), named, kept }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(mut self, key: &str) -> Option<RawJson<'a>> {
         self.find(|(name, _)| *name == key).map(|(_, value)| value)
     }
@@ -286,8 +286,8 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Whether `a` is `b`, or (unless `exact`) has at least the members of `b`. Recursion ends with
-/// `depth`, which the reader has kept the values within.
+/// Returns whether `a` is `b`, or (unless `exact`) has at least the members of `b`. Recursion ends
+/// with `depth`, which the reader has kept the values within.
 fn compare(a: RawJson<'_>, b: RawJson<'_>, exact: bool, depth: usize) -> bool {
     let Some(depth) = depth.checked_sub(1) else {
         return false;
@@ -326,7 +326,8 @@ struct Decimal<'a> {
 }
 
 impl<'a> Decimal<'a> {
-    /// `None` for an exponent beyond 32 bits: such numbers are one only if spelt alike.
+    /// Reads a number; `None` for an exponent beyond 32 bits: such numbers are one only if spelt
+    /// alike.
     fn of(text: &'a str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -337,7 +338,7 @@ impl<'a> Decimal<'a> {
         Some(Self { negative, whole, fraction, exponent: exponent.parse().ok()? })
     }
 
-    /// The significant digits, and the power of ten of the place before the first of them.
+    /// Returns the significant digits, and the power of ten of the place before the first of them.
     fn digits(&self) -> (impl Iterator<Item = u8> + '_, i64) {
         let all = self.whole.bytes().chain(self.fraction.bytes());
         let zeros = all.clone().take_while(|&b| b == b'0').count();

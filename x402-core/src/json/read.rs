@@ -30,10 +30,10 @@ pub struct Cursor<'a> {
     /// The part of it that has not been read.
     rest: &'a str,
     depth: usize,
-    /// Bytes that may still be read again; `None` where repeated keys are not looked for: in text that
-    /// has been checked before.
+    /// Bytes that may still be read again; `None` for text that has been checked before, where
+    /// repeated keys are not looked for.
     rescan: Option<usize>,
-    /// The field that an error is about, if the cursor does not stand at it; else empty.
+    /// The field that an error is about, if the cursor stands elsewhere; else empty.
     field: &'static str,
 }
 
@@ -48,7 +48,7 @@ pub struct Located {
     pub error: ParseError,
     /// The byte at which it was noticed.
     pub at: usize,
-    /// The field that is missing, or `null` and must not be, in the object that ends there; else empty.
+    /// The field that is missing, or wrongly `null`, in the object that ends there; else empty.
     pub field: &'static str,
 }
 
@@ -95,7 +95,8 @@ impl<T> Field<T> {
         Ok(())
     }
 
-    /// The value; [`ParseError::MissingField`] if absent, [`ParseError::WrongType`] if `null`.
+    /// Returns the value; [`ParseError::MissingField`] if absent, [`ParseError::WrongType`] if
+    /// `null`.
     pub fn required(self) -> Result<T, ParseError> {
         match self.0 {
             None => Err(ParseError::MissingField),
@@ -104,7 +105,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// The value, if it was there and not `null`.
+    /// Returns the value, if it was there and not `null`.
     pub fn optional(self) -> Option<T> {
         self.0.flatten()
     }
@@ -143,8 +144,8 @@ impl Object<'_> {
         self.other |= field.0.is_some();
     }
 
-    /// The text in a field by which nothing is decided. A value that is none is kept among the unknown
-    /// members.
+    /// Returns the text in a field that decides nothing. A value that is no text is kept among the
+    /// unknown members.
     pub(crate) fn text<'v>(
         &mut self,
         key: &str,
@@ -161,12 +162,12 @@ impl Object<'_> {
 }
 
 impl<'a> Cursor<'a> {
-    /// At the start of `json`, which must be UTF-8 and within [`limits::MESSAGE_BYTES`].
+    /// Starts at the beginning of `json`, which must be UTF-8 and within [`limits::MESSAGE_BYTES`].
     pub fn new(json: &'a [u8]) -> Result<Self, ParseError> {
         Self::within(limits::MESSAGE_BYTES, json)
     }
 
-    /// At the start of `json`, which must be UTF-8 and have at most `most` bytes.
+    /// Starts at the beginning of `json`, which must be UTF-8 and have at most `most` bytes.
     pub(crate) fn within(most: usize, json: &'a [u8]) -> Result<Self, ParseError> {
         if json.len() > most {
             return Err(ParseError::TooLong);
@@ -175,33 +176,33 @@ impl<'a> Cursor<'a> {
         Ok(Self { text, rest: text, depth: 0, rescan: Some(limits::RESCAN_BYTES), field: "" })
     }
 
-    /// Over a value that has been checked.
+    /// Starts over a value that has been checked.
     pub(crate) const fn over(text: &'a str) -> Self {
         Self { text, rest: text, depth: 0, rescan: None, field: "" }
     }
 
-    /// Over a part of a text that is read by itself, so many levels deep in it; `rescan` is what is left
-    /// of [`limits::RESCAN_BYTES`].
+    /// Starts over a part of a text that is read by itself, so many levels deep in it; `rescan` is the
+    /// rest of [`limits::RESCAN_BYTES`].
     pub(crate) const fn inside(text: &'a str, depth: usize, rescan: usize) -> Self {
         Self { text, rest: text, depth, rescan: Some(rescan), field: "" }
     }
 
-    /// The rest of [`limits::RESCAN_BYTES`].
+    /// Returns the rest of [`limits::RESCAN_BYTES`].
     pub(crate) fn rescan(&self) -> usize {
         self.rescan.unwrap_or_default()
     }
 
-    /// An error, and where it was noticed.
+    /// Returns an error with the place where it was noticed.
     pub const fn locate(&self, error: ParseError) -> Located {
         Located { error, at: self.position(), field: self.field }
     }
 
-    /// The value of a field that the object just read must have; an error names the field.
+    /// Returns the value of a field that the object just read must have; an error names the field.
     pub fn required<T>(&mut self, field: Field<T>, name: &'static str) -> Result<T, ParseError> {
         self.named(field.required(), name)
     }
 
-    /// Notes what field an error is about.
+    /// Notes the field an error is about.
     pub(crate) fn named<T>(
         &mut self,
         value: Result<T, ParseError>,
@@ -213,24 +214,24 @@ impl<'a> Cursor<'a> {
         value
     }
 
-    /// Steps over what another cursor, which began here, has read, and gives its text.
+    /// Steps over the text another cursor, which began here, has read, and returns it.
     pub(crate) fn pass(&mut self, inside: &Cursor<'a>) -> RawJson<'a> {
         let (text, rest) = self.rest.split_at_checked(inside.position()).unwrap_or((self.rest, ""));
         self.rest = rest;
         RawJson::of(text)
     }
 
-    /// Where the cursor stands.
+    /// Returns the place where the cursor stands.
     pub(crate) const fn mark(&self) -> Mark<'a> {
         Mark(self.rest)
     }
 
-    /// Stands where it stood before.
+    /// Moves back to an earlier place.
     pub(crate) const fn go_to(&mut self, mark: Mark<'a>) {
         self.rest = mark.0;
     }
 
-    /// That a value read before is wrong: the cursor stands behind it then.
+    /// Returns the error for a value read before: the cursor stands behind it then.
     pub(crate) fn wrong<T>(
         &mut self,
         value: RawJson<'a>,
@@ -242,13 +243,13 @@ impl<'a> Cursor<'a> {
         Err(error)
     }
 
-    /// Bytes read so far.
+    /// Returns the number of bytes read so far.
     pub const fn position(&self) -> usize {
         // `rest` is the end of `text`.
         self.text.len().saturating_sub(self.rest.len())
     }
 
-    /// The part that has not been read.
+    /// Returns the part that has not been read.
     pub(crate) const fn rest(&self) -> &'a str {
         self.rest
     }
@@ -265,7 +266,7 @@ impl<'a> Cursor<'a> {
         self.rest.as_bytes().first().copied()
     }
 
-    /// The next byte that is not white space.
+    /// Returns the next byte that is not white space.
     #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         match self.next() {
@@ -302,8 +303,8 @@ impl<'a> Cursor<'a> {
         if self.accept(c) { Ok(()) } else { Err(self.unexpected()) }
     }
 
-    /// For a typed read: a value of another type is [`ParseError::WrongType`], anything that
-    /// starts no value is not JSON.
+    /// Returns the error for a typed read: [`ParseError::WrongType`] at a value of another type,
+    /// else that of broken JSON.
     fn mismatch(&mut self) -> ParseError {
         match self.peek() {
             Some(b'{' | b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9') => {
@@ -313,7 +314,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Nothing but white space is left.
+    /// Checks that nothing but white space is left.
     pub fn end(&mut self) -> Result<(), ParseError> {
         match self.peek() {
             None => Ok(()),
@@ -337,7 +338,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// The next key of `object`, or `None` after its end. The value must be read next.
+    /// Returns the next key of `object`, or `None` after its end. The value must be read next.
     ///
     /// Objects of the protocol have plain keys: one with escapes is [`ParseError::EscapedKey`].
     pub fn key(&mut self, object: &mut Object<'a>) -> Result<Option<&'a str>, ParseError> {
@@ -389,7 +390,8 @@ impl<'a> Cursor<'a> {
         self.value().map(drop)
     }
 
-    /// The members of `object`, which has ended, but for the `named` ones the message defines.
+    /// Returns the members of `object`, which has ended, without the `named` ones the message
+    /// defines.
     pub fn members(&self, object: &Object<'a>, named: &'static [&'static str]) -> Members<'a> {
         match self.span(object.start) {
             Ok(span) if object.other => Members::of(span, named, object.kept),
@@ -397,8 +399,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a value by which nothing is decided. `null` is none, and so is a value that `read` does
-    /// not take: that one is kept among the unknown members, as it is.
+    /// Reads a value that decides nothing. `null` is none, and so is a value that `read` refuses:
+    /// that one is kept among the unknown members, as it is.
     #[inline(never)]
     pub(crate) fn beside<T>(
         &mut self,
@@ -417,7 +419,7 @@ impl<'a> Cursor<'a> {
         self.kept().map(|_| None)
     }
 
-    /// As [`Cursor::unknown`], for an object by whose unknown members nothing is decided.
+    /// Does as [`Cursor::unknown`], for an object whose unknown members decide nothing.
     pub(crate) fn unknown_beside(&mut self, object: &mut Object<'a>) -> Result<(), ParseError> {
         self.unique(object.start, JsonStr::new(object.key), &mut object.seen)?;
         object.other = true;
@@ -444,7 +446,7 @@ impl<'a> Cursor<'a> {
         self.since(start)
     }
 
-    /// [`Cursor::kept`], of an object.
+    /// Does as [`Cursor::kept`], for an object.
     pub(crate) fn kept_object(&mut self) -> Result<RawJson<'a>, ParseError> {
         if self.peek() == Some(b'{') { self.kept() } else { Err(self.mismatch()) }
     }
@@ -477,8 +479,8 @@ impl<'a> Cursor<'a> {
         self.enter()
     }
 
-    /// Whether the array entered has another element, which must be read next. `first` starts
-    /// `true` and is kept by the caller.
+    /// Returns whether the array entered has another element, which must be read next. `first`
+    /// starts `true` and is kept by the caller.
     pub fn element(&mut self, first: &mut bool) -> Result<bool, ParseError> {
         if self.accept(']') {
             self.depth = self.depth.saturating_sub(1);
@@ -594,7 +596,7 @@ impl<'a> Cursor<'a> {
         if run == 0 { Err(ParseError::InvalidNumber) } else { Ok(()) }
     }
 
-    /// Reads a number and gives its text.
+    /// Reads a number and returns its text.
     pub fn number(&mut self) -> Result<&'a str, ParseError> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.mismatch());
@@ -663,12 +665,12 @@ impl<'a> Cursor<'a> {
         Version::from_number(self.integer()?)
     }
 
-    /// The checked value that started at `start` and has just been read.
+    /// Returns the checked value that started at `start` and has just been read.
     pub(crate) fn since(&self, start: usize) -> Result<RawJson<'a>, ParseError> {
         self.span(start).map(RawJson::of)
     }
 
-    /// Checks and steps over one value of any type, and gives its span.
+    /// Checks and steps over one value of any type, and returns its span.
     pub fn value(&mut self) -> Result<RawJson<'a>, ParseError> {
         let first = self.peek();
         let start = self.position();
@@ -692,7 +694,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over an object or array without looking at more than strings and brackets.
+    /// Steps over an object or array, looking at strings and brackets only.
     fn skip(&mut self) -> Result<(), ParseError> {
         let (mut open, mut rest) = (0usize, self.rest.as_bytes());
         while let [byte, after @ ..] = rest {
@@ -714,8 +716,8 @@ impl<'a> Cursor<'a> {
         Err(ParseError::UnexpectedEnd)
     }
 
-    /// Steps over an object or array of more levels than are looked into: by JSON's grammar alone, and below
-    /// 128 levels by brackets alone.
+    /// Steps over an object or array nested deeper than the reader looks: by JSON's grammar alone, and
+    /// below 128 levels by brackets alone.
     #[cold]
     #[inline(never)]
     fn deep(&mut self) -> Result<(), ParseError> {
@@ -739,7 +741,7 @@ impl<'a> Cursor<'a> {
                 Some(b'"') => drop(self.string()?),
                 _ => self.scalar()?,
             }
-            // A value has ended, and perhaps what it is in.
+            // A value has ended, and perhaps its container.
             loop {
                 if open == 0 {
                     return Ok(());
@@ -791,7 +793,7 @@ impl<'a> Cursor<'a> {
                 Some(b'"') => drop(self.string()?),
                 _ => self.scalar()?,
             }
-            // A value has ended: close what ends with it.
+            // A value has ended: close the containers that end with it.
             while open > self.depth {
                 let top = open.saturating_sub(1);
                 let level = levels.get_mut(top).ok_or(ParseError::TooDeep)?;
@@ -815,7 +817,7 @@ impl<'a> Cursor<'a> {
         self.unique(start, key, seen)
     }
 
-    /// `key`, just read, is not an earlier key of the object that starts at `start`.
+    /// Checks that `key`, just read, is not an earlier key of the object that starts at `start`.
     fn unique(&mut self, start: usize, key: JsonStr<'a>, seen: &mut u64) -> Result<(), ParseError> {
         let Some(rescan) = self.rescan else {
             return Ok(());
@@ -844,14 +846,14 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The whole number that a number in JSON's grammar is, if it is one from 0 to 2^64-1.
+/// Returns a number in JSON's grammar as a whole number from 0 to 2^64-1, if it is one.
 #[cold]
 #[inline(never)]
 fn whole(text: &str) -> Option<u64> {
     let number = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    // How many digits are before the point, once the exponent has moved it.
+    // The number of digits before the point, once the exponent has moved it.
     let exponent: i32 = exponent.parse().ok()?;
     let moved = usize::try_from(exponent.unsigned_abs()).ok()?;
     let left = if exponent < 0 { moved } else { 0 };
@@ -884,12 +886,12 @@ fn whole(text: &str) -> Option<u64> {
 /// Decimal digits of the largest number.
 const DIGITS: usize = 20;
 
-/// How an object ends, or an array.
+/// Returns the bracket that ends an object or an array.
 const fn closing(is_object: bool) -> char {
     if is_object { '}' } else { ']' }
 }
 
-/// A key without escapes, and what follows the colon right after it: what is written by machines.
+/// Returns a key without escapes, and the text right after its colon: the form machines write.
 #[inline]
 fn plain_key(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
@@ -897,7 +899,7 @@ fn plain_key(text: &str) -> Option<(&str, &str)> {
     Some((key, rest.strip_prefix("\":")?))
 }
 
-/// The text behind the string whose opening quote is before `text`, which has been checked.
+/// Returns the text behind the string whose opening quote is before `text`, which has been checked.
 fn after_string(mut text: &[u8]) -> &[u8] {
     loop {
         text = text.get(plain(text)..).unwrap_or(&[]);
@@ -909,7 +911,7 @@ fn after_string(mut text: &[u8]) -> &[u8] {
     }
 }
 
-/// One bit of 64, chosen by the first and last eight bytes of the decoded key.
+/// Returns one bit of 64, chosen by the first and last eight bytes of the decoded key.
 pub(super) fn fingerprint(key: JsonStr<'_>) -> u64 {
     let (span, escaped) = key.span();
     let ends = span.as_bytes().first_chunk().zip(span.as_bytes().last_chunk());
@@ -921,13 +923,13 @@ pub(super) fn fingerprint(key: JsonStr<'_>) -> u64 {
             (all, all)
         }
     };
-    // The last bytes, in which numbered keys differ, to where they reach the bits that choose; the
-    // factor is one by which no two keys of one object of the protocol get the same bit.
+    // Moves the last bytes, in which numbered keys differ, to the bits that choose. With this
+    // factor no two keys of one object of the protocol get the same bit.
     let mixed = (first ^ last.rotate_left(29)).wrapping_mul(0x4abc_b06a_e8ab_b93f);
     1 << (mixed >> 58)
 }
 
-/// The first and last eight bytes of a key with escapes, or all bytes of a shorter one.
+/// Returns the first and last eight bytes of a key with escapes, or all bytes of a shorter one.
 #[cold]
 fn ends_of(key: JsonStr<'_>) -> (u64, u64) {
     let (mut first, mut last) = (0, 0);

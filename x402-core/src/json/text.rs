@@ -2,9 +2,9 @@ use core::fmt;
 
 /// A JSON string, borrowed as it stands in the text; escapes are decoded on demand.
 ///
-/// Made from a `&str`, it stands for that text and is escaped when written. Read from JSON, it
-/// was checked, and is written again exactly as it was read. Comparing and printing go by the
-/// decoded characters.
+/// Made from a `&str`, it stands for that text and is escaped when written. Read from JSON, it was
+/// checked, and is written again exactly as it was read. Comparing and printing use the decoded
+/// characters.
 ///
 /// ```
 /// use x402_core::json::{JsonStr, RawJson};
@@ -21,37 +21,37 @@ pub struct JsonStr<'a> {
 }
 
 impl<'a> JsonStr<'a> {
-    /// A string that stands for `text` itself.
+    /// Makes a string that stands for `text` itself.
     pub const fn new(text: &'a str) -> Self {
         Self { text, escaped: false }
     }
 
-    /// The span between the quotes of a checked JSON string.
+    /// Wraps the span between the quotes of a checked JSON string.
     pub(crate) const fn from_span(text: &'a str, escaped: bool) -> Self {
         Self { text, escaped }
     }
 
-    /// The text, if it was written without escapes.
+    /// Returns the text, if it was written without escapes.
     pub const fn as_str(self) -> Option<&'a str> {
         if self.escaped { None } else { Some(self.text) }
     }
 
-    /// The span as it stands between the quotes, and whether escapes are in it.
+    /// Returns the span as it stands between the quotes, and whether escapes are in it.
     pub(crate) const fn span(self) -> (&'a str, bool) {
         (self.text, self.escaped)
     }
 
-    /// The decoded characters.
+    /// Returns the decoded characters.
     pub fn chars(self) -> Chars<'a> {
         Chars { rest: self.text.chars(), escaped: self.escaped }
     }
 
-    /// Whether the decoded text is empty.
+    /// Returns whether the decoded text is empty.
     pub const fn is_empty(self) -> bool {
         self.text.is_empty()
     }
 
-    /// The decoded text in UTF-8, copied to the front of `out`; `None` if it does not fit.
+    /// Copies the decoded text in UTF-8 to the front of `out`; `None` if it does not fit.
     pub fn decode_into(self, out: &mut [u8]) -> Option<&str> {
         let mut len = 0usize;
         for c in self.chars() {
@@ -65,8 +65,8 @@ impl<'a> JsonStr<'a> {
     }
 }
 
-/// How many bytes at the start stand for themselves in a JSON string: no quote, backslash or control
-/// character.
+/// Returns how many bytes at the start stand for themselves in a JSON string: no quote, backslash or
+/// control character.
 #[inline]
 pub(super) fn plain(text: &[u8]) -> usize {
     let mut rest = text;
@@ -85,7 +85,7 @@ pub(super) fn plain(text: &[u8]) -> usize {
     plain_to_end(text, rest)
 }
 
-/// Bytes after which a string is taken for a long one.
+/// The length in bytes from which a string counts as long.
 const LONG: usize = 64;
 
 /// Skips blocks without a stop; on processors with vector registers, faster than word by word.
@@ -101,10 +101,10 @@ fn skip_plain_blocks(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// [`plain`], when `rest` at the end, less than a word, remains to be looked at.
+/// Does as [`plain`], when `rest` at the end, less than a word, remains to be looked at.
 #[inline(never)]
 fn plain_to_end(text: &[u8], rest: &[u8]) -> usize {
-    // The last word once more, with some bytes from before `rest`.
+    // Looks at the last word once more, with some bytes from before `rest`.
     if text.last_chunk().is_some_and(|word| stops(*word) == 0) {
         return text.len();
     }
@@ -112,8 +112,8 @@ fn plain_to_end(text: &[u8], rest: &[u8]) -> usize {
     text.len().wrapping_sub(rest.len()).wrapping_add(run)
 }
 
-/// Has the top bit of each byte that does not stand for itself, the first one being the lowest bit
-/// that is set; above it there may be some too many.
+/// Returns a word with the top bit of each byte that does not stand for itself. The lowest bit set
+/// belongs to the first such byte; above it there may be some too many.
 #[inline]
 fn stops(word: [u8; size_of::<usize>()]) -> usize {
     const ONES: usize = usize::MAX / 0xff;
@@ -121,8 +121,8 @@ fn stops(word: [u8; size_of::<usize>()]) -> usize {
         ONES.wrapping_mul(byte as usize)
     }
     let word = usize::from_le_bytes(word);
-    // A byte's top bit shows that subtracting has borrowed; what borrows takes from the next byte.
-    // With its second bit turned, a quote is a space, which is next to the control characters.
+    // A byte's top bit shows that subtracting has borrowed; a borrow takes from the next byte. With
+    // its second bit turned, a quote is a space, which is next to the control characters.
     let quote = (word ^ all(b'"' ^ b' ')).wrapping_sub(all(b' ' + 1));
     let backslash = (word ^ all(b'\\')).wrapping_sub(ONES);
     (quote | backslash) & !word & all(0x80)
@@ -163,7 +163,7 @@ impl Iterator for Chars<'_> {
             'u' => {
                 let mut unit = self.unit();
                 if (0xd800..0xdc00).contains(&unit) {
-                    // A half by itself is only in texts that nothing is decided by.
+                    // A half by itself is only in texts that decide nothing.
                     let mut pair = self.clone();
                     let escape = (pair.rest.next(), pair.rest.next());
                     let low = pair.unit();
@@ -246,7 +246,7 @@ mod tests {
                 for at in 0..len {
                     for byte in [b'"', b'\\', 0, 0x1f, 0x21, 0x5b, 0x82] {
                         text[at] = byte;
-                        // What follows a stop must not move it.
+                        // The bytes after a stop must not move it.
                         let after = text.get(at + 1).copied();
                         for next in [fill, b'"', 0x01, 0x23, 0x5d] {
                             if let Some(place) = text.get_mut(at + 1) {

@@ -8,7 +8,8 @@ use crate::network::Version;
 
 /// Writes JSON, or base64 of JSON, into the caller's buffer in one pass.
 ///
-/// It counts bytes that do not fit and does not store them, so [`Writer::finish`] can say how many are needed.
+/// It counts bytes that do not fit instead of storing them, so [`Writer::finish`] can report the size
+/// needed.
 ///
 /// ```
 /// use x402_core::json::Writer;
@@ -48,7 +49,7 @@ impl<'o> Writer<'o> {
         Self { base64: true, ..Self::json(out) }
     }
 
-    /// The bytes written.
+    /// Returns the bytes written.
     ///
     /// # Errors
     /// [`EncodeError`], with the size needed if the buffer is too small.
@@ -58,16 +59,16 @@ impl<'o> Writer<'o> {
         out.get(..needed).ok_or_else(|| EncodeError::too_small(needed))
     }
 
-    /// The value written.
+    /// Returns the value written.
     ///
     /// # Errors
     /// [`EncodeError`], with the size needed if the buffer is too small.
     pub fn finish_raw(self) -> Result<RawJson<'o>, EncodeError> {
-        // What was written came from text: it is UTF-8.
+        // The bytes written came from text: they are UTF-8.
         Ok(RawJson::of(core::str::from_utf8(self.finish()?).unwrap_or("null")))
     }
 
-    /// The number of bytes the message takes, whether they fitted or not.
+    /// Returns the number of bytes the message takes, even if they did not fit.
     ///
     /// # Errors
     /// [`EncodeError::UnnamedNetwork`].
@@ -287,8 +288,8 @@ impl<'o> Writer<'o> {
         self
     }
 
-    /// Writes members after those the message has written, which are the `named` ones but for those
-    /// that are `absent`, if that is true of them.
+    /// Writes members after those the message has written, which are the `named` ones except those
+    /// marked in `absent`.
     pub(crate) fn others(&mut self, others: Members<'_>, named: &[&str], absent: &[(&str, bool)]) {
         for (key, value) in others {
             // A key that another version of the message does not name may be named in this one.
@@ -320,7 +321,7 @@ impl<'o> Writer<'o> {
         self.key("x402Version").integer(u64::from(version.number()))
     }
 
-    /// Notes that a network could not be named in version 1.
+    /// Notes that a network has no name in version 1.
     pub(crate) fn fail_unnamed_network(&mut self) {
         self.unnamed_network = true;
     }

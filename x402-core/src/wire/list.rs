@@ -12,7 +12,7 @@ pub trait Listed<'a>: Message<'a> + Copy {
     fn read_in(cursor: &mut Cursor<'a>, version: Version) -> Result<Self, ParseError>;
 }
 
-/// An entry of a [`List`]: as it was written, and what could be read of it.
+/// An entry of a [`List`]: its text, and the result of reading it.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a, T> {
     /// The text of the entry; `None` for one that the caller gave as a message.
@@ -23,8 +23,8 @@ pub struct Entry<'a, T> {
 
 /// The entries of an array: read from JSON, each when it is asked for, or given by the caller.
 ///
-/// A list is as readable as its best entry: one that cannot be read is stepped over, and written again
-/// byte for byte.
+/// A list is as readable as its best entry: an unreadable one is stepped over, and written again byte
+/// for byte.
 #[derive(Clone, Copy)]
 pub struct List<'a, T>(Source<'a, T>);
 
@@ -36,7 +36,7 @@ enum Source<'a, T> {
 }
 
 impl<'a, T: Listed<'a>> List<'a, T> {
-    /// Reads an array. Of its entries, at most `most` are looked at later.
+    /// Reads an array. At most `most` of its entries are looked at later.
     pub(crate) fn read(cursor: &mut Cursor<'a>, most: usize) -> Result<Self, ParseError> {
         cursor.peek();
         let start = cursor.position();
@@ -50,7 +50,7 @@ impl<'a, T: Listed<'a>> List<'a, T> {
         Ok(Self(Source::Read { span, len, most, version: Version::V2 }))
     }
 
-    /// The same list in a message of this version.
+    /// Returns the same list in a message of this version.
     pub(crate) fn of_version(self, version: Version) -> Self {
         match self.0 {
             Source::Read { span, len, most, .. } => Self(Source::Read { span, len, most, version }),
@@ -58,12 +58,12 @@ impl<'a, T: Listed<'a>> List<'a, T> {
         }
     }
 
-    /// The entries that can be read.
+    /// Returns the entries that can be read.
     pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
         self.entries().filter_map(|entry| entry.read.ok())
     }
 
-    /// All entries. Those beyond the [`limits`] are [`ParseError::TooManyOffers`].
+    /// Returns all entries. Those beyond the [`limits`] are [`ParseError::TooManyOffers`].
     pub fn entries(&self) -> Entries<'a, T> {
         match self.0 {
             Source::Read { span, most, version, .. } => {
@@ -77,7 +77,7 @@ impl<'a, T: Listed<'a>> List<'a, T> {
         }
     }
 
-    /// How many entries there are, those included that cannot be read.
+    /// Returns the number of entries, unreadable ones included.
     pub fn len(&self) -> usize {
         match self.0 {
             Source::Read { len, .. } => len,
@@ -86,7 +86,7 @@ impl<'a, T: Listed<'a>> List<'a, T> {
         }
     }
 
-    /// Whether there are no entries.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -128,7 +128,7 @@ impl<'a, T: Listed<'a> + fmt::Debug> fmt::Debug for List<'a, T> {
     }
 }
 
-/// How deep the entries are: in the list, in the message.
+/// The depth of the entries: in the list, in the message.
 const DEPTH: usize = 2;
 
 /// The entries of a [`List`].
@@ -140,7 +140,7 @@ enum Walk<'a, T> {
     Read {
         rest: Cursor<'a>,
         first: bool,
-        /// How many more are looked at.
+        /// The number of entries still to look at.
         left: usize,
         version: Version,
         /// Bytes that may still be read again while looking for repeated keys.

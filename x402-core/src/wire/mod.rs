@@ -1,8 +1,8 @@
 //! The messages of the protocol, as views over the text they were read from.
 //!
 //! One view serves both versions. A view owns nothing: strings and open objects borrow from the
-//! text (or from whatever the caller builds a message of), and are written again byte for byte.
-//! Keys that the specification does not name are kept in the field `other`.
+//! text (or from the caller's parts of a message). They are written again byte for byte. Keys
+//! outside the specification are kept in the field `other`.
 //!
 //! Source of the fields: `x402-specification-v1.md` and `-v2.md`, section 5 and 7.
 
@@ -48,7 +48,7 @@ pub trait Message<'a>: Sized {
         Self::parse_located(json).map_err(ParseError::from)
     }
 
-    /// As [`Message::parse`], and says where the error was noticed.
+    /// Reads as [`Message::parse`] does, and returns the place of an error with it.
     fn parse_located(json: &'a [u8]) -> Result<Self, Located> {
         let cursor = Cursor::within(Self::MOST_BYTES, json);
         let mut cursor = cursor.map_err(|error| Located { error, at: 0, field: "" })?;
@@ -65,7 +65,7 @@ pub trait Message<'a>: Sized {
         Self::parse(base64::decode(header, scratch)?)
     }
 
-    /// Writes the message as JSON to the front of `out`, and gives that part.
+    /// Writes the message as JSON to the front of `out`, and returns that part.
     ///
     /// # Errors
     /// [`EncodeError`]; the contents of `out` are unspecified then.
@@ -75,7 +75,7 @@ pub trait Message<'a>: Sized {
         writer.finish()
     }
 
-    /// Bytes of JSON that [`Message::encode`] writes.
+    /// Returns the bytes of JSON that [`Message::encode`] writes.
     ///
     /// # Errors
     /// [`EncodeError::UnnamedNetwork`].
@@ -95,7 +95,7 @@ pub trait Message<'a>: Sized {
         writer.finish()
     }
 
-    /// Bytes that [`Message::encode_header`] writes.
+    /// Returns the bytes that [`Message::encode_header`] writes.
     ///
     /// # Errors
     /// [`EncodeError::UnnamedNetwork`].

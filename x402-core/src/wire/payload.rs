@@ -4,7 +4,7 @@ use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 use crate::network::{Network, Version};
 
-/// The payment: which offer was accepted, and the scheme's signed payload. Spec v2 §5.2, v1 §5.2.
+/// The payment: the accepted offer and the scheme's signed payload. Spec v2 §5.2, v1 §5.2.
 #[derive(Clone, Copy, Debug)]
 pub struct PaymentPayload<'a> {
     /// The resource that is bought (v2, optional).
@@ -35,7 +35,7 @@ pub enum Accepted<'a> {
 }
 
 impl<'a> PaymentPayload<'a> {
-    /// The version of the payment.
+    /// Returns the version of the payment.
     pub const fn x402_version(&self) -> Version {
         match self.accepted {
             Accepted::V1 { .. } => Version::V1,
@@ -43,7 +43,7 @@ impl<'a> PaymentPayload<'a> {
         }
     }
 
-    /// The scheme it says it pays by.
+    /// Returns the scheme the payment names.
     pub const fn scheme(&self) -> JsonStr<'a> {
         match self.accepted {
             Accepted::V1 { scheme, .. } => scheme,
@@ -51,7 +51,7 @@ impl<'a> PaymentPayload<'a> {
         }
     }
 
-    /// The network it says it pays on.
+    /// Returns the network the payment names.
     pub const fn network(&self) -> Network<'a> {
         match self.accepted {
             Accepted::V1 { network, .. } => network,

@@ -4,7 +4,7 @@ use crate::error::ParseError;
 use crate::json::{Cursor, Field, Members, Writer};
 use crate::network::Version;
 
-/// A server's request to a facilitator: check this payment against my own requirements.
+/// A server's request to a facilitator: to check a payment against the server's own requirements.
 /// Spec v2 §7.1, v1 §7.1.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyRequest<'a> {
@@ -16,7 +16,7 @@ pub struct VerifyRequest<'a> {
     pub other: Members<'a>,
 }
 
-/// `/settle` takes what `/verify` takes. Spec v2 §7.2.
+/// A request to `/settle`, the same as one to `/verify`. Spec v2 §7.2.
 pub type SettleRequest<'a> = VerifyRequest<'a>;
 
 impl<'a> Message<'a> for VerifyRequest<'a> {

@@ -5,16 +5,16 @@ use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 use crate::limits;
 use crate::network::Version;
 
-/// The challenge: what is for sale, and the offers to choose from. Spec v2 §5.1, v1 §5.1.
+/// The challenge: the resource for sale, and the offers to choose from. Spec v2 §5.1, v1 §5.1.
 #[derive(Clone, Copy, Debug)]
 pub struct PaymentRequired<'a> {
     /// The version the message was read in, and will be written in.
     pub x402_version: Version,
-    /// Why payment is asked for, for people; after a refusal, the reason code. What is no text is in
-    /// `other`.
+    /// Why payment is asked for, for people; after a refusal, the reason code. A value that is no
+    /// text is in `other`.
     pub error: Option<JsonStr<'a>>,
-    /// The resource for sale; in a v1 challenge its first offer describes it. What cannot be read
-    /// is in `other`.
+    /// The resource for sale; in a v1 challenge its first offer describes it. An unreadable one is
+    /// in `other`.
     pub resource: Option<ResourceInfo<'a>>,
     /// The offers, of which [`limits::OFFERS`] are considered.
     pub accepts: List<'a, PaymentRequirements<'a>>,
@@ -96,7 +96,7 @@ const fn names(version: Version) -> &'static [&'static str] {
     }
 }
 
-/// A version number, or the string of one, as the sign-in extension's examples write it.
+/// Reads a version number, or the string of one, as the sign-in extension's examples write it.
 fn lenient_version(c: &mut Cursor<'_>) -> Result<Version, ParseError> {
     if c.peek() != Some(b'"') {
         return c.version();

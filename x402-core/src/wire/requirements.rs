@@ -10,7 +10,8 @@ pub struct PaymentRequirements<'a> {
     /// Payment scheme, such as `exact`.
     pub scheme: JsonStr<'a>,
     /// Network: CAIP-2 in v2, a name in v1. Each also takes a spelling of the other that names a network
-    /// in the table. Written as it is in the offer's own version, in the other one in its spelling.
+    /// in the table. In the offer's own version it is written as read, in the other version in that
+    /// one's spelling.
     pub network: Network<'a>,
     /// Price in the token's smallest unit (`amount`, in v1 `maxAmountRequired`).
     pub amount: Amount,
@@ -31,7 +32,7 @@ pub struct PaymentRequirements<'a> {
 /// The parts of a v1 offer that v2 moved out of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct V1Details<'a> {
-    /// Where the resource is. The specification requires it; nothing is decided by it.
+    /// URL of the resource. The specification requires it; it decides nothing.
     pub resource: Option<JsonStr<'a>>,
     /// A description for people.
     pub description: Option<JsonStr<'a>>,
@@ -53,16 +54,16 @@ impl<'a> From<ResourceInfo<'a>> for V1Details<'a> {
 }
 
 impl<'a> PaymentRequirements<'a> {
-    /// The version whose shape this offer has.
+    /// Returns the version whose shape this offer has.
     pub const fn version(&self) -> Version {
         if self.v1.is_some() { Version::V1 } else { Version::V2 }
     }
 
-    /// Whether both are the same offer: every field and every unknown key the same JSON value,
-    /// as the specification asks of `accepted`.
+    /// Returns whether both are the same offer: every field and every unknown key the same JSON
+    /// value, as the specification asks of `accepted`.
     ///
-    /// `extra` may have more keys than `offered` has (clients of some schemes add theirs); it may
-    /// not lack or change one, but for those that `may_differ`: see
+    /// `extra` may have more keys than `offered` has (clients of some schemes add theirs). It must
+    /// have each key of `offered` with the same value, except those that `may_differ`: see
     /// [`Scheme::may_differ`](crate::Scheme::may_differ).
     pub fn accepts(&self, offered: &PaymentRequirements<'_>, may_differ: &[&str]) -> bool {
         self.scheme == offered.scheme
@@ -75,7 +76,7 @@ impl<'a> PaymentRequirements<'a> {
             && self.has_extra(offered.extra.unwrap_or_default(), may_differ)
     }
 
-    /// Whether `extra` has every key of `wanted`, but those that may differ.
+    /// Returns whether `extra` has every key of `wanted`, except those that may differ.
     fn has_extra(&self, wanted: RawJson<'_>, may_differ: &[&str]) -> bool {
         let own = self.extra.unwrap_or_default();
         wanted.members().all(|(key, value)| {
@@ -84,7 +85,8 @@ impl<'a> PaymentRequirements<'a> {
         })
     }
 
-    /// Writes the offer in the shape of `version`; a v1 offer takes what it lacks from `resource`.
+    /// Writes the offer in the shape of `version`; a v1 offer takes its missing fields from
+    /// `resource`.
     pub(crate) fn write_as(
         &self,
         w: &mut Writer<'_>,
@@ -161,8 +163,8 @@ fn write_network(w: &mut Writer<'_>, network: Network<'_>, version: Version, as_
     }
 }
 
-/// An offer of which it is not known yet what version it is of. The keys of the other version are
-/// unknown ones then, and may be anything.
+/// An offer whose version is not known yet. The keys of the other version are unknown ones then,
+/// and may be anything.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     object: Object<'a>,
@@ -217,7 +219,7 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
-    /// The version that the offer by itself looks to be of.
+    /// Returns the version that the offer by itself looks to be of.
     pub(super) fn version(&self) -> Version {
         let is_id = || self.network.get().is_some_and(|it| it.as_str().contains(':'));
         match (self.amount.get(), self.max_amount_required.get()) {
@@ -227,7 +229,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Whether it has only the price of an offer of the other version.
+    /// Returns whether it has only the price of an offer of the other version.
     const fn is_other(&self, version: Version) -> bool {
         matches!(
             (version, self.amount.get(), self.max_amount_required.get()),
@@ -235,8 +237,8 @@ impl<'a> Draft<'a> {
         )
     }
 
-    /// The offer of this version. The cursor may have read on; after an error it stands at the offer's end,
-    /// or behind the value that is wrong.
+    /// Returns the offer of this version. The cursor may have read on; after an error it stands at the
+    /// offer's end, or behind the value that is wrong.
     #[inline(never)]
     pub(super) fn resolve(
         &self,

@@ -2,11 +2,11 @@ use super::Message;
 use crate::error::ParseError;
 use crate::json::{Cursor, Field, JsonStr, Members, RawJson, Writer};
 
-/// The resource for sale: spec v2 §5.1.2, `ResourceInfo`. Only its URL decides anything:
-/// a text that is none is kept in `other`.
+/// The resource for sale: spec v2 §5.1.2, `ResourceInfo`. Only its URL decides anything: any other
+/// field of the wrong type is kept in `other`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResourceInfo<'a> {
-    /// Where the resource is.
+    /// URL of the resource.
     pub url: JsonStr<'a>,
     /// A description for people; may be empty.
     pub description: Option<JsonStr<'a>>,

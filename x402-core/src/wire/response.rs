@@ -84,8 +84,8 @@ const VERIFY_NAMES: [&str; 6] =
 
 /// A facilitator's answer to `/settle`, and the receipt of a server. Spec v2 §5.3.
 ///
-/// Facilitators leave out what they do not know, or write something else in its place. Whatever has not
-/// the form that the specification gives it is kept in `other`, an amount of `""` among it.
+/// Facilitators leave out fields they do not know, or write something else there. A value not in the
+/// specification's form is kept in `other`, an amount of `""` among them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SettleResponse<'a> {
     /// Whether the payment was made.
@@ -170,7 +170,7 @@ impl<'a> Message<'a> for SettleResponse<'a> {
         w.maybe_string("payer", self.payer);
         let [transaction, network] = [("transaction", self.transaction), ("network", self.network)]
             .map(|(name, text)| {
-                // What was no text is written as it came.
+                // A value that was no text is written as it came.
                 let is_kept = text.is_empty() && self.other.get(name).is_some();
                 if !is_kept {
                     w.key(name).string(text);

@@ -1,4 +1,4 @@
-//! What the test files share: the recorded messages, and one way to read and write each kind.
+//! Shared code of the tests: the recorded messages, and one way to read and write each kind.
 
 #![allow(dead_code)] // each test file uses its part
 
@@ -42,7 +42,7 @@ pub(crate) struct Written {
     pub(crate) header: String,
 }
 
-/// What came of reading a text and writing the message again.
+/// The outcome of reading a text and writing the message again.
 pub(crate) type Outcome = Result<Result<Written, EncodeError>, (ParseError, usize)>;
 
 /// Reads `json` as a message of this kind, and writes it again. An entry of a list that cannot be read is
@@ -199,7 +199,7 @@ pub(crate) struct Recorded {
     pub(crate) origin: String,
     pub(crate) kind: Kind,
     pub(crate) text: Text,
-    /// What the recorder read, if it could.
+    /// The JSON the recorder read, if it could.
     pub(crate) json: Option<Value>,
 }
 

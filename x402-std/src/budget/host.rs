@@ -1,17 +1,17 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A text is no host that a URL could have, or one that is written otherwise there.
+/// Why a text is no host as URLs have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostError {
-    /// There is more than a host and a port, or less.
+    /// The text has more than a host and a port, or less.
     Form,
-    /// There are no wildcards.
+    /// The text has a wildcard.
     Wildcard,
-    /// It has letters that URLs write in another way.
+    /// The text has letters that URLs write in another way.
     Encoding,
-    /// It is an IP address, not written in full.
+    /// The text is an IP address, not written in full.
     Address,
     /// The port is not a number from 1 to 65535.
     Port,
@@ -21,27 +21,27 @@ impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Form => "not a host: write NAME or NAME:PORT, such as api.example.com",
-            Self::Wildcard => "a host has no wildcards: name each host",
+            Self::Wildcard => "a host has no wildcards: give each host",
             Self::Encoding => {
                 "not a host as URLs have it: write it in ASCII, with xn-- for other letters"
             }
             Self::Address => "not an IP address in full: write 127.0.0.1, or [::1] with brackets",
-            Self::Port => "the port of the host is not a number from 1 to 65535",
+            Self::Port => "the port of the host is not a number from 1 to 65535: correct it",
         })
     }
 }
 
 impl std::error::Error for HostError {}
 
-/// Reads a host that a person wrote, with a port or without, into the form that
-/// [`Subject::host`](crate::transport::Subject::host) has: in lower case, without a final dot, and
-/// without the ports 80 and 443, of which the scheme's own is never seen.
+/// Reads a host that a person wrote, with a port or without, into the form of
+/// [`Subject::host`](crate::transport::Subject::host): in lower case, without a final dot, and without the
+/// ports 80 and 443, since URLs drop the scheme's own.
 ///
-/// Another spelling of an IP address (`127.1`, `0x7f.1`), percent signs and letters beyond ASCII are
-/// refused rather than guessed at: a limit or an allow-list for them would bind nothing.
+/// Other spellings of IP addresses (`127.1`, `0x7f.1`), percent signs and letters beyond ASCII are refused: a
+/// limit or an allow-list with them would match nothing.
 ///
 /// # Errors
-/// [`HostError`], which says how to write it.
+/// [`HostError`], whose text shows the right form.
 ///
 /// ```
 /// use x402_std::budget::{HostError, host};
@@ -72,7 +72,7 @@ pub fn host(text: &str) -> Result<String, HostError> {
     })
 }
 
-/// As URLs have it: the last two numbers of one that stands for an IPv4 address are hexadecimal too.
+/// Formats an IPv6 address as URLs do: a mapped IPv4 address has hexadecimal numbers too.
 fn ipv6(text: &str) -> Result<String, HostError> {
     let address: Ipv6Addr = text.parse().map_err(|_| HostError::Address)?;
     Ok(match (address.to_ipv4_mapped(), address.segments()) {
@@ -103,7 +103,7 @@ fn domain(text: &str) -> Result<String, HostError> {
     if !name.split('.').all(is_label) {
         return Err(HostError::Form);
     }
-    // A name that ends in a number is an address to URLs, in whatever base its parts are.
+    // URLs read a name that ends in a number as an address, with parts in any base.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = match last.strip_prefix("0x") {
         Some(digits) => digits.bytes().all(|digit| digit.is_ascii_hexdigit()),
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// What is read is what a URL of it has.
+    /// A host reads as the host of its URL.
     #[cfg(feature = "client")]
     #[test]
     fn a_host_that_is_read_is_that_of_its_url() {

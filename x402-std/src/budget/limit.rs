@@ -7,11 +7,10 @@ use x402_core::{Amount, Money, Network};
 use super::{HostError, Spent, host};
 use crate::message::NetworkId;
 
-/// At most so much, in some time, for somebody.
+/// A limit on the sum of payments: an amount, a time, and the payments that count.
 ///
-/// It is written as it is said, with addresses and hosts as offers and URLs have them: what could
-/// never be paid is no limit. A [`host`] is one host, whichever of http and https it is asked by;
-/// there are no wildcards.
+/// Addresses and hosts are written as in offers and URLs: a limit that could never match is refused. A
+/// [`host`] is the same host over http and https; there are no wildcards.
 ///
 /// ```
 /// use x402_std::budget::Limit;
@@ -30,22 +29,22 @@ use crate::message::NetworkId;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limit {
-    /// How much.
+    /// The amount.
     pub most: Most,
-    /// In what time; for ever if nothing is said.
+    /// The time; for ever if the text has none.
     pub per: Per,
-    /// Of whom; of all if nothing is said.
+    /// The payments that count together; all if the text has none.
     pub scope: Scope,
 }
 
-/// The payments a limit counts.
+/// The amount of a limit.
 #[derive(Clone, Debug)]
 pub enum Most {
-    /// Money: every stablecoin as the money it stands for.
+    /// Money: every stablecoin counts as the money it stands for.
     Money(Money),
     /// Units of one token.
     Units {
-        /// How many.
+        /// The number of units.
         amount: Amount,
         /// The token's network.
         network: NetworkId,
@@ -54,29 +53,29 @@ pub enum Most {
     },
 }
 
-/// Whose payments are counted together.
+/// The payments that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All.
+    /// All payments.
     All,
-    /// Those to each host by itself: each name and port, so that `a.example.com` and `b.example.com` are
-    /// two. Whoever has a domain has as many names as they like: have a limit of [all](Scope::All) beside it.
+    /// Payments to each host by itself: each name and port, so that `a.example.com` and `b.example.com` are
+    /// two. The owner of a domain has any number of names: add a limit of [all](Scope::All).
     EachHost,
-    /// Those to one host, with its port unless that is 80 or 443: as [`host`] gives it.
+    /// Payments to one host, with its port unless that is 80 or 443, as [`host`] returns it.
     Host(String),
-    /// Those to each payee by itself.
+    /// Payments to each payee by itself.
     EachPayee,
-    /// Those to one payee.
+    /// Payments to one payee.
     Payee(String),
 }
 
-/// A text is no limit.
+/// Why a text is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitError {
-    /// It has not the form of one.
+    /// The form is wrong.
     Form,
-    /// Its host is none that could be asked.
+    /// The host is not valid.
     Host(HostError),
 }
 
@@ -86,7 +85,7 @@ impl fmt::Display for LimitError {
             return write!(f, "not a limit: {error}");
         }
         f.write_str(
-            "not a limit: $AMOUNT or UNITS of NETWORK/TOKEN; then 'per payment', 'per day' or \
+            "not a limit: write $AMOUNT or UNITS of NETWORK/TOKEN; then 'per payment', 'per day' or \
              nothing, which is for ever; then 'each host', 'host NAME[:PORT]', 'each payee', 'payee \
              ADDRESS' or nothing, which is all",
         )
@@ -96,18 +95,18 @@ impl fmt::Display for LimitError {
 impl std::error::Error for LimitError {}
 
 impl Limit {
-    /// At most so much money for all payments, in the time.
+    /// At most this much money for all payments in the time.
     pub const fn money(most: Money, per: Per) -> Self {
         Self { most: Most::Money(most), per, scope: Scope::All }
     }
 
     /// The core's form.
-    pub fn view(&self) -> budget::Limit<'_> {
+    pub fn as_view(&self) -> budget::Limit<'_> {
         budget::Limit {
             most: match &self.most {
                 Most::Money(money) => budget::Most::Money(*money),
                 Most::Units { amount, network, asset } => {
-                    budget::Most::Units { amount: *amount, network: network.view(), asset }
+                    budget::Most::Units { amount: *amount, network: network.as_view(), asset }
                 }
             },
             per: self.per,
@@ -133,12 +132,12 @@ impl FromStr for Limit {
             let (network, asset) =
                 words.next().and_then(|it| it.split_once('/')).ok_or(LimitError::Form)?;
             let network: NetworkId = network.parse().map_err(|_| LimitError::Form)?;
-            if !is_token(network.view(), asset) {
+            if !is_token(network.as_view(), asset) {
                 return Err(LimitError::Form);
             }
             Most::Units { amount, network, asset: asset.into() }
         } else {
-            // Digits alone may have been meant as units.
+            // Digits without $ may have been meant as units.
             let money = most.starts_with('$').then(|| Money::parse(most).ok()).flatten();
             Most::Money(money.ok_or(LimitError::Form)?)
         };
@@ -202,7 +201,7 @@ impl fmt::Display for Limit {
 pub struct Usage {
     /// The limit.
     pub limit: Limit,
-    /// The host or the payee, if it is a limit for each.
+    /// The host or the payee, for a limit on each.
     pub of: Option<String>,
     /// The sum that was spent.
     pub spent: Amount,
@@ -213,8 +212,8 @@ pub struct Usage {
     pub decimals: u8,
 }
 
-/// The use of every limit, at `now`; of one for each host or payee, for each that was paid. What
-/// is more than can be counted is as much as the limit.
+/// The use of every limit at `now`. A limit for each host or payee has an entry for each that was paid. A
+/// sum that is too large to count is returned as the limit.
 pub fn usage(limits: &[Limit], spends: &[Spent], now: u64) -> Vec<Usage> {
     limits.iter().flat_map(|limit| used(limit, spends, now)).collect()
 }
@@ -227,7 +226,7 @@ fn used(limit: &Limit, spends: &[Spent], now: u64) -> Vec<Usage> {
         Most::Units { amount, .. } => (*amount, 0),
     };
     let of = |of: Option<String>, like: &Spend| {
-        let spent = limit.view().spent(spends.iter().map(|it| it.spend), like, now);
+        let spent = limit.as_view().spent(spends.iter().map(|it| it.spend), like, now);
         let spent = spent.unwrap_or(most);
         let left = most.checked_sub(spent).unwrap_or_default();
         Usage { limit: limit.clone(), of, spent, left, decimals }

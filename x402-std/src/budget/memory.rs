@@ -8,25 +8,24 @@ use super::{
     Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step, UNFUNDED_A_DAY, is_shortage,
 };
 
-/// So many purchases are remembered one by one, and those of the last day if there is a limit for a
-/// day.
+/// Most purchases that are remembered one by one; with a limit per day, all of the last day are.
 const HISTORY: usize = 1024;
 
-/// A budget in memory. It forgets everything when the process ends: for money that is to last, take
-/// one that outlives it.
+/// A budget in memory. It forgets everything when the process ends: limits that must last need a budget that
+/// outlives it.
 #[derive(Debug, Default)]
 pub struct MemoryBudget(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// The latest last.
+    /// In the order of their reservation.
     purchases: VecDeque<Purchase>,
-    /// The sum spent before those.
+    /// The sums of earlier purchases.
     before: Vec<Spent>,
 }
 
 impl MemoryBudget {
-    /// Nothing spent.
+    /// An empty budget.
     pub fn new() -> Self {
         Self::default()
     }
@@ -46,7 +45,7 @@ impl Kept {
         if let Some(known) = self.find(&purchase.id) {
             return Ok(Reserved::Known(Box::new(known.clone())));
         }
-        let views: Vec<_> = limits.iter().map(Limit::view).collect();
+        let views: Vec<_> = limits.iter().map(Limit::as_view).collect();
         let before = self.before.iter().map(|spent| spent.spend);
         let counting = self.purchases.iter().filter(|known| known.counts(purchase.at));
         let spends = before.chain(counting.map(Purchase::spend));
@@ -56,13 +55,13 @@ impl Kept {
         Ok(Reserved::New)
     }
 
-    /// Adds up what is too old to be told apart.
+    /// Adds up purchases that are too old to be kept one by one.
     fn add_up(&mut self, limits: &[Limit], now: u64) {
         let by_day = limits.iter().any(|limit| limit.per == Per::Day);
         while self.purchases.len() >= HISTORY
             && let Some((oldest, counts)) =
                 self.purchases.front().map(|oldest| (Spent::from(oldest), oldest.counts(now)))
-            // Those that do not count are counted for a day all the same: see UNFUNDED_A_DAY.
+            // Purchases that do not count are kept for a day all the same: see UNFUNDED_A_DAY.
             && !((by_day || !counts) && oldest.spend.is_recent(now))
         {
             self.purchases.pop_front();
@@ -72,7 +71,7 @@ impl Kept {
             let like = |known: &&mut Spent| known.spend.is_alike(&oldest.spend);
             match self.before.iter_mut().find(like) {
                 Some(known) => {
-                    // More than 2^256 units: more than there are.
+                    // No token has more than 2^256 units.
                     let sum = known.spend.amount.checked_add(oldest.spend.amount);
                     known.spend.amount = sum.unwrap_or(x402_core::Amount::MAX);
                     known.spend.at = known.spend.at.max(oldest.spend.at);

@@ -1,14 +1,12 @@
 //! Purchases and limits on more of them, which hold over crashes and between processes.
 //!
-//! Before a payment is signed it is reserved: written down if it fits all [`Limit`]s, in one step with
-//! the look at what was spent before. What was not signed after all is given back (but not what
-//! [may have been sent](crate::wallet::SignFailure::Sent)). Everything else
-//! counts from then on, whatever the seller says became of it: who has a signed payment can settle
-//! it, and "refused" is only the seller's word. One exception is bounded: of the payments that were
-//! refused because the wallet has too little, three a day stop counting once they have expired
-//! ([`State::Unfunded`]). A day's limit forgets a payment a day after it was reserved;
-//! that it may be settled later, as late as its offer allows, makes no difference to what was
-//! authorised in a day.
+//! A payment is reserved before it is signed: it is recorded if it fits all [`Limit`]s, in one step with the
+//! sum of earlier payments. A reservation without a signature is given back, unless the transfer
+//! [may have been sent](crate::wallet::SignFailure::Sent). Every other payment counts from then on, even if
+//! the seller reports a refusal: the holder of a signed payment can settle it. There is one bounded
+//! exception. Of the payments that were refused because the wallet has too little, three a day stop counting
+//! once they have expired ([`State::Unfunded`]). A limit per day forgets a payment a day after it was
+//! reserved, even if it is settled later, as late as its offer allows: the limit is on authorisations.
 //!
 //! | budget | feature | for | forgets when |
 //! |---|---|---|---|
@@ -40,55 +38,54 @@ pub use memory::MemoryBudget;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteBudget;
 
-/// Something that is being bought, or was.
+/// A purchase, finished or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Purchase {
-    /// By which it is known again, chosen by whoever buys.
+    /// Its id, chosen by the buyer.
     pub id: String,
     /// When it was reserved, in Unix seconds.
     pub at: u64,
-    /// The host that was asked; see [`Subject`](crate::transport::Subject).
+    /// The host of the request; see [`Subject`](crate::transport::Subject).
     pub host: String,
-    /// What for.
+    /// The request, in a line for people.
     pub what: String,
-    /// A hash of all that was asked.
+    /// A hash of the request.
     pub digest: [u8; 32],
     /// The offer that is paid.
     pub offer: PaymentRequirements,
     /// Decimals of its token.
     pub decimals: u8,
-    /// The payment, once it is signed and until it is known to be made.
+    /// The payment, from its signature until its receipt.
     pub payment: Option<PaymentText>,
     /// Its outcome.
     pub state: State,
 }
 
-/// The outcome of a purchase. All of them count; one that is [`State::Unfunded`] until its payment has
-/// expired.
+/// The outcome of a purchase. All of them count; [`State::Unfunded`] counts until the payment has expired.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
-    /// The payment is about to be signed, or whoever was about to has died.
+    /// The payment is about to be signed, or its process died before that.
     Reserved,
-    /// It was signed, and may have been sent and made.
+    /// The payment was signed, and may have been sent and made.
     Signed,
-    /// It was made: the seller gave a receipt.
+    /// The payment was made: the seller gave a receipt.
     Paid(Box<SettleResponse>),
-    /// It was refused, the seller says, and why, if that is a known reason.
+    /// The payment was refused by the seller's word, with its reason if that is known.
     Refused(Option<Reason>),
-    /// It was refused because the wallet has too little, the seller says. A seller that lies has the money
-    /// all the same, so no more than three refusals a day come to this state; others are
+    /// The payment was refused by the seller's word, because the wallet has too little. A seller that lies
+    /// can take the money all the same, so at most three refusals a day get this state; others are
     /// [`State::Refused`].
     Unfunded(Reason),
 }
 
-/// So many purchases a day are [`State::Unfunded`].
+/// Most purchases a day that are [`State::Unfunded`].
 const UNFUNDED_A_DAY: usize = 3;
 
-/// How much later than its offer says a payment has certainly expired: clocks differ, and so does the
+/// Seconds after the end of its offer when a payment has certainly expired: clocks differ, and so does the
 /// life of a blockhash.
 const EXPIRED_AFTER: u64 = 120;
 
-/// Whether a refusal says that the wallet has too little.
+/// Whether the reason of a refusal is that the wallet has too little.
 const fn is_shortage(reason: Option<Reason>) -> bool {
     matches!(
         reason,
@@ -101,28 +98,28 @@ const fn is_shortage(reason: Option<Reason>) -> bool {
 }
 
 impl Purchase {
-    /// Whether limits count it at this time.
+    /// Whether limits count it at `now`.
     pub fn counts(&self, now: u64) -> bool {
         let life = self.offer.max_timeout_seconds.saturating_add(EXPIRED_AFTER);
         !matches!(self.state, State::Unfunded(_)) || now <= self.at.saturating_add(life)
     }
 
-    /// The purchase as limits see it.
+    /// The purchase in the form of limits.
     pub fn spend(&self) -> Spend {
         spend_of(&self.host, &self.offer, self.decimals, self.at)
     }
 }
 
-/// A payment of an offer as limits see it.
+/// A payment of an offer in the form of limits.
 pub(crate) fn spend_of(host: &str, offer: &PaymentRequirements, decimals: u8, at: u64) -> Spend {
     let token = (&offer.network, offer.asset.as_str());
     Spent::spend(at, host, &offer.pay_to, token, decimals, offer.amount)
 }
 
-/// The sums reserved or spent, by name.
+/// A sum that is reserved or spent, with its names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spent {
-    /// The host that was asked.
+    /// The host of the requests.
     pub host: String,
     /// The payee.
     pub pay_to: String,
@@ -130,7 +127,7 @@ pub struct Spent {
     pub network: NetworkId,
     /// The token.
     pub asset: String,
-    /// As limits see it.
+    /// The sum in the form of limits.
     pub spend: Spend,
 }
 
@@ -147,7 +144,7 @@ impl Spent {
             at,
             host: Key::host(host),
             payee: Key::address(pay_to),
-            asset: Key::asset(network.view(), asset),
+            asset: Key::asset(network.as_view(), asset),
             decimals,
             amount,
         }
@@ -172,37 +169,37 @@ impl From<&Purchase> for Spent {
 pub enum Reserved {
     /// It is reserved.
     New,
-    /// There is a purchase of this id, and nothing was done.
+    /// A purchase of this id exists, and nothing was done.
     Known(Box<Purchase>),
 }
 
-/// The record of a purchase.
+/// A step in the record of a purchase.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Nothing was signed: forget it. Only from [`State::Reserved`].
+    /// Nothing was signed: the purchase is forgotten. Only from [`State::Reserved`].
     Released,
-    /// This was signed, and is about to be sent.
+    /// This payment was signed, and is about to be sent.
     Signed(PaymentText),
-    /// It was made, and this is the receipt.
+    /// The payment was made, with this receipt.
     Paid(Box<SettleResponse>),
-    /// It was refused.
+    /// The payment was refused.
     Refused(Option<Reason>),
 }
 
-/// Why nothing was reserved or written down.
+/// Why nothing was reserved or recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BudgetError {
-    /// It does not fit the limit at this place in the list.
+    /// The payment exceeds the limit at this place in the list, from 0.
     Exceeded(usize),
-    /// The budget cannot be read or written. What was to be reserved may be.
+    /// The budget cannot be read or written. The purchase may be reserved all the same.
     Unavailable,
 }
 
 impl fmt::Display for BudgetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exceeded(index) => write!(f, "over limit {index}"),
-            Self::Unavailable => f.write_str("the budget cannot be read or written"),
+            Self::Exceeded(index) => write!(f, "the payment exceeds limit {index} of the budget"),
+            Self::Unavailable => f.write_str("the budget cannot be read or written: see the log"),
         }
     }
 }
@@ -218,11 +215,10 @@ impl From<Exceeded> for BudgetError {
     }
 }
 
-/// Remembers what was bought, and reserves what fits.
+/// The record of purchases, which reserves those that fit the limits.
 pub trait Budget: Send + Sync {
-    /// Writes a purchase down if it fits all limits together with all that was written down before,
-    /// as one step: of several at the same time, in any number of processes that share the budget,
-    /// no more succeed than fit.
+    /// Records a purchase, if it fits all limits together with all recorded purchases, in one step. Any
+    /// number of processes may share the budget and reserve at the same time: only as many succeed as fit.
     ///
     /// # Errors
     /// [`BudgetError`].
@@ -232,10 +228,10 @@ pub trait Budget: Send + Sync {
         limits: &[Limit],
     ) -> impl Future<Output = Result<Reserved, BudgetError>> + Send;
 
-    /// Writes down what became of a purchase. Of one that is paid, or not there, nothing is written.
+    /// Records the outcome of a purchase. A purchase that is paid or missing stays as it is.
     ///
     /// # Errors
-    /// [`BudgetError::Unavailable`]; also if a payment was signed for one of those.
+    /// [`BudgetError::Unavailable`]; also for [`Step::Signed`] of such a purchase.
     fn write(&self, id: &str, step: Step) -> impl Future<Output = Result<(), BudgetError>> + Send;
 
     /// The purchase of this id.
@@ -244,8 +240,7 @@ pub trait Budget: Send + Sync {
     /// [`BudgetError::Unavailable`].
     fn find(&self, id: &str) -> impl Future<Output = Result<Option<Purchase>, BudgetError>> + Send;
 
-    /// The last purchases, at most so many, the latest first. One that cannot be read is left out, and
-    /// said to be in the log.
+    /// The last purchases, at most `most`, the latest first. Unreadable ones are left out, and logged.
     ///
     /// # Errors
     /// [`BudgetError::Unavailable`].
@@ -254,14 +249,14 @@ pub trait Budget: Send + Sync {
         most: usize,
     ) -> impl Future<Output = Result<Vec<Purchase>, BudgetError>> + Send;
 
-    /// All that counts at this time, for [`usage`]; what is older than a day may be added up.
+    /// All sums that count at `now`, for [`usage`]. Those older than a day may be added up.
     ///
     /// # Errors
     /// [`BudgetError::Unavailable`].
     fn spends(&self, now: u64) -> impl Future<Output = Result<Vec<Spent>, BudgetError>> + Send;
 }
 
-/// Shared.
+/// A shared budget.
 impl<B: Budget> Budget for Arc<B> {
     fn reserve(
         &self,

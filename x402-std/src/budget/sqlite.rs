@@ -13,9 +13,9 @@ use crate::sqlite::{Database, Schema, seconds};
 use crate::store::OpenError;
 use crate::transport::PaymentText;
 
-/// Times are Unix seconds. A purchase of more than a day ago is `added_up` in `before`, where there is
-/// one row for each host, payee and token: so a look at what was spent does not take longer with the
-/// years. From `pay_to` to `amount` it is what `offer` says, for those who only count. `receipt`, `reason` and `payment` are there where the state has one.
+/// Times are Unix seconds. A purchase of more than a day ago is `added_up` in `before`, which has one row
+/// for each host, payee and token: so sums do not take longer over the years. The columns from `pay_to` to
+/// `amount` repeat `offer`, for sums. `receipt`, `reason` and `payment` are set in states that have one.
 const SCHEMA: Schema = Schema {
     application_id: 0x7834_3042, // x40B
     version: 1,
@@ -56,23 +56,22 @@ CREATE INDEX before_latest ON before (at);
     upgrade: "",
 };
 
-/// Of a purchase.
+/// The columns of a purchase.
 const COLUMNS: &str =
     "id, at, host, what, digest, offer, decimals, state, version, payment, receipt, reason";
-/// Of what is spent.
+/// The columns of a sum.
 const SPENT: &str = "host, pay_to, network, asset, decimals, at, amount";
 
-/// So many purchases at most are added up for one that is new: nobody waits for the rest.
+/// Most purchases that are added up for a new one, so that it waits for no more.
 const ADD_UP: i64 = 256;
 
 /// A budget in a file, for the processes of one host (feature `sqlite`).
 ///
-/// What is reserved is on the disk before the payment is signed, so neither a killed process nor a
-/// power cut makes room for a payment that may have been made. A payment is in the file, which only
-/// its owner can read, from when it is signed until there is a receipt: so it can be presented again
-/// by the purchase's id, after a crash too. Purchases are kept for ever; delete the file to forget
-/// them, and what was spent with them. Keep it on a disk of this host, as with
-/// [`SqliteStore`](crate::store::SqliteStore).
+/// A reservation is on the disk before the payment is signed. So a killed process or a power cut never makes
+/// room for a payment that may have been made. The file, which only its owner can read, has each
+/// payment from its signature until its receipt: so it can be presented again by the purchase's id, after a
+/// crash too. Purchases are kept for ever; delete the file to forget them and their sums. Keep it on a disk
+/// of this host, as with [`SqliteStore`](crate::store::SqliteStore).
 ///
 /// ```no_run
 /// use x402_std::budget::SqliteBudget;
@@ -126,11 +125,14 @@ impl Budget for SqliteBudget {
         self.step(move |db| {
             let mut rows = db.prepare_cached(&sql)?;
             let rows = rows.query_map([], |row| Ok(purchase(row).ok_or_else(|| name(row, 0))))?;
-            // One that cannot be read does not hide the others.
+            // An unreadable purchase hides no others.
             let readable = rows.filter_map(|row| match row {
                 Ok(Ok(purchase)) => Some(Ok(purchase)),
                 Ok(Err(id)) => {
-                    tracing::warn!(id, "a purchase in the budget cannot be read, and is left out");
+                    tracing::warn!(
+                        id,
+                        "an unreadable purchase is left out: correct its row in the budget"
+                    );
                     None
                 }
                 Err(error) => Some(Err(error)),
@@ -162,7 +164,7 @@ fn reserve(
             Ok(spent) => spent,
             Err(error) => return Ok(Err(error)),
         };
-        let views: Vec<_> = limits.iter().map(Limit::view).collect();
+        let views: Vec<_> = limits.iter().map(Limit::as_view).collect();
         let spent = spent.iter().map(|spent| spent.spend);
         if let Err(exceeded) = admit(&views, spent, &purchase.spend()) {
             return Ok(Err(exceeded.into()));
@@ -245,7 +247,7 @@ fn find(db: &Connection, id: &str) -> rusqlite::Result<Result<Option<Purchase>, 
     Ok(found.map(|purchase| purchase.ok_or_else(|| unknown(id))).transpose())
 }
 
-/// A row's content, in the order of [`COLUMNS`]; `None` if it is none of ours.
+/// A row's content, in the order of [`COLUMNS`]; `None` if it cannot be read.
 fn purchase(row: &Row<'_>) -> Option<Purchase> {
     let text = |column| row.get::<_, Option<String>>(column).ok();
     let state = match row.get::<_, String>(7).ok()?.as_str() {
@@ -280,23 +282,23 @@ fn time(row: &Row<'_>, column: usize) -> Option<u64> {
     row.get::<_, i64>(column).ok()?.try_into().ok()
 }
 
-/// By which a row can be found, in the log and in the file.
+/// The name of a row, in the log and in the file.
 fn name(row: &Row<'_>, column: usize) -> String {
     row.get(column).unwrap_or_else(|_| "that is no text".into())
 }
 
-/// What cannot be read must not make room.
+/// The error for a row that cannot be read: it must not make room.
 fn unknown(id: &str) -> BudgetError {
     tracing::error!(
         id,
-        "a purchase in the budget cannot be read, and nothing more is bought that depends on it: \
-         correct its row in the file, or take a copy of the file from before"
+        "an unreadable purchase in the budget stops purchases that depend on it: correct its row in \
+         the file, or restore an older copy of the file"
     );
     BudgetError::Unavailable
 }
 
-/// What counts at `now`: all, or of a day. What was added up by a clock that was ahead, and was set
-/// right since, is of this day too.
+/// The sums that count at `now`: all, or those of a day. Sums from a clock that was ahead, and was corrected
+/// since, count for this day too.
 fn spends(
     db: &Connection,
     now: u64,
@@ -317,14 +319,14 @@ fn spends(
     Ok(spends.into_iter().collect::<Result<_, _>>().map_err(|id| unknown(&id)))
 }
 
-/// Those that count for a while only, or the id of what is none of ours.
+/// The purchases that count only for a while, or the id of a row that cannot be read.
 fn unfunded(db: &Connection) -> rusqlite::Result<Vec<Result<Purchase, String>>> {
     let sql = format!("SELECT {COLUMNS} FROM purchases WHERE added_up = 0 AND state = 'unfunded'");
     let mut rows = db.prepare_cached(&sql)?;
     rows.query_map([], |row| Ok(purchase(row).ok_or_else(|| name(row, 0))))?.collect()
 }
 
-/// The id of what is none of ours, or its host where several are added up.
+/// The sums in `from`; for a row that cannot be read, its id, or its host where purchases are added up.
 fn select_spent(
     db: &Connection,
     from: &str,
@@ -346,9 +348,9 @@ fn spent(row: &Row<'_>) -> Option<Spent> {
     Some(Spent { host, pay_to, network, asset, spend })
 }
 
-/// Adds up what is more than a day old.
+/// Adds up purchases that are more than a day old.
 fn add_up(db: &Connection, now: u64) -> rusqlite::Result<()> {
-    // What has expired unpaid is none of it.
+    // Purchases that expired unpaid do not count.
     let expired = unfunded(db)?.into_iter().flatten().filter(|purchase| !purchase.counts(now));
     for purchase in expired.filter(|purchase| purchase.at <= now.saturating_sub(DAY)) {
         db.prepare_cached("UPDATE purchases SET added_up = 1 WHERE id = ?1")?
@@ -361,7 +363,7 @@ fn add_up(db: &Connection, now: u64) -> rusqlite::Result<()> {
         .query_map(params![seconds(now.saturating_sub(DAY)), ADD_UP], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for number in old {
-        // One that cannot be read, or added, stays where it is and is found there.
+        // A row that cannot be read or added stays in its place, and is found there.
         let found = select_spent(db, "purchases WHERE number = ?1", &[&number])?;
         let Some(Ok(spent)) = found.into_iter().next() else { continue };
         let Spent { host, pay_to, asset, .. } = &spent;

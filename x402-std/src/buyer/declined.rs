@@ -8,10 +8,10 @@ use x402_core::buyer::{Decline, Wallet};
 use super::Policy;
 use crate::message::{Entry, PaymentRequirements, ReadError};
 
-/// Offers of which a reason is shown.
+/// Most offers that are shown with a reason.
 const SHOWN: usize = 8;
 
-/// Characters of a seller's word that are shown.
+/// Most characters of a seller's word that are shown.
 const WORD_CHARS: usize = 40;
 
 /// Why no offer of a challenge was chosen.
@@ -30,7 +30,7 @@ pub struct DeclinedOffer {
     pub index: usize,
     /// The hurdle.
     pub reason: Decline,
-    /// The fault, in words. Some of them are the seller's, without control characters.
+    /// The fault, in words. Some are the seller's, without control characters.
     pub detail: String,
 }
 
@@ -85,19 +85,19 @@ fn detail(
     match reason {
         Decline::Unpayable => {
             format!(
-                "is for the scheme {} on {network}, for which there is no key here, or lacks \
-                     something",
+                "is for the scheme {} on {network}: the wallet has no key for it, or the offer is \
+                     incomplete",
                 word(&offer.scheme)
             )
         }
-        Decline::NoPayee => format!("pays {payee}, which cannot be meant"),
-        Decline::PaymentFlow => "has a payment flow that is not known".into(),
+        Decline::NoPayee => format!("pays {payee}, which is not a possible payee"),
+        Decline::PaymentFlow => "has an unknown payment flow".into(),
         Decline::Network => format!("is on {network}"),
-        Decline::Asset => format!("is in {asset} on {network}, which is no known token"),
+        Decline::Asset => format!("is in {asset} on {network}, which is not a known token"),
         Decline::Payee => format!("pays {payee}"),
         Decline::OverLimit => {
-            let view = offer.view();
-            let own = policy.assets.iter().find(|asset| asset.view().is(&view));
+            let view = offer.as_view();
+            let own = policy.assets.iter().find(|asset| asset.as_view().matches(&view));
             let decimals = own.map(|asset| asset.decimals).or_else(|| wallet.decimals(&view));
             match decimals.and_then(|decimals| Money::from_units(offer.amount, decimals)) {
                 Some(price) => format!("asks {price} on {network}"),
@@ -108,7 +108,7 @@ fn detail(
     }
 }
 
-/// A word of a seller's, which may be anything.
+/// A seller's word, which may be anything.
 fn word(text: &str) -> String {
     let cut = text.char_indices().nth(WORD_CHARS).map_or(text.len(), |(at, _)| at);
     let more = if cut < text.len() { "…" } else { "" };

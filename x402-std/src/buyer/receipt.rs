@@ -1,4 +1,4 @@
-//! The proof in a receipt.
+//! Checks that a receipt proves a payment.
 
 use std::fmt;
 
@@ -12,21 +12,21 @@ use crate::transport::PaymentText;
 
 /// Why a receipt that says "success" does not prove that a payment was made.
 ///
-/// Nothing here is stricter than the specification: a receipt of which one of these is true belongs to
-/// another payment, or to none.
+/// No check is stricter than the specification: a receipt with one of these faults belongs to another
+/// payment, or to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// The answer is an error, or sends the buyer elsewhere: see
+    /// The answer is an error, or a redirect: see
     /// [`Transport::is_delivery`](crate::transport::Transport::is_delivery).
     NotDelivered,
-    /// It gives the reason of a failure beside its success.
+    /// It gives an error beside its success.
     Contradiction,
-    /// It names no transaction, or one whose id is none of the payment's network.
+    /// It names no transaction, or one whose id cannot be of the payment's network.
     Transaction,
-    /// It is of another network.
+    /// It names another network.
     Network,
-    /// Its payer is not the one of this payment.
+    /// It names another payer.
     Payer,
     /// Its amount is less than the offer's.
     Amount,
@@ -38,8 +38,8 @@ impl fmt::Display for Doubt {
             Self::NotDelivered => "the answer is an error or a redirect",
             Self::Contradiction => "it gives an error beside its success",
             Self::Transaction => "it names no transaction of the payment's network",
-            Self::Network => "it is of another network",
-            Self::Payer => "it is of another payer",
+            Self::Network => "it names another network",
+            Self::Payer => "it names another payer",
             Self::Amount => "its amount is less than the price",
         })
     }
@@ -47,8 +47,8 @@ impl fmt::Display for Doubt {
 
 impl std::error::Error for Doubt {}
 
-/// Why a receipt does not prove that `payment` was made; `None` if it does. Without an offer, as much
-/// is compared as the payment says of itself.
+/// Why a receipt does not prove that `payment` was made; `None` if it does. Without an offer, it is compared
+/// with the payment alone.
 pub(super) fn doubt(
     receipt: &SettleResponse,
     is_delivery: bool,
@@ -57,10 +57,10 @@ pub(super) fn doubt(
 ) -> Option<Doubt> {
     let sent = wire::PaymentPayload::parse(payment.json.as_bytes()).ok();
     let network = match offer {
-        Some(offer) => Some(offer.network.view()),
+        Some(offer) => Some(offer.network.as_view()),
         None => sent.as_ref().map(wire::PaymentPayload::network),
     };
-    // Some facilitators leave empty what others leave out.
+    // Some facilitators send empty members where others leave them out.
     let given = |text: &str| !text.is_empty();
     let same_network = |network: Network<'_>| {
         let theirs = Network::parse(&receipt.network);
@@ -69,9 +69,9 @@ pub(super) fn doubt(
     let payer = sent.as_ref().and_then(payer);
     let theirs = receipt.payer.as_deref().filter(|payer| given(payer));
     let least = offer.map(|offer| offer.amount);
-    // Some leave the amount empty. One that cannot be read may be less.
+    // Some facilitators leave the amount empty. An unreadable amount may be less.
     let odd = |key: &str| {
-        let value = receipt.other.as_ref()?.raw().get(key)?;
+        let value = receipt.other.as_ref()?.as_raw().get(key)?;
         (!matches!(value.as_str(), "\"\"" | "null")).then_some(value)
     };
     if !is_delivery {
@@ -101,7 +101,7 @@ pub(super) fn doubt(
     }
 }
 
-/// Whether a text can be a transaction's id on the payment's network; on Solana it must read as one.
+/// Whether a text can be a transaction's id on the payment's network; on Solana it must parse as one.
 fn is_transaction(text: &str, network: Option<Network<'_>>) -> bool {
     let reads = |network: Network<'_>| {
         network.solana().is_none() || x402_svm::base58::decode::<64>(text).is_some()
@@ -110,7 +110,7 @@ fn is_transaction(text: &str, network: Option<Network<'_>>) -> bool {
         && network.is_none_or(|network| network.is_transaction(text) && reads(network))
 }
 
-/// The payer of a payment of a scheme that is known here.
+/// The payer of a payment in a known scheme.
 fn payer(payment: &wire::PaymentPayload<'_>) -> Option<String> {
     let payload = payment.payload;
     if payment.network().solana().is_some() {

@@ -125,9 +125,9 @@ impl Acceptance {
             Assets::Any => (&[][..], true, true),
             Assets::Only { known, listed } => (&listed[..], *known, false),
         };
-        let listed = listed
-            .iter()
-            .find(|listed| Some(listed.address) == asset && listed.network.view().is_same(network));
+        let listed = listed.iter().find(|listed| {
+            Some(listed.address) == asset && listed.network.as_view().is_same(network)
+        });
         if listed.is_none() && !takes_any && !(takes_known && known.is_some()) {
             return Err(NotAccepted::Asset);
         }
@@ -157,7 +157,7 @@ impl Acceptance {
             Assets::Any => true,
             Assets::Known => known,
             Assets::Only { known: takes_known, listed } => {
-                let is_here = |listed: &AcceptedAsset| listed.network.view().is_same(network);
+                let is_here = |listed: &AcceptedAsset| listed.network.as_view().is_same(network);
                 (*takes_known && known) || listed.iter().any(is_here)
             }
         }
@@ -339,7 +339,7 @@ mod tests {
         ];
         for (acceptance, (network, asset, pay_to, amount), expected) in cases {
             let offer = offer(network, asset, pay_to, amount);
-            let found = acceptance.check(&offer.view());
+            let found = acceptance.check(&offer.as_view());
             assert_eq!(found, expected, "{acceptance:?} {network} {asset} {pay_to} {amount}");
         }
     }

@@ -1,3 +1,6 @@
+use std::fmt;
+use std::sync::Arc;
+
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::gate::{self, Verified};
@@ -8,6 +11,7 @@ use super::in_flight::{InFlight, One, Payer, payer};
 use super::keeper::{UNTOLD, beside, kept};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
+use crate::extension::{self, FacilitatorExtension};
 use crate::ledger::{Ledger, Networks, Outcome};
 use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
@@ -22,7 +26,6 @@ const PAYER_AT_ONCE: usize = 64;
 /// however many it is presented. What was broadcast and is not certain is `settlement_pending`,
 /// with its transaction; presenting it again runs every check again and asks the ledger, but
 /// sends nothing.
-#[derive(Debug)]
 pub struct LocalFacilitator<
     L: Networks,
     S = MemoryStore,
@@ -37,21 +40,39 @@ pub struct LocalFacilitator<
     /// Settlements that are worked on here now.
     pub(super) working: InFlight<ClaimKey>,
     acceptance: Acceptance,
+    extensions: Vec<Arc<dyn FacilitatorExtension>>,
+}
+
+impl<L, S, C, X> fmt::Debug for LocalFacilitator<L, S, C, X>
+where
+    L: Networks + fmt::Debug,
+    S: fmt::Debug,
+    X: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalFacilitator")
+            .field("scheme", &self.scheme)
+            .field("ledger", &self.ledger)
+            .field("store", &self.store)
+            .field("acceptance", &self.acceptance)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<L: Networks> LocalFacilitator<L> {
     /// Over a ledger and by its schemes, with claims in memory and the system's clock.
     pub fn new(ledger: L) -> Self {
-        Self::with(ledger, MemoryStore::default(), SystemClock)
+        Self::with_parts(ledger, MemoryStore::default(), SystemClock)
     }
 }
 
 impl<L: Networks, S, C> LocalFacilitator<L, S, C> {
     /// Over a ledger, a claim store and a clock.
-    pub fn with(ledger: L, store: S, clock: C) -> Self {
+    pub fn with_parts(ledger: L, store: S, clock: C) -> Self {
         let (payers, working) = (InFlight::new(PAYER_AT_ONCE), InFlight::new(usize::MAX));
         let (scheme, acceptance) = (ledger.scheme(), Acceptance::known());
-        Self { scheme, ledger, store, clock, payers, working, acceptance }
+        let extensions = Vec::new();
+        Self { scheme, ledger, store, clock, payers, working, acceptance, extensions }
     }
 }
 
@@ -73,8 +94,8 @@ impl<L: Networks, S, C> LocalFacilitator<L, S, C, Exact> {
 impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
     /// With another scheme, or the same with other rules. The ledger must be able to settle its payments.
     pub fn with_scheme<Y: Scheme>(self, scheme: Y) -> LocalFacilitator<L, S, C, Y> {
-        let Self { ledger, store, clock, payers, working, acceptance, .. } = self;
-        LocalFacilitator { scheme, ledger, store, clock, payers, working, acceptance }
+        let Self { ledger, store, clock, payers, working, acceptance, extensions, .. } = self;
+        LocalFacilitator { scheme, ledger, store, clock, payers, working, acceptance, extensions }
     }
 
     /// How many payments of one payer are worked on at once; more are told to come again
@@ -88,6 +109,12 @@ impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
     /// anybody in the tokens this library knows, unless told.
     pub fn with_acceptance(self, acceptance: Acceptance) -> Self {
         Self { acceptance, ..self }
+    }
+
+    /// With another extension, which `/supported` lists.
+    pub fn with_extension(mut self, extension: impl FacilitatorExtension + 'static) -> Self {
+        self.extensions.push(Arc::new(extension));
+        self
     }
 
     /// The ledger.
@@ -122,7 +149,7 @@ where
         request: &VerifyRequest,
         now: u64,
     ) -> Result<Verified<X::Payment>, Reason> {
-        let request = request.view();
+        let request = request.as_view();
         let (payment, requirements) = (&request.payment_payload, &request.payment_requirements);
         gate::verify_late(&self.scheme, payment, requirements, now)
     }
@@ -137,7 +164,7 @@ where
     fn accept(&self, offer: &wire::PaymentRequirements<'_>) -> Result<(), NotAccepted> {
         self.acceptance.check(offer).map_err(|declined| {
             let kinds = self.ledger.kinds();
-            let is_served = kinds.iter().any(|kind| kind.network.view().is_same(offer.network));
+            let is_served = kinds.iter().any(|kind| kind.network.as_view().is_same(offer.network));
             if is_served { declined } else { NotAccepted::Network }
         })
     }
@@ -190,7 +217,7 @@ where
                 return self.resume(key, verified, transaction, caller).await;
             }
             Presented::Known(state) => return Err(state.into()),
-            Presented::Elsewhere => return Err(self.told(key).await),
+            Presented::ForAnother => return Err(self.told(key).await),
         }
         let refusal = match late {
             Some(reason) => Err(reason),
@@ -300,19 +327,33 @@ where
         }
     }
 
+    /// The first reason that an extension has against a payment.
+    fn extended(&self, request: &wire::VerifyRequest<'_>) -> Result<(), Reason> {
+        self.extensions.iter().try_for_each(|extension| {
+            let echo = extension::echo(&request.payment_payload, extension.key());
+            extension.check(request, echo)
+        })
+    }
+
     /// The answer to a request for verification, by what the gate found.
     async fn answer_verify(
         &self,
         request: &VerifyRequest,
         verified: Result<Verified<&X::Payment>, &Reason>,
     ) -> VerifyResponse {
-        let view = request.view();
+        let view = request.as_view();
         let (payment, requirements) = (&view.payment_payload, &view.payment_requirements);
         let (payer, failure, declined) = match verified {
             Ok(verified) => {
                 let payer = Some(verified.payment().payer().to_string());
                 match self.accept(requirements) {
-                    Ok(()) => (payer, self.check(verified, self.clock.now()).await.err(), None),
+                    Ok(()) => {
+                        let failure = match self.extended(&view) {
+                            Ok(()) => self.check(verified, self.clock.now()).await.err(),
+                            Err(reason) => Some(reason.into()),
+                        };
+                        (payer, failure, None)
+                    }
                     Err(declined) => (payer, Some(declined.reason().into()), Some(declined)),
                 }
             }
@@ -338,7 +379,7 @@ where
         verified: Result<Verified<&X::Payment>, &Reason>,
         caller: Resource,
     ) -> Settlement {
-        let view = request.view();
+        let view = request.as_view();
         let (payment, requirements) = (&view.payment_payload, &view.payment_requirements);
         let (id, payer, outcome, declined) = match verified {
             Ok(verified) => {
@@ -347,7 +388,10 @@ where
                     Ok(()) => {
                         let id = settlement_id(*verified.payment());
                         let now = self.clock.now();
-                        let outcome = self.settle_once(id, request, verified, caller, now).await;
+                        let outcome = match self.extended(&view) {
+                            Ok(()) => self.settle_once(id, request, verified, caller, now).await,
+                            Err(reason) => Err(reason.into()),
+                        };
                         (Some(id), payer, outcome, None)
                     }
                     Err(declined) => (None, payer, Err(declined.reason().into()), Some(declined)),
@@ -363,7 +407,7 @@ where
                 (Some(self.scheme.spelled(reason, requirements, version)), transaction)
             }
         };
-        let answer = SettleResponse {
+        let mut answer = SettleResponse {
             success: reason.is_none(),
             error_reason: reason.map(|reason| gate::code_of(&self.scheme, reason).into()),
             error_message: declined.map(|declined| declined.to_string()).or(busy),
@@ -372,6 +416,10 @@ where
             network: payment.network().to_string(),
             ..SettleResponse::default()
         };
+        let added = self.extensions.iter().filter_map(|extension| {
+            Some((extension.key().to_owned(), extension.receipt(&answer)?))
+        });
+        answer.extensions = extension::merged(None, added.collect::<Vec<_>>());
         Settlement { id, answer }
     }
 
@@ -475,7 +523,7 @@ where
     }
 
     async fn verify(&self, request: &VerifyRequest) -> Result<VerifyResponse, FacilitatorError> {
-        let view = request.view();
+        let view = request.as_view();
         let (payment, requirements) = (&view.payment_payload, &view.payment_requirements);
         let verified = gate::verify(&self.scheme, payment, requirements, self.clock.now());
         Ok(self.answer_verify(request, verified.as_ref().map(Verified::as_ref)).await)
@@ -517,10 +565,11 @@ where
     }
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
+        let keys: Vec<_> = self.extensions.iter().map(|extension| extension.key()).collect();
         Ok(SupportedResponse {
             kinds: self.ledger.kinds().into(),
-            extensions: Json::parse("[]").ok(),
-            signers: Json::of(&self.ledger.signers()).ok(),
+            extensions: Json::from_value(&keys).ok(),
+            signers: Json::from_value(&self.ledger.signers()).ok(),
             other: None,
         })
     }

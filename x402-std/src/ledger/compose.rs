@@ -105,7 +105,7 @@ fn find<'l, K: AsyncSigner<Ed25519>>(
     payment: Verified<&SvmTransfer>,
 ) -> Option<(usize, &'l SvmLedger<K>)> {
     let network = payment.payment().payment().network.as_str();
-    let serves = |id: &NetworkId| id.view().solana() == Some(network);
+    let serves = |id: &NetworkId| id.as_view().solana() == Some(network);
     ledgers.iter().enumerate().find(|(_, ledger)| ledger.networks().any(serves))
 }
 

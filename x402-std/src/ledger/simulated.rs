@@ -69,7 +69,7 @@ impl SimulatedLedger {
     }
 
     fn fee_payer(&self) -> x402_svm::Address {
-        x402_svm::Address(Signer::public(&self.fee_payer))
+        x402_svm::Address(Signer::public_key(&self.fee_payer))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -282,12 +282,12 @@ impl Networks for SimulatedLedger {
         let kind = |x402_version, network: NetworkId| SupportedKind {
             x402_version,
             scheme: "exact".into(),
-            extra: network.view().solana().and_then(|_| Json::of(&extra).ok()),
+            extra: network.as_view().solana().and_then(|_| Json::from_value(&extra).ok()),
             network,
             other: None,
         };
         let v2 = self.networks.iter().map(|network| kind(2, network.clone()));
-        let names = self.networks.iter().filter_map(|network| network.view().v1_name());
+        let names = self.networks.iter().filter_map(|network| network.as_view().v1_name());
         let v1 = names.filter_map(|name| Some(kind(1, name.parse().ok()?)));
         v2.chain(v1).collect()
     }

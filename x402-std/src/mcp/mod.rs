@@ -1,4 +1,4 @@
-//! Tools of MCP servers that cost something, over rmcp: [`Paid`] sells them, [`McpTransport`] buys
+//! Tools of MCP servers that cost something, over rmcp: [`PaidTools`] sells them, [`McpTransport`] buys
 //! them.
 //!
 //! By the MCP transport of the specification, a call without a payment is answered with the challenge
@@ -13,7 +13,7 @@
 //! # use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt, service::RequestContext};
 //! # use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
 //! # use x402_std::facilitator::RemoteFacilitator;
-//! # use x402_std::mcp::Paid;
+//! # use x402_std::mcp::PaidTools;
 //! # use x402_std::seller::{Seller, Terms, exact};
 //! struct Weather; // any server, also one made by rmcp's macros
 //!
@@ -30,8 +30,8 @@
 //! # async fn run(reader: tokio::io::DuplexStream) -> Result<(), Box<dyn std::error::Error>> {
 //! let seller = Arc::new(Seller::new(RemoteFacilitator::new("https://facilitator.example.com")?));
 //! let offer = exact("eip155:84532", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?;
-//! let terms = Terms::new([offer]).described("the weather in a city", "application/json");
-//! let server = Paid::new(Weather, seller).price("get_weather", terms);
+//! let terms = Offers::new([offer]).with_description("the weather in a city", "application/json");
+//! let server = PaidTools::new(Weather, seller).with_price("get_weather", terms);
 //! # let stdio = reader;
 //! server.serve(stdio).await?.waiting().await?;
 //! # Ok(())
@@ -65,7 +65,7 @@ mod buy;
 mod paid;
 
 pub use buy::{McpError, McpTransport};
-pub use paid::{PAYMENTS_AT_ONCE, Paid};
+pub use paid::{PAYMENTS_AT_ONCE, PaidTools};
 
 /// Key of the payment in a call's `_meta`: a `PaymentPayload` as object.
 pub const PAYMENT: &str = "x402/payment";

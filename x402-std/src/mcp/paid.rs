@@ -11,15 +11,15 @@ use rmcp::model::*;
 use rmcp::service::{MaybeSendFuture, NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
-use tokio::time::timeout;
 use x402_core::Version;
 
 use super::{PAYMENT, PAYMENT_RESPONSE};
 use crate::clock::{Clock, SystemClock};
+use crate::extension::PaidRequest;
 use crate::facilitator::Facilitator;
 use crate::message::SettleResponse;
-use crate::seller::work::{Delivery, Entry, Works};
-use crate::seller::{Refusal, RequestDigest, Seller, Terms};
+use crate::seller::driver::{Driver, Job, Served, Worked};
+use crate::seller::{AcceptedPayment, Offers, Refusal, RequestDigest, Seller};
 use crate::store::{ClaimStore, MemoryStore};
 
 /// Most payments that one server works on at the same time; more are refused as `busy`.
@@ -40,11 +40,11 @@ pub const PAYMENTS_AT_ONCE: usize = 1024;
 /// none for tools that ask for input.
 ///
 /// Clones share prices, seller and counts: over streamable HTTP every session can have one.
-pub struct Paid<H, F, S = MemoryStore, C = SystemClock> {
+pub struct PaidTools<H, F, S = MemoryStore, C = SystemClock> {
     inner: H,
     seller: Arc<Seller<F, S, C>>,
     prices: Arc<Prices>,
-    works: Works<CallToolResponse>,
+    driver: Driver<CallToolResponse>,
     /// Tools that were listed with a schema of what they give.
     typed: Arc<Mutex<HashSet<String>>>,
 }
@@ -52,53 +52,53 @@ pub struct Paid<H, F, S = MemoryStore, C = SystemClock> {
 /// So many tools are remembered.
 const TYPED: usize = 4096;
 
-type Compute = dyn Fn(&CallToolRequestParams) -> Result<Option<Terms>, ErrorData> + Send + Sync;
+type Compute = dyn Fn(&CallToolRequestParams) -> Result<Option<Offers>, ErrorData> + Send + Sync;
 
 #[derive(Clone, Default)]
 struct Prices {
     /// Of the tools that are named; `None` is free.
-    tools: HashMap<String, Option<Terms>>,
+    tools: HashMap<String, Option<Offers>>,
     /// Of all others, if they are not free.
     others: Option<Arc<Compute>>,
     secret: Option<[u8; 32]>,
 }
 
-impl<H: Clone, F, S, C> Clone for Paid<H, F, S, C> {
+impl<H: Clone, F, S, C> Clone for PaidTools<H, F, S, C> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             seller: Arc::clone(&self.seller),
             prices: Arc::clone(&self.prices),
-            works: self.works.clone(),
+            driver: self.driver.clone(),
             typed: Arc::clone(&self.typed),
         }
     }
 }
 
-impl<H, F, S, C> fmt::Debug for Paid<H, F, S, C> {
+impl<H, F, S, C> fmt::Debug for PaidTools<H, F, S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Paid").field("tools", &self.prices.tools).finish_non_exhaustive()
+        f.debug_struct("PaidTools").field("tools", &self.prices.tools).finish_non_exhaustive()
     }
 }
 
-impl<H, F: Facilitator, S, C> Paid<H, F, S, C> {
+impl<H, F: Facilitator, S, C> PaidTools<H, F, S, C> {
     /// A server whose tools are free until they are given prices.
     pub fn new(inner: H, seller: Arc<Seller<F, S, C>>) -> Self {
-        let works = Works::new(PAYMENTS_AT_ONCE);
-        Self { inner, seller, prices: Arc::default(), works, typed: Arc::default() }
+        let driver = Driver::new(PAYMENTS_AT_ONCE);
+        Self { inner, seller, prices: Arc::default(), driver, typed: Arc::default() }
     }
 
-    /// Gives a tool a price. Unless the terms name another resource, it is `mcp://tool/NAME`.
+    /// Gives a tool a price. Unless the offers name another resource, it is `mcp://tool/NAME`.
     ///
     /// # Panics
     /// If nobody could pay it: see [`Seller::check`].
-    pub fn price(self, tool: impl Into<String>, terms: impl Into<Terms>) -> Self {
-        let terms = self.payable(terms);
-        self.set(|prices| _ = prices.tools.insert(tool.into(), Some(terms)))
+    pub fn with_price(self, tool: impl Into<String>, offers: impl Into<Offers>) -> Self {
+        let offers = self.payable(offers);
+        self.set(|prices| _ = prices.tools.insert(tool.into(), Some(offers)))
     }
 
     /// Makes a tool free, whatever the others cost.
-    pub fn free(self, tool: impl Into<String>) -> Self {
+    pub fn with_free(self, tool: impl Into<String>) -> Self {
         self.set(|prices| _ = prices.tools.insert(tool.into(), None))
     }
 
@@ -107,34 +107,34 @@ impl<H, F: Facilitator, S, C> Paid<H, F, S, C> {
     ///
     /// # Panics
     /// If nobody could pay it: see [`Seller::check`].
-    pub fn price_others(self, terms: impl Into<Terms>) -> Self {
-        let terms = self.payable(terms);
-        self.computed(move |_| Ok(Some(terms.clone())))
+    pub fn with_price_for_others(self, offers: impl Into<Offers>) -> Self {
+        let offers = self.payable(offers);
+        self.with_offers_for(move |_| Ok(Some(offers.clone())))
     }
 
     /// Prices that depend on the call, for tools that have none of their own. They must come out the
     /// same for the call that is answered with a challenge and for the one that pays. `None` is free;
-    /// an error is answered as it is, and terms that nobody can pay with an internal error.
-    pub fn computed(
+    /// an error is answered as it is, and offers that nobody can pay with an internal error.
+    pub fn with_offers_for(
         self,
-        terms: impl Fn(&CallToolRequestParams) -> Result<Option<Terms>, ErrorData>
+        offers: impl Fn(&CallToolRequestParams) -> Result<Option<Offers>, ErrorData>
         + Send
         + Sync
         + 'static,
     ) -> Self {
-        self.set(|prices| prices.others = Some(Arc::new(terms)))
+        self.set(|prices| prices.others = Some(Arc::new(offers)))
     }
 
-    /// Ties payments on Solana to the tool they are for: see [`Terms::bound`]. All who serve the tool
+    /// Ties payments on Solana to the tool they are for: see [`Offers::with_memo`]. All who serve the tool
     /// need the same secret.
-    pub fn bound(self, secret: [u8; 32]) -> Self {
+    pub fn with_memo_secret(self, secret: [u8; 32]) -> Self {
         self.set(|prices| prices.secret = Some(secret))
     }
 
     /// Waits until no payment is worked on. Clients that hang up leave work behind: await this before
     /// the process ends.
-    pub async fn finish(&self) {
-        self.works.drain().await;
+    pub async fn drain(&self) {
+        self.driver.drain().await;
     }
 
     fn set(mut self, set: impl FnOnce(&mut Prices)) -> Self {
@@ -142,45 +142,45 @@ impl<H, F: Facilitator, S, C> Paid<H, F, S, C> {
         self
     }
 
-    fn payable(&self, terms: impl Into<Terms>) -> Terms {
-        let terms = terms.into();
-        if let Err(error) = self.seller.check(&terms) {
+    fn payable(&self, offers: impl Into<Offers>) -> Offers {
+        let offers = offers.into();
+        if let Err(error) = self.seller.check(&offers) {
             panic!("{error}");
         }
-        terms
+        offers
     }
 
     /// The price of a call; `None` if it is free.
-    fn quote(&self, request: &CallToolRequestParams) -> Result<Option<Terms>, ErrorData> {
+    fn quote(&self, request: &CallToolRequestParams) -> Result<Option<Offers>, ErrorData> {
         let tool = request.name.as_ref();
         let named = self.prices.tools.get(tool).cloned();
-        let terms = match (named, &self.prices.others) {
-            (Some(terms), _) => terms,
+        let offers = match (named, &self.prices.others) {
+            (Some(offers), _) => offers,
             (None, Some(compute)) => {
-                let terms = compute(request)?;
-                if let Some(terms) = &terms
-                    && let Err(error) = self.seller.check(terms)
+                let offers = compute(request)?;
+                if let Some(offers) = &offers
+                    && let Err(error) = self.seller.check(offers)
                 {
-                    tracing::error!(%error, "computed terms");
+                    tracing::error!(%error, "computed offers");
                     return Err(broken());
                 }
-                terms
+                offers
             }
             (None, None) => None,
         };
-        Ok(terms.map(|mut terms| {
-            if terms.resource.url.is_empty() {
-                terms.resource.url = format!("mcp://tool/{tool}");
+        Ok(offers.map(|mut offers| {
+            if offers.resource.url.is_empty() {
+                offers.resource.url = format!("mcp://tool/{tool}");
             }
-            match &self.prices.secret {
-                Some(secret) => terms.bound(secret, "tools/call", tool),
-                None => terms,
-            }
+            self.seller.announce(match &self.prices.secret {
+                Some(secret) => offers.with_memo(secret, "tools/call", tool),
+                None => offers,
+            })
         }))
     }
 }
 
-impl<H, F, S, C> Paid<H, F, S, C>
+impl<H, F, S, C> PaidTools<H, F, S, C>
 where
     H: ServerHandler,
     F: Facilitator + 'static,
@@ -198,102 +198,119 @@ where
         mut request: CallToolRequestParams,
         mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(terms) = self.quote(&request)? else {
+        let Some(offers) = self.quote(&request)? else {
             return self.inner.call_tool(request, context).await;
         };
         // rmcp puts what was sent into the context; another server in this process may not.
         let in_request = request.meta.as_mut().and_then(|meta| meta.remove(PAYMENT));
-        let Some(payment) = context.meta.remove(PAYMENT).or(in_request) else {
-            let typed = self.is_typed(&request.name);
-            return ask(&terms, Version::V2, "payment required to call this tool", typed);
-        };
+        let payment = context.meta.remove(PAYMENT).or(in_request);
         let typed = self.is_typed(&request.name);
-        let version = match payment.get("x402Version").and_then(Value::as_u64) {
+        let version = match payment.as_ref().and_then(|it| it.get("x402Version")?.as_u64()) {
             Some(1) => Version::V1,
             _ => Version::V2,
         };
+        let payment = payment.map(|payment| (version, payment.to_string().into_bytes()));
+        let beside = |name: &str| Some((name.to_owned(), context.meta.get(name)?.as_str()?.into()));
+        let headers = self.seller.headers().filter_map(beside).collect();
         let arguments = request.arguments.as_ref().map(|given| Value::Object(given.clone()));
         let arguments = arguments.unwrap_or_default().to_string();
-        let digest = RequestDigest::of(&[b"mcp", request.name.as_bytes(), arguments.as_bytes()]);
-        let (terms, payment) = (Arc::new(terms), payment.to_string().into_bytes());
-        let of = Arc::clone(&terms);
+        let parts: [&[u8]; 3] = [b"mcp", request.name.as_bytes(), arguments.as_bytes()];
+        let digest = RequestDigest::from_parts(&parts);
+        let offers = Arc::new(offers);
+        let asked = PaidRequest { offers: Arc::clone(&offers), payment, digest, headers };
         // How the connection ends, over HTTP; and whether the call is cancelled before.
         let end = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
         let (end, cancelled) = (end.cloned(), context.ct.clone());
-        let give = move |delivery: Delivery<CallToolResponse>| {
-            // Dropped, it counts as lost.
-            if !cancelled.is_cancelled() {
-                delivery.written(end);
+        let call = Call { inner: &self.inner, request, context };
+        match self.driver.serve(&self.seller, asked, call).await {
+            Served::Paid(response, delivery) => {
+                // Dropped, it counts as lost.
+                if !cancelled.is_cancelled() {
+                    delivery.written(end);
+                }
+                Ok(response)
             }
-        };
-        let held = match self.works.admit(&self.seller, of, version, payment, digest).await {
-            Ok(Entry::Work(held)) => held,
-            Ok(Entry::Again(response, delivery)) => {
-                give(delivery);
-                return Ok(response);
+            Served::Granted(response) => Ok(response),
+            Served::Passed(passed) => passed,
+            Served::Unpaid => ask(&offers, version, "payment required to call this tool", typed),
+            Served::Refused(refusal) => refuse(&offers, version, &refusal, typed),
+            Served::Panicked(_) => Err(broken()),
+            Served::TimedOut => {
+                let text = "the tool took longer than its payment is good for; nothing was charged";
+                Err(ErrorData::internal_error(text, None))
             }
-            Err(refusal) => return refuse(&terms, version, &refusal, typed),
-        };
-        let time = held.time_left();
-        if let Some(accepted) = held.accepted() {
-            context.extensions.insert(accepted);
         }
-        if held.is_upfront() {
-            let (receipt, mut delivery) = match held.settle().await {
-                Ok(settled) => settled,
-                Err(refusal) => return refuse(&terms, version, &refusal, typed),
+    }
+}
+
+/// The work for one call: the inner server's.
+struct Call<'s, H> {
+    inner: &'s H,
+    request: CallToolRequestParams,
+    context: RequestContext<RoleServer>,
+}
+
+impl<H: ServerHandler> Job for Call<'_, H> {
+    type Answer = CallToolResponse;
+    type Passed = Answer<CallToolResponse>;
+
+    /// Here and in no task of its own: what the tool asks its client belongs to this call.
+    async fn work(
+        mut self,
+        payment: Option<AcceptedPayment>,
+        paid: bool,
+    ) -> Worked<CallToolResponse, Self::Passed> {
+        if let Some(payment) = payment {
+            self.context.extensions.insert(payment);
+        }
+        let cancelled = self.context.ct.clone();
+        let call = self.inner.call_tool(self.request, self.context);
+        if paid {
+            return match call.await {
+                Ok(response) if is_success(&response) => goods(response),
+                passed => Worked::NotCharged(passed),
             };
-            let mut response = self.inner.call_tool(request, context).await?;
-            give_receipt(&mut response, &receipt);
-            // What was paid and failed may be asked for again.
-            if is_success(&response) {
-                delivery.keep(response.clone(), size_of(&response));
-                give(delivery);
-            }
-            return Ok(response);
         }
-        // Here and in no task of its own: what the tool asks its client belongs to this call.
-        let cancelled = context.ct.clone();
-        let call = cancelled.run_until_cancelled(self.inner.call_tool(request, context));
-        let worked = match timeout(time, call).await {
-            Ok(Some(Ok(response))) if !cancelled.is_cancelled() => match &response {
-                CallToolResponse::Complete(result) if result.is_error != Some(true) => Ok(response),
+        match cancelled.run_until_cancelled(call).await {
+            Some(Ok(response)) if !cancelled.is_cancelled() => match &response {
+                CallToolResponse::Complete(_) if is_success(&response) => goods(response),
                 CallToolResponse::Complete(_) | CallToolResponse::InputRequired(_) => {
-                    Err(Ok(response))
+                    Worked::NotCharged(Ok(response))
                 }
                 _ => {
                     tracing::error!("a tool that answers with a task must be priced upfront");
-                    Err(Err(broken()))
+                    Worked::NotCharged(Err(broken()))
                 }
             },
-            Ok(Some(Err(error))) => Err(Err(error)),
-            Ok(_) => Err(Err(ErrorData::internal_error("cancelled", None))),
-            Err(_) => {
-                let text = "the tool took longer than its payment is good for; nothing was charged";
-                Err(Err(ErrorData::internal_error(text, None)))
-            }
-        };
-        let response = match worked {
-            Ok(response) => response,
-            Err(answer) => {
-                held.give_back().await;
-                return answer;
-            }
-        };
-        let make = |receipt: &SettleResponse| {
-            let mut response = response;
-            give_receipt(&mut response, receipt);
-            let bytes = size_of(&response);
-            (response, bytes)
-        };
-        match held.settle_with(make).await {
-            Ok((response, delivery)) => {
-                give(delivery);
-                Ok(response)
-            }
-            Err(refusal) => refuse(&terms, version, &refusal, typed),
+            Some(Err(error)) => Worked::NotCharged(Err(error)),
+            _ => Worked::NotCharged(Err(ErrorData::internal_error("cancelled", None))),
         }
     }
+
+    fn with_receipt(
+        mut answer: CallToolResponse,
+        _: Version,
+        receipt: &SettleResponse,
+    ) -> CallToolResponse {
+        give_receipt(&mut answer, receipt);
+        answer
+    }
+
+    fn passed_with_receipt(
+        mut passed: Self::Passed,
+        _: Version,
+        receipt: &SettleResponse,
+    ) -> Self::Passed {
+        if let Ok(response) = &mut passed {
+            give_receipt(response, receipt);
+        }
+        passed
+    }
+}
+
+fn goods<P>(response: CallToolResponse) -> Worked<CallToolResponse, P> {
+    let bytes = size_of(&response);
+    Worked::Goods(response, bytes)
 }
 
 fn is_success(response: &CallToolResponse) -> bool {
@@ -316,13 +333,13 @@ fn broken() -> ErrorData {
 
 /// The answer to a payment that is not served, in the payment's version.
 fn refuse(
-    terms: &Terms,
+    offers: &Offers,
     version: Version,
     refusal: &Refusal,
     typed: bool,
 ) -> Result<CallToolResponse, ErrorData> {
     tracing::info!(reason = %refusal, "payment refused");
-    let mut response = ask(terms, version, &refusal.to_string(), typed)?;
+    let mut response = ask(offers, version, &refusal.to_string(), typed)?;
     if let Some(receipt) = &refusal.receipt {
         give_receipt(&mut response, receipt);
     }
@@ -332,14 +349,14 @@ fn refuse(
 /// The challenge as a result: an object, and the same as text. The object would have to be one of a
 /// `typed` tool's.
 fn ask(
-    terms: &Terms,
+    offers: &Offers,
     version: Version,
     error: &str,
     typed: bool,
 ) -> Result<CallToolResponse, ErrorData> {
     // What v1 cannot name is offered in v2 only.
-    let challenge = terms.challenge(version, error);
-    let json = challenge.or_else(|_| terms.challenge(Version::V2, error)).map_err(|_| broken())?;
+    let challenge = offers.challenge(version, error);
+    let json = challenge.or_else(|_| offers.challenge(Version::V2, error)).map_err(|_| broken())?;
     let object = serde_json::from_str(&json).map_err(|_| broken())?;
     let mut result = CallToolResult::error(vec![ContentBlock::text(json)]);
     result.structured_content = Some(object).filter(|_| !typed);
@@ -380,7 +397,7 @@ type Request = RequestContext<RoleServer>;
 type Notification = NotificationContext<RoleServer>;
 
 /// All methods there are: those that rmcp adds must be added here.
-impl<H, F, S, C> ServerHandler for Paid<H, F, S, C>
+impl<H, F, S, C> ServerHandler for PaidTools<H, F, S, C>
 where
     H: ServerHandler,
     F: Facilitator + 'static,

@@ -1,4 +1,4 @@
-//! Balances of accounts, from nodes.
+//! Balances of accounts, read from nodes.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -22,9 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BalanceError {
-    /// The node is one of this network: its URL is another one's.
+    /// The node reports this network: its URL is wrong.
     OtherNetwork(String),
-    /// The address, the token or the network is none that can be asked for.
+    /// The address, the token or the network cannot be asked for.
     Unknown,
     /// There is no answer.
     Rpc(RpcError),
@@ -34,9 +34,11 @@ impl fmt::Display for BalanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherNetwork(network) => {
-                write!(f, "the node is one of {network}: check its URL")
+                write!(f, "RPC node reports {network}: check its URL")
             }
-            Self::Unknown => f.write_str("not an address and a token of the network"),
+            Self::Unknown => {
+                f.write_str("the address or the token is not one of the network: check both")
+            }
             Self::Rpc(error) => error.fmt(f),
         }
     }
@@ -65,9 +67,9 @@ pub struct Balance {
     pub units: Amount,
 }
 
-/// Nodes of EVM chains, each asked for the chain that it says it is of.
+/// Nodes of EVM chains, each used for the chain that it reports.
 ///
-/// URLs are secrets: many have a key in them. They are asked over TLS or on this machine only.
+/// URLs are secrets, since many have a key in them. Requests go over TLS or to this machine only.
 #[derive(Clone)]
 pub struct EvmRpc(Arc<[EvmNode]>);
 
@@ -96,7 +98,7 @@ impl EvmRpc {
         if nodes.is_empty() { Err(RpcUrlError) } else { Ok(Self(nodes)) }
     }
 
-    /// Units that an account has of a token.
+    /// The balance of an account, in units of a token.
     ///
     /// # Errors
     /// [`BalanceError`].
@@ -120,8 +122,8 @@ impl EvmRpc {
         Err(last)
     }
 
-    /// What an account has of the default stablecoin of each chain there are nodes of. One that does not
-    /// answer is left out.
+    /// The balances of an account in the default stablecoin of each chain with a node. Silent nodes are left
+    /// out.
     pub async fn balances(&self, owner: x402_evm::Address) -> Vec<Balance> {
         let mut all: Vec<Balance> = Vec::new();
         for node in self.0.iter() {
@@ -164,7 +166,7 @@ impl EvmNode {
     }
 }
 
-/// A number as nodes of EVM chains write it.
+/// Reads a number as nodes of EVM chains write it.
 fn quantity(answer: &RawValue) -> Result<Amount, RpcError> {
     let text: String = read(answer)?;
     let digits = text.strip_prefix("0x").filter(|digits| (1..=64).contains(&digits.len()));
@@ -182,13 +184,12 @@ impl Balances for EvmRpc {
     async fn balance(&self, offer: &PaymentRequirements, owner: &str) -> Option<Amount> {
         let address = x402_evm::Address::parse;
         let (token, owner) = address(&offer.asset).zip(address(owner))?;
-        self.balance_of(offer.network.view().eip155()?, token, owner).await.ok()
+        self.balance_of(offer.network.as_view().eip155()?, token, owner).await.ok()
     }
 }
 
 impl SvmRpc {
-    /// The cluster that the node says it is of: the first 32 characters of its genesis hash, as CAIP-2 ids
-    /// have it.
+    /// The cluster that the node reports: the first 32 characters of its genesis hash, as in CAIP-2 ids.
     ///
     /// # Errors
     /// [`RpcError`].
@@ -202,7 +203,7 @@ impl SvmRpc {
         Ok(self.cluster.get_or_init(|| reference.into()).clone())
     }
 
-    /// Units that an account has of a token, on the cluster of this reference.
+    /// The balance of an account, in units of a token, on the cluster with this CAIP-2 reference.
     ///
     /// # Errors
     /// [`BalanceError`].
@@ -227,7 +228,7 @@ impl SvmRpc {
                 let units = units.and_then(|units| Amount::parse(units).ok());
                 units.ok_or(BalanceError::Rpc(RpcError::BadAnswer))
             }
-            // There is no such account yet.
+            // The token account does not exist yet.
             Err(RpcError::Refused { code: -32602, .. }) => Ok(Amount::ZERO),
             Err(error) => Err(error.into()),
         }
@@ -252,7 +253,7 @@ impl Balances for SvmRpc {
     async fn balance(&self, offer: &PaymentRequirements, owner: &str) -> Option<Amount> {
         let address = x402_svm::Address::parse;
         let (mint, owner) = address(&offer.asset).zip(address(owner))?;
-        let network: Network<'_> = offer.network.view();
+        let network: Network<'_> = offer.network.as_view();
         let reference = network.solana()?;
         let token = x402_svm::assets::find(reference, mint)?;
         self.balance_of(reference, token, owner).await.ok()

@@ -196,6 +196,13 @@ impl<A: Clone> Answers<A> {
         }
     }
 
+    /// The answer to the same request, whatever became of it.
+    pub(crate) fn again(&self, key: ClaimKey, digest: Option<RequestDigest>) -> Option<A> {
+        let all = self.all();
+        let kept = all.kept.get(&key)?;
+        kept.answer.clone().filter(|_| kept.digest.is_some() && kept.digest == digest)
+    }
+
     /// Takes the answer for the same request, if it was lost. It is about to be written out again.
     /// If its claim says that it was `delivered`, it is taken only where that was noted: elsewhere
     /// somebody had it made once more.

@@ -40,7 +40,7 @@ where
         if !matches!(pending.state, ClaimState::Broadcast(_)) {
             return;
         }
-        let view = request.view();
+        let view = request.as_view();
         let scheme = self.facilitator.scheme();
         let payer = scheme.named_payer(&view.payment_payload, &view.payment_requirements);
         let payer = payer.map(|payer| payer.to_string());

@@ -1,4 +1,4 @@
-//! Keys from the texts that people keep them in.
+//! Reads keys from the texts that people keep them in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{EvmWallet, SvmWallet};
 
-/// Why a text is no key. It shows nothing of the text.
+/// Why a text is no key. It hides the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -17,15 +17,17 @@ pub enum KeyError {
     Evm,
     /// Neither base58 of 64 or 32 bytes nor an array of 64 numbers.
     Svm,
-    /// A key for Solana whose public half is that of another key.
+    /// A key for Solana whose public half belongs to another key.
     OtherHalf,
 }
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Evm => "not a private key of 64 hexadecimal digits",
-            Self::Svm => "not a Solana key: base58 of 64 or 32 bytes, or an array of 64 numbers",
+            Self::Evm => "not an EVM key: give 64 hexadecimal digits",
+            Self::Svm => {
+                "not a Solana key: give base58 of 64 or 32 bytes, or an array of 64 numbers"
+            }
             Self::OtherHalf => "not a Solana key: its public half is that of another key",
         })
     }
@@ -60,7 +62,7 @@ pub fn svm_key(text: &str) -> Result<ed25519::LocalKey, KeyError> {
     ed25519::LocalKey::from_keypair(&keypair).ok_or(KeyError::OtherHalf)
 }
 
-/// An array of 64 numbers. A reader of JSON would leave copies behind.
+/// Reads an array of 64 numbers. A reader of JSON would leave copies behind.
 fn numbers(text: &str) -> Option<Zeroizing<[u8; 64]>> {
     let text = text.strip_prefix('[')?.strip_suffix(']')?;
     let mut bytes = Zeroizing::new([0; 64]);

@@ -1,4 +1,4 @@
-//! Transfers that the buyer sends itself, and presents.
+//! Transfers that the payer sends itself, and presents as payments.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use x402_core::json::JsonStr;
 use x402_core::{EncodeError, Reason, wire};
 use x402_evm::{Address, TransferProofUnsigned, assets};
 
-use super::{SignFailure, Signs, TransferFailure};
+use super::{PaymentSigner, SignFailure, TransferFailure};
 use crate::crypto::Recovery;
 use crate::ledger::{Chain, EvmChain, Sealed, Transfer};
 use crate::message::{Json, PaymentRequirements};
@@ -20,32 +20,30 @@ use crate::message::{Json, PaymentRequirements};
 /// Bytes of a proof's payload without its reference.
 const PAYLOAD_BYTES: usize = 320;
 
-/// A key on one EVM chain that pays by transfers it sends itself, and proves: the offers of
-/// [`TransferProof`](x402_evm::TransferProof), which names what is weak about them, and no others.
-/// Pair it with an [`EvmWallet`](super::EvmWallet) for those; the buyer prefers them where it has the
-/// choice.
+/// A key on one EVM chain that pays by transfers it sends itself, and proves. It pays offers of
+/// [`TransferProof`](x402_evm::TransferProof), which names their weaknesses, and no others. For the others,
+/// pair it with an [`EvmWallet`](super::EvmWallet); the buyer prefers those where it has the choice.
 ///
-/// **The transfer is the payment, and it comes first.** [`Signs::sign`] sends it, and waits until
+/// **The transfer is the payment, and it comes first.** [`PaymentSigner::sign`] sends it, and waits until
 /// it is as deep as [`EvmChain::confirmations`] wants, at most for [`EvmChain::confirm_time`]. Then:
 ///
-/// - [`SignFailure::Sent`]: the money may have moved, and nobody has been shown it. It is kept, and
-///   used for the next payment of as much, in the same token, to the same payee, whatever is bought
-///   by it: none of the kind is sent before. Budgets count it for both. Of one that is never made,
-///   because something else took its nonce, say, no node tells for certain:
+/// - [`SignFailure::Sent`]: the money may have moved, and the transfer was not presented yet. It is kept,
+///   and used for the next payment of the same amount, in the same token, to the same payee, for any
+///   resource: no other such transfer is sent before. Budgets count it for both. A transfer is never made if
+///   another transaction takes its nonce, say, and no node knows that for certain:
 ///   [`TransferWallet::forget`] is for those.
-/// - Every other failure: no tokens moved, nor will they. A transfer that fails on chain costs gas.
-/// - A payment that was given out is the buyer's to present. One that is refused in a way that lets
-///   it be presented again must be, rather than another signed: that would be another transfer.
+/// - Every other failure: no tokens moved, and none will. A transfer that fails on chain costs gas.
+/// - The buyer presents a payment that was returned. If a refusal allows it, present the same payment again:
+///   to sign another one is to send another transfer.
 ///
-/// All this is in memory. For the case that the process dies have each transaction written down
-/// before it is sent ([`with_record`](Self::with_record)), and take up afterwards what was not
-/// presented ([`resume`](Self::resume)). Without that a transfer is lost to its buyer; its hash is in
-/// the log.
+/// All this is in memory. To survive the end of the process, record each transaction before it is sent
+/// ([`with_record`](Self::with_record)), and take up transfers that were not presented
+/// ([`resume`](Self::resume)). Without a record, a transfer is lost to its payer; its hash is in the log.
 ///
-/// The account must be this wallet's alone: of two transactions that others and it choose one nonce
-/// for, one is never made. It needs the chain's own coin for gas. It does not raise the fee of a
-/// transaction that waits, since another one would have another hash: within the caps of
-/// [`EvmChain`] it offers twice the base fee from the start.
+/// Only this wallet may use the account: if others use the same nonce, one of two transactions is never
+/// made. It needs the chain's own coin for gas. It does not raise the fee of a waiting transaction, since
+/// another one would have another hash: within the caps of [`EvmChain`] it offers twice the base fee from
+/// the start.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,27 +71,27 @@ pub struct TransferWallet<K> {
 
 type Record = dyn Fn(&str) -> io::Result<()> + Send + Sync;
 
-/// A transfer that may have been sent, for which no payment was given out.
+/// A transfer that may have been sent, without a payment that presents it.
 struct Unpresented {
     transfer: Transfer,
     hash: B256,
-    /// Somebody waits for it.
+    /// A call waits for it.
     held: bool,
 }
 
-/// Not a transfer that the account of a wallet signed for its chain.
+/// The text is not a transfer that the wallet's account signed for its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotOwn;
 
 impl fmt::Display for NotOwn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a transfer of this account on this chain")
+        f.write_str("the record is not a transfer of this account on this chain")
     }
 }
 
 impl std::error::Error for NotOwn {}
 
-/// Shows neither key nor transactions.
+/// Hides key and transactions.
 impl<K> fmt::Debug for TransferWallet<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransferWallet")
@@ -109,9 +107,9 @@ impl<K> TransferWallet<K> {
         self.address
     }
 
-    /// Has every transaction written down before it is sent, as the text nodes take: `0x` and
-    /// hexadecimal digits. If that fails, it is not sent. The text moves money: whoever has it can
-    /// send it. It must be on disk when `record` returns.
+    /// Records every transaction before it is sent, as the text that nodes accept: `0x` and hexadecimal
+    /// digits. If `record` fails, the transaction is not sent. The text moves money: its holder can send it.
+    /// It must be on disk when `record` returns.
     pub fn with_record(
         mut self,
         record: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
@@ -120,13 +118,13 @@ impl<K> TransferWallet<K> {
         self
     }
 
-    /// Transactions that may have been sent, and for which no payment was given out.
+    /// Hashes of transactions that may have been sent, and were not presented in a payment.
     pub fn unpresented(&self) -> Vec<[u8; 32]> {
         self.all().iter().map(|known| known.hash.0).collect()
     }
 
-    /// Gives a transfer up: whether it was one of the [`unpresented`](Self::unpresented). What was
-    /// paid by it is lost, if it was or will be made.
+    /// Gives a transfer up, and returns whether it was one of the [`unpresented`](Self::unpresented). If it
+    /// was made or will be, its money is lost.
     pub fn forget(&self, tx_hash: &[u8; 32]) -> bool {
         let mut all = self.all();
         let before = all.len();
@@ -139,7 +137,7 @@ impl<K> TransferWallet<K> {
         self.unpresented.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One like it that nobody waits for.
+    /// Takes a kept transfer equal to this one that no call waits for.
     fn take(&self, transfer: &Transfer) -> Option<Held<'_>> {
         let mut all = self.all();
         let known = all.iter_mut().find(|known| !known.held && known.transfer == *transfer)?;
@@ -153,14 +151,14 @@ impl<K> TransferWallet<K> {
     }
 }
 
-/// The right to wait for a transfer, given back when dropped: whoever waits may be stopped.
+/// The right to wait for a transfer. Dropping it gives the right back, for a waiting call may be stopped.
 struct Held<'w> {
     all: &'w Mutex<Vec<Unpresented>>,
     hash: B256,
 }
 
 impl Held<'_> {
-    /// It is presented now, or was never made.
+    /// Forgets the transfer: it is presented now, or was never made.
     fn done(self) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|known| known.hash != self.hash);
@@ -175,18 +173,16 @@ impl Drop for Held<'_> {
 }
 
 impl<K: AsyncSigner<Secp256k1>> TransferWallet<K> {
-    /// Pays on this chain. Of the settings those count that say how transactions are sent and when
-    /// they are final.
+    /// Pays on this chain. Only the settings for sending transactions and for their finality count.
     pub fn new(mut chain: EvmChain, key: K) -> Self {
         chain.replace_after = Duration::MAX;
-        let address = Address(key.public());
+        let address = Address(key.public_key());
         let chain = Chain::new(chain, vec![key]);
         Self { chain, address, record: None, unpresented: Mutex::default() }
     }
 
-    /// Takes up a transfer that was [written down](Self::with_record) and may not have been
-    /// presented. It is sent if it was not. If it was presented already, the payment it is used for
-    /// next is refused, and no more.
+    /// Takes up a transfer that was [recorded](Self::with_record) and may not have been presented. It is
+    /// sent if it was not. If it was presented already, only the next payment that uses it is refused.
     ///
     /// # Errors
     /// [`NotOwn`].
@@ -231,7 +227,7 @@ fn transfer_for(offer: &wire::PaymentRequirements<'_>, from: Address) -> Result<
     if pay_to == from {
         return Err(Reason::InvalidExactEvmRecipientMismatch);
     }
-    // Whether it can be proven does not depend on its hash.
+    // The hash does not matter for this check.
     TransferProofUnsigned::new(offer, "", from, [0; 32])?;
     Ok(Transfer { from, pay_to, asset, amount: offer.amount })
 }
@@ -255,7 +251,7 @@ impl<K: Send + Sync> Wallet for TransferWallet<K> {
     }
 }
 
-impl<K: AsyncSigner<Secp256k1> + Send> Signs for TransferWallet<K> {
+impl<K: AsyncSigner<Secp256k1> + Send> PaymentSigner for TransferWallet<K> {
     async fn sign(
         &self,
         resource: Option<&str>,
@@ -263,10 +259,10 @@ impl<K: AsyncSigner<Secp256k1> + Send> Signs for TransferWallet<K> {
         _now: u64,
         _random: [u8; 32],
     ) -> Result<Json, SignFailure> {
-        // Offers of version 1 name what is bought themselves.
+        // Offers of version 1 name the resource themselves.
         let resource = offer.v1.as_ref().and_then(|v1| v1.resource.as_deref()).or(resource);
         let resource = resource.ok_or(SignFailure::Offer(Reason::InvalidPaymentRequirements))?;
-        let view = offer.view();
+        let view = offer.as_view();
         if view.network.eip155() != Some(self.chain.settings.chain_id) {
             return Err(SignFailure::Offer(Reason::InvalidNetwork));
         }
@@ -275,7 +271,7 @@ impl<K: AsyncSigner<Secp256k1> + Send> Signs for TransferWallet<K> {
             TransferProofUnsigned::new(&view, resource, self.address, hash.0)
                 .map_err(SignFailure::Offer)
         };
-        // The proof is signed before anything is sent: what can fail fails while it costs nothing.
+        // The proof is signed before anything is sent: failures then cost nothing.
         let (held, proof) = match self.take(&transfer) {
             Some(held) => {
                 let proof = self.proof(&unsigned(held.hash)?).await;
@@ -288,7 +284,7 @@ impl<K: AsyncSigner<Secp256k1> + Send> Signs for TransferWallet<K> {
                 let Sealed { hash, raw } = prepared.sealed.clone();
                 let proof = self.proof(&unsigned(hash)?).await.map_err(SignFailure::Sign)?;
                 self.write_down(&raw).map_err(|error| {
-                    tracing::error!(%error, "transfer not written down, and not sent");
+                    tracing::error!(%error, "transfer could not be recorded, and was not sent");
                     SignFailure::Transfer(TransferFailure::Record)
                 })?;
                 let held = self.keep(transfer, hash);
@@ -317,7 +313,7 @@ impl<K> TransferWallet<K> {
     }
 }
 
-/// Of a transfer that was not sent.
+/// The failure of a transfer that was not sent.
 impl From<Reason> for TransferFailure {
     fn from(reason: Reason) -> Self {
         match reason {

@@ -22,7 +22,7 @@ fn run() -> u8 {
     else {
         return check(false);
     };
-    let payload = RawJson::checked_before(black_box(samples::EVM_PAYLOAD));
+    let payload = RawJson::from_validated_unchecked(black_box(samples::EVM_PAYLOAD));
     let header = measure(|| {
         let choice: Choice<'_> =
             buyer::choose(&required, "api.example.com", &ExactEvmWallet, &Policy::default())

@@ -24,7 +24,7 @@ fn run() -> u8 {
     let (secret, nonce) = (black_box(&samples::EVM_SECRET), *black_box(&samples::EVM_NONCE));
     let payload = measure(|| {
         let key = LocalKey::from_bytes(secret)?;
-        let payer = Address(key.public());
+        let payer = Address(key.public_key());
         let unsigned = Eip3009Unsigned::new(&offer, payer, black_box(samples::NOW), nonce).ok()?;
         let signature = key.sign(unsigned.digest()).ok()?;
         unsigned.payload(&signature, out).ok()

@@ -5,7 +5,7 @@
 use core::hint::black_box;
 
 use x402_boards::board::{Board, Static};
-use x402_boards::buyer::{self, Bought, Memory, Shop, Svm};
+use x402_boards::buyer::{self, Paid, Memory, Shop, Svm};
 use x402_core::buyer::Policy;
 use x402_core::crypto::ed25519::LocalKey;
 use x402_images::wire::{Recorded, Server};
@@ -29,7 +29,7 @@ fn run() -> u8 {
         let policy = Policy::default();
         buyer::buy(shop, &mut server, &wallet, &policy, &Board, &mut nonce, memory).ok()
     });
-    check(bought.is_some_and(|Bought { status, receipt, .. }| {
+    check(bought.is_some_and(|Paid { status, receipt, .. }| {
         status == 200 && receipt.is_some_and(|it| it.success)
     }))
 }

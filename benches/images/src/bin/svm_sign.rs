@@ -27,7 +27,7 @@ fn run() -> u8 {
     let (seed, nonce) = (black_box(&samples::SVM_SEED), *black_box(&samples::SVM_NONCE));
     let payload = measure(|| {
         let key = LocalKey::from_seed(seed);
-        let payer = Address(key.public());
+        let payer = Address(key.public_key());
         let inputs = Inputs { payer, blockhash: None, nonce, assets: &[] };
         let unsigned = SvmUnsigned::new(&offer, &inputs, &Dalek, transaction).ok()?;
         let signature = key.sign(unsigned.message()).ok()?;

@@ -15,7 +15,7 @@ const ANSWER_BYTES: usize = 64 * 1024;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What loading came to.
+/// The result of a load.
 pub struct Load {
     /// From the first request to the last answer.
     pub seconds: f64,

@@ -113,7 +113,7 @@ struct Cores {
     loader: Option<usize>,
 }
 
-/// Who is asked whether a payment is good.
+/// The party that checks a payment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     /// Nobody: the route is free.
@@ -180,7 +180,7 @@ const CLIENTS: [(&str, &str); 4] = [
     ("@x402/fetch", "buy.mjs"),
 ];
 
-/// What was measured, in the order of its measuring: one figure a line.
+/// The measurements, in the order they were made: one figure a line.
 #[derive(Default)]
 struct Figures(Vec<(String, String, String, f64)>);
 

@@ -12,13 +12,13 @@ use x402_core::wire::{Message, PaymentRequired};
 use x402_core::{base64, buyer};
 use x402_evm::{Address, Eip3009Unsigned, PAYLOAD_BYTES};
 
-/// What every seller here asks for.
+/// The challenge of every seller here.
 pub const CHALLENGE: &str = r#"{"x402Version":2,"error":"PAYMENT-SIGNATURE header is required","resource":{"url":"http://127.0.0.1/weather","description":"","mimeType":"application/json"},"accepts":[{"scheme":"exact","network":"eip155:84532","amount":"10000","asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e","payTo":"0x209693Bc6afc0C5328bA36FaF03C514EF312287C","maxTimeoutSeconds":300,"extra":{"name":"USDC","version":"2"}}]}"#;
 
 /// The offers allow 300 seconds; the payments are valid for an hour.
 const AHEAD_SECONDS: u64 = 3300;
 
-/// Payments of one key, each with a nonce of its own. What is signed is the same for all sellers.
+/// Payments of one key, each with a nonce of its own. The signed data is the same for all sellers.
 pub struct Payments {
     key: LocalKey,
     now: u64,
@@ -41,7 +41,7 @@ impl Payments {
         let mut nonce = [0; 32];
         nonce[..8].copy_from_slice(&self.run);
         nonce[8..16].copy_from_slice(&(index as u64).to_be_bytes());
-        Eip3009Unsigned::new(&offer, Address(self.key.public()), self.now, nonce)
+        Eip3009Unsigned::new(&offer, Address(self.key.public_key()), self.now, nonce)
             .map_err(|reason| reason.to_string())
     }
 

@@ -1,4 +1,4 @@
-//! What a payment says, in one form, to show that all readers read the same.
+//! A payment's content, in one form, to show that all readers read the same.
 
 use alloy_primitives::U256;
 use r402::evm::exact as r402_exact;

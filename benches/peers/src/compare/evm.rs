@@ -108,7 +108,7 @@ pub(crate) fn payload_to_header(report: &mut Report) {
     let offer = required.accepts.iter().next().expect("one");
     let key = LocalKey::from_bytes(&inputs::EVM_SECRET).expect("a key");
     let unsigned =
-        Eip3009Unsigned::new(&offer, Address(key.public()), inputs::NOW, [9; 32]).expect("payable");
+        Eip3009Unsigned::new(&offer, Address(key.public_key()), inputs::NOW, [9; 32]).expect("payable");
     let (flow, decimals, asks) = (Flow::Authorization, 6, false);
     let choice = Choice { required, offer, index: 0, flow, decimals, asks };
     let signature = input.signature;
@@ -212,7 +212,7 @@ fn server(
     }
 }
 
-/// What x402-chain-eip155 does before it asks the chain, by its own functions where they are
+/// Runs x402-chain-eip155's steps before it asks the chain, by its own functions where they are
 /// public.
 fn x402_rs(header: &[u8], own: &x402_rs::Eip3009PaymentRequirements) -> Option<[u8; 20]> {
     let payload: x402_rs::Eip3009PaymentPayload = readers::x402_rs(header)?;
@@ -246,7 +246,7 @@ fn x402_rs(header: &[u8], own: &x402_rs::Eip3009PaymentRequirements) -> Option<[
     }
 }
 
-/// What r402 does before and between its questions to the chain.
+/// Runs r402's steps before and between its questions to the chain.
 fn r402(header: &[u8], own: &r402_exact::v2::PaymentRequirements) -> Option<[u8; 20]> {
     let payload = readers::r402(header)?;
     let r402_exact::ExactPayload::Eip3009(eip3009) = &payload.payload else { return None };

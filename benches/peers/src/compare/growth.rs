@@ -1,4 +1,4 @@
-//! What a byte costs as messages grow, and in the worst that is legal.
+//! The cost of a byte as messages grow, and in the worst that is legal.
 
 use std::hint::black_box;
 

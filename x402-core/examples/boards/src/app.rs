@@ -1,4 +1,4 @@
-//! The buyer's main function, whoever signs.
+//! The buyer's main function, for any signer.
 //!
 //! ```text
 //! cargo run --release --bin buyer --target TARGET -- http://10.0.2.2:PORT/PATH [uart] [NETWORK...]

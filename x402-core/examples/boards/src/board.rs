@@ -48,7 +48,7 @@ macro_rules! main {
     };
 }
 
-/// What [`main!`](crate::main) expands to.
+/// The expansion of [`main!`](crate::main).
 pub fn start(run: fn() -> u8) -> ! {
     arch::start();
     paint_stack();
@@ -124,7 +124,7 @@ impl Args {
     }
 }
 
-/// What the free stack is filled with, so that what was used can be told.
+/// The pattern that fills the free stack and so shows the used part.
 const PAINT: u32 = 0x7034_0270;
 
 /// Forgets the peak: [`peak_stack`] counts from here on.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use x402_core::budget::{Exceeded, Spending};
-use x402_core::buyer::{self, Choice, Decline, Next, Policy, Purchase, Wallet};
+use x402_core::buyer::{self, Choice, Decline, Next, Policy, PayOnce, Wallet};
 use x402_core::crypto::ed25519::Dalek;
 use x402_core::crypto::{Ed25519, Secp256k1, SignError, Signer};
 use x402_core::json::RawJson;
@@ -27,11 +27,11 @@ pub struct Memory {
     answer: [u8; 4096],
     /// The challenge in JSON, then the receipt.
     json: [u8; 3072],
-    /// What the scheme signed, in JSON.
+    /// The scheme's signed payload, in JSON.
     payload: [u8; PAYLOAD],
     /// The payment header: resource, offer and payload in base64.
     header: [u8; 3072],
-    /// What was spent since the start. A product that may be switched off to make it forget keeps
+    /// The sum spent since the start. A product that may be switched off to make it forget keeps
     /// this over a reset.
     spending: Spending<16>,
 }
@@ -101,7 +101,7 @@ impl<S: Signer<Secp256k1>> Pays for Evm<S> {
         entropy: &mut impl Entropy,
         payload: &'p mut [u8],
     ) -> Result<RawJson<'p>, BuyError> {
-        let payer = x402_evm::Address(self.0.public());
+        let payer = x402_evm::Address(self.0.public_key());
         let mut nonce = [0; 32];
         entropy.fill(&mut nonce);
         let now = unix_time.ok_or(BuyError::NoTime)?;
@@ -136,7 +136,7 @@ impl<S: Signer<Ed25519>> Pays for Svm<S> {
         entropy: &mut impl Entropy,
         payload: &'p mut [u8],
     ) -> Result<RawJson<'p>, BuyError> {
-        let payer = x402_svm::Address(self.0.public());
+        let payer = x402_svm::Address(self.0.public_key());
         let mut nonce = [0; 16];
         entropy.fill(&mut nonce);
         let inputs = Inputs { payer, blockhash: None, nonce, assets: &[] };
@@ -164,7 +164,7 @@ impl<A: Pays, B: Pays> Pays for (A, B) {
     }
 }
 
-/// What came of it.
+/// The outcome of a purchase.
 #[derive(Clone, Copy, Debug)]
 pub struct Bought<'m> {
     /// Status of the answer.
@@ -198,8 +198,8 @@ pub enum BuyError {
     TooLarge(EncodeError),
     /// The payment was refused, and will not be made.
     Refused(Reason),
-    /// The payment was sent, and it is not known whether it was made: with what the server says.
-    /// Whoever buys again may pay twice.
+    /// The payment was sent, and it is not known whether it was made: with the server's reason. A
+    /// new purchase may pay twice.
     Unclear(Option<Reason>),
     /// The payment was sent and no answer came: as [`Unclear`](Self::Unclear).
     Unanswered(HttpError),
@@ -253,7 +253,7 @@ impl From<EncodeError> for BuyError {
 /// Where to buy.
 #[derive(Clone, Copy, Debug)]
 pub struct Shop<'a> {
-    /// What the `Host` header says.
+    /// The `Host` header.
     pub host: &'a str,
     /// Path and query.
     pub path: &'a str,
@@ -274,7 +274,7 @@ pub fn buy<'m>(
     memory: &'m mut Memory,
 ) -> Result<Bought<'m>, BuyError> {
     let Memory { answer, json, payload, header, spending } = memory;
-    let mut purchase = Purchase::new();
+    let mut purchase = PayOnce::new();
     let challenged = get(shop, link, &[], answer).map_err(BuyError::NoAnswer)?;
     if purchase.answered(challenged.status) != Next::Pay {
         let body = challenged.content(answer).body;

@@ -31,7 +31,7 @@ impl<L: Link> Element<L> {
 }
 
 impl<L: Link> Signer<Secp256k1> for Element<L> {
-    fn public(&self) -> [u8; 20] {
+    fn public_key(&self) -> [u8; 20] {
         self.address
     }
 
@@ -41,8 +41,8 @@ impl<L: Link> Signer<Secp256k1> for Element<L> {
         let (_, place) = command.split_at_mut(1);
         place.copy_from_slice(digest);
         ask(&mut *line, &command, &mut signature)?;
-        // Which of the two public keys of such a signature is ours is found by trying, and whoever
-        // answers with another's signature is found out.
+        // The right one of the two public keys of such a signature is found by trying, and so is
+        // another's signature.
         RecoverableSignature::find(&signature, digest, &self.address, &K256)
             .ok_or(SignError::Invalid)
     }

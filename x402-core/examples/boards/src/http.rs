@@ -40,7 +40,7 @@ impl From<Broken> for HttpError {
     }
 }
 
-/// What comes after the first line of a message. Borrows from the caller's memory.
+/// The part of a message after its first line. Borrows from the caller's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'m> {
     head: &'m [u8],
@@ -236,7 +236,7 @@ fn read_head(
         if let Some(end) = fresh.windows(4).position(|end| end == b"\r\n\r\n") {
             return Ok(from.saturating_add(end).saturating_add(4));
         }
-        // What came before cannot end the head, but for its last three bytes.
+        // Of the bytes before, only the last three can be part of the head's end.
         from = filled.saturating_sub(3);
         match read_more(stream, memory, *filled)? {
             None if *filled == 0 => return Ok(0),

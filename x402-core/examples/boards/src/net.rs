@@ -1,8 +1,8 @@
 //! TCP over Ethernet, in blocking streams. There is no heap and nothing runs in the background: the
 //! network moves on whenever somebody waits for it.
 //!
-//! No peer can stop the board or keep a socket: whoever is silent, or does not close, is given up
-//! after some time.
+//! No peer can stop the board or keep a socket: a peer that is silent, or does not close, is given
+//! up after some time.
 
 use core::cell::RefCell;
 use core::mem::MaybeUninit;
@@ -72,7 +72,7 @@ impl<const SOCKETS: usize, const RX: usize, const TX: usize> Default for Storage
     }
 }
 
-/// Who has a socket.
+/// The owner of a socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nobody: the client's is closed; a server's listens, or has a client that waits.

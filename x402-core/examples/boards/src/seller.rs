@@ -23,9 +23,9 @@ const ANSWER: usize = 8192;
 pub struct Memory {
     /// The payment in JSON.
     json: [u8; 3072],
-    /// What the facilitator is asked.
+    /// The request to the facilitator.
     ask: [u8; 4096],
-    /// What it answers, head and body: its `/supported` may list every network there is.
+    /// Its answer, head and body: its `/supported` may list every network there is.
     answer: [u8; ANSWER],
     /// A challenge, in base64.
     challenge: [u8; 1536],
@@ -57,7 +57,7 @@ impl Default for Memory {
 pub enum Unready {
     /// It does not answer, or not so that it is understood.
     NoAnswer(HttpError),
-    /// What answers is no facilitator.
+    /// The peer is not a facilitator.
     NoFacilitator,
     /// It does not tell the time.
     NoTime,
@@ -78,7 +78,7 @@ impl fmt::Display for Unready {
 
 impl core::error::Error for Unready {}
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Served {
     /// Nothing was asked, or nobody waited for the answer.
@@ -95,15 +95,15 @@ pub enum Served {
 
 /// The shop.
 pub struct Shop<'a, S> {
-    /// What is sold.
+    /// The resource for sale.
     pub resource: ResourceInfo<'a>,
     /// Its path.
     pub path: &'a str,
     /// Its price.
     pub offer: PaymentRequirements<'a>,
-    /// What checks the payments.
+    /// The scheme that checks the payments.
     pub scheme: S,
-    /// What the facilitator's `Host` header says.
+    /// The facilitator's `Host` header.
     pub facilitator: &'a str,
     claims: ClaimTable<CLAIMS>,
 }
@@ -121,7 +121,7 @@ impl From<Reason> for Refusal {
 }
 
 impl From<EncodeError> for Refusal {
-    /// What does not fit the memory cannot be asked of the facilitator.
+    /// A request that exceeds the memory cannot be sent to the facilitator.
     fn from(_: EncodeError) -> Self {
         Reason::InvalidPayload.into()
     }
@@ -164,8 +164,8 @@ impl<'a, S: Scheme> Shop<'a, S> {
         content.unix_time().ok_or(Unready::NoTime)
     }
 
-    /// Answers what [`http::read_request`] read: the reading to whoever pays for it, the price to
-    /// everybody else.
+    /// Answers the request that [`http::read_request`] read: the reading to a client that pays for
+    /// it, the price to everybody else.
     pub fn serve(
         &mut self,
         request: Result<Option<Request<'_>>, HttpError>,
@@ -195,7 +195,7 @@ impl<'a, S: Scheme> Shop<'a, S> {
             Err(HttpError::TooLong) => 431,
             Err(HttpError::Malformed) => 400,
         };
-        // Whoever does not wait for it misses nothing.
+        // A client that does not wait for it misses nothing.
         http::answer(stream, status, &[], b"{}").ok();
         Served::Status(status)
     }
@@ -242,7 +242,7 @@ impl<'a, S: Scheme> Shop<'a, S> {
                 return Err(Refusal { reason: Reason::DuplicateSettlement, transaction });
             }
             Presented::Known(ClaimState::Failed(reason)) => return Err(reason.into()),
-            Presented::Known(ClaimState::Claimed) | Presented::Elsewhere => {
+            Presented::Known(ClaimState::Claimed) | Presented::ForAnother => {
                 return Err(Reason::DuplicateSettlement.into());
             }
         };

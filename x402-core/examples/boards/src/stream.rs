@@ -1,4 +1,4 @@
-//! What the protocol code needs of a board and of its wires.
+//! The interface of a board and of its wires to the protocol code.
 
 /// A pair of wires to somebody who speaks HTTP: a TCP connection, a serial line, TLS over either.
 pub trait Stream: embedded_io::Read + embedded_io::Write {}
@@ -7,7 +7,7 @@ impl<S: embedded_io::Read + embedded_io::Write> Stream for S {}
 
 /// A way to one server.
 pub trait Link {
-    /// What it opens.
+    /// The stream it opens.
     type Stream<'s>: Stream
     where
         Self: 's;
@@ -40,8 +40,8 @@ pub trait Clock {
     fn millis(&self) -> u64;
 }
 
-/// Random numbers that nobody can guess. Whoever can guess a nonce learns nothing and can steal
-/// nothing, but may spend it first, so that a payment fails.
+/// Random numbers that nobody can guess. A guessed nonce reveals nothing and steals nothing, but an
+/// attacker may spend it first, so that a payment fails.
 pub trait Entropy {
     /// Fills `bytes`.
     fn fill(&mut self, bytes: &mut [u8]);

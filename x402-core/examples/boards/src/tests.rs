@@ -24,8 +24,8 @@ const OFFER: &[u8] = br#"{"scheme":"exact","network":"eip155:1328","amount":"100
     "payTo":"0x90F79bf6EB2c4f870365E785982E1f101E93b906",
     "maxTimeoutSeconds":60,"extra":{"name":"USDC","version":"2"}}"#;
 
-/// Somebody at the other end: bytes in, bytes out. What was sent is whole when the first byte of the
-/// answer is wanted.
+/// The other end: bytes in, bytes out. The request is whole when the first byte of the answer is
+/// wanted.
 type Peer<'p> = Rc<dyn Fn(&[u8]) -> Result<Vec<u8>, Broken> + 'p>;
 
 struct Wire<'p> {

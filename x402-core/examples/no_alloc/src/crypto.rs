@@ -7,7 +7,7 @@ use x402_core::json::RawJson;
 
 use crate::samples;
 
-/// What a scheme might read from `extra`.
+/// The fields a scheme might read from `extra`.
 #[derive(serde::Deserialize)]
 struct Domain<'a> {
     name: &'a str,
@@ -19,12 +19,12 @@ pub fn exercise() {
     let digest = keccak256(&[black_box(samples::OFFER)]);
     if let Some(key) = secp256k1::LocalKey::from_bytes(&black_box([7; 32])) {
         if let Ok(signature) = Signer::sign(&key, &digest) {
-            black_box(secp256k1::K256.recover(&digest, &signature) == Some(Signer::public(&key)));
+            black_box(secp256k1::K256.recover(&digest, &signature) == Some(Signer::public_key(&key)));
         }
     }
     let key = ed25519::LocalKey::from_seed(&black_box([7; 32]));
     if let Ok(signature) = Signer::sign(&key, &digest) {
-        black_box(ed25519::Dalek.verify(&Signer::public(&key), &digest, &signature));
+        black_box(ed25519::Dalek.verify(&Signer::public_key(&key), &digest, &signature));
     }
     if let Some(extra) = RawJson::parse(black_box(samples::OFFER)).ok().and_then(|o| o.get("extra"))
     {

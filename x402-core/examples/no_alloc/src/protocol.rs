@@ -5,7 +5,7 @@ use core::hint::black_box;
 
 use x402_core::amount::Money;
 use x402_core::budget::{Limit, Most, Per, Scope, Spending};
-use x402_core::buyer::{self, Policy, Purchase, Wallet};
+use x402_core::buyer::{self, Policy, PayOnce, Wallet};
 use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Resource};
 use x402_core::json::RawJson;
 use x402_core::seller::{self, Seller};
@@ -142,7 +142,7 @@ fn buy(bytes: &[u8]) {
         ..Policy::default()
     };
     let mut spending = black_box(Spending::<4>::new());
-    let mut purchase = Purchase::new();
+    let mut purchase = PayOnce::new();
     black_box(purchase.answered(black_box(402)));
     let header = black_box(Some(bytes));
     let Ok(required) = buyer::read_challenge(header, bytes, black_box(&mut scratch)) else {

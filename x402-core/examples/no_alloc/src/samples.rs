@@ -5,7 +5,7 @@ use x402_svm::{Address, Asset, Extensions, Mint, TokenProgram};
 /// When the payment was valid.
 pub const NOW: u64 = 1_795_210_300;
 
-/// Who pays.
+/// The payer.
 pub const PAYER: [u8; 20] = [
     0x70, 0x99, 0x79, 0x70, 0xc5, 0x18, 0x12, 0xdc, 0x3a, 0x01, 0x0c, 0x7d, 0x01, 0xb5, 0x0e, 0x0d,
     0x17, 0xdc, 0x79, 0xc8,
@@ -44,7 +44,7 @@ pub const CHALLENGE: &[u8] = concat!(
 /// The payment.
 pub const PAYMENT: &[u8] = payment!().as_bytes();
 
-/// What a server asks its facilitator.
+/// A server's request to its facilitator.
 pub const REQUEST: &[u8] = concat!(
     r#"{"x402Version":2,"paymentPayload":"#,
     payment!(),
@@ -64,16 +64,16 @@ macro_rules! svm_offer {
     };
 }
 
-/// Who pays on Solana.
+/// The payer on Solana.
 pub const SVM_PAYER: Address = Address([
     0x81, 0x39, 0x77, 0x0e, 0xa8, 0x7d, 0x17, 0x5f, 0x56, 0xa3, 0x54, 0x66, 0xc3, 0x4c, 0x7e, 0xcc,
     0xcb, 0x8d, 0x8a, 0x91, 0xb4, 0xee, 0x37, 0xa2, 0x5d, 0xf6, 0x0f, 0x5b, 0x8f, 0xc9, 0xb3, 0x94,
 ]);
 
-/// Who is paid there.
+/// The payee there.
 pub const SVM_PAYEE: &str = "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse";
 
-/// Who pays the fee there.
+/// The fee payer there.
 pub const SVM_FEE_PAYER: Address = Address([
     0x8a, 0x88, 0xe3, 0xdd, 0x74, 0x09, 0xf1, 0x95, 0xfd, 0x52, 0xdb, 0x2d, 0x3c, 0xba, 0x5d, 0x72,
     0xca, 0x67, 0x09, 0xbf, 0x1d, 0x94, 0x12, 0x1b, 0xf3, 0x74, 0x88, 0x01, 0xb4, 0x0f, 0x6f, 0x5c,
@@ -94,7 +94,7 @@ pub const SVM_ASSET: Asset<'_> = Asset {
 /// The offer on Solana Devnet.
 pub const SVM_OFFER: &[u8] = svm_offer!().as_bytes();
 
-/// What a server asks its facilitator about it.
+/// A server's request to its facilitator about it.
 pub const SVM_REQUEST: &[u8] = concat!(
     r#"{"x402Version":2,"paymentPayload":{"x402Version":2,"payload":{"transaction":"AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAC+PTxbOVVZCZZVtYY0OGnU5Cn2Va+TT+dmkKT9nGocQgUm7vG2Ly/3GY+/ixLTUbY0bLTvWUMzxT+xQVihTQYCgAIBBAiKiOPddAnxlf1S2y08ul1yymcJvx2UEhvzdIgBtA9vXIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOUVfrYUDwcTMIz1rajclqlUU/uq3ieryKWb3Ki2UMxyVvtrxucFh9taYpGubB4CaShjb9TxDK2okvxsQiD/MsimAMGRm/lIRcy/+ytunLDm+e8jOW7xfcSayxDmzpAAAAABUpTWpkpIQZNJOhxYNo4fHw1td28kruB5B+oQEEFRI0G3fbh12Whk9nL4UbO63msHLSF7V9bN5E6jPWFfv8AqTtELLORIVfxOpM9ATQoLQMrX/7NAaLb8bd5BgjfAC6nsAO8wYP66uq7TWX/tik2KvG2pkZaRLdp/pXPY8ceI+kEBAAFAiBOAAAEAAkDAQAAAAAAAAAGBAMHAgEKDOgDAAAAAAAABgUAIGM3NzMxYWI2NmUzMjU0MmY4YzczMDRmNzNmZDJjNDZiAA=="},"accepted":"#,
     svm_offer!(),

@@ -1,5 +1,5 @@
-//! The configuration of a facilitator: TOML, in which no secret stands. Every mistake in it is
-//! named; what was written is not repeated, it may be a secret in the wrong place.
+//! The configuration of a facilitator: TOML without secrets. Every mistake in it is named. The text
+//! of the file is never repeated: a secret may be in the wrong place.
 
 mod section;
 
@@ -18,10 +18,10 @@ use x402_std::store::RedisStore;
 
 use section::{Secret, Section};
 
-/// As much of a file as is read.
+/// Most bytes that are read of a file.
 pub(super) const FILE_BYTES: usize = 256 * 1024;
 
-/// What is configured.
+/// A configuration.
 pub(super) struct Config {
     pub(super) listen: SocketAddr,
     pub(super) log_json: bool,
@@ -89,20 +89,20 @@ impl Config {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// Every mistake, a line each.
+    /// All mistakes, a line each.
     pub(super) fn read(text: &str) -> Result<Self, Vec<String>> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error
                 .span()
                 .map_or(0, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
-            vec![format!("line {line}: not TOML")]
+            vec![format!("line {line}: not TOML: correct its syntax")]
         })?;
         let mistakes = RefCell::default();
         let section = |name: &str, table| Section { name: name.into(), table, mistakes: &mistakes };
         let mut top = section("", table);
         let listen = top.text("listen").unwrap_or_else(|| "127.0.0.1:4022".into());
         let listen = listen.parse().unwrap_or_else(|_| {
-            top.wrong("listen", "not an address and port, such as 127.0.0.1:4022");
+            top.wrong("listen", "not an address with a port, such as 127.0.0.1:4022");
             SocketAddr::from(([127, 0, 0, 1], 4022))
         });
         let log = top.one_of("log", &["text", "json"]);
@@ -112,7 +112,7 @@ impl Config {
         let mut hosts = Hosts::of(listen);
         for name in top.texts("hosts").unwrap_or_default() {
             hosts = hosts.clone().with(&name).unwrap_or_else(|| {
-                top.wrong("hosts", "not a list of names without ports, such as pay.example.com");
+                top.wrong("hosts", "not a list of names without port, such as pay.example.com");
                 hosts
             });
         }
@@ -145,8 +145,9 @@ impl Config {
                 if !url.is_empty() && !RedisStore::is_address(&url) {
                     store.wrong(
                         "url",
-                        "not redis://[[user]:password@]host[:port][/database], rediss:// for TLS, \
-                         nor unix:///path",
+                        "not the URL of a Redis server: write \
+                         redis://[[user]:password@]host[:port][/database], rediss:// for TLS, \
+                         or unix:///path",
                     );
                 }
                 Store::Redis { url, lease: lease(&mut store) }
@@ -173,24 +174,24 @@ impl Config {
         let mut mistakes = mistakes.into_inner();
         for (place, chain) in evm.iter().enumerate() {
             if evm.iter().take(place).any(|other| other.chain_id == chain.chain_id) {
-                mistakes.push(format!("evm {}: network: given twice", place + 1));
+                mistakes.push(format!("evm {}: network: given twice: remove one", place + 1));
             }
         }
         for (place, cluster) in svm.iter().enumerate() {
-            let same = |other: &Svm| other.network.view().is_same(cluster.network.view());
+            let same = |other: &Svm| other.network.as_view().is_same(cluster.network.as_view());
             if svm.iter().take(place).any(same) {
-                mistakes.push(format!("svm {}: network: given twice", place + 1));
+                mistakes.push(format!("svm {}: network: given twice: remove one", place + 1));
             }
         }
         let served = |network: Network<'_>| acceptance.serves(network);
-        let no_token = "network: no token of it is accepted: [accept] assets lists them";
+        let no_token = "network: no token of it is accepted: add one to assets in [accept]";
         for (place, chain) in evm.iter().enumerate() {
             if !Network::parse(&format!("eip155:{}", chain.chain_id)).is_ok_and(served) {
                 mistakes.push(format!("evm {}: {no_token}", place + 1));
             }
         }
         for (place, cluster) in svm.iter().enumerate() {
-            if !served(cluster.network.view()) {
+            if !served(cluster.network.as_view()) {
                 mistakes.push(format!("svm {}: {no_token}", place + 1));
             }
         }
@@ -198,14 +199,14 @@ impl Config {
         for (place, chain) in evm.iter().enumerate() {
             if in_memory && !chain.max_proof_age.is_zero() {
                 mistakes.push(format!(
-                    "evm {}: max_proof_age_seconds: not with claims in memory, where a restart lets \
-                     every transfer pay again: give [store] the kind sqlite or redis",
+                    "evm {}: max_proof_age_seconds: claims in memory are lost at a restart, and every \
+                     transfer could pay again: give [store] the kind sqlite or redis",
                     place + 1
                 ));
             }
         }
         if evm.is_empty() && svm.is_empty() && mistakes.is_empty() {
-            mistakes.push("no network: there is neither [[evm]] nor [[svm]]".into());
+            mistakes.push("no network: add [[evm]] or [[svm]]".into());
         }
         if !mistakes.is_empty() {
             return Err(mistakes);

@@ -10,11 +10,11 @@ use x402_std::message::ReadError;
 
 use crate::{Exit, Failure, Outcome, input, print, transaction};
 
-/// Says what a message is and prints it: {"kind","x402Version","message"}.
+/// Names the kind of a message and prints it: {"kind","x402Version","message"}.
 ///
-/// The message is printed as it was sent. Kinds are called as in the specification; x402Version is
-/// null for those that have none. A payment on Solana has one more key, "transaction": what the
-/// transaction in it would do, in words; "signed" says whose signature is there and holds.
+/// The message is printed as it was sent. Kinds have the names of the specification. x402Version is
+/// null for kinds without a version. A payment on Solana has one more key, "transaction": the effects of
+/// its transaction, in words. There, "signed" is true for signers whose signature is valid.
 #[derive(Args)]
 pub(crate) struct Decode {
     /// Header value in base64, or JSON
@@ -67,8 +67,10 @@ fn verify_request(json: &[u8]) -> Result<Option<Version>, Located> {
     Ok(Some(request.payment_payload.x402_version()))
 }
 
-/// The first kind that has its key in the message and can read it. If none can, the first that has
-/// its key there says why.
+/// The first kind that has its key in the message and can read it.
+///
+/// # Errors
+/// The fault that the first kind with its key in the message found.
 fn identify(json: &[u8]) -> Result<(&'static str, Option<Version>), Failure> {
     let located = |error| Failure::read(ReadError::new(error, json));
     let object = RawJson::skim(json).map_err(located)?;
@@ -82,7 +84,7 @@ fn identify(json: &[u8]) -> Result<(&'static str, Option<Version>), Failure> {
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    let unknown = || Failure::unusable("invalid_payload: not a message of this protocol");
+    let unknown = || Failure::unusable("invalid_payload: not a message of the x402 protocol");
     Err(failure.map_or_else(unknown, located))
 }
 
@@ -96,7 +98,7 @@ fn transaction_of(kind: &str, json: &[u8]) -> Option<String> {
     transaction::words(&payment)
 }
 
-/// Entries of a message's list that cannot be read: which, and what is wrong with each, where.
+/// Entries of a message's list that cannot be read, each with its place and fault.
 fn unread(kind: &str, json: &[u8]) -> Vec<Value> {
     fn of<'a, T: Listed<'a>>(list: &List<'a, T>, name: &str) -> Vec<Value> {
         let entries = list.entries().enumerate();

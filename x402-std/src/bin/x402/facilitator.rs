@@ -19,10 +19,15 @@ use crate::{Failure, Outcome, input, settle};
 /// With --config it settles on chains, and serves GET /healthz, /readyz and /metrics too.
 #[derive(Args)]
 pub(crate) struct Facilitator {
-    /// Settles as this TOML file says; x402-std/examples/service has some to begin with, and says what can be set
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["simulated", "listen", "fund", "networks", "hosts"])]
+    /// Settles on chains, as this TOML file configures; x402-std/examples/service has examples and all
+    /// settings
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["simulated", "listen", "fund", "networks", "hosts"]
+    )]
     config: Option<PathBuf>,
-    /// Says what is wrong with the file, if anything, and settles nothing
+    /// Checks the file, prints every mistake, and settles nothing
     #[arg(long, requires = "config")]
     check: bool,
     /// Settles in a ledger in memory: no chain, no money
@@ -31,18 +36,18 @@ pub(crate) struct Facilitator {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4022")]
     listen: SocketAddr,
-    /// Gives an address, EVM or Solana, units of the default tokens in the simulated ledger, or
-    /// money ($1); may be repeated
+    /// Gives an address, EVM or Solana, a balance in the simulated ledger: units of the default
+    /// tokens, or money ($1); may be repeated
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
-    /// Name that callers know this service by, besides localhost and the address of --listen; may be
-    /// repeated. Requests to others are refused, so that no website can reach it through a browser
+    /// Name of this service in requests, besides localhost and the address of --listen; may be
+    /// repeated. Requests to other names are refused, so that no website can reach it through a browser
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// Network to give it on, may be repeated [default: all]
+    /// Network of --fund; may be repeated [default: all]
     #[arg(long = "network", value_name = "NETWORK", value_parser = network)]
     networks: Vec<NetworkId>,
-    /// How lines on stderr are written: for people, or each as a JSON object. The file of --config says it too
+    /// Format of lines on stderr: text for people, or JSON objects. With --config, the file sets it
     #[arg(
         long,
         value_name = "FORMAT",
@@ -57,17 +62,20 @@ impl Facilitator {
     pub(crate) async fn run(&self) -> Outcome {
         if let Some(path) = &self.config {
             let text = input::file(path, FILE_BYTES)?;
-            let text = String::from_utf8(text).map_err(|_| Failure::unusable("not a text"))?;
+            let text = String::from_utf8(text)
+                .map_err(|_| Failure::unusable("--config: the file is not UTF-8 text"))?;
             let config = Config::read(&text).map_err(mistakes)?;
             return settle::run(config, self.check).await;
         }
         if !self.simulated {
-            return Err(Failure::unusable("--config FILE to settle on chains, or --simulated"));
+            return Err(Failure::unusable(
+                "no ledger: give --config FILE to settle on chains, or --simulated",
+            ));
         }
         log::write_as(self.log);
         log::start(None);
         let hosts = self.hosts.iter().try_fold(Hosts::of(self.listen), |hosts, name| {
-            hosts.with(name).ok_or_else(|| Failure::unusable("--host: not a name without a port"))
+            hosts.with(name).ok_or_else(|| Failure::unusable("--host: not a name without port"))
         })?;
         let callers = Callers::default().with_hosts(hosts);
         let service = Service::new(simulated(&self.networks, &self.fund)?).with_callers(callers);
@@ -75,7 +83,7 @@ impl Facilitator {
     }
 }
 
-/// All of them, a line each.
+/// The failure for all mistakes, a line each.
 pub(crate) fn mistakes(all: Vec<String>) -> Failure {
     Failure::unusable(all.join("\n"))
 }
@@ -91,7 +99,7 @@ pub(crate) struct Fund {
 enum Account {
     Evm(evm::Address),
     Svm(svm::Address),
-    /// Those of the keys in the environment.
+    /// The addresses of the keys in the environment.
     Own(Option<evm::Address>, Option<svm::Address>),
 }
 
@@ -102,7 +110,7 @@ enum Balance {
 }
 
 impl Fund {
-    /// Reads `ADDR=1000000` or `ADDR=$1`, or for one's own keys `1000000` or `$1`.
+    /// Reads `ADDR=1000000` or `ADDR=$1`, or `1000000` or `$1` for the keys in the environment.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let (account, amount) = match text.split_once('=') {
             Some((account, amount)) => {
@@ -124,12 +132,15 @@ impl Fund {
         } else {
             Amount::parse(amount).map(Balance::Units)
         };
-        Ok(Self { account, amount: balance.map_err(|_| "not an amount")? })
+        Ok(Self {
+            account,
+            amount: balance.map_err(|_| "not an amount: write units, or money such as $1")?,
+        })
     }
 
-    /// Gives it on one network; `false` if its addresses are of another kind.
+    /// Gives the balance on one network; `false` if its addresses are of another kind.
     fn give(&self, ledger: &SimulatedLedger, network: Network<'_>) -> Result<bool, Failure> {
-        let too_much = || Failure::unusable("--fund: too much");
+        let too_much = || Failure::unusable("--fund: the balance is too large: give less");
         let account = match self.account {
             Account::Own(evm, svm) => {
                 let evm = evm.filter(|_| network.eip155().is_some()).map(Account::Evm);
@@ -169,11 +180,11 @@ impl Fund {
 fn network(text: &str) -> Result<NetworkId, &'static str> {
     let network = Network::parse(text).ok();
     let known = network.filter(|network| network.eip155().is_some() || network.solana().is_some());
-    known.map(NetworkId::from).ok_or("not an EVM or Solana network")
+    known.map(NetworkId::from).ok_or("not an EVM or Solana network, such as eip155:84532")
 }
 
-/// A facilitator over a simulated ledger with these balances on these networks; on all it serves
-/// if none is named.
+/// A facilitator over a simulated ledger with these balances on these networks, or on all if none is
+/// named.
 pub(crate) fn simulated(
     networks: &[NetworkId],
     funds: &[Fund],
@@ -183,20 +194,24 @@ pub(crate) fn simulated(
     let kinds = ledger.kinds().into_iter().filter(|kind| kind.x402_version == 2);
     let served: Vec<NetworkId> = kinds.map(|kind| kind.network).collect();
     let among = |all: &[NetworkId], one: &NetworkId| {
-        all.iter().any(|network| network.view().is_same(one.view()))
+        all.iter().any(|network| network.as_view().is_same(one.as_view()))
     };
     if !networks.iter().all(|network| among(&served, network)) {
-        return Err(Failure::unusable("the simulated ledger does not serve this network"));
+        return Err(Failure::unusable(
+            "--network: the simulated ledger does not serve this network: choose another one",
+        ));
     }
     for fund in funds {
         let mut given = false;
         for network in &served {
             if networks.is_empty() || among(networks, network) {
-                given |= fund.give(&ledger, network.view())?;
+                given |= fund.give(&ledger, network.as_view())?;
             }
         }
         if !given {
-            return Err(Failure::unusable("--fund: not an address of these networks"));
+            return Err(Failure::unusable(
+                "--fund: the address is of another kind than the networks",
+            ));
         }
     }
     Ok(LocalFacilitator::new(ledger))

@@ -1,4 +1,4 @@
-//! What comes in: arguments, files and stdin.
+//! Input: arguments, files and stdin.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,11 +9,11 @@ use zeroize::Zeroizing;
 
 use crate::Failure;
 
-/// Longest text that is read: white space aside, every message is shorter.
+/// Most bytes of a text that are read. White space aside, every message is shorter.
 const TEXT_BYTES: usize = limits::SUPPORTED_BYTES + 1;
 
-/// The text that an argument stands for (itself, `@FILE` or `-` for stdin), trimmed. Of one that
-/// is too long, as much is given as is too long for every reader.
+/// Reads the text that an argument stands for (itself, `@FILE`, or `-` for stdin), trimmed. A longer
+/// text is cut where it is too long for every reader.
 pub(crate) fn text(argument: &str) -> Result<Vec<u8>, Failure> {
     let text = if argument == "-" {
         start(io::stdin().lock(), TEXT_BYTES)?
@@ -25,25 +25,25 @@ pub(crate) fn text(argument: &str) -> Result<Vec<u8>, Failure> {
     Ok(if text.len() < TEXT_BYTES { text.trim_ascii().to_vec() } else { text })
 }
 
-/// As [`text`]; what is not a JSON object is decoded from base64.
+/// As [`text`]. A text that is no JSON object is decoded from base64.
 pub(crate) fn message(argument: &str) -> Result<Vec<u8>, Failure> {
     let text = text(argument)?;
     if text.starts_with(b"{") {
         return Ok(text);
     }
-    // Of either alphabet: what is signed or verified is read more strictly.
+    // Either alphabet is accepted here: signing and verifying read more strictly.
     let mut json = vec![0; base64::decoded_len(text.len().min(limits::HEADER_BYTES))];
     let len = base64::decode_any(&text, &mut json).map_err(Failure::read)?.len();
     json.truncate(len);
     Ok(json)
 }
 
-/// A file, or its first `most` bytes. An error does not name it: it may be a misplaced key.
+/// Reads a file, or its first `most` bytes. Errors leave out its name: it may be a misplaced key.
 pub(crate) fn file(path: impl AsRef<Path>, most: usize) -> Result<Vec<u8>, Failure> {
     start(File::open(path).map_err(unreadable)?, most)
 }
 
-/// As [`file()`], of which no copy stays in memory.
+/// As [`file()`], without leaving a copy in memory.
 pub(crate) fn secret_file(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let file = File::open(path).map_err(unreadable)?;
     // With room to spare: a buffer that grows leaves a copy behind.

@@ -1,4 +1,4 @@
-//! The keys that pay.
+//! Keys that pay.
 
 use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
@@ -13,20 +13,21 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Failure, input};
 
-/// Environment variables of the keys, for those of which no file is given.
+/// Environment variables of the keys, used where no file is given.
 const EVM_KEY: &str = "X402_EVM_KEY";
 const SVM_KEY: &str = "X402_SVM_KEY";
 
-/// Environment variable of the node that knows recent blockhashes, and balances on Solana.
+/// Environment variable of the node that returns recent blockhashes and balances on Solana.
 pub(crate) const SVM_RPC: &str = "X402_SVM_RPC";
 
-/// Environment variable of nodes that know balances on EVM networks.
+/// Environment variable of the nodes that return balances on EVM networks.
 pub(crate) const EVM_RPC: &str = "X402_EVM_RPC";
 
-/// As much of a key file as is read: there may be white space around the key, and in it.
+/// Most bytes that are read of a key file: white space may surround the key, and be in it.
 const FILE_BYTES: usize = 1024;
 
-const NOT_EVM: &str = "not a private key of 64 hexadecimal digits (for Solana: --svm-key-file)";
+const NOT_EVM: &str =
+    "not a private key of 64 hexadecimal digits: give a Solana key with --svm-key-file";
 const NOT_SVM: &str =
     "not a Solana key: base58 of 64 or 32 bytes, an array of 64 numbers, or a file with one";
 const NO_EVM: &str = "neither 64 hexadecimal digits nor the path of a file that can be read";
@@ -35,20 +36,20 @@ const NO_SVM: &str = "neither base58 of 64 or 32 bytes, nor an array of 64 numbe
 
 #[derive(Args, Default)]
 pub(crate) struct KeySource {
-    /// File with the private key for EVM networks in hexadecimal; without it, the environment
-    /// variable X402_EVM_KEY is the key or the path of such a file. `x402 key new` makes one. X402_EVM_RPC
-    /// has the URLs of nodes, of any chains, with white space or commas between: they are asked what
-    /// the key has before anything is signed
+    /// File with the private key for EVM networks in hexadecimal. Without it, the environment
+    /// variable X402_EVM_KEY is the key or the path of such a file. `x402 key new` makes one.
+    /// X402_EVM_RPC has URLs of nodes of any chains, separated by white space or commas: they are
+    /// asked for the key's balance before anything is signed
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// File with the key for Solana, in base58 or as the Solana CLI writes it;
-    /// without it, X402_SVM_KEY is the key or the path of such a file. X402_SVM_RPC is
-    /// the URL of a node to ask for a blockhash, where an offer gives none, and what the key has
+    /// File with the key for Solana, in base58 or as the Solana CLI writes it. Without it,
+    /// X402_SVM_KEY is the key or the path of such a file. X402_SVM_RPC is the URL of a node: it is
+    /// asked for the key's balance, and for a blockhash where an offer gives none
     #[arg(long, value_name = "FILE")]
     svm_key_file: Option<PathBuf>,
 }
 
-/// What there are keys for.
+/// The wallets for which there are keys.
 pub(crate) type Wallet = (
     Option<SvmWallet<ed25519::LocalKey, Option<SvmRpc>>>,
     Option<EvmWallet<secp256k1::LocalKey, Option<EvmRpc>>>,
@@ -107,7 +108,7 @@ impl KeySource {
     }
 }
 
-/// What stands where a key is given: the key, or that in the file whose path it is.
+/// Returns the key in a text: the text itself, or the contents of the file whose path it is.
 fn given(
     text: Zeroizing<String>,
     is_key: bool,
@@ -157,18 +158,20 @@ fn contents(path: &Path, otherwise: &str) -> Result<Zeroizing<String>, Failure> 
     })
 }
 
-/// Of the variable itself, the environment keeps a copy.
+/// Reads a variable. The environment keeps its own copy of it.
 fn variable(name: &str) -> Result<Option<Zeroizing<String>>, Failure> {
     match env::var(name) {
         // Empty is unset.
         Ok(text) => Ok(Some(Zeroizing::new(text)).filter(|text| !text.trim().is_empty())),
         Err(VarError::NotPresent) => Ok(None),
-        // Set, and no key: nothing else is to be used in its place.
-        Err(VarError::NotUnicode(_)) => Err(Failure::unusable(format_args!("{name}: not a text"))),
+        // It is set: nothing else may be used in its place.
+        Err(VarError::NotUnicode(_)) => {
+            Err(Failure::unusable(format_args!("{name}: not UTF-8: set it again")))
+        }
     }
 }
 
-/// The nodes of EVM chains there are.
+/// The nodes of EVM chains, if some are set.
 pub(crate) fn evm_nodes() -> Result<Option<EvmRpc>, Failure> {
     let Some(urls) = variable(EVM_RPC)? else { return Ok(None) };
     let urls = urls.split(|next: char| next.is_whitespace() || next == ',');
@@ -176,7 +179,7 @@ pub(crate) fn evm_nodes() -> Result<Option<EvmRpc>, Failure> {
     nodes.map(Some).map_err(|error| Failure::unusable(error).about(EVM_RPC))
 }
 
-/// The node of a Solana cluster, if there is one.
+/// The node of a Solana cluster, if one is set.
 pub(crate) fn svm_node() -> Result<Option<SvmRpc>, Failure> {
     let url = variable(SVM_RPC)?;
     let node = url.as_deref().map(String::as_str).map(SvmRpc::new).transpose();

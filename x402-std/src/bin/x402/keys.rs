@@ -1,4 +1,4 @@
-//! Keys for people: made, shown by their addresses, and what these have.
+//! Keys for people: makes them, and shows their addresses and balances.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::key::{EVM_RPC, KeySource, SVM_RPC, evm_nodes, svm_node};
 use crate::{Exit, Failure, Outcome, print, talk};
 
-/// Makes keys, and shows their addresses and what these have.
+/// Makes keys, and shows their addresses and balances.
 #[derive(Args)]
 pub(crate) struct Key {
     #[command(subcommand)]
@@ -32,15 +32,15 @@ enum What {
     Balance(Balance),
 }
 
-/// Makes a key, and writes it to a new file that nobody but its owner can read. Prints {"file","address"}.
+/// Makes a key, and writes it to a new file that only its owner can read. Prints {"file","address"}.
 ///
-/// The file is what --key-file or --svm-key-file takes. Whoever has it has the money: there is no copy.
+/// Give the file to --key-file or --svm-key-file. The holder of the file has the money: there is no copy.
 #[derive(Args)]
 struct New {
-    /// For EVM networks or for Solana
+    /// Family of networks that the key is for
     #[arg(value_enum)]
     kind: Kind,
-    /// The file, which must not be there yet
+    /// New file to write; a file that exists is never replaced
     file: PathBuf,
 }
 
@@ -50,24 +50,24 @@ enum Kind {
     Solana,
 }
 
-/// Prints the addresses of the keys there are: {"evm","solana"}.
+/// Prints the addresses of the given keys: {"evm","solana"}.
 #[derive(Args)]
 struct Address {
     #[command(flatten)]
     key: KeySource,
 }
 
-/// Asks a node what an address has of a network's default stablecoin. Prints
+/// Asks a node for the balance of an address in a network's default stablecoin. Prints
 /// {"network","address","token","units","balance"}.
 #[derive(Args)]
 struct Balance {
     /// The network, such as eip155:84532 or solana-devnet
     #[arg(long, value_name = "NETWORK")]
     network: NetworkId,
-    /// URL of a node of the network; without it, X402_EVM_RPC or X402_SVM_RPC says whom to ask
+    /// URL of a node of the network; without it, X402_EVM_RPC or X402_SVM_RPC is used
     #[arg(long, value_name = "URL")]
     rpc: Option<String>,
-    /// The address [default: that of the key for the network]
+    /// The address [default: the one of the key for the network]
     #[arg(long, value_name = "ADDR")]
     address: Option<String>,
     #[command(flatten)]
@@ -88,7 +88,8 @@ impl New {
     fn run(&self) -> Outcome {
         let mut seed = Zeroizing::new([0; 32]);
         let random = |seed: &mut [u8; 32]| {
-            getrandom::fill(seed).map_err(|_| Failure::refused("the system gives no random bytes"))
+            getrandom::fill(seed)
+                .map_err(|_| Failure::refused("the system gives no random bytes: try again"))
         };
         random(&mut seed)?;
         let (text, address, option) = match self.kind {
@@ -104,10 +105,10 @@ impl New {
                     "0x{}\n",
                     Zeroizing::new(hex::encode(seed.as_slice())).as_str()
                 ));
-                (text, evm::Address(Signer::public(&key)).to_string(), "--key-file")
+                (text, evm::Address(Signer::public_key(&key)).to_string(), "--key-file")
             }
             Kind::Solana => {
-                let public = Signer::public(&ed25519::LocalKey::from_seed(&seed));
+                let public = Signer::public_key(&ed25519::LocalKey::from_seed(&seed));
                 // As the Solana CLI writes it.
                 let mut text = Zeroizing::new(String::with_capacity(512));
                 for (place, byte) in seed.iter().chain(&public).enumerate() {
@@ -120,22 +121,20 @@ impl New {
         };
         write_new(&self.file, text.as_bytes()).map_err(|error| {
             let text = match error.kind() {
-                io::ErrorKind::AlreadyExists => {
-                    "the file is there already: give another name".into()
-                }
+                io::ErrorKind::AlreadyExists => "the file exists already: give another name".into(),
                 _ => format!("cannot write the file: {error}"),
             };
             Failure::refused(text)
         })?;
         print(json!({ "file": self.file.display().to_string(), "address": address }))?;
         talk(format_args!(
-            "pay with it by {option} FILE; keep a copy of the file, and show it to nobody"
+            "to pay with it, give {option} FILE; keep a copy of the file, and keep it secret"
         ));
         Ok(Exit::Yes)
     }
 }
 
-/// Writes a file that was not there, for its owner alone.
+/// Writes a new file, readable to its owner only.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -158,7 +157,7 @@ impl Address {
 
 impl Balance {
     async fn run(&self) -> Outcome {
-        let network = self.network.view();
+        let network = self.network.as_view();
         let address = match &self.address {
             Some(address) => address.clone(),
             None => {
@@ -187,7 +186,11 @@ impl Balance {
                 let node = node.ok_or_else(|| nobody(SVM_RPC))?;
                 on_solana(&node, reference, &address).await?
             }
-            _ => return Err(Failure::unusable("--network: not an EVM or Solana network")),
+            _ => {
+                return Err(Failure::unusable(
+                    "--network: not an EVM or Solana network, such as eip155:84532",
+                ));
+            }
         };
         let balance = Money::from_units(units, decimals).map(|money| money.to_string());
         print(json!({
@@ -208,27 +211,29 @@ fn caip2(network: Network<'_>) -> &str {
 type Held = (&'static str, u8, Amount);
 
 async fn on_evm(nodes: &EvmRpc, chain: u64, address: &str) -> Result<Held, Failure> {
-    let owner = evm::Address::parse(address)
-        .ok_or_else(|| Failure::unusable("--address: not an address of an EVM network"))?;
+    let owner = evm::Address::parse(address).ok_or_else(|| {
+        Failure::unusable("--address: not an EVM address: write 0x and 40 hexadecimal digits")
+    })?;
     let token = evm::assets::default_of(chain).ok_or_else(no_stablecoin)?;
     let units = nodes.balance_of(chain, token.address, owner).await.map_err(unknown)?;
     Ok((token.symbol, token.decimals, units))
 }
 
 async fn on_solana(node: &SvmRpc, reference: &str, address: &str) -> Result<Held, Failure> {
-    let owner = svm::Address::parse(address)
-        .ok_or_else(|| Failure::unusable("--address: not an address of Solana"))?;
+    let owner = svm::Address::parse(address).ok_or_else(|| {
+        Failure::unusable("--address: not a Solana address: write 32 bytes in base58")
+    })?;
     let token = svm::assets::default_of(reference).ok_or_else(no_stablecoin)?;
     let units = node.balance_of(reference, token, owner).await.map_err(unknown)?;
     Ok((token.symbol, token.mint.decimals, units))
 }
 
 fn nobody(variable: &str) -> Failure {
-    Failure::unusable(format_args!("no node to ask: give --rpc or set {variable}"))
+    Failure::unusable(format_args!("no RPC node to ask: give --rpc or set {variable}"))
 }
 
 fn no_stablecoin() -> Failure {
-    Failure::unusable("--network: no stablecoin is known on it")
+    Failure::unusable("--network: no stablecoin of this network is known: choose another one")
 }
 
 fn about_rpc(error: &RpcUrlError) -> Failure {

@@ -30,12 +30,12 @@ use crate::{Exit, Failure, Outcome, talk};
 /// Longest wait for the head of a request, and for the next one on a connection.
 const HEAD: Duration = Duration::from_secs(15);
 
-/// Where to listen, and to how many.
+/// An address to listen on, and its limits.
 pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     /// Connections at once; more wait.
     pub(crate) connections: usize,
-    /// How long what was begun may take, once the process is asked to stop.
+    /// Time for requests that were begun, once the process is asked to stop.
     pub(crate) shutdown: Duration,
 }
 
@@ -44,8 +44,8 @@ impl Listen {
         Self { address, connections: 4096, shutdown: Duration::from_secs(120) }
     }
 
-    /// Serves until Ctrl-C or SIGTERM, and then finishes what was begun, `rest` last; the second
-    /// signal ends that too.
+    /// Serves until Ctrl-C or SIGTERM, then finishes the requests that were begun, and `rest` last. A
+    /// second signal ends that too.
     pub(crate) async fn serve(self, router: Router, rest: impl Future<Output = ()>) -> Outcome {
         let address = self.address;
         let cannot = |error: io::Error| {
@@ -66,14 +66,14 @@ impl Listen {
                 () = stop.asked() => break,
             };
             let Ok((stream, peer)) = accepted else {
-                // Of its own accord nobody hung up: there are no more files to be had, say.
+                // No peer caused this: the process has no more file descriptors, say.
                 sleep(Duration::from_millis(100)).await;
                 continue;
             };
             let router = router.clone();
             let end = ConnectionEnd::default();
             let known = end.clone();
-            // Requests know who sent them, and how their connection ends.
+            // Requests carry the address of their sender, and the end of their connection.
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(known.clone());
@@ -81,9 +81,8 @@ impl Listen {
                 async move {
                     match is_named {
                         true => router.oneshot(request).await,
-                        false => {
-                            Ok((StatusCode::BAD_REQUEST, "one Host is required").into_response())
-                        }
+                        false => Ok((StatusCode::BAD_REQUEST, "a request needs one Host header")
+                            .into_response()),
                     }
                 }
             });
@@ -94,7 +93,7 @@ impl Listen {
                 .serve_connection(TokioIo::new(stream), service);
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
-                // That a connection broke off is nobody's fault here.
+                // A connection that breaks off is no fault of this process.
                 match connection.await {
                     Ok(()) => end.closed(),
                     Err(_) => end.broke(),
@@ -109,27 +108,26 @@ impl Listen {
         });
         tokio::select! {
             finished = finished => {
-                finished.map_err(|_| Failure::refused("stopped before all was finished"))?;
+                finished.map_err(|_| Failure::refused("stopped before all requests were finished"))?;
             }
-            () = stop.asked() => return Err(Failure::refused("stopped before all was finished")),
+            () = stop.asked() => return Err(Failure::refused("stopped before all requests were finished")),
         }
         Ok(Exit::Yes)
     }
 }
 
-/// Whether a request says once whom it asks, as HTTP/1.1 requires (RFC 9112 §3.2).
+/// Whether a request has one `Host` header, as HTTP/1.1 requires (RFC 9112 §3.2).
 fn has_one_host(request: &Request<Incoming>) -> bool {
     let hosts = request.headers().get_all(HOST).iter().count();
     hosts == 1 || hosts == 0 && request.version() < Version::HTTP_11
 }
 
-/// A connection that notes when it breaks: a peer that goes without having read all it was sent has
-/// it reset.
+/// A connection that notes when it breaks. A peer that leaves before it has read everything resets it.
 struct Watched {
     stream: TcpStream,
     end: ConnectionEnd,
     linger: Option<Linger>,
-    /// While the peer is slow to read: until when it may be, and how much it must have read by then.
+    /// While the peer is slow to read: the end of its time, and the bytes that it must still read by then.
     slow: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
@@ -137,23 +135,23 @@ struct Watched {
 const SLOW: Duration = Duration::from_secs(10);
 const SLOW_BYTES: usize = 4 << 10;
 
-/// What is waited for once nothing more is written.
+/// The wait for a peer once nothing more is written.
 struct Linger {
     time: Pin<Box<Sleep>>,
-    /// When it ends in any case.
+    /// Its end in any case.
     until: Instant,
-    /// How much of what the peer sends meanwhile is left to be thrown away.
+    /// Bytes from the peer that may still be read and thrown away.
     left: usize,
     /// Whether the peer has closed.
     closed: bool,
 }
 
-/// How long it is waited for the peer's end of a connection after ours, since it sent something and in all,
-/// and how much is read of it: only then it shows whether the peer has read all it was sent. Whoever sends
-/// a long body without a payment gets the challenge in this way, however slowly it comes.
+/// Longest waits for the peer to close after this side has: since its last bytes, and in all; and most
+/// bytes that are read meanwhile. Only then it shows whether the peer has read everything. In this way a
+/// client that sends a long body without a payment gets the challenge, however slow the body is.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_IN_ALL: Duration = Duration::from_secs(60);
-/// A peer that closed before it got what was written says so this much later at most.
+/// Longest time until a reset shows that the peer closed before it read everything.
 const RESET: Duration = Duration::from_millis(250);
 const LINGER_BYTES: usize = 64 << 20;
 
@@ -227,7 +225,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // All that there was to write is written.
+        // Everything is written.
         self.slow = None;
         let poll = Pin::new(&mut self.stream).poll_flush(context);
         self.note(poll)

@@ -1,6 +1,6 @@
-//! What the library says while it serves: a line on stderr for each event, and a count of them.
+//! The library's events while it serves: a line on stderr for each, and a count of them.
 //!
-//! Only its own events: those of others may have URLs in them, which are secrets.
+//! Events of other libraries are left out: they may have URLs in them, which are secrets.
 
 use std::fmt::{Debug, Write};
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::shown;
 
-/// How lines are written.
+/// The format of lines.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     /// For people.
@@ -25,10 +25,10 @@ pub(crate) enum Format {
     Json,
 }
 
-/// How lines are written from now on. The first word counts.
+/// The format of all lines. The first value that is set stays.
 static FORMAT: OnceLock<Format> = OnceLock::new();
 
-/// Sets how lines are written, whoever writes them.
+/// Sets the format of all lines, those of panics too.
 pub(crate) fn write_as(format: Format) {
     FORMAT.get_or_init(|| format);
     if format == Format::Json {
@@ -38,7 +38,7 @@ pub(crate) fn write_as(format: Format) {
     }
 }
 
-/// A line to stderr, in which others may have had a word.
+/// Writes a line to stderr, which may have words of others in it.
 pub(crate) fn talk(text: &str) {
     match FORMAT.get() {
         Some(Format::Json) => write_line(line(Level::INFO, text, Vec::new())),
@@ -46,12 +46,12 @@ pub(crate) fn talk(text: &str) {
     }
 }
 
-/// That nobody listens is no failure.
+/// Writes a line. A closed pipe is no failure.
 fn write_line(line: String) {
     writeln!(io::stderr().lock(), "{}", shown::shown(&line)).ok();
 }
 
-/// Starts to listen to the library. Warnings and errors are counted, by what they say.
+/// Starts to write the library's events. Warnings and errors are counted by their message.
 pub(crate) fn start(counter: Option<IntCounterVec>) {
     tracing::subscriber::set_global_default(Lines { counter }).ok();
 }
@@ -60,7 +60,7 @@ struct Lines {
     counter: Option<IntCounterVec>,
 }
 
-/// What an event says, in a line.
+/// Formats an event as a line.
 fn line(level: Level, message: &str, others: Vec<(&'static str, Value)>) -> String {
     let level = level.as_str().to_lowercase();
     if FORMAT.get() == Some(&Format::Json) {
@@ -105,7 +105,7 @@ impl Subscriber for Lines {
     fn exit(&self, _span: &Id) {}
 }
 
-/// What an event says.
+/// The message and the other fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,

@@ -1,8 +1,8 @@
 //! The command `x402`.
 //!
 //! Results go to stdout, talk goes to stderr. The exit status is 0 for yes, 1 for a refusal, 2 for
-//! input that cannot be used. What was typed is never repeated in an error: it may be a key or a
-//! payment in the wrong place.
+//! input that cannot be used. Errors never repeat the arguments: a key or a payment may be in the
+//! wrong place.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -42,7 +42,7 @@ use x402_std::{evm, svm};
     name = "x402",
     version,
     after_help = "Exit status: 0 yes, 1 refused, 2 input that cannot be used.\n\
-                  VALUE is a text, @FILE or - for stdin."
+                  VALUE is a text, @FILE, or - for stdin."
 )]
 enum Command {
     Decode(decode::Decode),
@@ -57,7 +57,7 @@ enum Command {
     Man(manual::Man),
 }
 
-/// What the exit status says.
+/// The meaning of the exit status.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Exit {
     /// Yes: decoded, valid, signed, paid, served.
@@ -83,12 +83,12 @@ impl Failure {
         Self { exit: Exit::Unusable, text: text.to_string() }
     }
 
-    /// With what it is about, an option or a variable.
+    /// With its subject in front: an option or a variable.
     fn about(self, what: &str) -> Self {
         Self { text: format!("{what}: {}", self.text), ..self }
     }
 
-    /// A text that cannot be read: the reason code, what is wrong, and where.
+    /// The failure of a text that cannot be read: the reason code, the fault and its place.
     fn read(error: impl Into<ReadError>) -> Self {
         let error = error.into();
         Self::unusable(format_args!("{}: {error}", error.error.reason()))
@@ -116,7 +116,8 @@ fn run(command: Command) -> Outcome {
         Command::Verify(verify) => return verify.run(),
         Command::Completions(completions) => return completions.run(),
         Command::Man(man) => return man.run(),
-        _ => tokio::runtime::Runtime::new().map_err(Failure::refused)?,
+        _ => tokio::runtime::Runtime::new()
+            .map_err(|error| Failure::refused(error).about("cannot start threads"))?,
     };
     let outcome = runtime.block_on(async {
         match command {
@@ -131,12 +132,12 @@ fn run(command: Command) -> Outcome {
             }
         }
     });
-    // A name that is still being looked up must not keep the process.
+    // A lookup of a name that is still under way must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }
 
-/// Says what is wrong with the arguments in this program's own words only.
+/// Explains faulty arguments in this program's own words only.
 fn explain(error: &clap::Error) -> Outcome {
     let kind = error.kind();
     if error.exit_code() == 0 || kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -144,16 +145,16 @@ fn explain(error: &clap::Error) -> Outcome {
         return Ok(if error.exit_code() == 0 { Exit::Yes } else { Exit::Unusable });
     }
     let mut text = String::from("error");
-    // An argument nobody knows is what was typed.
+    // An unknown argument is the user's own text.
     if kind != ErrorKind::UnknownArgument
         && let Some(argument) = error.get(ContextKind::InvalidArg)
     {
         text = format!("{text}: {argument}");
     }
     let source = error.source().map(ToString::to_string);
-    let what = source.as_deref().or(kind.as_str()).unwrap_or("unusable arguments");
+    let what = source.as_deref().or(kind.as_str()).unwrap_or("the arguments cannot be used");
     text = format!("{text}: {what}");
-    // What is proposed is a name of this program's own.
+    // The proposal is a name of this program's own.
     let proposed = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
     let mut proposed = proposed.into_iter().filter_map(|kind| error.get(kind));
     if let Some(name) = proposed.next() {
@@ -165,7 +166,7 @@ fn explain(error: &clap::Error) -> Outcome {
     Err(Failure::unusable(text))
 }
 
-/// Writes a result, JSON or a header, and a line end to stdout. What could steer a terminal is escaped.
+/// Writes a result, JSON or a header, and a line end to stdout. Bytes that steer a terminal are escaped.
 fn print(text: impl Display) -> Result<(), Failure> {
     write_out(format!("{}\n", shown::shown_json(&text.to_string())).as_bytes())
 }
@@ -176,22 +177,22 @@ fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     written(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-/// That nobody reads on is no failure.
+/// A closed pipe is no failure.
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::refused(format_args!("stdout: {error}")))
+            Err(Failure::refused(format_args!("cannot write to stdout: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-/// Writes a line to stderr, in which others may have had a word. That nobody listens is no failure.
+/// Writes a line to stderr, which may have words of others in it. A closed pipe is no failure.
 fn talk(text: impl Display) {
     log::talk(&text.to_string());
 }
 
-/// What went wrong, and why.
+/// An error and its causes, in a line.
 fn with_causes(error: &dyn Error) -> String {
     let mut last = error.to_string();
     let mut text = last.clone();
@@ -206,9 +207,9 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// What an offer asks, for people: `0.01 USDC on eip155:84532 to 0x...`.
+/// The price of an offer, for people: `0.01 USDC on eip155:84532 to 0x...`.
 fn describe(offer: &PaymentRequirements) -> String {
-    let price = match known_token(offer.network.view(), &offer.asset) {
+    let price = match known_token(offer.network.as_view(), &offer.asset) {
         Some((symbol, decimals)) => {
             let amount = decimal(&offer.amount.to_string(), decimals.into());
             format!("{amount} {symbol}")
@@ -218,7 +219,7 @@ fn describe(offer: &PaymentRequirements) -> String {
     format!("{price} on {} to {}", offer.network, offer.pay_to)
 }
 
-/// Symbol and decimals of a token, if it is a known one.
+/// Symbol and decimals of a known token.
 fn known_token(network: Network<'_>, address: &str) -> Option<(&'static str, u8)> {
     if let Some(reference) = network.solana() {
         let asset = svm::assets::find(reference, svm::Address::parse(address)?)?;

@@ -29,7 +29,7 @@ impl Completions {
 impl Man {
     pub(crate) fn run(&self) -> Outcome {
         let mut command = Command::command();
-        // So that subcommands have their whole names.
+        // This gives subcommands their whole names.
         command.build();
         let command = match &self.command {
             None => &command,

@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus.
+//! Counters for Prometheus.
 
 use std::time::Instant;
 
@@ -14,10 +14,10 @@ use x402_std::ledger::GasLost;
 use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use x402_std::store::Usage;
 
-/// Upper bounds of the times that are told apart, in seconds.
+/// Upper bounds of the histogram's buckets, in seconds.
 const SECONDS: [f64; 10] = [0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
-/// What is counted.
+/// All counters. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -27,7 +27,7 @@ pub(crate) struct Metrics {
     ready: IntGaugeVec,
     store: IntGaugeVec,
     gas_lost: IntGaugeVec,
-    /// Warnings and errors by what they say.
+    /// Warnings and errors by their message.
     pub(crate) warnings: IntCounterVec,
 }
 
@@ -35,28 +35,33 @@ impl Metrics {
     pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let answers = IntCounterVec::new(
-            Opts::new("x402_answers_total", "Answers by request and result: ok or the reason"),
+            Opts::new(
+                "x402_answers_total",
+                "Answers by request and result: ok, or the reason of a refusal",
+            ),
             &["request", "result"],
         )?;
         let seconds = HistogramVec::new(
-            HistogramOpts::new("x402_seconds", "Time that answers took").buckets(SECONDS.into()),
+            HistogramOpts::new("x402_seconds", "Time until the answer, in seconds")
+                .buckets(SECONDS.into()),
             &["request"],
         )?;
-        let in_flight = IntGauge::new("x402_in_flight", "Payments that are worked on")?;
+        let in_flight =
+            IntGauge::new("x402_in_flight", "Payments that are being verified or settled")?;
         let ready = IntGaugeVec::new(
-            Opts::new("x402_ready", "Whether payments on a network can be settled: 1 or 0"),
+            Opts::new("x402_ready", "1 if payments on a network can be settled, else 0"),
             &["network"],
         )?;
         let store = IntGaugeVec::new(
-            Opts::new("x402_store", "Claims in the store, and most of them; of Redis its bytes"),
+            Opts::new("x402_store", "Claims in the store and its capacity; bytes for Redis"),
             &["what"],
         )?;
         let gas_lost = IntGaugeVec::new(
-            Opts::new("x402_gas_lost", "What transactions that failed have cost since the start"),
+            Opts::new("x402_gas_lost", "Cost of failed transactions since the start"),
             &["network", "unit"],
         )?;
         let warnings = IntCounterVec::new(
-            Opts::new("x402_warnings_total", "Warnings and errors by their text"),
+            Opts::new("x402_warnings_total", "Warnings and errors by their message"),
             &["message"],
         )?;
         let all: [Box<dyn Collector>; 7] = [
@@ -85,7 +90,7 @@ impl Metrics {
         self.store.with_label_values(&["capacity"]).set(gauge(usage.capacity));
     }
 
-    /// Notes what transactions that failed have cost on a chain.
+    /// Notes the cost of failed transactions on a chain.
     pub(crate) fn gas_lost(&self, chain_id: u64, lost: GasLost) {
         let network = format!("eip155:{chain_id}");
         for (unit, value) in
@@ -103,7 +108,7 @@ impl Metrics {
     }
 
     fn count(&self, request: &str, result: Option<&str>, since: Instant) {
-        // Texts that are no reason of ours are not labels: they may be any number.
+        // Only known reasons are labels: other texts could be any number of labels.
         let known = |reason: &str| Reason::parse(reason).map_or("other", Reason::as_str);
         let result = result.map_or("ok", known);
         self.answers.with_label_values(&[request, result]).inc();
@@ -167,8 +172,8 @@ impl<F: Facilitator> Facilitator for Counted<F> {
         self.metrics.count("settle", reason, since);
         let id = settlement.id.map(|id| format!("{id:?}")).unwrap_or_default();
         let milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Public, all of it, once it is on a chain. What a payment that passed no check says of
-        // itself is not written down.
+        // All of it is public once it is on a chain. The words of a payment that failed a check are not
+        // logged.
         let (network, transaction) = match settlement.id {
             Some(_) => (answer.network.as_str(), answer.transaction.as_str()),
             None => ("", ""),

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGEN
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use serde_json::{Value, json};
 use x402_std::budget::{Budget, Limit};
-use x402_std::buyer::{Bought, BuyError, Buyer, Choice, Order, Policy, Progress};
+use x402_std::buyer::{BuyError, Buyer, Choice, Paid, Policy, Progress, PurchaseOptions};
 use x402_std::client::{Client, Error, HttpError, HttpTransport};
 use x402_std::clock::SystemClock;
 use x402_std::core::{Money, Retry, Version};
@@ -24,24 +24,24 @@ use crate::mcp::agent;
 use crate::shown::{self, Screen};
 use crate::{Exit, Failure, Outcome, describe, input, print, sign, talk, with_causes, written};
 
-/// As much of an answer as `--json` takes.
+/// Most bytes of an answer with `--json`.
 const JSON_BYTES: usize = 64 << 20;
 
-/// The file in which payments are kept if nothing is said.
+/// Name of the default file for payments.
 const PAYMENTS: &str = "payments.db";
 
-/// After this time, somebody at a terminal is told what is waited for.
+/// Time after which a terminal shows the step that is under way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks for a URL and pays if that is what it takes, once.
+/// Requests a URL, and pays once if the seller asks for it.
 ///
-/// Redirects are not followed, and end with status 1. The body goes to stdout, and a line that says what was paid to stderr,
-/// after everything else. On a terminal, what takes long is shown there meanwhile.
+/// Redirects are not followed, and end with status 1. The body goes to stdout. The last line on stderr
+/// is the payment. A terminal also shows the step that is under way, if it takes long.
 #[derive(Args)]
 pub(crate) struct Pay {
-    /// What to ask for
+    /// URL to request
     url: String,
-    /// Method [default: GET, or POST with -d]
+    /// HTTP method [default: GET, or POST with -d]
     #[arg(short = 'X', value_name = "METHOD")]
     method: Option<String>,
     /// Header of the request; may be repeated
@@ -53,29 +53,29 @@ pub(crate) struct Pay {
     /// Most to pay [default: $1]
     #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
     max: Option<Money>,
-    /// Asks, prints the offer that would be paid as JSON, and pays nothing; without a key, the one
-    /// that would be paid with keys of both kinds
+    /// Requests the URL, prints the offer that would be paid as JSON, and pays nothing; without a key,
+    /// the offer that keys of both kinds would pay
     #[arg(long)]
     dry_run: bool,
-    /// Prints one JSON object instead of the body: status, contentType, location (of a redirect), body (as JSON or text; else
-    /// bodyBase64), paid (the offer), receipt, doubt (why the receipt proves nothing, else null), id;
-    /// if nothing was bought, error, code, receipt and id
+    /// Prints one JSON object instead of the body: status, contentType, location (of a redirect), body
+    /// (as JSON or text; else bodyBase64), paid (the offer), receipt, doubt (why the receipt proves
+    /// nothing, else null), id; if nothing was bought, error, code, receipt and id
     #[arg(long)]
     json: bool,
     /// Host that may be paid over plain http, with its port unless that is 80; may be repeated. Without
-    /// one, this machine alone: over plain http, whoever is on the way can take the payment
+    /// one, only this machine: over plain http, anybody on the way can take the payment
     #[arg(long = "http-host", value_name = "HOST")]
     http_hosts: Vec<String>,
-    /// What all purchases in --budget may come to: '$5 per day', '$1 per day each host' and so on, see
-    /// x402 help mcp; may be repeated, and all hold
+    /// Limit on the sum of all purchases in --budget: '$5 per day', '$1 per day each host' and so on,
+    /// see x402 help mcp; may be repeated, and all hold
     #[arg(long = "limit", value_name = "LIMIT", requires = "budget")]
     limits: Vec<Limit>,
-    /// File in which purchases are kept (SQLite), so that limits hold over crashes and between all
-    /// processes that use it [default: x402/payments.db in the user's state directory]
+    /// File for purchases (SQLite): limits hold over crashes and between all processes that use it
+    /// [default: x402/payments.db in the user's state directory]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     budget: Option<PathBuf>,
-    /// Id of this purchase: under one id, what --budget keeps is paid once, however often this is
-    /// run [default: a new one]
+    /// Id of this purchase: a purchase in --budget is paid once for one id, however often this is run
+    /// [default: a new one]
     #[arg(long, value_name = "ID", conflicts_with = "dry_run",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: Option<String>,
@@ -90,12 +90,12 @@ impl Pay {
             return self.dry_run(&request).await;
         }
         let policy = Policy { limits: self.limits.clone(), ..sign::policy(self.max) };
-        let buyer = Buyer::with(self.key.read()?, policy, SystemClock);
+        let buyer = Buyer::with_parts(self.key.read()?, policy, SystemClock);
         let kept = match &self.budget {
             Some(path) => agent::open(path).map(Some),
             None => match agent::default_file(PAYMENTS).and_then(|path| agent::open(&path)) {
                 Ok(kept) => Ok(Some(kept)),
-                // Without a home, there is nothing to be found by an id.
+                // An id can find a purchase only in a file.
                 Err(failure) if self.id.is_some() => Err(failure),
                 Err(_) => Ok(None),
             },
@@ -112,14 +112,18 @@ impl Pay {
         request: &Request,
         is_kept: bool,
     ) -> Outcome {
-        let client = Client::with(buyer, self.transport()?);
+        let client = Client::with_parts(buyer, self.transport()?);
         let stage = Mutex::new("asking".into());
         let hear = |progress: Progress<'_>| {
             if let Some(text) = told(progress) {
                 *stage.lock().unwrap_or_else(PoisonError::into_inner) = text;
             }
         };
-        let order = Order { id: self.id.as_deref(), progress: Some(&hear), ..Order::default() };
+        let order = PurchaseOptions {
+            id: self.id.as_deref(),
+            progress: Some(&hear),
+            ..PurchaseOptions::default()
+        };
         match watched(client.order(request, &order), &stage).await {
             Ok(bought) => {
                 let unproven = bought.proof().is_none().then(|| bought.id.clone()).flatten();
@@ -141,10 +145,10 @@ impl Pay {
 
     fn request(&self) -> Result<Request, Failure> {
         let url = Url::parse(&self.url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or_else(|| Failure::unusable("not an http or https URL"))?;
+        let url = url.ok_or_else(|| Failure::unusable("URL: not an http or https URL"))?;
         let method = match (&self.method, &self.body) {
             (Some(method), _) => Method::from_bytes(method.as_bytes())
-                .map_err(|_| Failure::unusable("-X: not a method"))?,
+                .map_err(|_| Failure::unusable("-X: not an HTTP method, such as POST"))?,
             (None, Some(_)) => Method::POST,
             (None, None) => Method::GET,
         };
@@ -156,7 +160,7 @@ impl Pay {
             let (name, value) = header_of(header)?;
             given.append(name, value);
         }
-        // Takes the place of what is there, and keeps several of one name.
+        // Replaces the default headers, and keeps several of one name.
         request.headers_mut().extend(given);
         *request.body_mut() = match &self.body {
             Some(body) => match body.strip_prefix('@') {
@@ -168,7 +172,7 @@ impl Pay {
         Ok(request)
     }
 
-    /// Says why nothing was bought. The payment itself is not shown: whoever has it can present it.
+    /// Explains why nothing was bought. The payment itself stays hidden: its holder can present it.
     fn explain(&self, error: Error, is_kept: bool) -> Outcome {
         let code = code(&error);
         let again = match &error {
@@ -180,7 +184,7 @@ impl Pay {
             BuyError::Transport(error) => (no_answer(&error), None, None),
             BuyError::Unclear { error, id, .. } => {
                 let why = no_answer(&error).text;
-                let text = format_args!("a payment was sent and may have been made: {why}");
+                let text = format_args!("a payment was sent, and may have been made: {why}");
                 (Failure::refused(text), None, Some(id))
             }
             BuyError::Refused { error, receipt, id, .. } => {
@@ -190,7 +194,8 @@ impl Pay {
                 (Failure::refused(text), receipt, Some(id))
             }
             BuyError::AlreadyBought(receipt) => {
-                (Failure::refused("bought and paid before"), Some(receipt), self.id.clone())
+                let text = "bought and paid before: use another --id to buy again";
+                (Failure::refused(text), Some(receipt), self.id.clone())
             }
             BuyError::NotSigned(failure) => (sign::not_signed(failure), None, self.id.clone()),
             BuyError::Short(short) => (sign::short(&short), None, self.id.clone()),
@@ -215,8 +220,9 @@ impl Pay {
             talk(format_args!("nothing to pay: status {}", status.as_u16()));
             return Ok(verdict(status));
         };
-        let required =
-            challenge.map_err(|error| Failure::refused(format_args!("challenge: {error}")))?;
+        let required = challenge.map_err(|error| {
+            Failure::refused(format_args!("the challenge cannot be read: {error}"))
+        })?;
         if let Err(error) = transport.may_pay(request) {
             let failure = no_answer(&error);
             print(serde_json::json!({ "declined": failure.text }))?;
@@ -230,7 +236,7 @@ impl Pay {
         };
         let chosen = match (wallet, choices) {
             (Some(wallet), Ok(choices)) => {
-                let buyer = Buyer::with(wallet, policy, SystemClock);
+                let buyer = Buyer::with_parts(wallet, policy, SystemClock);
                 Ok(first_ready(&buyer, choices).await?)
             }
             (_, choices) => choices.map(|mut choices| choices.swap_remove(0)),
@@ -258,7 +264,7 @@ impl Pay {
     }
 }
 
-/// The first choice that the wallet can pay now; of several reasons why not, the first.
+/// The first choice that the wallet can pay now, or the first reason why it can pay none.
 async fn first_ready(
     buyer: &Buyer<Wallet, SystemClock>,
     choices: Vec<Choice>,
@@ -273,24 +279,24 @@ async fn first_ready(
         };
         why = why.or(Some(failure));
     }
-    let failure = why.unwrap_or_else(|| Failure::refused("no offer"));
+    let failure = why.unwrap_or_else(|| Failure::refused("the challenge has no offer"));
     print(json!({ "declined": failure.text }))?;
     Err(failure)
 }
 
-/// Says what to do about a payment that may have been made.
+/// Prints what to do about a payment that may have been made.
 fn may_present_again(id: Option<&str>, is_kept: bool) {
     let Some(id) = id else { return };
     let warning = "the payment may have been made: do not pay again";
     talk(match is_kept {
         true => {
-            format!("{warning}, but run this again; to present the same payment again: --id {id}")
+            format!("{warning}, but run this again with --id {id} to present the same payment")
         }
-        false => format!("{warning}; it is kept nowhere, for there is neither --budget nor a home"),
+        false => format!("{warning}; it is kept nowhere: give --budget the next time, or set HOME"),
     });
 }
 
-/// For scripts.
+/// The code of an error, for scripts.
 fn code(error: &Error) -> &'static str {
     match error {
         BuyError::Transport(HttpError::PlainHttp) => "plain_http",
@@ -311,16 +317,17 @@ fn code(error: &Error) -> &'static str {
     }
 }
 
-/// Reads `Name: value`. The payment headers are not for the caller to set.
+/// Reads `Name: value`. The caller cannot set the payment headers.
 fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     let parts = text.split_once(':').and_then(|(name, value)| {
         let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
         Some((name, HeaderValue::from_str(value.trim()).ok()?))
     });
-    let (name, value) = parts.ok_or_else(|| Failure::unusable("-H: not a header"))?;
+    let (name, value) =
+        parts.ok_or_else(|| Failure::unusable("-H: not a header: write NAME: VALUE"))?;
     let payment = [Version::V1, Version::V2].map(Version::payment_header);
     if payment.iter().any(|payment| name.as_str().eq_ignore_ascii_case(payment)) {
-        return Err(Failure::unusable("-H: a payment is signed here, not given"));
+        return Err(Failure::unusable("-H: a payment cannot be given: x402 signs it"));
     }
     Ok((name, value))
 }
@@ -329,7 +336,7 @@ fn verdict(status: StatusCode) -> Exit {
     if status.is_success() { Exit::Yes } else { Exit::Refused }
 }
 
-/// What is waited for now, in words; `None` if it is what it was.
+/// The step that is under way, in words; `None` if it is still the same.
 fn told(progress: Progress<'_>) -> Option<String> {
     match progress {
         Progress::Chosen(offer) => Some(format!("paying {}", describe(offer))),
@@ -338,7 +345,7 @@ fn told(progress: Progress<'_>) -> Option<String> {
     }
 }
 
-/// Shows on a terminal what a purchase waits for, and for how long by now.
+/// Shows the step of a purchase and its duration on a terminal.
 async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) -> T {
     if !io::stderr().is_terminal() {
         return purchase.await;
@@ -371,8 +378,8 @@ async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) ->
     }
 }
 
-/// The body to stdout as it comes, then the receipt.
-async fn deliver(bought: Bought<Response>) -> Outcome {
+/// Writes the body to stdout as it comes, then the receipt to stderr.
+async fn deliver(bought: Paid<Response>) -> Outcome {
     let line = receipt_line(&bought);
     let response = bought.response;
     let status = response.status();
@@ -393,13 +400,13 @@ async fn deliver(bought: Bought<Response>) -> Outcome {
     Ok(exit)
 }
 
-/// Where a redirect leads to.
+/// The target of a redirect.
 fn location(response: &Response) -> Option<String> {
     let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
     location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-/// Where a redirect leads to, in words: it is not followed.
+/// The target of a redirect, in words: it is not followed.
 fn direction(response: &Response) -> String {
     // The seller's words may be anything.
     location(response).map_or_else(String::new, |to| {
@@ -407,10 +414,10 @@ fn direction(response: &Response) -> String {
     })
 }
 
-/// All in one object.
-async fn deliver_json(bought: Bought<Response>) -> Outcome {
+/// Prints everything in one object.
+async fn deliver_json(bought: Paid<Response>) -> Outcome {
     let line = receipt_line(&bought);
-    let Bought { response, receipt, doubt, paid, id, .. } = bought;
+    let Paid { response, receipt, doubt, paid, id, .. } = bought;
     let status = response.status();
     let mut answer = json!({
         "status": status.as_u16(),
@@ -429,7 +436,7 @@ async fn deliver_json(bought: Bought<Response>) -> Outcome {
             say_paid(&line);
             Ok(verdict(status))
         }
-        // What was paid is to be known all the same.
+        // The payment is printed all the same.
         Err(failure) => {
             answer["error"] = failure.text.as_str().into();
             print(answer)?;
@@ -439,7 +446,7 @@ async fn deliver_json(bought: Bought<Response>) -> Outcome {
     }
 }
 
-/// What a body says it is.
+/// The declared media type of a body.
 pub(crate) fn content_type(response: &Response) -> Option<&str> {
     response.headers().get(CONTENT_TYPE)?.to_str().ok()
 }
@@ -459,15 +466,15 @@ async fn read_whole(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error.into()))? {
         if body.len() + chunk.len() > JSON_BYTES {
-            return Err(Failure::refused("the answer is too long for --json"));
+            return Err(Failure::refused("the answer is longer than 64 MiB, the most for --json"));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-/// What was paid, and by which transaction, in a line.
-fn receipt_line<R>(bought: &Bought<R>) -> String {
+/// The payment and its transaction, in a line.
+fn receipt_line<R>(bought: &Paid<R>) -> String {
     let Some(offer) = &bought.paid else { return "nothing to pay".into() };
     let offer = describe(offer);
     match (bought.proof(), bought.doubt) {
@@ -476,13 +483,13 @@ fn receipt_line<R>(bought: &Bought<R>) -> String {
             format!("paid: {offer}, transaction {}", receipt.transaction.escape_debug())
         }
         (None, Some(doubt)) => {
-            format!("a payment was sent and the receipt proves nothing, {doubt}: {offer}")
+            format!("a payment was sent and the receipt proves nothing, for {doubt}: {offer}")
         }
         (None, None) => format!("a payment was sent and there is no receipt: {offer}"),
     }
 }
 
-/// Whatever came before, on a terminal this line looks like any other.
+/// Prints the line of the payment, in a terminal's usual colours.
 fn say_paid(line: &str) {
     if io::stderr().is_terminal() {
         write!(io::stderr().lock(), "\x1b[0m").ok();
@@ -490,7 +497,8 @@ fn say_paid(line: &str) {
     talk(line);
 }
 
-/// Byte for byte, or on a terminal without what would steer it. Whether it ended with a line.
+/// Copies a body byte for byte, or to a terminal without bytes that steer it. Returns whether it ended
+/// with a line end.
 async fn copy(mut response: Response) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     let mut screen = out.is_terminal().then(Screen::default);
@@ -514,7 +522,7 @@ async fn copy(mut response: Response) -> Result<bool, Failure> {
     }
     if screen.is_some_and(|screen| screen.is_binary) {
         talk(
-            "\nthe body is no text, and its bytes are shown as \\xNN: use > FILE to have it as it is",
+            "\nthe body is no text, and its bytes are shown as \\xNN: use > FILE to keep them as they are",
         );
     }
     Ok(last == b'\n')

@@ -20,8 +20,8 @@ use x402_std::core::http;
 use x402_std::exposed;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
-use x402_std::seller::{OfferError, PAYER_AT_ONCE, Seller, Terms, exact};
-use x402_std::server::{BODY_LIMIT, Charge, REQUEST_LIMIT};
+use x402_std::seller::{OfferError, Offers, PAYER_AT_ONCE, Seller, exact};
+use x402_std::server::{BODY_LIMIT, PaymentLayer, REQUEST_LIMIT};
 use x402_std::store::{ClaimStore, SqliteStore};
 use x402_std::svm::MEMO_BYTES;
 
@@ -31,21 +31,21 @@ use crate::log::{self, Format};
 use crate::upstream::{self, Upstream};
 use crate::{Failure, Outcome, input, talk};
 
-/// How long a facilitator may take to say what it supports.
+/// Longest wait for a facilitator's list of what it supports.
 const SUPPORTED: Duration = Duration::from_secs(10);
 
-/// After this time, the claim of a server that died over it is given to who presents its payment.
+/// Time after which the claim of a server that died goes to the next presenter of its payment.
 const LEASE: Duration = Duration::from_secs(120);
 /// The variable for a facilitator's bearer token.
 const FACILITATOR_TOKEN: &str = "X402_FACILITATOR_TOKEN";
 
-/// As much of a file as can be a token.
+/// Most bytes that are read of a token file.
 const TOKEN_BYTES: usize = 8 * 1024;
 
 /// Charges for every request, and answers the paid ones itself or from another server.
 ///
-/// Errors, 304 and redirects to another origin are not charged; the last two give no body and no cookie. A
-/// HEAD is answered with what a GET costs.
+/// Errors, 304 and redirects to another origin are free; the last two have neither body nor cookie.
+/// A HEAD is answered with the price of a GET.
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -53,89 +53,89 @@ pub(crate) struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4021")]
     listen: SocketAddr,
-    /// Server that paid requests are passed on to, their targets byte for byte. Paths that lead out of the
-    /// URL's, or may be read so, are refused. A name and a password in it are sent along. X-Forwarded-For and Forwarded name the buyer's address; those that the
-    /// buyer sends are dropped
+    /// Server that gets the paid requests, their targets byte for byte. Paths that lead out of the
+    /// URL's path, or may be read so, are refused. A name and a password in the URL are sent along.
+    /// X-Forwarded-For and Forwarded have the payer's address; those in the request are dropped
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// What challenges name before the path, such as `https://api.example.com`, instead of http:// and the
+    /// Start of URLs in challenges, such as `https://api.example.com`, instead of http:// and the
     /// request's Host: for a server behind a proxy that speaks TLS
     #[arg(long, value_name = "URL", value_parser = base_url)]
     base_url: Option<String>,
-    /// Settles before the work is done, instead of after it. Answers are streamed then, whatever their
-    /// length, and paid for whatever they are
+    /// Settles before the work is done, instead of after it. Then answers of any length are streamed,
+    /// and every answer is paid for, errors too
     #[arg(long)]
     upfront: bool,
     /// Charges for redirects to other origins too: for downloads behind signed URLs
     #[arg(long)]
     charge_redirects: bool,
-    /// Longest answer that is sold, in bytes: it is withheld until it is paid for
+    /// Longest answer that is sold, in bytes: it is held back until it is paid for
     #[arg(long, value_name = "BYTES", default_value_t = BODY_LIMIT, conflicts_with = "upfront")]
     body_limit: usize,
     /// Longest body of a paid request, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = REQUEST_LIMIT)]
     request_limit: usize,
-    /// Longest pause in an answer of the server behind, in seconds
+    /// Longest pause in an answer of --upstream, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = upstream::READ_SECONDS, requires = "upstream",
           value_parser = clap::value_parser!(u64).range(1..))]
     upstream_timeout: u64,
-    /// Origin whose pages may buy here, such as `https://shop.example.com`, or * for all; may be repeated.
-    /// Without it, browsers let no page of another origin read an answer
+    /// Origin whose pages may buy here, such as `https://shop.example.com`, or * for all; may be
+    /// repeated. Without it, browsers hide answers from pages of other origins
     #[arg(long, value_name = "ORIGIN|*", value_parser = origin)]
     cors: Vec<HeaderValue>,
-    /// Version of the challenge in the body; the header's is 2. Payments are taken in both
+    /// Version of the challenge in the body; the header has version 2. Payments are accepted in both
     #[arg(long, value_name = "1|2", default_value_t = 2,
           value_parser = clap::value_parser!(u8).range(1..=2))]
     x402_version: u8,
 }
 
-/// What is asked, who is paid, and who settles.
+/// The price, the payee and the facilitator.
 #[derive(Args)]
 pub(crate) struct Selling {
-    /// Address that is paid
+    /// Address that is paid; one for each --network
     #[arg(long, value_name = "ADDR", required = true)]
     pay_to: Vec<String>,
     /// Price of a request, such as $0.01
     #[arg(long, value_name = "MONEY")]
     price: String,
-    /// Network of the payment, such as eip155:84532 or solana-devnet; its default stablecoin is
-    /// taken. May be repeated for as many offers, each with its own --pay-to in the same order
+    /// Network of the payment, such as eip155:84532 or solana-devnet, in its default stablecoin. May
+    /// be repeated for as many offers, each with its own --pay-to in the same order
     #[arg(long = "network", value_name = "NETWORK", required = true)]
     networks: Vec<String>,
     /// URL of a facilitator, or "simulated" for one in this process: no chain, no money
     #[arg(long, value_name = "URL|simulated")]
     facilitator: String,
-    /// File with the bearer token that the facilitator asks for. Without it, X402_FACILITATOR_TOKEN is
-    /// sent, if it is set
+    /// File with the bearer token for the facilitator. Without it, X402_FACILITATOR_TOKEN is sent, if
+    /// it is set
     #[arg(long, value_name = "FILE")]
     facilitator_token_file: Option<PathBuf>,
     /// Memo that payments on Solana must have, up to 256 bytes, instead of a random one. Official
-    /// clients fail above some 50 characters, and pay the same memo once within a minute
+    /// clients fail above about 50 characters, and pay the same memo once a minute
     #[arg(long, value_name = "TEXT", value_parser = memo)]
     memo: Option<String>,
-    /// Gives an address, EVM or Solana, units of the tokens in the simulated ledger, or money
-    /// ($1); without an address, those of the keys in X402_EVM_KEY and X402_SVM_KEY; may be repeated
+    /// Gives an address, EVM or Solana, a balance in the simulated ledger: units, or money ($1).
+    /// Without an address, the keys in X402_EVM_KEY and X402_SVM_KEY get it; may be repeated
     #[arg(long, value_name = "[ADDR=]AMOUNT", value_parser = Fund::parse)]
     fund: Vec<Fund>,
-    /// File to keep claims in (SQLite). A buyer whose request this server died in presents the same
-    /// payment again with the same request, as long as it is valid, and is served; the work is done
-    /// once more for it. If other servers use the file, the buyer may be told for two minutes that it is
-    /// pending first. A secret, by which the facilitator knows this server, is kept beside it in FILE.secret
+    /// File for claims (SQLite). If this server dies during a request, the payer can present the same
+    /// payment again with the same request, while it is valid: the work is done once more, and the
+    /// payer is served. If other servers use the file, answers may be `pending` for two minutes first.
+    /// A secret, by which the facilitator knows this server, is kept beside it in FILE.secret
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
-    /// Payments of one payer that are worked on at the same time; more are told to come again
+    /// Payments of one payer that are worked on at the same time; more are refused for now
     #[arg(long, value_name = "NUMBER", default_value_t = PAYER_AT_ONCE,
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     per_payer: usize,
-    /// How lines on stderr are written: for people, or each as a JSON object with its time
+    /// Format of lines on stderr: text for people, or JSON objects with their time
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log: Format,
 }
 
-/// What is done with a seller.
+/// A use of a seller.
 pub(crate) trait Shop {
     /// Sells for these terms: those of `--price`, and then those of further prices.
-    fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Terms>) -> impl Future<Output = Outcome>
+    fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Offers>) -> impl Future<Output = Outcome>
     where
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static;
@@ -159,7 +159,7 @@ impl Selling {
         if self.facilitator == "simulated" {
             if self.facilitator_token_file.is_some() {
                 return Err(Failure::unusable(
-                    "--facilitator-token-file is for a facilitator over HTTP",
+                    "--facilitator-token-file is for a facilitator over HTTP: leave it out",
                 ));
             }
             let networks: Vec<_> =
@@ -168,7 +168,7 @@ impl Selling {
             return self.open(all, facilitator, shop).await;
         }
         if !self.fund.is_empty() {
-            return Err(Failure::unusable("--fund is for --facilitator simulated"));
+            return Err(Failure::unusable("--fund is for --facilitator simulated: leave it out"));
         }
         let mut remote = RemoteFacilitator::new(&self.facilitator).map_err(Failure::unusable)?;
         if let Some(token) = self.facilitator_token()? {
@@ -177,7 +177,7 @@ impl Selling {
         self.open(all, remote, shop).await
     }
 
-    /// What the facilitator knows this seller by.
+    /// The bearer token for the facilitator.
     fn facilitator_token(&self) -> Result<Option<String>, Failure> {
         let variable = env::var_os(FACILITATOR_TOKEN).filter(|token| !token.is_empty());
         let (from, token) = match (&self.facilitator_token_file, variable) {
@@ -194,14 +194,16 @@ impl Selling {
         if is_one {
             Ok(Some(token.into()))
         } else {
-            Err(Failure::unusable("not a token").about(from))
+            Err(Failure::unusable("not a token of visible ASCII characters").about(from))
         }
     }
 
     /// An offer for each network and payee.
     fn offers(&self, option: &str, price: &str) -> Result<Vec<PaymentRequirements>, Failure> {
         if self.networks.len() != self.pay_to.len() {
-            return Err(Failure::unusable("each --network takes one --pay-to, in the same order"));
+            return Err(Failure::unusable(
+                "give one --pay-to for each --network, in the same order",
+            ));
         }
         let mut offers = Vec::new();
         for (network, pay_to) in self.networks.iter().zip(&self.pay_to) {
@@ -220,7 +222,7 @@ impl Selling {
             });
         }
         if self.memo.is_some() && !offers.iter().any(is_on_solana) {
-            return Err(Failure::unusable("--memo is for Solana networks"));
+            return Err(Failure::unusable("--memo is for Solana networks: leave it out"));
         }
         Ok(offers)
     }
@@ -234,7 +236,7 @@ impl Selling {
     where
         F: facilitator::Facilitator + 'static,
     {
-        let terms = completed(all, &facilitator).await?;
+        let terms = with_supported(all, &facilitator).await?;
         let Some(path) = &self.claims else {
             let seller = Seller::new(facilitator).with_payer_limit(self.per_payer);
             return checked(seller, terms, shop).await;
@@ -248,28 +250,28 @@ impl Selling {
         beside.push(".secret");
         let secret = secret(Path::new(&beside))
             .map_err(|error| Failure::refused(format_args!("--claims: FILE.secret: {error}")))?;
-        let seller = Seller::with(facilitator, store, SystemClock).with_secret(secret);
+        let seller = Seller::with_parts(facilitator, store, SystemClock).with_secret(secret);
         let seller = seller.with_payer_limit(self.per_payer);
         checked(seller, terms, shop).await
     }
 }
 
-async fn checked<F, S>(seller: Seller<F, S>, terms: Vec<Terms>, shop: impl Shop) -> Outcome
+async fn checked<F, S>(seller: Seller<F, S>, terms: Vec<Offers>, shop: impl Shop) -> Outcome
 where
     F: facilitator::Facilitator + 'static,
     S: ClaimStore + 'static,
 {
     for terms in &terms {
-        // All else about the offers is known to be sound.
+        // Everything else about the offers was checked before.
         seller.check(terms).map_err(|_| {
-            Failure::unusable("the facilitator does not say who pays the fee on Solana")
+            Failure::unusable("the facilitator names no fee payer for Solana: use another one")
         })?;
     }
     shop.open(seller, terms).await
 }
 
 impl Shop for &Serve {
-    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Terms>) -> Outcome
+    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Offers>) -> Outcome
     where
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static,
@@ -282,20 +284,20 @@ impl Shop for &Serve {
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
         let offers = terms.into_iter().flat_map(|terms| terms.accepts);
         let flow = |offer: PaymentRequirements| if self.upfront { offer.upfront() } else { offer };
-        let offers = Terms::new(offers.map(flow));
+        let offers = Offers::new(offers.map(flow));
         let seller = Arc::new(seller);
-        let mut charge = Charge::new(Arc::clone(&seller), offers);
-        charge = charge.body_limit(self.body_limit).request_limit(self.request_limit);
+        let mut charge = PaymentLayer::new(Arc::clone(&seller), offers);
+        charge = charge.with_body_limit(self.body_limit).with_request_limit(self.request_limit);
         if self.x402_version == 1 {
-            charge = charge.v1_body();
+            charge = charge.with_v1_body();
         }
         if self.charge_redirects {
-            charge = charge.charge_redirects();
+            charge = charge.with_charged_redirects();
         }
         if let Some(url) = &self.base_url {
-            charge = charge.base_url(url.as_str());
+            charge = charge.with_base_url(url.as_str());
         }
-        // What is not served at all is not charged for either.
+        // A refused request is not charged for.
         let guard = from_fn(move |request: Request, next: Next| {
             let refused = upstream::refused(behind.as_ref(), &request);
             async move {
@@ -311,7 +313,7 @@ impl Shop for &Serve {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        let served = Listen::new(self.listen).serve(router, async move { last.finish().await });
+        let served = Listen::new(self.listen).serve(router, async move { last.drain().await });
         kept(seller, served).await
     }
 }
@@ -337,7 +339,7 @@ fn origin(text: &str) -> Result<HeaderValue, &'static str> {
     HeaderValue::from_str(text).map_err(|_| error)
 }
 
-/// What pages of other origins may do.
+/// The rights of pages of other origins.
 fn cors(origins: &[HeaderValue]) -> Option<CorsLayer> {
     let all = origins.iter().any(|origin| origin == "*");
     let allowed = match all {
@@ -354,7 +356,7 @@ fn cors(origins: &[HeaderValue]) -> Option<CorsLayer> {
     })
 }
 
-/// Serves, and finishes what is pending meanwhile.
+/// Serves, and finishes pending payments meanwhile.
 pub(crate) async fn kept<F, S>(
     seller: Arc<Seller<F, S>>,
     served: impl Future<Output = Outcome>,
@@ -369,7 +371,7 @@ where
     outcome
 }
 
-/// The secret in a file, which is made if there is none.
+/// Reads the secret in a file, or makes the file.
 fn secret(path: &Path) -> io::Result<[u8; 32]> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -385,7 +387,7 @@ fn secret(path: &Path) -> io::Result<[u8; 32]> {
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             exposed::check(path, false).map_err(io::Error::other)?;
-            let invalid = |_| io::Error::other("not 32 bytes; if nothing is pending, remove it");
+            let invalid = |_| io::Error::other("not 32 bytes: remove it if no payment is pending");
             fs::read(path)?.try_into().map_err(invalid)
         }
         Err(error) => Err(error),
@@ -398,31 +400,35 @@ fn memo(text: &str) -> Result<String, &'static str> {
 }
 
 fn is_on_solana(offer: &PaymentRequirements) -> bool {
-    offer.network.view().solana().is_some()
+    offer.network.as_view().solana().is_some()
 }
 
-/// The offers with what the facilitator adds to them. Refuses one that says it does not settle
-/// them. One that says nothing may do so later, and until then payments are refused; but on Solana
-/// there is no offer without it.
-async fn completed(
+/// Completes the offers with the facilitator's additions.
+///
+/// A silent facilitator may answer later, and payments are refused until then; offers on Solana need its
+/// answer now.
+///
+/// # Errors
+/// The facilitator does not support an offer, or is silent and an offer is on Solana.
+async fn with_supported(
     all: Vec<Vec<PaymentRequirements>>,
     facilitator: &impl facilitator::Facilitator,
-) -> Result<Vec<Terms>, Failure> {
+) -> Result<Vec<Offers>, Failure> {
     let asked = tokio::time::timeout(SUPPORTED, facilitator.supported()).await;
     let supported = match asked.unwrap_or(Err(FacilitatorError::TimedOut)) {
         Ok(supported) => supported,
         Err(error) if all.iter().flatten().any(is_on_solana) => {
             return Err(Failure::unusable(format_args!(
-                "{error}; it must say who pays the fee on Solana"
+                "{error}; offers on Solana need its fee payer, so start it first"
             )));
         }
         Err(error) => {
             talk(format_args!("warning: {error}; payments are refused until it answers"));
-            return Ok(all.into_iter().map(Terms::new).collect());
+            return Ok(all.into_iter().map(Offers::new).collect());
         }
     };
     let complete = |offers: Vec<PaymentRequirements>| {
-        Terms::new(offers.clone()).completed(&supported).map_err(|unsupported| {
+        Offers::new(offers.clone()).with_supported(&supported).map_err(|unsupported| {
             let text = offers.get(unsupported.index).map_or_else(String::new, |offer| {
                 format!("the facilitator does not support {} on {}", offer.scheme, offer.network)
             });
@@ -432,7 +438,7 @@ async fn completed(
     all.into_iter().map(complete).collect()
 }
 
-/// What is sold: another server's answer, or a sample.
+/// The answer that is sold: another server's, or a sample.
 async fn answer(upstream: Option<Upstream>, request: Request) -> Response {
     let Some(upstream) = upstream else {
         let path = request.uri().path();

@@ -29,13 +29,13 @@ use crate::metrics::{Counted, Metrics};
 use crate::{Exit, Failure, Outcome, key, talk};
 use readiness::Readiness;
 
-/// What every key of this service in Redis begins with.
+/// Prefix of every key of this service in Redis.
 const PREFIX: &str = "x402:settle:";
 
-/// How long a start waits for what an earlier life left behind.
+/// Longest wait at the start for the work that an earlier process left behind.
 const AT_START: Duration = Duration::from_secs(5);
 
-/// How often it is looked how full the store is.
+/// Interval between looks at how full the store is.
 const WATCH: Duration = Duration::from_secs(10);
 
 /// One gwei in wei.
@@ -43,12 +43,12 @@ const GWEI: u128 = 1_000_000_000;
 
 type Ledgers = (EvmLedger<secp256k1::LocalKey>, Vec<SvmLedger<ed25519::LocalKey>>);
 
-/// Serves until it is asked to stop; with `check`, says only whether it would.
+/// Serves until it is asked to stop; with `check`, only checks the configuration.
 pub(crate) async fn run(config: Config, check: bool) -> Outcome {
     log::write_as(if config.log_json { Format::Json } else { Format::Text });
     let (evm, svm) = ledgers(&config)?;
     if check {
-        talk("nothing is wrong with it");
+        talk("the configuration is valid");
         return Ok(Exit::Yes);
     }
     let metrics = Metrics::new().map_err(Failure::refused)?;
@@ -77,14 +77,14 @@ pub(crate) async fn run(config: Config, check: bool) -> Outcome {
     }
 }
 
-/// The server of a Redis URL: what else is in it is a secret.
+/// The host and port of a Redis URL: the rest of it is secret.
 fn server(url: &str) -> String {
     let url = Url::parse(url).ok();
     let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port().unwrap_or(6379))));
     host.map_or_else(|| "a socket".into(), |(host, port)| format!("{host}:{port}"))
 }
 
-/// The ledgers, of which nothing is asked yet.
+/// Makes the ledgers, without a request to any node.
 fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
     let mut wrong = Vec::new();
     let mut evm = EvmLedger::new();
@@ -96,8 +96,8 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
                 Some(key) => keys.push(key),
                 None => {
                     wrong.push(format!(
-                        "{name}: key: neither a private key of 64 hexadecimal digits nor the path of \
-                         a file with one"
+                        "{name}: key: not a private key: give 64 hexadecimal digits, or the path of a \
+                         file with them"
                     ));
                 }
             }
@@ -122,8 +122,8 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
         let ledger = keys.fold(ledger, |ledger, key| Some(ledger?.with_fee_payer(key)));
         if keys_read != network.keys.len() {
             wrong.push(format!(
-                "{name}: key: neither base58 of 64 or 32 bytes, nor as the Solana CLI writes it, nor \
-                 the path of a file with one"
+                "{name}: key: not a Solana key: give base58 of 64 or 32 bytes, a key as the Solana \
+                 CLI writes it, or the path of a file with one"
             ));
         }
         match (ledger, Nodes::new(&network.rpc)) {
@@ -152,8 +152,8 @@ fn svm_settings(config: &Svm) -> SvmSettings {
     }
 }
 
-/// What a payment on Solana may ask for. It is checked before the network is known, so the largest
-/// of several networks' counts; what it costs is held against each network's own.
+/// Limits of a payment on Solana. They are checked before the network is known, so they are the largest
+/// of all networks; each network checks the cost against its own limits.
 fn svm_limits(config: &Config) -> Limits {
     let largest = |of: fn(&Svm) -> u64| config.svm.iter().map(of).max().unwrap_or(0);
     let units = largest(|network| network.max_compute_units.into());
@@ -174,7 +174,7 @@ fn evm_chain(config: &Evm, nodes: Nodes) -> EvmChain {
     chain.gas_limit = config.max_gas;
     chain.legacy = config.legacy;
     chain.confirm_time = config.confirm;
-    chain.by_strangers = config.settled_by_strangers;
+    chain.settled_by_others = config.settled_by_strangers;
     chain.factories.clone_from(&config.factories);
     chain.max_proof_age = config.max_proof_age;
     chain.at_once = config.transactions_at_once;
@@ -190,9 +190,9 @@ async fn serve<S: ClaimStore + 'static>(
     ledgers: Ledgers,
     store: S,
 ) -> Outcome {
-    let facilitator = LocalFacilitator::with(ledgers, store, SystemClock);
+    let facilitator = LocalFacilitator::with_parts(ledgers, store, SystemClock);
     for network in facilitator.ledger().kinds().into_iter().filter(|kind| kind.x402_version == 2) {
-        tracing::info!(network = %network.network, "settles");
+        tracing::info!(network = %network.network, "payments on this network are settled");
     }
     let transfer_proofs = config.evm.iter().any(|chain| !chain.max_proof_age.is_zero());
     let evm = ExactOnEvm { smart_wallets: config.smart_wallets, transfer_proofs };
@@ -201,7 +201,7 @@ async fn serve<S: ClaimStore + 'static>(
     let facilitator = facilitator.with_payer_limit(config.per_payer).with_evm(evm).with_svm(svm);
     let facilitator = facilitator.with_acceptance(config.acceptance.clone());
     if !config.listen.ip().is_loopback() && !config.has_token {
-        tracing::warn!("whoever reaches this address can have payments settled: set token_file");
+        tracing::warn!("everybody who reaches this address can settle payments: set token_file");
     }
     let facilitator = Arc::new(facilitator);
     let counted = Counted { facilitator: Arc::clone(&facilitator), metrics: metrics.clone() };
@@ -209,7 +209,7 @@ async fn serve<S: ClaimStore + 'static>(
     let service = service.with_callers(config.callers.clone());
     let readiness = Arc::new(Readiness::new(config, service.clone(), metrics.clone()));
     readiness.begin().await?;
-    // What an earlier life left behind comes before what is new, as far as it takes no time.
+    // The work that an earlier process left behind comes first, within a time limit.
     timeout(AT_START, facilitator.keep_once()).await.ok();
     let keeping = tokio::spawn(Arc::clone(&facilitator).keep());
     let counting = tokio::spawn(watch(facilitator, metrics.clone()));
@@ -237,7 +237,7 @@ async fn serve<S: ClaimStore + 'static>(
     served
 }
 
-/// Counts what is only known by looking now and then: how full the store is, and gas that was lost.
+/// Updates now and then how full the store is, and how much gas was lost.
 async fn watch<S: ClaimStore>(facilitator: Arc<LocalFacilitator<Ledgers, S>>, metrics: Metrics) {
     loop {
         if let Ok(Some(usage)) = facilitator.store().usage().await {

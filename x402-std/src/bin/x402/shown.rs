@@ -1,10 +1,10 @@
-//! What sellers and others say, as a terminal may be given it: nothing that steers it, turns the direction
-//! of text, or cannot be seen.
+//! Makes the words of sellers and others safe for a terminal: without characters that steer it, turn the
+//! direction of text, or are invisible.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// A text with all that is unsafe in it as `\uXXXX`, which in JSON is the same text. Line ends and tabs stay.
+/// Escapes unsafe characters as `\uXXXX`, which in JSON is the same text. Line ends and tabs stay.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return text.into();
@@ -22,7 +22,7 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
-/// As [`shown`], of JSON: between its tokens, a carriage return is a space.
+/// As [`shown`], for JSON: a carriage return between its tokens becomes a space.
 pub(crate) fn shown_json(json: &str) -> String {
     shown(&json.replace('\r', " ")).into_owned()
 }
@@ -31,7 +31,7 @@ fn is_unsafe(char: char) -> bool {
     char.is_control() && !matches!(char, '\n' | '\t') || is_invisible(char)
 }
 
-/// Directions, joiners, fillers, variations and tags, in which words can be hidden.
+/// Whether a character can hide words: directions, joiners, fillers, variations and tags.
 pub(crate) fn is_invisible(char: char) -> bool {
     matches!(char,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -40,17 +40,17 @@ pub(crate) fn is_invisible(char: char) -> bool {
         | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A body that comes in pieces, on its way to a terminal.
+/// Makes a body that comes in pieces safe for a terminal.
 #[derive(Default)]
 pub(crate) struct Screen {
-    /// The start of a character whose end is to come.
+    /// The start of a character whose end has not come yet.
     rest: Vec<u8>,
-    /// Whether some of it was no text.
+    /// Whether some bytes were no text.
     pub(crate) is_binary: bool,
 }
 
 impl Screen {
-    /// The next piece; a byte that is no text is `\xNN`.
+    /// Escapes the next piece; a byte that is no text becomes `\xNN`.
     pub(crate) fn shown(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.rest);
         bytes.extend_from_slice(piece);
@@ -70,7 +70,7 @@ impl Screen {
         out
     }
 
-    /// What is left when no more comes.
+    /// Escapes the rest at the end of the body.
     pub(crate) fn end(&mut self) -> String {
         let mut out = String::new();
         let rest = std::mem::take(&mut self.rest);

@@ -11,7 +11,7 @@ use crate::{Exit, Failure, Outcome, decimal, describe, input, known_token, print
 
 /// Signs a payment for a challenge, and prints it as the value of the payment header.
 ///
-/// Without --accept, the first offer is taken that is in a known stablecoin and within --max.
+/// Without --accept, it pays the first offer that is in a known stablecoin and within --max.
 #[derive(Args)]
 pub(crate) struct Sign {
     /// The challenge (PaymentRequired) in base64 or JSON
@@ -22,12 +22,12 @@ pub(crate) struct Sign {
     /// Time of signing, in Unix seconds, instead of now
     #[arg(long, value_name = "UNIX")]
     now: Option<u64>,
-    /// 32 bytes never used before, in hexadecimal, instead of random ones; on Solana, the first
-    /// half is the memo of offers that ask for none
+    /// 32 bytes never used before, in hexadecimal, instead of random ones; on Solana, the first half is
+    /// the memo if the offer asks for none
     #[arg(long, value_name = "0x...", value_parser = nonce)]
     nonce: Option<[u8; 32]>,
-    /// Signs this offer, counted from 0, whatever it costs and in whatever token; on Solana, only
-    /// in known ones
+    /// Signs this offer, counted from 0, at any price and in any token; on Solana, only in known
+    /// tokens
     #[arg(long, value_name = "N", conflicts_with = "max")]
     accept: Option<usize>,
     /// Most to pay [default: $1]
@@ -43,7 +43,7 @@ impl Sign {
     pub(crate) async fn run(&self) -> Outcome {
         let required = self.required()?;
         let now = self.now.unwrap_or_else(|| SystemClock.now());
-        let buyer = Buyer::with(self.key.read()?, policy(self.max), now);
+        let buyer = Buyer::with_parts(self.key.read()?, policy(self.max), now);
         let index = match self.accept {
             Some(index) => index,
             None => buyer.choose(&required, "").map_err(declined)?.index,
@@ -56,15 +56,16 @@ impl Sign {
             }
             None => {
                 let count = required.accepts.len();
-                let text = format_args!("--accept: the challenge has {count} offers, from 0");
+                let text =
+                    format_args!("--accept: the challenge has {count} offers, counted from 0");
                 return Err(Failure::unusable(text));
             }
         };
-        if Flow::of(&offer.view()).is_none() {
+        if Flow::from_requirements(&offer.as_view()).is_none() {
             return Err(declined(Decline::PaymentFlow.into()));
         }
-        if !key::has_key(buyer.wallet(), offer.network.view()) {
-            return Err(Failure::refused("not signed: no key for this network"));
+        if !key::has_key(buyer.wallet(), offer.network.as_view()) {
+            return Err(Failure::refused("not signed: no key for this network: give one"));
         }
         let signed = match self.nonce {
             Some(nonce) => buyer.sign_with(&required, index, nonce).await,
@@ -88,21 +89,21 @@ pub(crate) fn policy(max: Option<Money>) -> Policy {
     Policy { max: max.unwrap_or(default.max), ..default }
 }
 
-/// Why a payment was not signed, and what can be done about it.
-/// What an account lacks, and where to send it.
+/// The failure of an account that has too little, with the network and token to send it.
 pub(crate) fn short(short: &Short) -> Failure {
     let Short { owner, has, offer, decimals } = short;
-    let known = known_token(offer.network.view(), &offer.asset);
+    let known = known_token(offer.network.as_view(), &offer.asset);
     let token = known.map_or(&*offer.asset, |(symbol, _)| symbol);
     let amount = |units: &Amount| decimal(&units.to_string(), (*decimals).into());
     Failure::refused(format_args!(
-        "not enough money: {owner} has {} {token} on {} and {} is asked: send it {token} there",
+        "not enough money: {owner} has {} {token} on {}, and {} is asked: send it {token} there",
         amount(has),
         &*offer.network,
         amount(&offer.amount),
     ))
 }
 
+/// The failure of a payment that was not signed, with the way out.
 pub(crate) fn not_signed(failure: SignFailure) -> Failure {
     match failure {
         SignFailure::Offer(reason) => Failure::refused(format_args!("not signed: {reason}")),
@@ -112,16 +113,16 @@ pub(crate) fn not_signed(failure: SignFailure) -> Failure {
             key::SVM_RPC
         )),
         SignFailure::Blockhash(error) => Failure::refused(format_args!(
-            "not signed: no recent blockhash: the offer gives none, nor does {}: {error}",
+            "not signed: the offer gives no recent blockhash, and the node of {} failed: {error}",
             key::SVM_RPC
         )),
         SignFailure::Sign(error) => Failure::refused(error),
-        // No wallet of this command sends transfers.
+        // The wallets of this command send no transfers.
         failure @ (SignFailure::Transfer(_) | SignFailure::Sent(_)) => Failure::refused(failure),
     }
 }
 
-/// Why no offer was chosen, and which option allows more.
+/// The failure of a challenge without a payable offer, with the option that allows more.
 pub(crate) fn declined(declined: Declined) -> Failure {
     let hint = match declined.reason {
         Decline::OverLimit => " (--max MONEY allows more)",

@@ -17,7 +17,7 @@ use x402_std::svm::{Address, TokenProgram, assets, read_transaction};
 
 use crate::decimal;
 
-/// The transaction of a payment on Solana, as JSON; `None` for a payment without.
+/// The transaction of a payment on Solana in words, as JSON; `None` for a payment without one.
 pub(crate) fn words(payment: &PaymentPayload<'_>) -> Option<String> {
     let network = payment.network().solana()?;
     payment.payload.get("transaction")?;
@@ -55,7 +55,7 @@ struct Signer {
     signed: bool,
 }
 
-/// [`Config`], of which only what is set is written.
+/// The members of [`Config`] that are set.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Budget {
@@ -127,7 +127,7 @@ fn budget(data: &[u8]) -> Option<String> {
 
 fn memo(data: &[u8]) -> String {
     match std::str::from_utf8(data) {
-        // What would move the cursor or hide text is escaped.
+        // Characters that move the cursor or hide text are escaped.
         Ok(text) => format!("memo {text:?}"),
         Err(_) => format!("memo 0x{}", hex::encode(data)),
     }
@@ -142,7 +142,7 @@ fn transfer(
     let transfer = TransferChecked::parse(instruction.accounts, instruction.data)?;
     let account = |place| account(message, place);
     let asset = message.key(transfer.mint).and_then(|mint| assets::find(network, mint));
-    // Of a token that has other decimals, or another program, nothing is transferred.
+    // The chain refuses a transfer with other decimals, or by another program, than the token's.
     let asset = asset
         .filter(|asset| asset.mint.decimals == transfer.decimals && asset.mint.program == program);
     let (units, mint) = (count(transfer.amount, "unit"), account(transfer.mint));
@@ -159,7 +159,7 @@ fn transfer(
     Some(format!("transfer {amount} from {from} to {to}, authorised by {authority}"))
 }
 
-/// An address, or where it is kept: only the chain knows what is in a table.
+/// An address, or its place in a table, whose contents only the chain has.
 fn account(message: &Message<'_>, place: u8) -> String {
     if let Some(address) = message.key(place) {
         return address.to_string();

@@ -1,4 +1,4 @@
-//! The server behind: paid requests are passed on to it.
+//! The server behind, which gets the paid requests.
 
 mod forwarded;
 mod path;
@@ -34,8 +34,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Longest pause in an answer, unless set otherwise.
 pub(crate) const READ_SECONDS: u64 = 60;
 
-/// Methods that are served. Others ask for a tunnel or for the request itself, or name a second path
-/// in a header.
+/// Methods that are served. Others ask for a tunnel or for the request itself, or have a second path in a
+/// header.
 const METHODS: [Method; 7] = [
     Method::GET,
     Method::HEAD,
@@ -46,8 +46,8 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// Why a request is not served, paid or not: its method, or a path that may lead out of the base of
-/// the server behind.
+/// The refusal of a request, paid or not: for its method, or for a path that may
+/// lead out of the base of the server behind.
 pub(crate) fn refused(upstream: Option<&Upstream>, request: &Request) -> Option<Response> {
     let kept = (CACHE_CONTROL, http::CACHE_CHALLENGE);
     if !METHODS.contains(request.method()) {
@@ -60,22 +60,21 @@ pub(crate) fn refused(upstream: Option<&Upstream>, request: &Request) -> Option<
     leads_out.then(|| (StatusCode::BAD_REQUEST, [kept]).into_response())
 }
 
-/// An answer that was not got from the server behind. Nobody is charged for it.
+/// The answer in place of one from the server behind. It is not charged.
 fn bad_gateway(text: String) -> Response {
     let headers = [(CACHE_CONTROL, http::CACHE_CHALLENGE)];
     (StatusCode::BAD_GATEWAY, headers, text).into_response()
 }
 
-/// Passes requests on to one origin, as they are but for what concerns the connection and the
-/// payment.
+/// Passes requests on to one origin, unchanged but for headers of the connection and the payment.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     http: Client<HttpsConnector<HttpConnector>, Body>,
     scheme: Scheme,
     authority: Authority,
-    /// The path before those of requests, without a slash at its end.
+    /// The path in front of the paths of requests, without a slash at its end.
     base: String,
-    /// The name and password in the URL, for requests that have none.
+    /// The name and password in the URL, for requests without their own.
     credentials: Option<HeaderValue>,
     pause: Duration,
     /// The longest answer that is sold.
@@ -83,15 +82,15 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// In front of `url`; a path in it comes before those of the requests. An answer may have such pauses,
-    /// and so many bytes.
+    /// In front of `url`, whose path comes before the paths of requests. An answer may pause for `pause`,
+    /// and have `limit` bytes.
     pub(crate) fn new(url: &str, pause: Duration, limit: Option<usize>) -> Result<Self, Failure> {
         let base = Url::parse(url).ok().filter(|url| {
             matches!(url.scheme(), "http" | "https")
                 && url.query().is_none()
                 && url.fragment().is_none()
         });
-        let wrong = || Failure::unusable("--upstream: not an http or https URL");
+        let wrong = || Failure::unusable("--upstream: not an http or https URL without query");
         let base = base.ok_or_else(wrong)?;
         let port = base.port().map(|port| format!(":{port}")).unwrap_or_default();
         let authority = format!("{}{port}", base.host_str().unwrap_or_default());
@@ -116,7 +115,7 @@ impl Upstream {
         })
     }
 
-    /// Passes one request on, once. What is not answered is a 502, for which nobody is charged.
+    /// Passes one request on, once. Without an answer it returns a 502, which is free.
     pub(crate) async fn forward(&self, request: Request) -> Response {
         let (mut parts, body) = request.into_parts();
         let Some(uri) = self.uri(&parts.uri) else {
@@ -137,18 +136,18 @@ impl Upstream {
         let response = match timeout(self.pause, self.http.request(forwarded)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                talk(format_args!("upstream: {}", with_causes(&error)));
+                talk(format_args!("upstream: no answer: {}", with_causes(&error)));
                 return bad_gateway(String::new());
             }
             Err(_) => {
                 let seconds = self.pause.as_secs();
-                talk(format_args!("upstream: no answer in {seconds} s (--upstream-timeout)"));
+                talk(format_args!("upstream: no answer in {seconds} s: see --upstream-timeout"));
                 return bad_gateway(String::new());
             }
         };
         let (mut parts, body) = response.into_parts();
         if parts.status.is_informational() {
-            talk(format_args!("upstream: answered {}", parts.status.as_u16()));
+            talk(format_args!("upstream: status {} is not passed on", parts.status.as_u16()));
             return bad_gateway(String::new());
         }
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -164,13 +163,13 @@ impl Upstream {
         let [v1, v2] = [Version::V1, Version::V2].map(Version::receipt_header);
         strip(&mut parts.headers, &[http::PAYMENT_REQUIRED, v1, v2]);
         parts.headers.append(VIA, HeaderValue::from_static("1.1 x402"));
-        // The version is the connection's, and this connection is another.
+        // The version belongs to the other connection.
         parts.version = HttpVersion::HTTP_11;
         Response::from_parts(parts, Body::new(TimeoutBody::new(self.pause, body)))
     }
 
-    /// The URL for a request: its target byte for byte, behind the base. `None` if its path may lead out of
-    /// the base, however often it is decoded.
+    /// The URL for a request: the base, and its target byte for byte. `None` if its path may lead out of
+    /// the base after any number of decodings.
     fn uri(&self, asked: &Uri) -> Option<Uri> {
         let target = asked.path_and_query()?;
         if !path::stays(target.path()) {
@@ -200,7 +199,7 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Takes out what concerns one connection only (RFC 9110 §7.6.1), and the `payment` headers.
+/// Removes the headers of one connection (RFC 9110 §7.6.1), and the `payment` headers.
 fn strip(headers: &mut HeaderMap, payment: &[&str]) {
     let listed: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -219,7 +218,7 @@ fn strip(headers: &mut HeaderMap, payment: &[&str]) {
     for name in others.iter().chain(payment) {
         headers.remove(*name);
     }
-    // Servers of the old school take `_` for `-`.
+    // Some old servers read `_` as `-`.
     let framing = [HOST, CONTENT_LENGTH, CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
     let is_meant = |name: &HeaderName| {
         let spelt = name.as_str().replace('_', "-");

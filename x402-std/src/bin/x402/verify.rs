@@ -9,13 +9,13 @@ use crate::{Exit, Failure, Outcome, input, print};
 /// Runs every check of a payment that needs no chain, and prints a VerifyResponse.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// Body of a facilitator's /verify: payment and requirements, as JSON
+    /// Body of a request to a facilitator's /verify: payment and requirements, as JSON
     #[arg(long, value_name = "VALUE")]
     request: String,
     /// Time of the check, in Unix seconds, instead of now
     #[arg(long, value_name = "UNIX")]
     now: Option<u64>,
-    /// Takes payments on Solana of more than the offer asks
+    /// Accepts payments on Solana of more than the offer asks
     #[arg(long)]
     allow_over_payment: bool,
 }

@@ -257,9 +257,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     }
 
     pub(super) fn addresses(&self) -> impl Iterator<Item = x402_evm::Address> {
-        self.senders.iter().map(|sender| x402_evm::Address(sender.key.public()))
+        self.senders.iter().map(|sender| x402_evm::Address(sender.key.public_key()))
     }
-
 
     /// The newest block's time and how long blocks take; `None` if nodes do not say.
     pub(super) async fn pace(&self) -> Option<Pace> {
@@ -282,7 +281,6 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         *self.known_pace() = Some(pace);
         Some(pace)
     }
-
 
     /// The number of the newest block that every witness has.
     pub(super) async fn head(&self) -> Option<u64> {
@@ -320,7 +318,6 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let at = receipt.block_number.to();
         Some(at <= deep && self.block(at).await?.hash == receipt.block_hash)
     }
-
 }
 
 #[cfg(test)]

@@ -118,11 +118,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let code = self.code(payment.payer).await.ok_or(FAULT)?;
         self.admit(payment, code)?;
         let proof = Proof::new(payment, code.is_some(), &self.settings.factories)?;
-        if self.is_good(payment, &proof).await? {
-            Ok(())
-        } else {
-            Err(payment.reasons.signature)
-        }
+        if self.is_good(payment, &proof).await? { Ok(()) } else { Err(payment.reasons.signature) }
     }
 
     /// The answer of a call; `None` if it is not taken.

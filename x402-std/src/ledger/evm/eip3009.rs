@@ -89,14 +89,11 @@ fn settlement(
     let domain = known.map_or(Domain::Of(token), |known| Domain::Separator(known.domain_separator));
     let used = event(token, Token::AuthorizationUsed::SIGNATURE_HASH, &authorization);
     let cancelled = event(token, Token::AuthorizationCanceled::SIGNATURE_HASH, &authorization);
-    let logged = vec![
-        vec![used.topics[0], cancelled.topics[0]],
-        vec![address_word(from)],
-        vec![nonce],
-    ];
+    let logged =
+        vec![vec![used.topics[0], cancelled.topics[0]], vec![address_word(from)], vec![nonce]];
     let paid = transfer_event(token, &authorization);
-    let state =
-        Token::authorizationStateCall { authorizer: evm(from), nonce: B256::new(nonce) }.abi_encode();
+    let state = Token::authorizationStateCall { authorizer: evm(from), nonce: B256::new(nonce) }
+        .abi_encode();
     let read = Token::authorizationStateCall::abi_decode_returns_validate;
     let end = {
         let paid = paid.clone();
@@ -266,8 +263,7 @@ pub(super) mod tests {
             valid_before: Amount::from(5),
             nonce: [6; 32],
         };
-        let settlement =
-            settlement(1, Address([3; 20]), authorization, signature.to_vec(), by_key);
+        let settlement = settlement(1, Address([3; 20]), authorization, signature.to_vec(), by_key);
         match settlement {
             Settlement::Authorized(payment) => *payment,
             Settlement::Made(_) => panic!("nothing was made"),
@@ -284,7 +280,10 @@ pub(super) mod tests {
         assert_eq!(key.data.len(), 4 + 9 * 32);
         assert_eq!(U256::from_be_slice(&key.data[4 + 6 * 32..4 + 7 * 32]), U256::from(27));
         let contract = (payment.call)(&Judge::Contract(b"signed".to_vec()));
-        assert_eq!((contract.to, &contract.data[..4]), (payment.token, &[0xcf, 0x09, 0x29, 0x95][..]));
+        assert_eq!(
+            (contract.to, &contract.data[..4]),
+            (payment.token, &[0xcf, 0x09, 0x29, 0x95][..])
+        );
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     pub(crate) async fn resume(&self, raw: &[u8]) -> Option<(Transfer, Sealed)> {
         let (from, draft, sealed) = Sealed::read(raw)?;
         let mut own = self.senders.iter();
-        let sender = own.find(|sender| sender.key.public() == from.0)?;
+        let sender = own.find(|sender| sender.key.public_key() == from.0)?;
         let transfer = Transfer::read(from, &draft.call)?;
         if draft.chain_id != self.settings.chain_id {
             return None;

@@ -99,7 +99,7 @@ pub struct EvmChain {
     /// public once it was sent, and anybody can send it too. No: the stranger may be another
     /// facilitator, on whose word somebody else serves for it. Such a payment stays pending. Yes, if
     /// all sellers who are paid through this ledger settle through it alone.
-    pub by_strangers: bool,
+    pub settled_by_others: bool,
     /// How many blocks back another transaction of a payment is looked for: 2 000.
     pub look_back: u64,
     /// Factories whose calls may be made to deploy a payer's account (ERC-6492). None.
@@ -137,7 +137,7 @@ impl EvmChain {
             poll_interval: Duration::from_secs(1),
             resend_after: Duration::from_secs(5),
             replace_after: Duration::from_secs(30),
-            by_strangers: false,
+            settled_by_others: false,
             look_back: 2_000,
             factories: Vec::new(),
             max_proof_age: Duration::ZERO,
@@ -416,7 +416,7 @@ impl<K: AsyncSigner<Secp256k1> + Send, X: SharedScheme + Clone> Networks for Evm
         };
         let each = networks.flat_map(|network| {
             self.names.iter().flat_map(move |scheme| {
-                let name = network.view().v1_name().and_then(|name| name.parse().ok());
+                let name = network.as_view().v1_name().and_then(|name| name.parse().ok());
                 [Some(kind(scheme, 2, network.clone())), name.map(|name| kind(scheme, 1, name))]
             })
         });

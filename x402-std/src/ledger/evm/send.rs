@@ -145,7 +145,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let places = (0..self.senders.len()).map(|i| first.wrapping_add(i) % self.senders.len());
         let senders = places.filter_map(|place| Some((place, self.senders.get(place)?)));
-        let is_right = |key: &K| only.is_none_or(|only| only.0 == key.public());
+        let is_right = |key: &K| only.is_none_or(|only| only.0 == key.public_key());
         let mut senders = senders.filter(|(_, sender)| is_right(&sender.key));
         let mut wanted = None;
         let free = senders.find_map(|(place, sender)| {
@@ -228,7 +228,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
                 tracing::warn!(chain_id, "every sender signs for others: too many payments wait");
                 return Err(Reason::Busy);
             };
-            let account = x402_evm::Address(sender.key.public());
+            let account = x402_evm::Address(sender.key.public_key());
             let (mined, known, balance) = tokio::join!(
                 self.count(account, "latest"),
                 self.count(account, "pending"),
@@ -250,7 +250,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             }
             sleep(self.settings.poll_interval).await;
         };
-        let account = x402_evm::Address(sender.key.public());
+        let account = x402_evm::Address(sender.key.public_key());
         // What waits is paid from it too, and what some chains charge for data comes on top.
         let shares = u128::try_from(unmined).unwrap_or(u128::MAX).saturating_add(2);
         let cost = fees.per_gas.saturating_mul(gas_limit.into()).saturating_mul(shares);
@@ -298,7 +298,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
                 return;
             }
             let Some(payment) = &payment else { return };
-            let account = x402_evm::Address(sender.key.public());
+            let account = x402_evm::Address(sender.key.public_key());
             // Not if it was this very transaction that took the nonce.
             let (known, used) =
                 tokio::join!(self.is_known(sealed.hash), self.meaning(&payment.used));
@@ -329,7 +329,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if self.genuine().await.is_err() {
             return;
         }
-        let own = self.senders.iter().find(|sender| sender.key.public() == from.0);
+        let own = self.senders.iter().find(|sender| sender.key.public_key() == from.0);
         let (Some(receipt), Some(known)) =
             tokio::join!(self.own_receipt(payment, Some(sealed.hash)), self.is_known(sealed.hash))
         else {
@@ -384,7 +384,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             return;
         }
         for sender in &self.senders {
-            let account = x402_evm::Address(sender.key.public());
+            let account = x402_evm::Address(sender.key.public_key());
             let (mined, known) =
                 tokio::join!(self.count(account, "latest"), self.count(account, "pending"));
             let (Some(mined), Some(known)) = (mined, known) else { continue };
@@ -418,7 +418,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             if !sender.is_due(resend_after) {
                 continue;
             }
-            let account = x402_evm::Address(sender.key.public());
+            let account = x402_evm::Address(sender.key.public_key());
             let Some(mined) = self.count(account, "latest").await else { continue };
             let mut telling = JoinSet::new();
             for sealed in sender.due(mined, resend_after) {
@@ -474,5 +474,4 @@ mod tests {
             assert_eq!(Refusal::of(message), meant, "{message}");
         }
     }
-
 }

@@ -140,7 +140,7 @@ where
     let digest = transaction.signature_hash();
     let signature = key.sign(&digest.0).await?;
     // With another's signature it would be another's transaction.
-    if Recovery.recover(&digest.0, &signature) != Some(key.public()) {
+    if Recovery.recover(&digest.0, &signature) != Some(key.public_key()) {
         return Err(SignError::Invalid);
     }
     let signature = Signature::from_bytes_and_parity(signature.r_s(), signature.is_odd());

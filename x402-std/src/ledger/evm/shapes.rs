@@ -82,8 +82,7 @@ fn topic(address: Address) -> [u8; 32] {
 }
 
 fn transfer(token: Address, from: Address, to: Address, value: Amount) -> Event {
-    let topics =
-        vec![keccak256("Transfer(address,address,uint256)").0, topic(from), topic(to)];
+    let topics = vec![keccak256("Transfer(address,address,uint256)").0, topic(from), topic(to)];
     Event { contract: token, topics, data: value.to_be_bytes().to_vec() }
 }
 
@@ -108,8 +107,7 @@ fn permit2(
     let nonce = [9; 32];
     let (nonce_word, bit) = (U256::from_be_bytes(nonce) >> 8, usize::from(nonce[31]));
     let bitmap = Permit2::nonceBitmapCall { owner: evm(OWNER), word: nonce_word }.abi_encode();
-    let allowance =
-        Erc20::allowanceCall { owner: evm(OWNER), spender: evm(PERMIT2) }.abi_encode();
+    let allowance = Erc20::allowanceCall { owner: evm(OWNER), spender: evm(PERMIT2) }.abi_encode();
     let event = transfer(TOKEN, OWNER, PAYEE, paid);
     let logged = event.topics.iter().map(|topic| vec![*topic]).collect();
     let end = {
@@ -202,8 +200,7 @@ fn escrow_deposit(value: Amount) -> Settlement {
         let data = Channels::depositCall { config, amount, collector, data }.abi_encode();
         Call { to: ESCROW, data }
     };
-    let deployed =
-        [TOKEN, ESCROW, PROXY].map(|it| (it, Reason::AssetNotDeployedContract)).to_vec();
+    let deployed = [TOKEN, ESCROW, PROXY].map(|it| (it, Reason::AssetNotDeployedContract)).to_vec();
     let call = Arc::new(call);
     Settlement::Authorized(Box::new(Authorized { value, deployed, call, paid, ..inner }))
 }

@@ -180,7 +180,10 @@ mod tests {
         let both = proof(Judge::Contract(signature), Some((factory, made.clone())));
         let (alone, both_call) = (there.call(&payment), both.call(&payment));
         assert_eq!((alone.to, alone.several), (token, false));
-        assert_eq!((both_call.to, &both_call.data[..4]), (MULTICALL3, &[0x82, 0xad, 0x56, 0xcb][..]));
+        assert_eq!(
+            (both_call.to, &both_call.data[..4]),
+            (MULTICALL3, &[0x82, 0xad, 0x56, 0xcb][..])
+        );
         let calls = Multicall3::aggregate3Call::abi_decode(&both_call.data).unwrap().calls;
         let [first, second] = &calls[..] else { panic!("two calls") };
         assert_eq!((first.target, &first.callData, first.allowFailure), (factory, &made, true));

@@ -127,7 +127,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
                 continue;
             }
             match (payment.end)(&receipt.logs) {
-                End::Paid if self.settings.by_strangers || self.is_own(&receipt) => {
+                End::Paid if self.settings.settled_by_others || self.is_own(&receipt) => {
                     return Some(Look::Final(Outcome::Settled(id(user))));
                 }
                 End::Paid => {

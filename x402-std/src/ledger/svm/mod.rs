@@ -230,7 +230,7 @@ struct SvmNetwork {
 
 impl SvmNetwork {
     fn new(id: NetworkId, nodes: Nodes) -> Self {
-        let reference = id.view().solana().unwrap_or_default().to_owned();
+        let reference = id.as_view().solana().unwrap_or_default().to_owned();
         let nodes = OwnNodes::new(nodes, "getGenesisHash", move |answer| {
             let hash = read::<String>(answer).unwrap_or_default();
             base58::decode::<32>(&hash).is_some() && hash.starts_with(&reference)
@@ -292,7 +292,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
     /// # Errors
     /// [`NotSolana`].
     pub fn with_network(mut self, network: NetworkId, nodes: Nodes) -> Result<Self, NotSolana> {
-        let view = network.view();
+        let view = network.as_view();
         let long = |reference: &&str| reference.len() == REFERENCE_CHARS;
         view.solana().filter(long).ok_or(NotSolana)?;
         let id = NetworkId::from(view.caip2().ok_or(NotSolana)?);
@@ -379,7 +379,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
     }
 
     fn fee_payer(&self) -> Option<Address> {
-        self.keys.first().map(|key| Address(key.public()))
+        self.keys.first().map(|key| Address(key.public_key()))
     }
 
     /// A payment on one of the networks.
@@ -389,7 +389,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
     ) -> Result<(&'p SvmTransfer, &Arc<SvmNetwork>), Reason> {
         let transfer = payment.into_payment();
         let reference = &*transfer.payment().network;
-        let network = self.networks.iter().find(|one| one.id.view().solana() == Some(reference));
+        let network = self.networks.iter().find(|one| one.id.as_view().solana() == Some(reference));
         Ok((transfer, network.ok_or(Reason::InvalidNetwork)?))
     }
 
@@ -482,7 +482,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         let fault = Reason::UnexpectedSettleError;
         let payment = transfer.payment();
         let fee_payer = payment.fee_payer;
-        let key = self.keys.iter().find(|key| key.public() == fee_payer.0).ok_or(fault)?;
+        let key = self.keys.iter().find(|key| key.public_key() == fee_payer.0).ok_or(fault)?;
         let mut signed = transfer.transaction().to_vec();
         let mut unsigned = Unsigned::parse(&mut signed).map_err(|_| fault)?;
         if ClaimKey::new(sha256(&[unsigned.message()])) != payment.claim_key() {
@@ -637,7 +637,7 @@ impl<K: AsyncSigner<Ed25519> + Send> Networks for SvmLedger<K> {
     type Unsent = SvmUnsent;
 
     fn scheme(&self) -> ExactOnSvm {
-        let fee_payers = self.keys.iter().map(|key| Address(key.public())).collect();
+        let fee_payers = self.keys.iter().map(|key| Address(key.public_key())).collect();
         ExactOnSvm { fee_payers: Some(fee_payers), ..ExactOnSvm::default() }
     }
 
@@ -648,17 +648,18 @@ impl<K: AsyncSigner<Ed25519> + Send> Networks for SvmLedger<K> {
             x402_version,
             scheme: "exact".into(),
             network,
-            extra: Json::of(&extra).ok(),
+            extra: Json::from_value(&extra).ok(),
             other: None,
         };
         let v2 = self.networks().map(|network| kind(2, network.clone()));
-        let names = self.networks().filter_map(|network| network.view().v1_name());
+        let names = self.networks().filter_map(|network| network.as_view().v1_name());
         let v1 = names.filter_map(|name| Some(kind(1, name.parse().ok()?)));
         v2.chain(v1).collect()
     }
 
     fn signers(&self) -> BTreeMap<&'static str, Vec<String>> {
-        let fee_payers = self.keys.iter().map(|key| Address(key.public()).to_string()).collect();
+        let fee_payers =
+            self.keys.iter().map(|key| Address(key.public_key()).to_string()).collect();
         BTreeMap::from([("solana:*", fee_payers)])
     }
 
@@ -679,7 +680,7 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger<SvmTransfer> for SvmLedger<K> {
     async fn check(&self, payment: Verified<&SvmTransfer>, _now: u64) -> Result<(), Reason> {
         let (transfer, network) = self.find(payment)?;
         let fee_payer = transfer.payment().fee_payer;
-        if !self.keys.iter().any(|key| Address(key.public()) == fee_payer) {
+        if !self.keys.iter().any(|key| Address(key.public_key()) == fee_payer) {
             return Err(Reason::InvalidExactSvmFeePayerNotManagedByFacilitator);
         }
         let nodes = network.nodes().await.ok_or(Reason::UnexpectedVerifyError)?;

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use x402_core::Version;
-use x402_core::buyer::Flow;
 use x402_core::crypto::sha256;
 use x402_std::Clock;
+use x402_std::extension::PaidRequest;
 use x402_std::facilitator::Facilitator;
 use x402_std::message::{PaymentRequired, SettleResponse};
-use x402_std::seller::{Refusal, Seller, Terms};
+use x402_std::seller::driver::{Driver, Job, Served, Worked};
+use x402_std::seller::{AcceptedPayment, Offers, RequestDigest, Seller};
 use x402_std::store::ClaimStore;
 use x402_std::transport::{Answer, PaymentText, Subject, Transport};
 
@@ -43,19 +44,63 @@ async fn write(stream: &mut TcpStream, frame: &Value) -> io::Result<()> {
 }
 
 /// The seller's side: answers each request with its own text in capital letters, once it is paid for.
-pub async fn serve<F, S, C>(listener: TcpListener, seller: Arc<Seller<F, S, C>>, terms: Terms)
+pub async fn serve<F, S, C>(listener: TcpListener, seller: Arc<Seller<F, S, C>>, offers: Offers)
 where
     F: Facilitator + 'static,
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
-    let terms = Arc::new(terms);
+    let (offers, driver) = (Arc::new(seller.announce(offers)), Driver::new(64));
     while let Ok((mut stream, _)) = listener.accept().await {
-        let (seller, terms) = (Arc::clone(&seller), Arc::clone(&terms));
+        let (seller, offers, driver) = (Arc::clone(&seller), Arc::clone(&offers), driver.clone());
         tokio::spawn(async move {
             while let Ok(request) = read(&mut stream).await {
-                let answer = answer(&seller, &terms, &request).await;
-                if write(&mut stream, &answer).await.is_err() {
+                let payment = request.get("payment").filter(|payment| !payment.is_null());
+                let ask = request["ask"].as_str().unwrap_or("").to_owned();
+                let card = request["club-card"].as_str();
+                let asked = PaidRequest {
+                    offers: Arc::clone(&offers),
+                    payment: payment.map(|it| (Version::V2, it.to_string().into_bytes())),
+                    digest: RequestDigest::from_parts(&[ask.as_bytes()]),
+                    headers: card
+                        .map(|card| ("club-card".into(), card.into()))
+                        .into_iter()
+                        .collect(),
+                };
+                let challenge = |error: &str| {
+                    let challenge = offers.challenge(Version::V2, error);
+                    let challenge = challenge.unwrap_or_else(|_| "null".into());
+                    serde_json::from_str::<Value>(&challenge).unwrap_or_default()
+                };
+                let written = match driver.serve(&seller, asked, Shout(ask)).await {
+                    Served::Paid(answer, delivery) => {
+                        let written = write(&mut stream, &answer).await;
+                        // A delivery that is dropped counts as lost: the buyer gets the answer again.
+                        if written.is_ok() {
+                            delivery.written(None);
+                        }
+                        written
+                    }
+                    Served::Granted(answer) | Served::Passed(answer) => {
+                        write(&mut stream, &answer).await
+                    }
+                    Served::Unpaid => {
+                        write(&mut stream, &json!({ "challenge": challenge("payment required") }))
+                            .await
+                    }
+                    Served::Refused(refusal) => {
+                        let answer = json!({
+                            "challenge": challenge(&refusal.to_string()),
+                            "receipt": refusal.receipt,
+                        });
+                        write(&mut stream, &answer).await
+                    }
+                    Served::Panicked(receipt) => {
+                        write(&mut stream, &json!({ "error": "failed", "receipt": receipt })).await
+                    }
+                    Served::TimedOut => write(&mut stream, &json!({ "error": "too slow" })).await,
+                };
+                if written.is_err() {
                     break;
                 }
             }
@@ -63,45 +108,50 @@ where
     }
 }
 
-async fn answer<F: Facilitator, S: ClaimStore, C: Clock>(
-    seller: &Seller<F, S, C>,
-    terms: &Terms,
-    request: &Value,
-) -> Value {
-    let challenge = |error: &str| {
-        let challenge = terms.challenge(Version::V2, error).unwrap_or_else(|_| "null".into());
-        serde_json::from_str::<Value>(&challenge).unwrap_or_default()
-    };
-    let Some(payment) = request.get("payment").filter(|payment| !payment.is_null()) else {
-        return json!({ "challenge": challenge("payment required") });
-    };
-    match sell(seller, terms, &payment.to_string(), request["ask"].as_str().unwrap_or("")).await {
-        Ok((content, receipt)) => json!({ "content": content, "receipt": receipt }),
-        Err(refusal) => json!({
-            "challenge": challenge(&refusal.to_string()),
-            "receipt": refusal.receipt,
-        }),
-    }
-}
+/// The work for a request.
+struct Shout(String);
 
-async fn sell<F: Facilitator, S: ClaimStore, C: Clock>(
-    seller: &Seller<F, S, C>,
-    terms: &Terms,
-    payment: &str,
-    ask: &str,
-) -> Result<(String, SettleResponse), Refusal> {
-    let admission = seller.admit(terms, Version::V2, payment.as_bytes()).await?;
-    if admission.flow() == Flow::Upfront {
-        let receipt = seller.settle(admission).await?;
-        return Ok((ask.to_uppercase(), receipt));
+impl Job for Shout {
+    type Answer = Value;
+    type Passed = Value;
+
+    async fn work(self, payment: Option<AcceptedPayment>, _: bool) -> Worked<Value, Value> {
+        match self.0.as_str() {
+            "panic" => panic!("the work's own bug"),
+            "fail" => Worked::NotCharged(json!({ "error": "failed" })),
+            ask => {
+                let answer =
+                    json!({ "content": ask.to_uppercase(), "for": payment.map(|it| it.payer) });
+                Worked::Goods(answer, ask.len())
+            }
+        }
     }
-    let content = ask.to_uppercase();
-    Ok((content, seller.settle(admission).await?))
+
+    fn with_receipt(mut answer: Value, _: Version, receipt: &SettleResponse) -> Value {
+        answer["receipt"] = json!(receipt);
+        answer
+    }
+
+    fn passed_with_receipt(answer: Value, version: Version, receipt: &SettleResponse) -> Value {
+        Self::with_receipt(answer, version, receipt)
+    }
 }
 
 /// The buyer's side: what it asks for is a text.
 #[derive(Clone, Copy, Debug)]
 pub struct Frames(pub SocketAddr);
+
+impl Frames {
+    /// The answer to a request as it is, with a member's card perhaps.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub async fn raw(&self, request: &Value) -> io::Result<Value> {
+        let mut stream = TcpStream::connect(self.0).await?;
+        write(&mut stream, request).await?;
+        read(&mut stream).await
+    }
+}
 
 impl Transport for Frames {
     type Request = String;

@@ -9,7 +9,7 @@ use x402_core::crypto::{Signer, Verify, sha256};
 use x402_core::wire::{self, PaymentPayload};
 use x402_core::{Amount, Payment, Reason, Scheme};
 use x402_std::message::{Json, PaymentRequirements};
-use x402_std::wallet::{SignFailure, Signs};
+use x402_std::wallet::{PaymentSigner, SignFailure};
 
 /// A card, by its key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -192,7 +192,7 @@ impl CardWallet {
 
     /// The card.
     pub fn card(&self) -> Card {
-        Card(Signer::public(&self.key))
+        Card(Signer::public_key(&self.key))
     }
 }
 
@@ -206,7 +206,7 @@ impl Wallet for CardWallet {
     }
 }
 
-impl Signs for CardWallet {
+impl PaymentSigner for CardWallet {
     async fn sign(
         &self,
         _resource: Option<&str>,
@@ -214,7 +214,7 @@ impl Signs for CardWallet {
         _now: u64,
         random: [u8; 32],
     ) -> Result<Json, SignFailure> {
-        let network = offer.network.view();
+        let network = offer.network.as_view();
         if !network.as_str().starts_with("card:") {
             return Err(SignFailure::Offer(Reason::InvalidNetwork));
         }
@@ -234,6 +234,6 @@ impl Signs for CardWallet {
             "serial": stamp.serial,
             "signature": hex::encode(signature),
         });
-        Json::of(&payload).map_err(|_| SignFailure::Offer(Reason::InvalidPayload))
+        Json::from_value(&payload).map_err(|_| SignFailure::Offer(Reason::InvalidPayload))
     }
 }

@@ -13,6 +13,7 @@ use x402_core::crypto::{ed25519, secp256k1};
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Amount, Either, Money, Reason, Scheme, Version};
 use x402_outside::carrier::{Frames, serve};
+use x402_outside::club::{self, Club};
 use x402_outside::ledger::Cards;
 use x402_outside::points::{CardWallet, Points, Stamp, offer};
 use x402_outside::store::Listed;
@@ -23,8 +24,8 @@ use x402_std::evm::assets;
 use x402_std::facilitator::{Acceptance, Facilitator, LocalFacilitator};
 use x402_std::ledger::{Networks, SimulatedLedger};
 use x402_std::message::SettleResponse;
-use x402_std::seller::{Refusal, Seller, Terms, exact};
-use x402_std::server::Charge;
+use x402_std::seller::{Offers, Refusal, Seller, exact};
+use x402_std::server::PaymentLayer;
 use x402_std::store::ClaimStore as _;
 use x402_std::wallet::EvmWallet;
 
@@ -89,14 +90,14 @@ async fn points_buy_over_frames_and_one_payment_is_checked_once() {
     let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
     let facilitator = Arc::new(facilitator.with_scheme(Counted(Points, Arc::clone(&checks))));
     let claims = Arc::new(Listed::default());
-    let seller = Seller::with(Arc::clone(&facilitator), Arc::clone(&claims), SystemClock);
-    let terms = Terms::new([offer(NETWORK, SHOP, 3)]);
+    let seller = Seller::with_parts(Arc::clone(&facilitator), Arc::clone(&claims), SystemClock);
+    let terms = Offers::new([offer(NETWORK, SHOP, 3)]);
     seller.check(&terms).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let frames = Frames(listener.local_addr().unwrap());
     let serving = tokio::spawn(serve(listener, Arc::new(seller), terms));
 
-    let buyer = Buyer::with(wallet(1), policy(), SystemClock);
+    let buyer = Buyer::with_parts(wallet(1), policy(), SystemClock);
     for (bought, left) in [("first", 4), ("second", 1)] {
         let paid = buyer.buy(&frames, &bought.to_owned()).await.unwrap();
         assert_eq!(paid.response, bought.to_uppercase());
@@ -115,8 +116,8 @@ async fn points_buy_over_frames_and_one_payment_is_checked_once() {
     serving.abort();
 }
 
-fn terms() -> Terms {
-    Terms::new([offer(NETWORK, SHOP, 3), exact("base-sepolia", PAYEE, "$0.01").unwrap()])
+fn terms() -> Offers {
+    Offers::new([offer(NETWORK, SHOP, 3), exact("base-sepolia", PAYEE, "$0.01").unwrap()])
 }
 
 #[tokio::test]
@@ -132,8 +133,9 @@ async fn points_and_money_pay_for_one_route() {
     let kinds = facilitator.ledger().kinds();
     assert!(kinds.iter().any(|kind| kind.scheme == "points"));
     assert!(facilitator.supported().await.unwrap().kinds.len() == kinds.len());
-    let seller = Arc::new(Seller::with(Arc::clone(&facilitator), Listed::default(), SystemClock));
-    let route = get(|| async { "coffee" }).layer(Charge::new(Arc::clone(&seller), terms()));
+    let seller =
+        Arc::new(Seller::with_parts(Arc::clone(&facilitator), Listed::default(), SystemClock));
+    let route = get(|| async { "coffee" }).layer(PaymentLayer::new(Arc::clone(&seller), terms()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let serving = tokio::spawn(async move {
@@ -141,9 +143,9 @@ async fn points_and_money_pay_for_one_route() {
     });
     // By points, by money, and by points first of both.
     let both = || (wallet(1), EvmWallet::new(key()));
-    let by_points = Client::with(Buyer::with(wallet(1), policy(), SystemClock), http());
-    let by_money = Client::with(Buyer::new(EvmWallet::new(key())), http());
-    let by_both = Client::with(Buyer::with(both(), policy(), SystemClock), http());
+    let by_points = Client::with_parts(Buyer::with_parts(wallet(1), policy(), SystemClock), http());
+    let by_money = Client::with_parts(Buyer::new(EvmWallet::new(key())), http());
+    let by_both = Client::with_parts(Buyer::with_parts(both(), policy(), SystemClock), http());
     assert_eq!(by_points.get(&url).await.unwrap().response.text().await.unwrap(), "coffee");
     assert_eq!(by_money.get(&url).await.unwrap().response.text().await.unwrap(), "coffee");
     assert_eq!(by_both.get(&url).await.unwrap().response.text().await.unwrap(), "coffee");
@@ -163,10 +165,10 @@ async fn cheats_are_refused_with_reasons() {
     let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
     let facilitator = Arc::new(facilitator);
     let seller = Seller::new(Arc::clone(&facilitator));
-    let terms = Terms::new([offer(NETWORK, SHOP, 3)]);
+    let terms = Offers::new([offer(NETWORK, SHOP, 3)]);
     let required = terms.challenge(Version::V2, "").unwrap();
     let required = x402_std::message::PaymentRequired::from_json(required.as_bytes()).unwrap();
-    let buyer = Buyer::with(wallet(1), policy(), SystemClock);
+    let buyer = Buyer::with_parts(wallet(1), policy(), SystemClock);
     let good: Value = serde_json::from_str(&buyer.sign(&required, 0).await.unwrap().json).unwrap();
     let present = async |payment: &Value| -> Result<SettleResponse, Refusal> {
         let payment = payment.to_string();
@@ -207,11 +209,11 @@ async fn a_settlement_that_the_ledger_refuses_is_over() {
     let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
     let facilitator = Arc::new(facilitator);
     let claims = Arc::new(Listed::default());
-    let seller = Seller::with(Arc::clone(&facilitator), Arc::clone(&claims), SystemClock);
-    let terms = Terms::new([offer(NETWORK, SHOP, 4)]);
+    let seller = Seller::with_parts(Arc::clone(&facilitator), Arc::clone(&claims), SystemClock);
+    let terms = Offers::new([offer(NETWORK, SHOP, 4)]);
     let required = terms.challenge(Version::V2, "").unwrap();
     let required = x402_std::message::PaymentRequired::from_json(required.as_bytes()).unwrap();
-    let buyer = Buyer::with(wallet(1), policy(), SystemClock);
+    let buyer = Buyer::with_parts(wallet(1), policy(), SystemClock);
     let mut admissions = Vec::new();
     let mut last = String::new();
     for _ in 0..2 {
@@ -229,6 +231,69 @@ async fn a_settlement_that_the_ledger_refuses_is_over() {
     let again = seller.admit(&terms, Version::V2, last.as_bytes()).await.unwrap_err();
     assert_eq!(again.to_string(), "points_too_few");
     assert_eq!(facilitator.ledger().earned(SHOP), 4);
+}
+
+/// An extension from outside grants, refuses, adds to payments and receipts, and is listed.
+#[tokio::test]
+async fn an_extension_works_at_all_three_roles() {
+    let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
+    let facilitator = Arc::new(facilitator.with_extension(Club));
+    let listed = facilitator.supported().await.unwrap().extensions.unwrap();
+    assert_eq!(listed.as_str(), r#"["club"]"#);
+    let seller = Seller::new(Arc::clone(&facilitator)).with_extension(Club);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let frames = Frames(listener.local_addr().unwrap());
+    let offers = Offers::new([offer(NETWORK, SHOP, 3)]);
+    let serving = tokio::spawn(serve(listener, Arc::new(seller), offers));
+    let challenge = frames.raw(&json!({ "ask": "tea" })).await.unwrap();
+    assert_eq!(
+        challenge["challenge"]["extensions"],
+        json!({ "club": { "info": { "counter": 1 } } })
+    );
+    // A member pays nothing; a forged card is no member's.
+    let member = frames.raw(&json!({ "ask": "tea", "club-card": "member-7" })).await.unwrap();
+    assert_eq!((&member["content"], &member["for"]), (&json!("TEA"), &Value::Null));
+    let forged = frames.raw(&json!({ "ask": "tea", "club-card": "member-8" })).await.unwrap();
+    assert_eq!(forged["challenge"]["error"], "invalid_payload: no member has this card");
+    assert_eq!(facilitator.ledger().earned(SHOP), 0);
+    // A guest says so, and the receipt has what the visit earns.
+    let buyer = Buyer::with_parts(wallet(1), policy(), SystemClock).with_extension(Club);
+    let paid = buyer.buy(&frames, &"tea".to_owned()).await.unwrap();
+    let receipt = paid.proof().unwrap();
+    let earned = receipt.extensions.as_ref().unwrap().as_raw().get(club::KEY).unwrap();
+    assert_eq!(earned.get("earned").unwrap().as_u64(), Some(1));
+    // The same request with the same payment gets the same answer, paid once.
+    assert_eq!(facilitator.ledger().earned(SHOP), 3);
+    // An echo that leaves out what was announced is refused.
+    let required = challenge["challenge"].to_string();
+    let required = x402_std::message::PaymentRequired::from_json(required.as_bytes()).unwrap();
+    let signed = buyer.sign(&required, 0).await.unwrap().json;
+    let mut payment: Value = serde_json::from_str(&signed).unwrap();
+    assert_eq!(payment["extensions"]["club"]["info"], json!({ "counter": 1, "guest": true }));
+    for (info, error) in [
+        (json!({ "guest": true }), "extension_echo_mismatch"),
+        (json!({ "counter": 2, "guest": true }), "extension_echo_mismatch"),
+        (json!({ "counter": 1, "guest": false }), "invalid_payload: guests only"),
+    ] {
+        payment["extensions"]["club"]["info"] = info;
+        let refused = frames.raw(&json!({ "ask": "tea", "payment": payment })).await.unwrap();
+        assert_eq!(refused["challenge"]["error"], error);
+    }
+    assert_eq!(facilitator.ledger().earned(SHOP), 3);
+    // Work that fails or panics costs nothing, and the payment stays good.
+    let payment: Value = serde_json::from_str(&signed).unwrap();
+    for ask in ["fail", "panic"] {
+        let failed = frames.raw(&json!({ "ask": ask, "payment": payment })).await.unwrap();
+        assert_eq!(failed["error"], "failed");
+    }
+    assert_eq!(facilitator.ledger().earned(SHOP), 3);
+    let served = frames.raw(&json!({ "ask": "cake", "payment": payment })).await.unwrap();
+    assert_eq!((&served["content"], &served["receipt"]["success"]), (&json!("CAKE"), &json!(true)));
+    assert_eq!(served["for"], json!(wallet(1).card().to_string()));
+    assert_eq!(facilitator.ledger().earned(SHOP), 6);
+    let again = frames.raw(&json!({ "ask": "cake", "payment": payment })).await.unwrap();
+    assert_eq!(again["challenge"]["error"], "duplicate_settlement");
+    serving.abort();
 }
 
 /// A pair that is swapped is another type.

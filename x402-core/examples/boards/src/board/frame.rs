@@ -1,4 +1,4 @@
-//! What both network devices have in common.
+//! Shared code of both network devices.
 
 use smoltcp::phy::{DeviceCapabilities, Medium, RxToken};
 

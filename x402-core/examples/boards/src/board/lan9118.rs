@@ -118,7 +118,7 @@ pub struct Transmit<'a>(&'a mut [u8; WORDS * 4]);
 impl TxToken for Transmit<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
         let value = f(&mut self.0[..length]);
-        // What became of earlier frames: TCP repeats what is lost.
+        // Drains the status of earlier frames: TCP repeats lost ones.
         while read(TX_FIFO_INF) >> 16 & 0xff != 0 {
             read(TX_STATUS);
         }

@@ -7,7 +7,7 @@ use crate::stream::{Broken, Link};
 
 /// How long a stream lasts unless it is told otherwise.
 const TIMEOUT_MS: u64 = 10_000;
-/// What is left of an earlier answer has ended when nothing comes for so long.
+/// The rest of an earlier answer has ended after this much silence.
 const QUIET_MS: u64 = 20;
 
 static UART: Static<()> = Static::new(());

@@ -28,7 +28,7 @@ const SLOTS: [usize; 8] = [
 ];
 const SLOT_SIZE: usize = 0x1000;
 
-/// What virtio puts before it.
+/// Virtio's header before it.
 const HEADER: usize = 12;
 /// Frames that may come while none is asked for. It is also the size of the rings.
 const FRAMES: usize = 4;

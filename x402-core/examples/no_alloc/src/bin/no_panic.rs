@@ -30,7 +30,7 @@ impl Verify for Chip {
 }
 
 impl Signer<Ed25519> for Chip {
-    fn public(&self) -> [u8; 32] {
+    fn public_key(&self) -> [u8; 32] {
         black_box(samples::SVM_PAYER).0
     }
 

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{BASE_FEE, Evm, FILE_BYTES, Svm};
 use crate::input;
 
-/// Longest time that can be asked for.
+/// Longest time that can be set.
 const MAX_SECONDS: u64 = 3600;
 
 /// A text that is wiped when it is dropped.
@@ -28,7 +28,7 @@ fn trimmed(secret: &str) -> Secret {
     Zeroizing::new(secret.trim().to_owned())
 }
 
-/// A table of the configuration, of which every key is to be asked for.
+/// A table of the configuration. Its reader takes every known key out.
 pub(super) struct Section<'a> {
     pub(super) name: String,
     pub(super) table: Table,
@@ -42,13 +42,13 @@ impl Section<'_> {
     }
 
     pub(super) fn missing(&self, key: &str) {
-        self.wrong(key, "missing");
+        self.wrong(key, "missing: set it");
     }
 
-    /// What nobody asked for is a mistake: misspelt, or of another version.
+    /// Names the keys that are left: they are misspelt, or of another version.
     pub(super) fn finish(mut self) {
         for key in std::mem::take(&mut self.table).keys() {
-            self.wrong(key, "no such key here");
+            self.wrong(key, "no such key here: correct or remove it");
         }
     }
 
@@ -56,7 +56,7 @@ impl Section<'_> {
         match self.table.remove(key) {
             Some(Value::String(text)) => Some(text),
             Some(_) => {
-                self.wrong(key, "not a text");
+                self.wrong(key, "not a text: put it in quotes");
                 None
             }
             None => None,
@@ -72,7 +72,7 @@ impl Section<'_> {
             _ => None,
         };
         if texts.is_none() {
-            self.wrong(key, "not a list of texts");
+            self.wrong(key, "not a list of texts, such as [\"a\", \"b\"]");
         }
         texts
     }
@@ -82,7 +82,7 @@ impl Section<'_> {
             None => default,
             Some(Value::Boolean(flag)) => flag,
             Some(_) => {
-                self.wrong(key, "neither true nor false");
+                self.wrong(key, "not a flag: write true or false");
                 false
             }
         }
@@ -92,7 +92,10 @@ impl Section<'_> {
         let Some(value) = self.table.remove(key) else { return default };
         let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
         number.filter(|number| range.contains(number)).unwrap_or_else(|| {
-            self.wrong(key, &format!("not a whole number of {} to {}", range.start(), range.end()));
+            self.wrong(
+                key,
+                &format!("not a whole number from {} to {}", range.start(), range.end()),
+            );
             default
         })
     }
@@ -105,11 +108,11 @@ impl Section<'_> {
         Duration::from_secs(self.number(key, 1..=MAX_SECONDS, default))
     }
 
-    /// The place of a word among several; the first one's if it is not given.
+    /// The place of the given word among `words`; 0 if none is given.
     pub(super) fn one_of(&mut self, key: &str, words: &[&str]) -> usize {
         let Some(word) = self.text(key) else { return 0 };
         words.iter().position(|known| *known == word).unwrap_or_else(|| {
-            self.wrong(key, &format!("none of {}", words.join(", ")));
+            self.wrong(key, &format!("unknown word: write one of {}", words.join(", ")));
             0
         })
     }
@@ -119,7 +122,7 @@ impl Section<'_> {
             Some(Value::Table(table)) => table,
             None => Table::new(),
             Some(_) => {
-                self.wrong(key, &format!("not a table: [{key}]"));
+                self.wrong(key, &format!("not a table: write [{key}]"));
                 Table::new()
             }
         }
@@ -134,12 +137,12 @@ impl Section<'_> {
             _ => None,
         };
         tables.unwrap_or_else(|| {
-            self.wrong(key, &format!("not a list of tables: [[{key}]]"));
+            self.wrong(key, &format!("not a list of tables: write [[{key}]]"));
             Vec::new()
         })
     }
 
-    /// Secrets, out of the variables that `KEY_env` names or the files that `KEY_file` does.
+    /// Secrets, from the variables that `KEY_env` names and the files that `KEY_file` names.
     fn secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
         let (env, file) = (format!("{key}_env"), format!("{key}_file"));
         let (names, paths) = (self.texts(&env), self.texts(&file));
@@ -147,22 +150,27 @@ impl Section<'_> {
         for name in names.iter().flatten() {
             match env::var(name) {
                 Ok(secret) => secrets.push(trimmed(&Zeroizing::new(secret))),
-                Err(_) => self.wrong(&env, "the variable it names is not set to a text"),
+                Err(_) => self.wrong(&env, "the variable it names is not set to a text: set it"),
             }
         }
         for path in paths.iter().flatten() {
-            // Readable to others it may be, where a system mounts it so.
+            // Others may read it: some systems mount secrets so.
             if let Err(exposed) = exposed::check(Path::new(path), false) {
                 self.wrong(&file, &exposed.to_string());
             }
             let bytes = input::secret_file(Path::new(path), FILE_BYTES);
             match bytes.as_ref().map(|bytes| str::from_utf8(bytes)) {
                 Ok(Ok(secret)) => secrets.push(trimmed(secret)),
-                _ => self.wrong(&file, "the file it names cannot be read"),
+                _ => {
+                    self.wrong(&file, "the file it names cannot be read as a text: check its path")
+                }
             }
         }
         if self.table.remove(key).is_some() {
-            self.wrong(key, &format!("a secret does not stand here: {env} or {file} says where"));
+            self.wrong(
+                key,
+                &format!("secrets cannot be given here: name the place in {env} or {file}"),
+            );
         }
         (names.is_some() || paths.is_some()).then_some(secrets)
     }
@@ -171,41 +179,41 @@ impl Section<'_> {
         match self.secrets(key) {
             Some(mut secrets) => {
                 if secrets.len() > 1 {
-                    self.wrong(key, "more than one");
+                    self.wrong(key, "more than one: give one only");
                 }
                 secrets.pop()
             }
             None => {
-                self.wrong(key, &format!("missing: {key}_env or {key}_file says where it is"));
+                self.wrong(key, &format!("missing: name its place in {key}_env or {key}_file"));
                 None
             }
         }
     }
 
-    /// Tokens of callers, of which there may be none. In a variable or file there may be several.
+    /// Tokens of callers, none or more. One variable or file may hold several, separated by white space.
     pub(super) fn tokens(&mut self) -> Vec<String> {
         let Some(secrets) = self.secrets("token") else { return Vec::new() };
         let split = |secret: &Secret| secret.split_whitespace().map(String::from).collect();
         let tokens: Vec<Vec<String>> = secrets.iter().map(split).collect();
-        // Otherwise it would be open to everybody.
+        // Without a token the service would be open to everybody.
         if tokens.is_empty() || tokens.iter().any(Vec::is_empty) {
-            self.wrong("token", "empty");
+            self.wrong("token", "empty: put a token into its place");
         }
         let tokens = tokens.concat();
         if !tokens.iter().all(|token| token.bytes().all(|byte| byte.is_ascii_graphic())) {
-            self.wrong("token", "not a text of ASCII characters");
+            self.wrong("token", "not a text of visible ASCII characters");
         }
         tokens
     }
 
-    /// What is taken on.
+    /// The payments that are accepted.
     pub(super) fn acceptance(mut self) -> Acceptance {
         let mut acceptance = Acceptance::known();
         if let Some(texts) = self.texts("payees") {
             let payees: Option<Vec<_>> = texts.iter().map(|text| Payee::parse(text)).collect();
             match payees {
                 Some(payees) if !payees.is_empty() => acceptance = acceptance.with_payees(payees),
-                _ => self.wrong("payees", "not a list of addresses"),
+                _ => self.wrong("payees", "not a list of EVM or Solana addresses"),
             }
         }
         let mut unknown_decimals = false;
@@ -224,7 +232,7 @@ impl Section<'_> {
             }
             unknown_decimals = any || listed.iter().any(|asset| asset.decimals().is_none());
             if texts.is_empty() || (any && texts.len() > 1) {
-                self.wrong("assets", "neither \"any\" alone nor a list of tokens");
+                self.wrong("assets", "write [\"any\"] alone, or a list of tokens");
             }
             acceptance = match any {
                 true => acceptance.with_any_asset(),
@@ -239,11 +247,14 @@ impl Section<'_> {
             match least {
                 Ok(Least::Money(_)) if unknown_decimals => self.wrong(
                     "min_amount",
-                    "money, but not of every token the decimals are known: assets says them",
+                    "money, but some tokens are accepted without decimals: list them in assets",
                 ),
                 Ok(least) => acceptance = acceptance.with_least(least),
                 Err(_) => {
-                    self.wrong("min_amount", "neither money, such as \"$0.001\", nor units");
+                    self.wrong(
+                        "min_amount",
+                        "not an amount: write money, such as \"$0.001\", or units",
+                    );
                 }
             }
         }
@@ -253,12 +264,12 @@ impl Section<'_> {
 
     fn keys(&mut self) -> Vec<Secret> {
         self.secrets("key").unwrap_or_else(|| {
-            self.wrong("key", "missing: key_env or key_file says where it is");
+            self.wrong("key", "missing: name its place in key_env or key_file");
             Vec::new()
         })
     }
 
-    /// URLs of nodes. Those with more than a host in them may be secrets, and do not stand here.
+    /// URLs of nodes. A URL with more than a host in it may be a secret: it comes from a variable or file.
     fn rpc(&mut self) -> Vec<String> {
         let plain = match self.table.get("rpc") {
             Some(_) => self.texts("rpc").unwrap_or_default(),
@@ -271,16 +282,16 @@ impl Section<'_> {
             } else if host.is_empty() || host.contains(['/', '?', '@', '#']) {
                 self.wrong(
                     "rpc",
-                    "a URL with more than a host in it: rpc_env or rpc_file says where",
+                    "a URL with more than a host may be secret: name its place in rpc_env or rpc_file",
                 );
             }
         }
         let mut all = plain;
-        // One in a line or several.
+        // A line has one or several.
         let secret = self.secrets("rpc").unwrap_or_default();
         all.extend(secret.iter().flat_map(|urls| urls.split_whitespace().map(String::from)));
         if all.is_empty() {
-            self.missing("rpc");
+            self.wrong("rpc", "missing: set rpc, rpc_env or rpc_file");
         }
         // One node is one witness.
         let bare = |url: &String| url.trim_end_matches('/').to_ascii_lowercase();
@@ -289,7 +300,7 @@ impl Section<'_> {
             .enumerate()
             .any(|(place, url)| all.iter().take(place).any(|other| bare(other) == bare(url)))
         {
-            self.wrong("rpc", "a node given twice");
+            self.wrong("rpc", "a node is given twice: remove one");
         }
         all
     }
@@ -308,9 +319,9 @@ impl Section<'_> {
 
     pub(super) fn evm(mut self) -> Option<Evm> {
         let network = self.network();
-        let chain_id = network.as_ref().and_then(|network| network.view().eip155());
+        let chain_id = network.as_ref().and_then(|network| network.as_view().eip155());
         if network.is_some() && chain_id.is_none() {
-            self.wrong("network", "not an EVM network: eip155 and a chain id");
+            self.wrong("network", "not an EVM network, such as eip155:8453");
         }
         let evm = Evm {
             chain_id: chain_id.unwrap_or(0),
@@ -336,10 +347,10 @@ impl Section<'_> {
             coin_price: self.money("coin_price"),
         };
         if evm.witnesses > evm.rpc.len().max(1) {
-            self.wrong("witnesses", "more than there are nodes");
+            self.wrong("witnesses", "more than there are nodes: lower it");
         }
         if evm.max_priority_fee_gwei > evm.max_fee_gwei {
-            self.wrong("max_priority_fee_gwei", "more than max_fee_gwei");
+            self.wrong("max_priority_fee_gwei", "more than max_fee_gwei: lower it");
         }
         self.finish();
         chain_id.map(|_| evm)
@@ -358,16 +369,17 @@ impl Section<'_> {
         let texts = self.texts(key).unwrap_or_default();
         let addresses = texts.iter().map(|text| evm::Address::parse_typed(text)).collect();
         Option::unwrap_or_else(addresses, || {
-            self.wrong(key, "not a list of addresses");
+            self.wrong(key, "not a list of EVM addresses");
             Vec::new()
         })
     }
 
     pub(super) fn svm(mut self) -> Option<Svm> {
         let network = self.network();
-        let is_solana = network.as_ref().is_some_and(|network| network.view().solana().is_some());
+        let is_solana =
+            network.as_ref().is_some_and(|network| network.as_view().solana().is_some());
         if network.is_some() && !is_solana {
-            self.wrong("network", "not a Solana network: solana and a genesis hash");
+            self.wrong("network", "not a Solana network: write solana: and a genesis hash");
         }
         let (rpc, keys) = (self.rpc(), self.keys());
         let commitment = match self.one_of("commitment", &["confirmed", "finalized"]) {
@@ -376,11 +388,11 @@ impl Section<'_> {
         };
         let witnesses = self.count("witnesses", 1);
         if witnesses > rpc.len().max(1) {
-            self.wrong("witnesses", "more than there are nodes");
+            self.wrong("witnesses", "more than there are nodes: lower it");
         }
         let confirm = self.seconds("confirm_seconds", 60);
         let min_lamports = self.number("min_lamports", 0..=u64::MAX, 10_000_000);
-        // The buyer chooses the fee. Official clients pay one lamport above the base fee.
+        // The payer chooses the fee. Official clients pay one lamport above the base fee.
         let max_fee_lamports = self.number("max_fee_lamports", BASE_FEE..=1_000_000_000, 30_000);
         let max_compute_units = self.number("max_compute_units", 10_000..=1_400_000, 200_000);
         let max_compute_price = self.number("max_compute_price", 0..=1_000_000_000, 5_000_000);

@@ -41,43 +41,43 @@ pub(crate) struct Agent {
     /// Most for one payment [default: $1]
     #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
     max: Option<Money>,
-    /// What many payments may come to: '$5 per day', '$20' (for ever), '$0.05 per payment', '$1 per day
+    /// Limit on the sum of payments: '$5 per day', '$20' (for ever), '$0.05 per payment', '$1 per day
     /// each host', '$2 per day host api.example.com', '$1 each payee', '$0.50 per day payee ADDRESS',
-    /// '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold. 'each host' counts each name by
-    /// itself, of which whoever has a domain has many. Unless one of them is in money,
-    /// per day or for ever, and of all, '$5 per day' holds too
+    /// '2500000 of NETWORK/TOKEN per day'; may be repeated, and all hold. 'each host' counts each name
+    /// by itself, and the owner of a domain has many. '$5 per day' holds too, unless a limit is in
+    /// money, per day or for ever, and on all payments
     #[arg(long = "limit", value_name = "LIMIT")]
     limits: Vec<Limit>,
-    /// Above this, a person is asked before a payment is signed, through the MCP client
-    /// (elicitation); if the client cannot ask, nothing is paid
+    /// Price above which a person is asked before a payment is signed, through the MCP client
+    /// (elicitation); a client that cannot ask pays nothing
     #[arg(long, value_name = "MONEY", value_parser = Money::parse)]
     ask_above: Option<Money>,
-    /// Host that may be asked and paid, over https, with its port unless that is 80 or 443; may be
+    /// Host that may be requested and paid, over https, with its port unless that is 80 or 443; may be
     /// repeated. http://HOST allows plain http too; 127.0.0.1:PORT and localhost:PORT need no http://.
     /// Without one: https to public addresses only, neither this machine nor private networks, without
-    /// a proxy, and without headers that carry rights. With --upstream and --listen: name that HTTP
-    /// clients know this server by, besides localhost and the address of
-    /// --listen; requests to others are refused, so that no website can reach it through a browser
+    /// a proxy, and without headers that carry rights. With --upstream and --listen: name of this
+    /// server in HTTP requests, besides localhost and the address of --listen; requests to other names
+    /// are refused, so that no website can reach it through a browser
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
-    /// Network to pay on, such as eip155:8453 or solana; may be repeated. Without one, all that
-    /// there are keys for. With --upstream: network of the payment, whose default stablecoin is
-    /// taken; may be repeated for as many offers, each with its own --pay-to in the same order
+    /// Network to pay on, such as eip155:8453 or solana; may be repeated. Without one, all networks
+    /// with a key. With --upstream: network of the payment, in its default stablecoin; may be repeated
+    /// for as many offers, each with its own --pay-to in the same order
     #[arg(long = "network", value_name = "NETWORK")]
     networks: Vec<String>,
-    /// Token to pay with besides the known stablecoins, on EVM networks, as one that stands for
-    /// money; may be repeated
+    /// Token to pay with besides the known stablecoins, on EVM networks: it counts as a stablecoin;
+    /// may be repeated
     #[arg(long = "asset", value_name = "NETWORK/ADDRESS:DECIMALS", value_parser = asset)]
     assets: Vec<Asset>,
     /// Address that may be paid; may be repeated. Without one, all
     #[arg(long = "payee", value_name = "ADDRESS", value_parser = payee)]
     payees: Vec<String>,
-    /// File in which purchases are kept (SQLite), so that the limits hold over crashes and between
-    /// all processes that use it [default: x402/budget.db in $XDG_STATE_HOME or ~/.local/state]
+    /// File for purchases (SQLite): limits hold over crashes and between all processes that use it
+    /// [default: x402/budget.db in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "FILE")]
     budget: Option<PathBuf>,
-    /// Where to look for things to buy: a Bazaar, or a store like 1ly's, with 1ly: before its URL;
-    /// may be repeated
+    /// Listing of things to buy: a Bazaar, or a store like 1ly's, with 1ly: before its URL; may be
+    /// repeated
     #[arg(long = "discover", value_name = "[1ly:|bazaar:]URL", value_parser = Market::parse)]
     markets: Vec<Market>,
 }
@@ -86,13 +86,13 @@ impl Agent {
     pub(crate) async fn run(self) -> Outcome {
         let hosts = self.hosts()?;
         let policy = self.policy(&hosts)?;
-        // Without a key, every tool says what to do.
+        // Without a key, the tools' errors explain what to do.
         let wallet = self.key.read_any()?.unwrap_or((None, None));
         let budget = match &self.budget {
             Some(path) => open(path)?,
             None => open(&default_file("budget.db")?)?,
         };
-        let buyer = Buyer::with(wallet, policy, SystemClock).with_budget(budget);
+        let buyer = Buyer::with_parts(wallet, policy, SystemClock).with_budget(budget);
         let reach = Reach::new(some(hosts)).map_err(Failure::refused)?;
         let markets = Markets::new(self.markets).map_err(Failure::refused)?;
         log::start(None);
@@ -108,8 +108,9 @@ impl Agent {
 
     fn policy(&self, hosts: &[Named]) -> Result<Policy, Failure> {
         let networks = self.networks.iter().map(|text| {
-            network(text)
-                .ok_or_else(|| Failure::unusable("--network: not an EVM or Solana network"))
+            network(text).ok_or_else(|| {
+                Failure::unusable("--network: not an EVM or Solana network, such as solana")
+            })
         });
         let mut limits = self.limits.clone();
         let is_total = |limit: &Limit| {
@@ -139,28 +140,27 @@ pub(crate) fn open(path: &Path) -> Result<SqliteBudget, Failure> {
             OpenError::Exposed(exposed) => {
                 return Failure::unusable(exposed).about("--budget");
             }
-            OpenError::Foreign => "--budget: not a budget, but something else's file",
-            OpenError::Newer => "--budget: written by a newer version",
-            _ => "--budget: the file cannot be opened",
+            OpenError::Foreign => "--budget: not a budget: give another file",
+            OpenError::Newer => "--budget: written by a newer x402: update this one",
+            _ => "--budget: the file cannot be opened: check its path and rights",
         })
     })
 }
 
-/// A file of the user's in which something is kept if nothing is said; the directory is made, for its owner
-/// only.
+/// The path of a default file in the user's state directory, which is made, for its owner only.
 pub(crate) fn default_file(name: &str) -> Result<PathBuf, Failure> {
     let absolute =
         |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .ok_or_else(|| Failure::unusable("neither --budget nor a home directory is given"))?;
+        .ok_or_else(|| Failure::unusable("no file for purchases: give --budget, or set HOME"))?;
     let directory = state.join("x402");
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&directory).map_err(|error| {
-        Failure::refused(format_args!("cannot make the directory of the budget: {error}"))
+        Failure::refused(format_args!("cannot make the directory for --budget: {error}"))
     })?;
     Ok(directory.join(name))
 }
@@ -174,10 +174,10 @@ fn five_dollars() -> Money {
     Money::parse("$5").unwrap_or(Money::ONE)
 }
 
-/// One that can be paid on: another would never be offered, and was meant to be something else.
+/// Reads a network that a wallet can pay on. Any other is a mistake.
 fn network(text: &str) -> Option<NetworkId> {
     let network: NetworkId = text.parse().ok()?;
-    let view = network.view();
+    let view = network.as_view();
     (view.eip155().is_some() || view.solana().is_some()).then_some(network)
 }
 
@@ -188,7 +188,7 @@ fn asset(text: &str) -> Result<Asset, &'static str> {
         evm::Address::parse(address)?;
         Some(Asset { network, address: address.into(), decimals: decimals.parse().ok()? })
     });
-    parts.filter(|asset| asset.network.view().eip155().is_some()).ok_or(
+    parts.filter(|asset| asset.network.as_view().eip155().is_some()).ok_or(
         "not NETWORK/ADDRESS:DECIMALS, such as \
          eip155:84532/0x036CbD53842c5426634e7929541eC2318f3dCF7e:6",
     )
@@ -196,5 +196,5 @@ fn asset(text: &str) -> Result<Asset, &'static str> {
 
 fn payee(text: &str) -> Result<String, &'static str> {
     let is_address = evm::Address::parse(text).is_some() || svm::Address::parse(text).is_some();
-    if is_address { Ok(text.into()) } else { Err("not an address") }
+    if is_address { Ok(text.into()) } else { Err("not an EVM or Solana address") }
 }

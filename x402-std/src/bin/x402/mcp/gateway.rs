@@ -20,8 +20,8 @@ use rmcp::{ErrorData, Peer, RoleClient, RoleServer, ServerHandler, ServiceError,
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 use x402_std::facilitator;
-use x402_std::mcp::Paid;
-use x402_std::seller::{Seller, Terms};
+use x402_std::mcp::PaidTools;
+use x402_std::seller::{Offers, Seller};
 use x402_std::store::ClaimStore;
 
 use super::over_stdio;
@@ -29,25 +29,24 @@ use crate::listen::{Listen, Stop};
 use crate::serve::{Selling, Shop, kept};
 use crate::{Exit, Failure, Outcome, talk};
 
-/// How long the upstream may take to introduce itself: some are downloaded first.
+/// Longest wait for the upstream server's introduction: some servers are downloaded first.
 const START: Duration = Duration::from_secs(120);
 
-/// After this time somebody is told that it takes its time.
+/// Time after which a line on stderr says that the upstream server is slow.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the last answers take to be sent, when the process is asked to stop.
+/// Time for sending the last answers, when the process is asked to stop.
 const LAST: Duration = Duration::from_millis(500);
 
-/// Where the server is, over HTTP.
+/// The server's path over HTTP.
 const PATH: &str = "/mcp";
 
 #[derive(Args)]
 pub(crate) struct Gateway {
     /// MCP server whose tools are sold: its URL (streamable HTTP), or the command that runs it
-    /// (stdio), in words with or without quotes; no shell is asked. It has two minutes to introduce
-    /// itself. Its prompts and resources are
-    /// free. What it would ask or tell its client unasked (sampling, elicitation, progress, changed
-    /// lists) is not passed on
+    /// (stdio), in words with or without quotes, without a shell. It has two minutes to introduce
+    /// itself. Its prompts and resources are free. Its own requests and notifications to the client
+    /// (sampling, elicitation, progress, changed lists) are not passed on
     #[arg(long, value_name = "CMD|URL")]
     upstream: String,
     #[command(flatten)]
@@ -58,13 +57,12 @@ pub(crate) struct Gateway {
     /// Tool that costs nothing; may be repeated
     #[arg(long, value_name = "NAME")]
     free: Vec<String>,
-    /// Serves over streamable HTTP, at /mcp, instead of over stdin and stdout; all clients share the
-    /// one connection to the upstream server. No sessions are kept
+    /// Serves over streamable HTTP, at /mcp, instead of over stdin and stdout. All clients share one
+    /// connection to the upstream server. No sessions are kept
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Name that HTTP clients know this server by, besides localhost and the address of --listen;
-    /// may be repeated. Requests to others are refused, so that no website can reach it through a
-    /// browser
+    /// Name of this server in HTTP requests, besides localhost and the address of --listen; may be
+    /// repeated. Requests to other names are refused, so that no website can reach it through a browser
     #[arg(long = "host", value_name = "NAME", requires = "listen")]
     hosts: Vec<String>,
 }
@@ -74,7 +72,7 @@ impl Gateway {
         let mut names = HashSet::new();
         let named = self.tools.iter().map(|(name, _)| name).chain(&self.free);
         if !named.into_iter().all(|name| names.insert(name)) {
-            return Err(Failure::unusable("--tool, --free: a tool is named twice"));
+            return Err(Failure::unusable("--tool, --free: a tool is named twice: remove one"));
         }
         let prices: Vec<_> =
             self.tools.iter().map(|(_, price)| ("--tool", price.as_str())).collect();
@@ -85,8 +83,8 @@ impl Gateway {
     async fn connect(&self) -> Result<Upstream, Failure> {
         let us = Implementation::new("x402", env!("CARGO_PKG_VERSION"));
         let client = ClientConfig::new(ClientCapabilities::default(), us);
-        // Errors of its transports may have the URL in them.
-        let silent = |_| Failure::refused("--upstream: does not answer as an MCP server");
+        // Errors of the transports may have the URL in them.
+        let silent = |_| Failure::refused("--upstream: no answer in MCP: check the URL or command");
         let connected = async {
             if let Some(url) = http_url(&self.upstream)? {
                 let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build();
@@ -97,33 +95,33 @@ impl Gateway {
             }
             let mut words = words(&self.upstream)?.into_iter();
             let program = words.next();
-            let program = program.ok_or_else(|| Failure::unusable("--upstream: no command"))?;
+            let program = program
+                .ok_or_else(|| Failure::unusable("--upstream: empty: give a URL or a command"))?;
             let mut command = Command::new(program);
             command.args(words);
             let child = TokioChildProcess::new(command)
                 .map_err(|error| Failure::unusable(format_args!("--upstream: {error}")))?;
             client.serve(child).await.map_err(silent)
         };
-        let late = |_| Failure::refused("--upstream: does not introduce itself");
+        let late = |_| Failure::refused("--upstream: no answer in MCP in two minutes");
         timeout(START, connected).await.map_err(late)?
     }
 
-    /// Says which tools were named that there are not: a typing mistake would sell them at another
-    /// price.
+    /// Warns of tools that were named and do not exist: a typing mistake would sell them at another price.
     async fn check_names(&self, upstream: &Peer<RoleClient>) {
         let Ok(tools) = upstream.list_all_tools().await else {
-            return talk("warning: the upstream server does not list its tools");
+            return talk("warning: --upstream: the server does not list its tools");
         };
         for name in self.tools.iter().map(|(name, _)| name).chain(&self.free) {
             if !tools.iter().any(|tool| tool.name == *name) {
-                talk(format_args!("warning: there is no tool {}", name.escape_debug()));
+                talk(format_args!("warning: --upstream has no tool {}", name.escape_debug()));
             }
         }
     }
 }
 
 impl Shop for &Gateway {
-    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Terms>) -> Outcome
+    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Offers>) -> Outcome
     where
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static,
@@ -131,7 +129,7 @@ impl Shop for &Gateway {
         let mut stop = Stop::new().map_err(Failure::refused)?;
         let waiting = async {
             sleep(PATIENCE).await;
-            talk("waiting for the upstream server to introduce itself");
+            talk("--upstream: waiting for the server's introduction");
             std::future::pending::<()>().await;
         };
         let upstream = tokio::select! {
@@ -141,18 +139,18 @@ impl Shop for &Gateway {
         };
         self.check_names(upstream.peer()).await;
         let seller = Arc::new(seller);
-        let mut paid = Paid::new(Proxy::new(&upstream), Arc::clone(&seller));
+        let mut paid = PaidTools::new(Proxy::new(&upstream), Arc::clone(&seller));
         let mut terms = terms.into_iter();
         if let Some(price) = terms.next() {
-            paid = paid.price_others(price);
+            paid = paid.with_price_for_others(price);
         }
         for ((name, _), price) in self.tools.iter().zip(terms) {
-            paid = paid.price(name, price);
+            paid = paid.with_price(name, price);
         }
         for name in &self.free {
-            paid = paid.free(name);
+            paid = paid.with_free(name);
         }
-        // Stops a child, and waits until it has ended.
+        // This stops a child process, and waits until it has ended.
         let end = upstream.cancellation_token();
         let mut ended = pin!(upstream.waiting());
         let served = {
@@ -160,7 +158,7 @@ impl Shop for &Gateway {
                 Some(address) => Box::pin(over_http(paid, address, &self.hosts, stop)),
                 None => {
                     let last = paid.clone();
-                    Box::pin(async move { over_stdio(paid, stop, || last.finish()).await })
+                    Box::pin(async move { over_stdio(paid, stop, || last.drain()).await })
                 }
             };
             tokio::select! {
@@ -178,7 +176,7 @@ impl Shop for &Gateway {
 }
 
 async fn over_http<F, S>(
-    paid: Paid<Proxy, F, S>,
+    paid: PaidTools<Proxy, F, S>,
     address: SocketAddr,
     hosts: &[String],
     mut stop: Stop,
@@ -187,22 +185,22 @@ where
     F: facilitator::Facilitator + 'static,
     S: ClaimStore + 'static,
 {
-    // Nothing is said to a client unasked, so there is nothing to keep a session for: whoever only
-    // begins them would fill the memory. A client that hangs up gives its call up.
+    // The server only answers requests, so it needs no sessions: clients that only begin them would fill
+    // the memory. A client that hangs up gives its call up.
     let mut config = StreamableHttpServerConfig::default()
         .enforce_origin_validation()
         .with_legacy_session_mode(false);
     config.allowed_hosts.push(address.ip().to_string());
     config.allowed_hosts.extend(hosts.iter().cloned());
-    // A page of this machine, at any port, in the name of a host that is allowed.
+    // A page of this machine, at any port, under an allowed name.
     let local = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"];
     config.allowed_origins = local.map(String::from).into();
     let end = config.cancellation_token.clone();
     let last = paid.clone();
-    // Streams to clients are open without an end: they are closed when payments are done.
+    // Streams to clients stay open: they are closed when payments are finished.
     let closing = tokio::spawn(async move {
         stop.asked().await;
-        last.finish().await;
+        last.drain().await;
         sleep(LAST).await;
         end.cancel();
     });
@@ -210,7 +208,7 @@ where
     let for_each = paid.clone();
     let service = StreamableHttpService::new(move || Ok(for_each.clone()), sessions, config);
     let router = Router::new().route_service(PATH, service);
-    let served = Listen::new(address).serve(router, async move { paid.finish().await }).await;
+    let served = Listen::new(address).serve(router, async move { paid.drain().await }).await;
     closing.abort();
     served
 }
@@ -238,7 +236,7 @@ impl Proxy {
     }
 }
 
-/// What a server can do that takes no word of its own.
+/// The capabilities of a server that need no message from the server itself.
 fn passed_on(theirs: &ServerCapabilities) -> ServerCapabilities {
     let mut ours = ServerCapabilities::default();
     ours.tools = theirs.tools.as_ref().map(|_| ToolsCapability::default());
@@ -248,7 +246,7 @@ fn passed_on(theirs: &ServerCapabilities) -> ServerCapabilities {
     ours
 }
 
-/// What is said beside a request, without what concerns the connection it came by.
+/// The metadata of a request, without members about its connection.
 fn beside(context: RequestContext<RoleServer>) -> Option<RequestMetaObject> {
     let mut meta = context.meta;
     meta.retain(|key, _| key != "progressToken" && !key.starts_with("io.modelcontextprotocol/"));
@@ -258,12 +256,12 @@ fn beside(context: RequestContext<RoleServer>) -> Option<RequestMetaObject> {
 fn failed(error: ServiceError) -> ErrorData {
     match error {
         ServiceError::McpError(error) => error,
-        _ => ErrorData::internal_error("the upstream server does not answer", None),
+        _ => ErrorData::internal_error("the upstream server does not answer: try again", None),
     }
 }
 
-/// With the kind of result that newer revisions of MCP ask for; an older upstream server names none. rmcp
-/// takes it out again for older clients.
+/// Adds the kind of result that newer revisions of MCP require; an older upstream server names none. rmcp
+/// removes it again for older clients.
 macro_rules! complete {
     ($result:expr) => {
         $result.map_err(failed).map(|mut result| {
@@ -356,22 +354,22 @@ impl ServerHandler for Proxy {
     }
 }
 
-/// `NAME=MONEY`. Money has no `=` in it, names may.
+/// Reads `NAME=MONEY`. Names may have `=` in them, money has none.
 fn priced(text: &str) -> Result<(String, String), &'static str> {
-    let (name, price) = text.rsplit_once('=').ok_or("not NAME=MONEY")?;
+    let (name, price) = text.rsplit_once('=').ok_or("not NAME=MONEY, such as search=$0.01")?;
     Ok((name.into(), price.into()))
 }
 
-/// The URL, if it is one and no command.
+/// The URL in a text, or `None` for a command.
 fn http_url(text: &str) -> Result<Option<Url>, Failure> {
     if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
         return Ok(None);
     }
-    Url::parse(text).map(Some).map_err(|_| Failure::unusable("--upstream: not a URL"))
+    Url::parse(text).map(Some).map_err(|_| Failure::unusable("--upstream: not a valid URL"))
 }
 
-/// The words of a command: what is in quotes stays together, and so does what follows a backslash
-/// outside of single quotes.
+/// The words of a command. Quotes keep characters together, and so does a backslash outside of single
+/// quotes for the next one.
 fn words(command: &str) -> Result<Vec<String>, Failure> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut chars = command.chars();
@@ -384,7 +382,8 @@ fn words(command: &str) -> Result<Vec<String>, Failure> {
             }
             ('\\', None | Some('"')) => {
                 let next = chars.next();
-                let next = next.ok_or_else(|| Failure::unusable("--upstream: ends in \\"))?;
+                let next =
+                    next.ok_or_else(|| Failure::unusable("--upstream: ends in \\: remove it"))?;
                 word.get_or_insert_default().push(next);
             }
             (_, None) if next.is_whitespace() => words.extend(word.take()),
@@ -392,7 +391,7 @@ fn words(command: &str) -> Result<Vec<String>, Failure> {
         }
     }
     if quote.is_some() {
-        return Err(Failure::unusable("--upstream: a quote is not closed"));
+        return Err(Failure::unusable("--upstream: a quote is open: close it"));
     }
     words.extend(word);
     Ok(words)

@@ -33,8 +33,8 @@ impl Mcp {
     }
 }
 
-/// What the gateway requires is required beside `--upstream` only, and goes with nothing else; what the
-/// agent takes does not go with `--upstream`. What both have is one argument: the agent's.
+/// The gateway's own arguments need `--upstream`, and those it requires are required only beside it. The
+/// agent's own arguments conflict with `--upstream`. An argument of both is defined once, by the agent.
 impl Args for Mcp {
     fn augment_args(command: Command) -> Command {
         let before = ids(&command);
@@ -92,8 +92,8 @@ impl FromArgMatches for Mcp {
     }
 }
 
-/// Serves this process's client until it hangs up or the process is asked to stop, and then finishes
-/// what was begun.
+/// Serves this process's client until it hangs up or the process is asked to stop. Then it finishes the
+/// calls that were begun.
 async fn over_stdio<H: ServerHandler, F: Future<Output = ()>>(
     server: H,
     mut stop: Stop,
@@ -101,7 +101,7 @@ async fn over_stdio<H: ServerHandler, F: Future<Output = ()>>(
 ) -> Outcome {
     let server = tokio::select! {
         server = server.serve(stdio_pipes()) => {
-            server.map_err(|_| Failure::refused("the client went, or does not speak MCP"))?
+            server.map_err(|_| Failure::refused("stdin: the client hung up, or does not speak MCP"))?
         }
         () = stop.asked() => return Ok(Exit::Yes),
     };
@@ -118,11 +118,11 @@ async fn over_stdio<H: ServerHandler, F: Future<Output = ()>>(
     finished(finish(), &mut stop).await
 }
 
-/// Waits for payments that are on their way; another signal ends that.
+/// Waits for payments that are under way; another signal ends the wait.
 async fn finished(finish: impl Future<Output = ()>, stop: &mut Stop) -> Outcome {
     tokio::select! {
         () = finish => Ok(Exit::Yes),
-        () = stop.asked() => Err(Failure::refused("stopped before all was finished")),
+        () = stop.asked() => Err(Failure::refused("stopped before all payments were finished")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether payments can be settled, network by network.
+//! Readiness to settle, network by network.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,8 +23,7 @@ use crate::Failure;
 use crate::config::Config;
 use crate::metrics::{Counted, Metrics};
 
-/// How long it is not found out again whether a facilitator is ready: whoever asks often does not
-/// make the nodes be asked often.
+/// How long a report counts: frequent probes cause no frequent requests to nodes.
 const KNOWN: Duration = Duration::from_secs(5);
 
 /// How long a network or a store may take to show that it is ready.
@@ -32,7 +31,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 type Settling<S> = Service<Counted<Arc<LocalFacilitator<Ledgers, S>>>>;
 
-/// Finds out what is ready, and remembers it for a while.
+/// Checks readiness, and remembers the result for a while.
 pub(super) struct Readiness<S> {
     service: Settling<S>,
     metrics: Metrics,
@@ -53,14 +52,14 @@ enum At {
     Svm { place: usize },
 }
 
-/// Why payments cannot be settled. It names no node.
+/// Why payments cannot be settled, without the name of a node.
 struct NotReady {
     text: String,
-    /// The configuration is to blame: it will not pass.
+    /// The configuration is at fault: waiting does not help.
     forever: bool,
 }
 
-/// What is ready.
+/// The readiness of the store and of each network.
 struct Report {
     store: Result<(), &'static str>,
     networks: Vec<(String, Result<(), NotReady>)>,
@@ -73,14 +72,14 @@ impl<S: ClaimStore + 'static> Readiness<S> {
             at: At::Evm { chain_id: chain.chain_id },
         });
         let svm = config.svm.iter().enumerate().map(|(place, cluster)| {
-            let network = cluster.network.view();
+            let network = cluster.network.as_view();
             let network = network.caip2().unwrap_or(network).as_str().into();
             Place { network, at: At::Svm { place } }
         });
         Self { service, metrics, networks: evm.chain(svm).collect(), known: Mutex::default() }
     }
 
-    /// Refuses a configuration that will never do, and warns of what is not ready yet.
+    /// Refuses a configuration that can never work, and logs networks that still fail.
     pub(super) async fn begin(&self) -> Result<(), Failure> {
         let report = self.report().await;
         let wrong = report
@@ -90,8 +89,8 @@ impl<S: ClaimStore + 'static> Readiness<S> {
         wrong.map_or(Ok(()), |wrong| Err(Failure::unusable(&wrong.text)))
     }
 
-    /// Answers a probe: about one network if it names one (`?network=eip155:8453`), otherwise about
-    /// all, of which one is enough.
+    /// Answers a probe about the network it names (`?network=eip155:8453`), otherwise about all: one
+    /// that is ready is enough.
     pub(super) async fn answer(&self, request: Request) -> Response {
         let query = request.uri().query().unwrap_or("");
         let mut pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -127,7 +126,7 @@ impl<S: ClaimStore + 'static> Readiness<S> {
         (status, Json(answer)).into_response()
     }
 
-    /// What is known of it, which is found out again if that was a while ago.
+    /// Returns the last report, or a new one if that is too old.
     async fn report(&self) -> Arc<Report> {
         let mut known = self.known.lock().await;
         if let Some((since, report)) = known.as_ref()
@@ -140,9 +139,12 @@ impl<S: ClaimStore + 'static> Readiness<S> {
         report
     }
 
-    /// Asks all at once: a network that does not answer holds no other up.
+    /// Checks all networks at once: a silent one delays no other.
     async fn find_out(&self) -> Report {
-        let late = || NotReady { text: "it takes too long to find out".into(), forever: false };
+        let late = || NotReady {
+            text: "no answer in 10 seconds: check its RPC nodes".into(),
+            forever: false,
+        };
         let mut asked = JoinSet::new();
         for (index, place) in self.networks.iter().enumerate() {
             let (service, at) = (self.service.clone(), place.at);
@@ -164,25 +166,25 @@ impl<S: ClaimStore + 'static> Readiness<S> {
         let claim = timeout(WITHIN, facilitator.settlement(ClaimKey::new([0; 32]))).await;
         let store = match claim {
             Ok(Ok(_)) => Ok(()),
-            _ => Err("the claim store cannot be reached"),
+            _ => Err("the claim store cannot be reached: check [store]"),
         };
         for (network, ready) in &networks {
             self.metrics.ready(network, ready.is_ok() && store.is_ok());
             if let Err(NotReady { text, .. }) = ready {
-                tracing::warn!(network, text, "not ready");
+                tracing::warn!(network, text, "not ready to settle");
             }
         }
         if let Err(text) = store {
-            tracing::warn!(text, "not ready");
+            tracing::warn!(text, "not ready to settle");
         }
         Report { store, networks }
     }
 
-    /// Has it found out beside what is done now, for the metrics.
+    /// Renews the report in the background, for the metrics.
     pub(super) fn refresh(self: &Arc<Self>) -> impl Future<Output = ()> + use<S> {
         let this = Arc::clone(self);
         async move {
-            // Somebody is at it already, if it is locked.
+            // A lock that is held means that a report is being made.
             if this.known.try_lock().is_ok() {
                 this.report().await;
             }

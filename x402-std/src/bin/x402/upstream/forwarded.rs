@@ -1,4 +1,5 @@
-//! Who asks, by which name and way, as a server behind is told: by this proxy alone.
+//! Headers that tell a server behind the client's address, the host and the scheme. Only this proxy sets
+//! them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Beginnings of names by which servers are told who asks, for what.
+/// Starts of names of headers that tell servers the client or the target.
 const FAMILIES: [&str; 15] = [
     "x-forwarded",
     "x-forward-",
@@ -30,7 +31,7 @@ const FAMILIES: [&str; 15] = [
     "x-client-cert",
 ];
 
-/// What other such names have in them, whoever's proxy they are of.
+/// Parts of further such names, of any proxy.
 const PARTS: [&str; 12] = [
     "-forwarded-",
     "-forwarder-",
@@ -46,7 +47,7 @@ const PARTS: [&str; 12] = [
     "-override",
 ];
 
-/// Further such names; `Proxy` is read as a proxy's address by CGI.
+/// Further such names. CGI reads `Proxy` as a proxy's address.
 const NAMES: [&str; 17] = [
     "via",
     "proxy",
@@ -67,7 +68,7 @@ const NAMES: [&str; 17] = [
     "x-http-method",
 ];
 
-/// Takes out what the buyer says of it, and adds what is so.
+/// Removes these headers from the request, and adds the true ones.
 pub(super) fn told(parts: &mut Parts) {
     let host = host(parts);
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
@@ -77,7 +78,7 @@ pub(super) fn told(parts: &mut Parts) {
     for name in names {
         headers.remove(name);
     }
-    // RFC 7239: IPv6 in brackets and quotes; a host may have a colon, so it is in quotes as well.
+    // RFC 7239: IPv6 in brackets and quotes. A host may have a colon, so it is in quotes too.
     let mut forwarded = match peer {
         Some(IpAddr::V6(peer)) => format!("for=\"[{peer}]\";"),
         Some(peer) => format!("for={peer};"),
@@ -101,7 +102,7 @@ pub(super) fn told(parts: &mut Parts) {
     }
 }
 
-/// The name that was asked for, if it is one.
+/// The host of the request, if it is valid.
 fn host(parts: &Parts) -> Option<String> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
@@ -114,8 +115,7 @@ fn host(parts: &Parts) -> Option<String> {
     host.as_str().bytes().all(plain).then(|| host.to_string())
 }
 
-/// Whether a header is this proxy's to write. Servers do not tell `X_Forwarded_For` from
-/// `X-Forwarded-For`.
+/// Whether only this proxy may write a header. Some servers read `X_Forwarded_For` as `X-Forwarded-For`.
 fn is_ours(name: &HeaderName) -> bool {
     let name: String = name
         .as_str()

@@ -1,13 +1,13 @@
-//! Which paths stay below the base of a server behind, however that server reads them.
+//! Finds the paths that stay below the base of a server behind, however that server reads them.
 
-/// As often as a path is decoded. A path that still changes then is refused.
+/// Most times that a path is decoded. A path that still changes then is refused.
 const ROUNDS: usize = 8;
 
 /// Whether a path stays below the base, for any number of decodings.
 ///
-/// Plain dot segments (`/a/./b/../c`) may be in it if nothing else in it can be taken for a slash or a dot.
-/// Any other segment of dots and blanks alone is refused, also one that would stay inside. So are control
-/// characters, and what is not UTF-8: overlong forms are spelt so.
+/// Plain dot segments (`/a/./b/../c`) may be in it if nothing else in it can be read as a slash or a dot.
+/// Any other segment of dots and blanks alone is refused, even if it would stay inside. Control characters
+/// and bytes that are not UTF-8 are refused too: overlong forms are spelt so.
 pub(super) fn stays(path: &str) -> bool {
     let is_plain = path.split('/').any(is_dots);
     let marks = |text: &str| text.chars().filter(|next| is_slash(*next) || is_dot(*next)).count();
@@ -34,8 +34,8 @@ fn is_dots(segment: &str) -> bool {
     matches!(segment, "." | "..")
 }
 
-/// Whether no dot segment leads above the first one. A segment without a name counts nothing: servers
-/// leave it out.
+/// Whether no dot segment leads above the first segment. An empty name counts nothing: servers leave it
+/// out.
 fn stays_inside(path: &str) -> bool {
     let mut depth = 0usize;
     path.split('/').all(|segment| {
@@ -51,12 +51,12 @@ fn stays_inside(path: &str) -> bool {
     })
 }
 
-/// A segment up to where some servers cut it.
+/// A segment up to the place where some servers cut it.
 fn name(segment: &str) -> &str {
     segment.split(ends_a_name).next().unwrap_or("")
 }
 
-/// With every percent-encoded byte as it is, once. What is no encoding stays.
+/// Decodes every percent-encoded byte, once. Other bytes stay.
 pub(super) fn decoded(path: &[u8]) -> Vec<u8> {
     let (mut decoded, mut rest) = (Vec::with_capacity(path.len()), path);
     while let Some((&first, after)) = rest.split_first() {
@@ -87,7 +87,7 @@ pub(super) fn decoded(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Whether a segment is dots and blanks alone; but for plain dot segments, if those are looked at elsewhere.
+/// Whether a segment is dots and blanks alone. With `without_plain`, plain dot segments are left out.
 fn climbs(path: &str, without_plain: bool) -> bool {
     path.split(is_slash).filter(|segment| !(without_plain && is_dots(segment))).any(|segment| {
         let name = name(segment);
@@ -102,8 +102,8 @@ fn is_drive(segment: &str) -> bool {
     matches!(segment.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic())
 }
 
-/// Slashes, and what servers turn into one: by likeness, by the yen and won signs of old code pages, or by
-/// cutting a character to its last byte.
+/// Slashes, and characters that servers turn into one: by likeness, by the yen and won signs of old code
+/// pages, or by cutting a character to its last byte.
 const fn is_slash(next: char) -> bool {
     let alike = matches!(
         next,
@@ -130,14 +130,15 @@ const fn last_byte(next: char) -> Option<u8> {
     if code > 0xff { Some(code.to_le_bytes()[0]) } else { None }
 }
 
-/// Dots, and what servers turn into one or several.
+/// Dots, and characters that servers turn into dots.
 const fn is_dot(next: char) -> bool {
     let alike =
         matches!(next, '.' | '．' | '․' | '‥' | '…' | '﹒' | '。' | '｡' | '\u{fe19}' | '\u{fe30}');
     alike || matches!(last_byte(next), Some(b'.'))
 }
 
-/// What is cut off a name, or not seen in it: Windows ignores blanks at the end, forms have `+`.
+/// Characters that are cut off a name, or invisible in it: Windows ignores blanks at the end, and forms
+/// write them as `+`.
 const fn is_blank(next: char) -> bool {
     let unseen = matches!(
         next,
@@ -160,7 +161,7 @@ const fn is_blank(next: char) -> bool {
     unseen || next.is_whitespace() || next == '+'
 }
 
-/// What begins a parameter (`..;a`), a query, a fragment or a stream (`..::$DATA`).
+/// Characters that begin a parameter (`..;a`), a query, a fragment or a stream (`..::$DATA`).
 const fn ends_a_name(next: char) -> bool {
     matches!(next, ';' | '；' | '?' | '？' | '#' | '＃' | ':' | '：' | ',' | '&' | '=' | '|')
 }
@@ -261,7 +262,7 @@ mod tests {
             "a",
             "../a",
         ];
-        // Encoded more often than anybody decodes.
+        // Encoded more often than any server decodes.
         let deep = format!("/%{}41", "25".repeat(40));
         ways.push(&deep);
         for way in ways {

@@ -16,7 +16,7 @@ async fn main() {
     let wallet = EvmWallet::new(LocalKey::from_bytes(&pay::KEY).expect("a key"));
     let transport =
         HttpTransport::configured(reqwest::ClientBuilder::no_proxy).expect("an HTTP client");
-    let client = Arc::new(Client::with(Buyer::new(wallet), transport));
+    let client = Arc::new(Client::with_parts(Buyer::new(wallet), transport));
     pay::on_command(move || {
         let (client, url) = (Arc::clone(&client), url.clone());
         async move {

@@ -8,7 +8,7 @@ use x402_std::facilitator::{Facilitator, FacilitatorError, RemoteFacilitator};
 use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use x402_std::scheme::Exact;
 use x402_std::seller::{Seller, exact};
-use x402_std::server::Charge;
+use x402_std::server::PaymentLayer;
 use x402_std::store::MemoryStore;
 
 #[path = "../../../serve.rs"]
@@ -49,9 +49,9 @@ impl Facilitator for Instant {
 }
 
 fn sold(facilitator: impl Facilitator + 'static) -> MethodRouter {
-    let seller = Seller::with(facilitator, MemoryStore::new(CLAIMS), SystemClock);
+    let seller = Seller::with_parts(facilitator, MemoryStore::new(CLAIMS), SystemClock);
     let offer = exact("eip155:84532", PAY_TO, "$0.01").expect("an offer");
-    get(serve::weather).layer(Charge::new(Arc::new(seller), offer))
+    get(serve::weather).layer(PaymentLayer::new(Arc::new(seller), offer))
 }
 
 #[tokio::main]

@@ -43,8 +43,8 @@ impl Facilitator for Instant {
     }
 }
 
-/// What its facilitator does with a payment before it asks a chain: the same steps with its own
-/// types, since its functions for them are private.
+/// Its facilitator's steps for a payment before it asks a chain: the same steps with its own types,
+/// since its functions for them are private.
 #[cfg(feature = "verifying")]
 fn check(request: VerifyRequest) {
     use alloy_primitives::{Signature, U256};

@@ -43,7 +43,7 @@ impl Facilitator for Instant {
     }
 }
 
-/// What its facilitator does with a payment before it asks a chain, with its own types and functions.
+/// Its facilitator's steps for a payment before it asks a chain, with its own types and functions.
 #[cfg(feature = "verifying")]
 fn check(request: &VerifyRequest) {
     use alloy_sol_types::{SolStruct, eip712_domain};

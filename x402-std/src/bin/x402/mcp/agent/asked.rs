@@ -1,4 +1,4 @@
-//! What a model asks.
+//! Arguments of a model's calls.
 
 use std::collections::BTreeMap;
 
@@ -76,10 +76,10 @@ impl Asked {
             let by_name = url.username().is_empty() && url.password().is_none();
             matches!(url.scheme(), "http" | "https") && url.has_host() && by_name
         });
-        let url = url.ok_or_else(|| bad_arguments("url: not an http or https URL"))?;
+        let url = url.ok_or_else(|| bad_arguments("url: not an http or https URL without user"))?;
         let method = match (&self.method, &self.body) {
             (Some(method), _) => Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-                .map_err(|_| bad_arguments("method: not a method"))?,
+                .map_err(|_| bad_arguments("method: not an HTTP method, such as POST"))?,
             (None, Some(_)) => Method::POST,
             (None, None) => Method::GET,
         };
@@ -112,41 +112,44 @@ impl Asked {
             (1..=ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if id.is_some_and(|id| !fits(id)) {
-            return Err(bad_arguments("id: not 1 to 128 letters, digits and signs"));
+            return Err(bad_arguments("id: not 1 to 128 visible ASCII characters"));
         }
         Ok(id)
     }
 }
 
-/// An object or an array; other texts may be JSON by chance.
+/// Whether a text is a JSON object or array; other texts may be JSON by chance.
 fn is_json(text: &str) -> bool {
     let text = text.trim_start();
     text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Neither payments, which are signed here, nor what says where a request goes and where it ends.
+/// Reads headers. Payments are refused, for they are signed here, and so are headers that route or frame a
+/// request.
 fn headers(given: Option<&BTreeMap<String, String>>) -> Result<HeaderMap, Value> {
     let mut headers = HeaderMap::new();
     for (name, value) in given.into_iter().flatten() {
         let name = HeaderName::from_bytes(name.as_bytes());
         let parsed = name.ok().zip(HeaderValue::from_str(value).ok());
-        let (name, value) = parsed.ok_or_else(|| bad_arguments("headers: not a header"))?;
+        let (name, value) = parsed.ok_or_else(|| bad_arguments("headers: not an HTTP header"))?;
         let text = name.as_str();
         if text.starts_with("payment-") || text.starts_with("x-payment") {
-            return Err(bad_arguments("headers: payments are signed here, not given"));
+            return Err(bad_arguments("headers: leave payments out: this server signs them"));
         }
         if matches!(
             text,
             "host" | "connection" | "content-length" | "transfer-encoding" | "upgrade"
         ) {
-            return Err(bad_arguments(format_args!("headers: {text} cannot be given")));
+            return Err(bad_arguments(format_args!(
+                "headers: leave {text} out: this server sets it"
+            )));
         }
         headers.append(name, value);
     }
     Ok(headers)
 }
 
-/// By which a quote is remembered.
+/// The name under which a quote is remembered.
 pub(super) fn quote_of(request: &Request) -> String {
     format!("{} {}", request.method(), request.url())
 }

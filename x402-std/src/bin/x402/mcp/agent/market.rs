@@ -1,4 +1,4 @@
-//! Where things to buy are listed: Bazaars, by the specification's section 8, and 1ly's store.
+//! Listings of things to buy: Bazaars, by the specification's section 8, and 1ly's store.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use super::reach::Reach;
 use super::words::words;
 use crate::{decimal, known_token};
 
-/// As much of an answer as is read.
+/// Most bytes of an answer.
 const ANSWER_BYTES: usize = 2 << 20;
-/// How long one answer may take.
+/// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(20);
-/// A Bazaar without a search is read so far: pages of so many.
+/// Most pages that are read of a Bazaar without a search, and items of one page.
 const PAGES: usize = 5;
 const PAGE: usize = 100;
 
-/// One such place.
+/// A listing.
 #[derive(Clone, Debug)]
 pub(super) struct Market {
     kind: Kind,
@@ -49,22 +49,22 @@ impl Market {
     }
 }
 
-/// What is looked for.
+/// A search.
 pub(super) struct Query<'a> {
     pub(super) text: &'a str,
     pub(super) limit: usize,
     pub(super) max: Option<Money>,
 }
 
-/// All of them.
+/// All listings.
 pub(super) struct Markets {
     all: Vec<Market>,
     http: Client,
-    /// For those on this machine: without a proxy.
+    /// For listings on this machine: without a proxy.
     direct: Client,
 }
 
-/// Why one did not answer: a status and the start of its words, or our own.
+/// Why a listing did not answer: a status and the start of its body, or our own words.
 pub(super) struct NoAnswer {
     pub(super) status: Option<u16>,
     pub(super) words: String,
@@ -97,7 +97,7 @@ impl Markets {
         self.all.is_empty()
     }
 
-    /// What is listed and may be asked, and which did not answer.
+    /// The items that may be requested, and the listings that did not answer.
     pub(super) async fn find(&self, query: &Query<'_>, reach: &Reach) -> (Vec<Value>, Vec<Value>) {
         let may_be_asked = |listed: &Value| {
             let url = listed["url"].as_str().and_then(|url| Url::parse(url).ok());
@@ -167,7 +167,7 @@ impl Markets {
         Ok(items.iter().filter_map(|item| listed(item, market, query.max)).collect())
     }
 
-    /// The items of a listing that have one of the words at least, those with most of them first.
+    /// The items of a listing with at least one of the words; items with more of them come first.
     async fn listing(&self, market: &Market, query: &Query<'_>) -> Result<Vec<Value>, NoAnswer> {
         let url = format!("{}/discovery/resources", market.base);
         let words: Vec<_> = query.text.split_whitespace().map(str::to_lowercase).collect();
@@ -194,7 +194,7 @@ impl Markets {
         Ok(found.into_iter().map(|(_, item)| item).collect())
     }
 
-    /// Sends a review to the first store like 1ly's; `None` if there is none.
+    /// Sends a review to the first store like 1ly's; `None` without such a store.
     pub(super) async fn review(&self, review: &Value) -> Option<Result<Value, NoAnswer>> {
         let market = self.all.iter().find(|market| market.kind == Kind::OneLy)?;
         let url = Url::parse(&format!("{}/api/reviews", market.base)).ok()?;
@@ -220,7 +220,7 @@ async fn answer(request: RequestBuilder) -> Result<Value, NoAnswer> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(silent)? {
         if body.len() + chunk.len() > ANSWER_BYTES {
-            return Err(NoAnswer::ours("answer too long"));
+            return Err(NoAnswer::ours("the answer is longer than 2 MiB"));
         }
         body.extend_from_slice(&chunk);
     }
@@ -229,11 +229,11 @@ async fn answer(request: RequestBuilder) -> Result<Value, NoAnswer> {
         let words = words(&String::from_utf8_lossy(&body), 300);
         return Err(NoAnswer { status: Some(status.as_u16()), words });
     }
-    serde_json::from_slice(&body).map_err(|_| NoAnswer::ours("answer is not JSON"))
+    serde_json::from_slice(&body).map_err(|_| NoAnswer::ours("the answer is not JSON"))
 }
 
 fn not_a_list() -> NoAnswer {
-    NoAnswer::ours("answer is no list of things to buy")
+    NoAnswer::ours("the answer is no list of things to buy")
 }
 
 /// A listing has `items`, a search `resources`.
@@ -246,7 +246,7 @@ fn items(answer: &mut Value) -> Result<Vec<Value>, NoAnswer> {
     Err(not_a_list())
 }
 
-/// What a Bazaar says of a resource, wherever it says it.
+/// A Bazaar's entry of a resource, whose members may be in several places.
 fn listed(item: &Value, market: &Market, max: Option<Money>) -> Option<Value> {
     let url = item["resource"].as_str().and_then(|url| Url::parse(url).ok());
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && is_short(url))?;
@@ -292,7 +292,7 @@ impl<'a> Listed<'a> {
     fn of(offer: &'a Value) -> Option<Self> {
         let network = Network::parse(offer["network"].as_str()?).ok()?;
         let (symbol, decimals) = known_token(network, offer["asset"].as_str()?)?;
-        // Version 1 has another name for it.
+        // Version 1 has another name for the amount.
         let amount = offer["amount"].as_str().or_else(|| offer["maxAmountRequired"].as_str())?;
         Some(Self { network, symbol, decimals, amount: Amount::parse(amount).ok()? })
     }
@@ -315,7 +315,7 @@ fn cleaned(text: &Value, most: usize) -> Option<String> {
     text.as_str().map(|text| words(text, most))
 }
 
-/// 1ly's endpoints are paths, or a user and what is sold.
+/// The URL of a 1ly endpoint, which is a path, or a user and a product.
 fn absolute(base: &str, endpoint: &str) -> Option<String> {
     let url = if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
         endpoint.into()
@@ -327,7 +327,7 @@ fn absolute(base: &str, endpoint: &str) -> Option<String> {
     Url::parse(&url).ok().filter(is_short).map(Into::into)
 }
 
-/// What is longer is nothing that a model should read.
+/// Whether a URL is short enough for a model to read.
 fn is_short(url: &Url) -> bool {
     url.as_str().len() <= 2_000
 }

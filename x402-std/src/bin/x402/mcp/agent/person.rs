@@ -1,4 +1,4 @@
-//! People, whose word some payments take.
+//! Approval by a person, which some payments need.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,20 +15,20 @@ use super::recent::Recent;
 use super::told::{no, nobody_to_ask};
 use super::words::{price_in_words, words};
 
-/// How long a person may think.
+/// Longest wait for a person's answer.
 const THINKING: Duration = Duration::from_secs(300);
 
-/// What is asked of a person, and how the answer is called.
+/// Name of the question to a person, and of its answer.
 const PAY: &str = "pay";
 
-/// How a person can be asked.
+/// The way to ask a person.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// The client cannot.
+    /// The client cannot ask.
     Nobody,
     /// By a request to the client.
     Now,
-    /// By an answer that takes the client back with another call (since 2026-07-28).
+    /// By an answer that makes the client ask and call again (MCP since 2026-07-28).
     NextCall,
 }
 
@@ -49,14 +49,14 @@ impl How {
     }
 }
 
-/// Who can allow a payment.
+/// The person who can allow a payment.
 pub(super) struct Person {
     how: How,
     said_no: bool,
     peer: Peer<RoleServer>,
-    /// What was allowed by the answer that this call brings.
+    /// The payment that the answer in this call allows.
     allowed: Option<Ask>,
-    /// What is to be asked before the next call, or what was refused.
+    /// The payment to ask about before the next call, or the one that was refused.
     asked: Mutex<Option<Ask>>,
     above: String,
 }
@@ -74,7 +74,7 @@ impl Person {
             .is_some_and(|answer| answer["action"] == "accept" && answer["content"][PAY] == true);
         let said_no = answer.is_some() && !yes;
         Self {
-            // Who was asked and said no is not asked again.
+            // A person who refused is not asked again.
             how: if said_no { How::Nobody } else { How::of(context) },
             said_no,
             peer: context.peer.clone(),
@@ -110,10 +110,10 @@ impl Person {
         }
     }
 
-    /// All in our own words, but for host, path and address.
+    /// The question, in our own words but for host, path and address.
     fn form(&self, ask: &Ask) -> ElicitRequestParams {
         let message = format!(
-            "Pay {}? {} asks for it, for {}. Payments above {} take your word.",
+            "Pay {}? {} asks for it, for {}. Payments above {} need your approval.",
             price_in_words(&ask.offer, ask.decimals),
             words(&ask.host, 253),
             words(&ask.what, 300),
@@ -127,7 +127,7 @@ impl Person {
         ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema }
     }
 
-    /// What the client is to ask before it calls again.
+    /// The question that the client asks before it calls again.
     pub(super) fn question(&self, questions: &Recent<Ask>) -> Option<CallToolResponse> {
         let ask = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let mut random = [0; 16];
@@ -139,7 +139,7 @@ impl Person {
         Some(CallToolResponse::InputRequired(InputRequiredResult::new(Some(forms), Some(state))))
     }
 
-    /// Why nobody gave their word.
+    /// The error for a payment that nobody approved.
     pub(super) fn answer(&self) -> Value {
         let why = match (self.how, self.said_no) {
             (How::Nobody, false) => return nobody_to_ask(),
@@ -148,7 +148,7 @@ impl Person {
         };
         let above = &self.above;
         let text =
-            format!("payments above {above} take a person's word, and {why}; nothing was paid");
+            format!("payments above {above} need a person's approval, and {why}; nothing was paid");
         no("not_approved", "never", text)
     }
 }

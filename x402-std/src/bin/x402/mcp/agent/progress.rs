@@ -1,4 +1,4 @@
-//! How far a call is, for clients that want to know.
+//! Progress of a call, for clients that ask for it.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use x402_std::buyer::Progress;
 use super::words::words;
 use crate::describe;
 
-/// How often a client hears that a payment is still on its way.
+/// Interval between reports while nothing new happens.
 const STILL: Duration = Duration::from_secs(10);
 
-/// Tells a client how far a call is, if it wants to know.
+/// Sends the progress of a call to a client that asked for it.
 pub(super) struct Reports(Option<UnboundedSender<String>>);
 
 impl Reports {
@@ -32,16 +32,16 @@ impl Reports {
         let Some(sender) = &self.0 else { return };
         let text = match progress {
             Progress::Chosen(offer) => format!("paying {}", words(&describe(offer), 300)),
-            Progress::Presented => "the payment is on its way".into(),
+            Progress::Presented => "the payment was sent".into(),
             Progress::Pending(time) => {
-                format!("not settled yet: asking again in {} s", time.as_secs())
+                format!("the settlement is pending: asking again in {} s", time.as_secs())
             }
         };
         sender.send(text).ok();
     }
 }
 
-/// Until the call is over.
+/// Sends reports until the call is over.
 async fn report(
     peer: Peer<RoleServer>,
     token: ProgressToken,

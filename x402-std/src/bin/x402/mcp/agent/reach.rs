@@ -1,5 +1,4 @@
-//! Whom a model may have asked, and over which wires: what the person named, or else the public internet
-//! over https.
+//! Hosts that a model may request: those that the person named, or else the public internet over https.
 
 use std::error::Error;
 use std::fmt;
@@ -20,9 +19,9 @@ use super::told::{bad_arguments, declined, insecure, no};
 /// A host that the person named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    /// As budgets know it.
+    /// The form that budgets use.
     pub(super) host: String,
-    /// Whether it may be asked over plain http.
+    /// Whether it may be requested over plain http.
     plain: bool,
 }
 
@@ -34,19 +33,19 @@ impl Named {
             None => (false, text),
         };
         let host = host(name)?;
-        // This machine may be asked over http in any case, and by no name that may not be its own.
+        // This machine may be requested over http in any case, but only by a name that is certainly its own.
         let url = Url::parse(&format!("http://{host}/"));
         Ok(Self { plain: plain && !url.is_ok_and(|url| is_private(&url)), host })
     }
 }
 
-/// Who may be asked.
+/// The hosts that may be requested.
 pub(super) struct Reach {
-    /// What the person named; `None` is the public internet.
+    /// The hosts that the person named; `None` is the public internet.
     named: Option<Vec<Named>>,
-    /// To what is named.
+    /// For hosts that are named.
     anywhere: HttpTransport,
-    /// To public addresses only.
+    /// For public addresses only.
     public: HttpTransport,
 }
 
@@ -54,7 +53,7 @@ impl Reach {
     pub(super) fn new(named: Option<Vec<Named>>) -> Result<Self, HttpError> {
         let plain = named.iter().flatten().filter(|named| named.plain);
         let anywhere = HttpTransport::new()?.with_plain_http_hosts(plain.map(|it| &*it.host));
-        // Whoever resolves names, or connects, must be this process: no proxy.
+        // This process must resolve names and connect itself: no proxy.
         let public = HttpTransport::configured(|builder| {
             let builder = builder.timeout(HttpTransport::TIMEOUT).no_proxy();
             builder.dns_resolver(Arc::new(PublicOnly))
@@ -62,7 +61,10 @@ impl Reach {
         Ok(Self { named, anywhere: anywhere.map_err(|_| HttpError::Setup)?, public })
     }
 
-    /// What a request goes by. Nothing is sent to those that may not be asked.
+    /// The transport for a request.
+    ///
+    /// # Errors
+    /// An error for the model, if the host may not be requested.
     pub(super) fn to(&self, request: &Request) -> Result<&HttpTransport, Value> {
         self.check(request.url())?;
         if self.named.is_some() {
@@ -70,13 +72,13 @@ impl Reach {
         }
         if let Some(name) = authority(request.headers()) {
             return Err(bad_arguments(format_args!(
-                "headers: {name} goes only to hosts that the person names with --host"
+                "headers: {name} is sent only to hosts that the person names with --host"
             )));
         }
         Ok(&self.public)
     }
 
-    /// Whether a request only asks: what else it may do is for `x402_call`.
+    /// Whether a method may be sent for a quote: others are for `x402_call`.
     pub(super) fn may_quote(&self, method: &Method) -> Result<(), Value> {
         let only_asks = matches!(*method, Method::GET | Method::HEAD);
         let is_plain =
@@ -114,7 +116,7 @@ impl Reach {
     }
 }
 
-/// Whether an answer was not asked for because its host's name leads to this machine or a private network.
+/// Whether a request was not sent because its host's name leads to this machine or a private network.
 pub(super) fn is_refused(error: &HttpError) -> bool {
     let mut cause: Option<&dyn Error> = error.source();
     while let Some(error) = cause {
@@ -130,12 +132,12 @@ pub(super) fn private() -> Value {
     no(
         "declined_private",
         "never",
-        "this machine and private networks are asked only if the person names the host, with its port, \
-         as with --host 127.0.0.1:4021; nothing was sent",
+        "this machine and private networks are refused: ask the person to allow the host with its \
+         port, as in --host 127.0.0.1:4021; nothing was sent",
     )
 }
 
-/// A header by which somebody's rights are used.
+/// The name of a header that carries rights.
 fn authority(headers: &HeaderMap) -> Option<&str> {
     let is_one = |name: &&reqwest::header::HeaderName| {
         [AUTHORIZATION, COOKIE, ORIGIN].contains(name) || name.as_str().starts_with("proxy-")
@@ -147,13 +149,13 @@ fn authority(headers: &HeaderMap) -> Option<&str> {
 enum Local {
     /// This machine.
     Machine,
-    /// Another one that not everybody can reach.
+    /// Another machine that is not public.
     Private,
-    /// As far as the name tells.
+    /// Public, as far as the name shows.
     Public,
 }
 
-/// By name or address; of other names, [`PublicOnly`] looks at the address.
+/// Classifies a host by its name or address; [`PublicOnly`] checks the addresses of other names.
 fn is_local(url: &Url) -> Local {
     let name = url.host_str().unwrap_or_default();
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -176,8 +178,8 @@ fn is_local(url: &Url) -> Local {
     }
 }
 
-/// Gives the public addresses of a name, and fails if there are none: what counts is the address that is
-/// connected to.
+/// Resolves a name to its public addresses, and fails if there are none: the address of the connection
+/// counts.
 struct PublicOnly;
 
 /// A name has addresses, and none of them is public.
@@ -210,7 +212,7 @@ impl Resolve for PublicOnly {
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
-        // Of IPv6, 2000::/3 is given out, and some of that for other ends.
+        // Public IPv6 addresses are in 2000::/3, which has special ranges too.
         IpAddr::V6(address) => {
             let [first, second, third, ..] = address.segments();
             let special = match first {
@@ -228,7 +230,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// IANA's special-purpose addresses, multicast, and what is reserved.
+/// Whether an address is none of IANA's special-purpose, multicast and reserved addresses.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     !matches!(

@@ -1,9 +1,9 @@
-//! What is remembered while the process lasts.
+//! Values that are remembered while the process lasts.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The newest of what is remembered by name.
+/// The newest values, by name.
 pub(super) struct Recent<T> {
     most: usize,
     all: Mutex<VecDeque<(String, T)>>,

@@ -1,4 +1,4 @@
-//! What a model is told.
+//! Answers of tools to a model.
 
 use reqwest::Response;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -16,12 +16,12 @@ use super::reach::{is_refused, private};
 use super::words::{price, time, words};
 use crate::{sign, with_causes};
 
-/// As much of an answer as is kept, and given at once if it is asked for.
+/// Most bytes of an answer that are kept, and most that are returned at once.
 pub(super) const BODY_BYTES: usize = 1 << 20;
-/// As much as is given otherwise: hosts have room for little more.
+/// Bytes that are returned by default: hosts have room for little more.
 pub(super) const SOME_BYTES: usize = 1 << 16;
 
-/// What a tool answers: a result, or an error for the model.
+/// The answer of a tool: a result, or an error for the model.
 pub(super) type Told = Result<Value, Value>;
 
 /// An error for the model: a code, what to do about it, and words.
@@ -33,7 +33,7 @@ pub(super) fn bad_arguments(message: impl std::fmt::Display) -> Value {
     no("bad_arguments", "never", message)
 }
 
-/// As object and as text.
+/// The answer as an object and as a text.
 pub(super) fn result(told: Told) -> CallToolResponse {
     match told {
         Ok(value) => CallToolResult::structured(value),
@@ -42,7 +42,7 @@ pub(super) fn result(told: Told) -> CallToolResponse {
     .into()
 }
 
-/// Offers of which a model is told why they are not paid.
+/// Most offers that are listed with the reason why they are not paid.
 const OFFERS_TOLD: usize = 8;
 
 pub(super) fn declined(declined: &Declined) -> Value {
@@ -72,7 +72,7 @@ pub(super) fn over_max_price() -> Value {
     no(
         "over_max",
         "never",
-        "every offer is above maxPrice or what one payment may be; nothing was paid",
+        "every offer is above maxPrice or the limit for one payment; nothing was paid",
     )
 }
 
@@ -80,18 +80,18 @@ pub(super) fn over_budget(limit: &str) -> Value {
     let mut told = no(
         "over_budget",
         "later",
-        format_args!("this does not fit what is left of the limit {limit}; nothing was paid"),
+        format_args!("the price is above the rest of the limit {limit}; nothing was paid"),
     );
     told["limit"] = limit.into();
     told
 }
 
-/// What keeps a wallet from paying: an empty one, or one that nobody gives a blockhash.
+/// The reason why a wallet cannot pay: too little money, or no blockhash.
 pub(super) fn unready<R, E>(error: &BuyError<R, E>) -> Value {
     match error {
         BuyError::Short(short) => no("not_enough_money", "never", sign::short(short).text),
         BuyError::NotSigned(failure) => {
-            // What a node or a key failed at may work the next time; a variable is set by a person.
+            // A node or a key may work the next time; only a person can set a variable.
             let is_lasting = matches!(
                 failure,
                 SignFailure::Blockhash(BlockhashError::NobodyToAsk) | SignFailure::Offer(_)
@@ -107,8 +107,8 @@ pub(super) fn nobody_to_ask() -> Value {
     no(
         "nobody_to_ask",
         "never",
-        "a person has to be asked before this is paid (--ask-above), and this client cannot ask; \
-         nothing was paid",
+        "a person must approve this payment (--ask-above), and this client cannot ask; nothing was \
+         paid",
     )
 }
 
@@ -138,8 +138,8 @@ pub(super) fn insecure() -> Value {
     no(
         "declined_insecure",
         "never",
-        "nothing is asked or paid over plain http: use https, or the person allows the host with \
-         --host http://HOST; nothing was paid",
+        "plain http is refused: use https, or ask the person to allow the host with --host \
+         http://HOST; nothing was paid",
     )
 }
 
@@ -177,10 +177,10 @@ pub(super) fn location(headers: &HeaderMap) -> Option<String> {
     Some(words(location, 2_000))
 }
 
-/// What was answered.
+/// The body of an answer.
 pub(super) struct Body {
     bytes: Vec<u8>,
-    /// Whether there was more.
+    /// Whether the answer had more.
     cut: bool,
     pub(super) notes: Vec<&'static str>,
 }
@@ -195,7 +195,7 @@ impl Body {
                     bytes.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
                     if chunk.len() > room {
                         cut = true;
-                        notes.push("the answer is longer than what is kept here");
+                        notes.push("the answer is longer than 1 MiB: the rest is not kept");
                         break;
                     }
                 }
@@ -214,7 +214,7 @@ impl Body {
         if self.cut { None } else { serde_json::from_slice(&self.bytes).ok() }
     }
 
-    /// What 1ly says of a purchase.
+    /// The id and the token for a review, which 1ly adds to an answer.
     pub(super) fn one_ly(&self) -> (Option<String>, Option<String>) {
         let json = self.json();
         let field = |name: &str| {
@@ -224,7 +224,7 @@ impl Body {
         (field("purchaseId"), field("reviewToken"))
     }
 
-    /// Puts a part of it into what is told.
+    /// Puts a part of the body into the answer.
     pub(super) fn tell(&self, told: &mut Value, offset: usize, most: usize) {
         let rest = self.bytes.get(offset..).unwrap_or_default();
         let part = rest.get(..most).unwrap_or(rest);
@@ -247,7 +247,7 @@ impl Body {
     }
 }
 
-/// UTF-8; what is cut off may end within a character.
+/// Reads UTF-8, which may end within a character if it is cut.
 fn text(bytes: &[u8], cut: bool) -> Option<&str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(text),

@@ -1,4 +1,4 @@
-//! What a model and people are told: sellers' words made harmless, payments left out, amounts, times.
+//! Texts for a model and for people: harmless words of sellers, amounts and times, without payments.
 
 use serde_json::{Value, json};
 use x402_std::budget::{Most, Usage};
@@ -8,8 +8,8 @@ use x402_std::transport::PaymentText;
 use crate::shown::is_invisible;
 use crate::{decimal, known_token};
 
-/// A seller's words in one line: nothing that steers a terminal or cannot be seen, and not more than
-/// so many characters.
+/// A seller's words in one line of at most `most` characters, none of which steers a terminal or is
+/// invisible.
 pub(super) fn words(text: &str, most: usize) -> String {
     let mut clean: String = text
         .chars()
@@ -23,11 +23,11 @@ pub(super) fn words(text: &str, most: usize) -> String {
     clean
 }
 
-/// Takes a payment out of what a seller answered: some say back what they are sent.
+/// Removes a payment from a seller's answer: some sellers repeat it.
 pub(super) fn without(payment: Option<&PaymentText>, mut value: Value) -> Value {
     let Some(payment) = payment else { return value };
     let header = encode_header(payment.json.as_bytes());
-    // With the signs at its end and without: not everybody says them back.
+    // With padding and without: some sellers leave it out.
     let mut secrets = vec![header.clone(), header.trim_end_matches('=').into()];
     if let Ok(json) = serde_json::from_str::<Value>(&payment.json) {
         let signed = ["signature", "transaction"].map(|name| json["payload"][name].clone());
@@ -40,7 +40,7 @@ pub(super) fn without(payment: Option<&PaymentText>, mut value: Value) -> Value 
     value
 }
 
-/// As deep as JSON is read, which is not very.
+/// Removes secrets at every depth, which the reader of JSON limits.
 fn leave_out(secrets: &[String], value: &mut Value) {
     match value {
         Value::String(text) => replace(secrets, text),
@@ -65,9 +65,9 @@ fn replace(secrets: &[String], text: &mut String) {
     }
 }
 
-/// What an offer asks.
+/// The price of an offer.
 pub(super) fn price(offer: &PaymentRequirements, decimals: Option<u8>) -> Value {
-    let known = known_token(offer.network.view(), &offer.asset);
+    let known = known_token(offer.network.as_view(), &offer.asset);
     let decimals = decimals.or(known.map(|(_, decimals)| decimals));
     let units = offer.amount.to_string();
     json!({
@@ -83,14 +83,14 @@ pub(super) fn price(offer: &PaymentRequirements, decimals: Option<u8>) -> Value 
 /// As [`price`], in words.
 pub(super) fn price_in_words(offer: &PaymentRequirements, decimals: u8) -> String {
     let amount = decimal(&offer.amount.to_string(), decimals.into());
-    let token = match known_token(offer.network.view(), &offer.asset) {
+    let token = match known_token(offer.network.as_view(), &offer.asset) {
         Some((symbol, _)) => symbol.into(),
         None => format!("of the token {}", words(&offer.asset, 100)),
     };
     format!("{amount} {token} on {} to {}", &*offer.network, words(&offer.pay_to, 100))
 }
 
-/// What is left of a limit.
+/// The spent part and the rest of a limit.
 pub(super) fn left(usage: &Usage) -> Value {
     let amount = |amount: &str| match usage.limit.most {
         Most::Money(_) => format!("${}", decimal(amount, usage.decimals.into())),
@@ -107,7 +107,7 @@ pub(super) fn left(usage: &Usage) -> Value {
     told
 }
 
-/// Unix seconds as RFC 3339 has them.
+/// Formats Unix seconds as RFC 3339.
 pub(super) fn time(at: u64) -> String {
     let (days, seconds) = (at / 86_400, at % 86_400);
     // Howard Hinnant's civil_from_days: years that begin in March, in eras of 400.

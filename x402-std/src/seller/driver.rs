@@ -1,32 +1,48 @@
-//! Paid work, whatever the carrier: admitted, done, settled, and given once.
+//! The driver of paid work: every carrier serves by it.
 //!
-//! Work is done in the carrier's own future and ends with it; its payment is given back then. A
-//! settlement that has begun runs to its end, whoever hangs up, and its answer is kept for a while.
+//! A carrier reads a request, and writes an answer. Between the two, [`Driver::serve`] asks the extensions,
+//! admits the payment, has the [`Job`] done, settles, and keeps the answer until it is delivered:
+//!
+//! 1. An extension may grant the request, replay an earlier answer, or refuse.
+//! 2. The payment is checked and claimed. At most so many are worked on at once as the driver was made for.
+//! 3. The job is done in the carrier's own future and ends with it: if the caller hangs up, the payment is
+//!    given back. A job that panics costs nothing. Its time is that of the payment.
+//! 4. A settlement that has begun runs to its end, even if the caller leaves. Offers with the flow `upfront`
+//!    are settled before the job is done.
+//! 5. The answer is kept for ten minutes. The same request with the same payment gets it again if it was lost.
+//!
+//! A carrier needs three things: a [`PaidRequest`] from what it read, a [`Job`], and a [`Delivery`] that is told
+//! when the answer was [`written`](Delivery::written). [`server`](crate::server) and [`mcp`](crate::mcp) are such
+//! carriers. `tests/outside` of this crate has one that sends frames over TCP.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use x402_core::buyer::Flow;
 use x402_core::claim::ClaimKey;
 use x402_core::{Payment, Reason, Version};
 
 pub use super::answers::ConnectionEnd;
 use super::answers::{Answers, Known};
-use super::{AcceptedPayment, Admission, Refusal, RequestDigest, Seller, Terms, busy};
+use super::{AcceptedPayment, Admission, Offers, Refusal, RequestDigest, Seller, busy};
 use crate::clock::Clock;
+use crate::extension::{Before, BoxFuture, PaidRequest};
 use crate::facilitator::{Facilitator, PaymentOf};
 use crate::message::SettleResponse;
 use crate::store::{ClaimStore, StoreError};
 
-/// Payments that are worked on at the same time, and answers that may have been lost. Clones are
-/// one.
+/// Serves paid requests of one carrier, whose answers are of type `A`. It counts the payments that are worked
+/// on at once, and keeps answers that may have been lost. Clones are one driver.
 #[derive(Debug)]
-pub(crate) struct Works<A> {
+pub struct Driver<A> {
     permits: Arc<Semaphore>,
     most: u32,
     /// One for each note that is being written.
@@ -41,15 +57,93 @@ const END: Duration = Duration::from_millis(50);
 /// Notes at once: more than there are ever.
 const NOTES: u32 = 1 << 20;
 
-impl<A> Clone for Works<A> {
+impl<A> Clone for Driver<A> {
     fn clone(&self) -> Self {
         let (permits, notes) = (Arc::clone(&self.permits), Arc::clone(&self.notes));
         Self { permits, most: self.most, notes, answers: Arc::clone(&self.answers) }
     }
 }
 
+/// One request's work, as its carrier does it.
+pub trait Job: Send {
+    /// An answer that is withheld until it is paid for, and kept in case that it is lost.
+    type Answer: Answer;
+
+    /// An answer that is passed on as it is and not kept.
+    type Passed: Send;
+
+    /// Does the work, for a payment that is checked and claimed; `None` if an extension grants it. With `paid`
+    /// the payment is settled already, and the answer may be streamed. Without, what it returns as
+    /// [`Worked::Goods`] is withheld until it is settled.
+    fn work(
+        self,
+        payment: Option<AcceptedPayment>,
+        paid: bool,
+    ) -> impl Future<Output = Worked<Self::Answer, Self::Passed>> + Send;
+
+    /// Puts the receipt into an answer.
+    fn with_receipt(
+        answer: Self::Answer,
+        version: Version,
+        receipt: &SettleResponse,
+    ) -> Self::Answer;
+
+    /// Puts the receipt into an answer that is passed on.
+    fn passed_with_receipt(
+        passed: Self::Passed,
+        version: Version,
+        receipt: &SettleResponse,
+    ) -> Self::Passed;
+}
+
+/// The result of a [`Job`].
+#[derive(Debug)]
+pub enum Worked<A, P> {
+    /// An answer that is worth its price, and about how many bytes it takes.
+    Goods(A, usize),
+    /// An answer that is not charged for, such as an error: the payment is given back. If it was settled
+    /// before the work, the same request may have the work done once more.
+    NotCharged(P),
+    /// An answer that was settled before the work and is passed on while it is made, such as a stream.
+    /// Without `paid` it is not charged for.
+    Streamed(P),
+}
+
+/// The outcome of a request.
+pub enum Served<A: Answer, P> {
+    /// An answer that is paid for, with its receipt. Tell the delivery when it was written.
+    Paid(A, Delivery<A>),
+    /// An answer that is passed on as it is.
+    Passed(P),
+    /// An answer that an extension grants without a payment.
+    Granted(A),
+    /// No payment came with the request: answer with the challenge.
+    Unpaid,
+    /// The payment is refused: answer with the challenge, the refusal's status and reason, and its receipt if
+    /// it has one.
+    Refused(Refusal),
+    /// The job panicked. Nothing was charged, unless the offer is paid upfront; the receipt tells.
+    Panicked(Option<SettleResponse>),
+    /// The job took longer than its payment is good for. Nothing was charged.
+    TimedOut,
+}
+
+impl<A: Answer, P> fmt::Debug for Served<A, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paid(..) => "Paid",
+            Self::Passed(_) => "Passed",
+            Self::Granted(_) => "Granted",
+            Self::Unpaid => "Unpaid",
+            Self::Refused(refusal) => return write!(f, "Refused({refusal})"),
+            Self::Panicked(_) => "Panicked",
+            Self::TimedOut => "TimedOut",
+        })
+    }
+}
+
 /// The outcome of presenting a payment.
-pub(crate) enum Entry<A: Answer, P: Send + 'static> {
+enum Entry<A: Answer, P: Send + 'static> {
     /// It is to be worked for.
     Work(Held<A, P>),
     /// Its answer was made before, and lost.
@@ -57,21 +151,21 @@ pub(crate) enum Entry<A: Answer, P: Send + 'static> {
 }
 
 /// A carrier's answer to a payment.
-pub(crate) trait Answer: Clone + Send + Sync + 'static {}
+pub trait Answer: Clone + Send + Sync + 'static {}
 
 impl<A: Clone + Send + Sync + 'static> Answer for A {}
 
-pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Boxed<T> = BoxFuture<'static, T>;
 
 /// A seller for payments of one type, whatever its parts are.
-pub(crate) trait AnySeller<P>: Notes {
+trait AnySeller<P>: Notes {
     fn now(&self) -> u64;
     fn settle(self: Arc<Self>, admission: Admission<P>) -> Boxed<Result<SettleResponse, Refusal>>;
     fn release(self: Arc<Self>, admission: Admission<P>) -> Boxed<()>;
 }
 
 /// A seller's notes on answers.
-pub(crate) trait Notes: Send + Sync {
+trait Notes: Send + Sync {
     fn delivered(
         self: Arc<Self>,
         key: ClaimKey,
@@ -121,29 +215,76 @@ where
     }
 }
 
-impl<A: Answer> Works<A> {
-    pub(crate) fn new(at_once: usize) -> Self {
+impl<A: Answer> Driver<A> {
+    /// A driver that works on so many payments at once; more are [`Reason::Busy`].
+    pub fn new(at_once: usize) -> Self {
         let permits = Arc::new(Semaphore::new(at_once));
         let most = u32::try_from(at_once).unwrap_or(u32::MAX);
         let notes = Arc::new(Semaphore::new(NOTES as usize));
         Self { permits, most, notes, answers: Arc::default() }
     }
 
-    /// Waits until no payment is worked on, and no note about one is still to be written.
-    pub(crate) async fn drain(&self) {
+    /// Waits until no payment is worked on, and no note about one is still to be written. Callers who
+    /// hang up leave settlements behind: await this before the process ends.
+    pub async fn drain(&self) {
         // The semaphores are never closed.
         self.permits.acquire_many(self.most).await.ok();
         self.notes.acquire_many(NOTES).await.ok();
+    }
+
+    /// Serves a request: see the [module](self).
+    pub async fn serve<J, F, S, C>(
+        &self,
+        seller: &Arc<Seller<F, S, C>>,
+        request: PaidRequest,
+        job: J,
+    ) -> Served<A, J::Passed>
+    where
+        J: Job<Answer = A>,
+        F: Facilitator + 'static,
+        S: ClaimStore + 'static,
+        C: Clock + 'static,
+    {
+        match seller.before(&request).await {
+            Before::GoOn => {}
+            Before::Grant => return granted(job).await,
+            Before::Replay(key) => {
+                let (shared, digest) = (self.clone(), Some(request.digest));
+                return match self.answers.again(key, digest) {
+                    Some(answer) => {
+                        let context = Context { seller: seller.clone(), shared, digest };
+                        // It was paid for and delivered before: nothing is noted.
+                        let delivery = Delivery { context, claim: None, kept: false, noted: true };
+                        Served::Paid(answer, delivery)
+                    }
+                    None => Served::Refused(Reason::DuplicateSettlement.into()),
+                };
+            }
+            Before::Refuse(refusal) => return Served::Refused(*refusal),
+        }
+        let PaidRequest { offers, payment, digest, .. } = request;
+        let Some((version, payment)) = payment else { return Served::Unpaid };
+        let held = match self.admit(seller, offers, version, payment, digest).await {
+            Ok(Entry::Work(held)) => held,
+            Ok(Entry::Again(answer, delivery)) => return Served::Paid(answer, delivery),
+            Err(refusal) => return Served::Refused(refusal),
+        };
+        let served = if held.is_upfront() && !held.is_settled() {
+            upfront(held, version, job).await
+        } else {
+            withheld(held, version, job).await
+        };
+        served.unwrap_or_else(Served::Refused)
     }
 
     /// Checks and claims a payment, to the end also if the caller goes.
     ///
     /// # Errors
     /// [`Refusal`]; [`Reason::Busy`] if too many are worked on.
-    pub(crate) async fn admit<F, S, C>(
+    async fn admit<F, S, C>(
         &self,
         seller: &Arc<Seller<F, S, C>>,
-        terms: Arc<Terms>,
+        offers: Arc<Offers>,
         version: Version,
         payment: Vec<u8>,
         digest: RequestDigest,
@@ -158,7 +299,7 @@ impl<A: Answer> Works<A> {
         let (seller, shared) = (Arc::clone(seller), self.clone());
         to_the_end(async move {
             let digest = Some(digest);
-            let admitted = seller.admit_for(&terms, version, &payment, digest).await;
+            let admitted = seller.admit_checked(&offers, version, &payment, digest).await;
             let settled = match &admitted {
                 Ok(admission) => admission.settled_in().map(|id| (admission.claim_key(), id)),
                 Err(refusal) => refusal.settled.map(|key| {
@@ -195,10 +336,101 @@ impl<A: Answer> Works<A> {
     }
 }
 
+/// Serves a request that costs nothing by an extension's word.
+async fn granted<J: Job>(job: J) -> Served<J::Answer, J::Passed> {
+    match survive(job.work(None, true)).await {
+        Some(Worked::Goods(answer, _)) => Served::Granted(answer),
+        Some(Worked::NotCharged(passed) | Worked::Streamed(passed)) => Served::Passed(passed),
+        None => Served::Panicked(None),
+    }
+}
+
+/// Settles, then works. What was paid and failed may be asked for again.
+async fn upfront<J: Job, P: Payment + Send + Sync + 'static>(
+    held: Held<J::Answer, P>,
+    version: Version,
+    job: J,
+) -> Result<Served<J::Answer, J::Passed>, Refusal> {
+    let payment = held.accepted();
+    let (receipt, mut delivery) = held.settle().await?;
+    Ok(match survive(job.work(payment, true)).await {
+        Some(Worked::Goods(answer, bytes)) => {
+            let answer = J::with_receipt(answer, version, &receipt);
+            delivery.keep(answer.clone(), bytes);
+            Served::Paid(answer, delivery)
+        }
+        Some(Worked::Streamed(passed)) => {
+            delivery.written(None);
+            Served::Passed(J::passed_with_receipt(passed, version, &receipt))
+        }
+        Some(Worked::NotCharged(passed)) => {
+            Served::Passed(J::passed_with_receipt(passed, version, &receipt))
+        }
+        None => Served::Panicked(Some(receipt)),
+    })
+}
+
+/// Works, then settles. What was settled before, and lost, is noted as delivered before it is made once more,
+/// so that nobody else makes it too.
+async fn withheld<J: Job, P: Payment + Send + Sync + 'static>(
+    held: Held<J::Answer, P>,
+    version: Version,
+    job: J,
+) -> Result<Served<J::Answer, J::Passed>, Refusal> {
+    let (payment, time) = (held.accepted(), held.time_left());
+    let (held, settled) = match held.is_settled() {
+        true => (None, Some(held.settle().await?)),
+        false => (Some(held), None),
+    };
+    let outcome = match timeout(time, survive(job.work(payment, false))).await {
+        Ok(Some(Worked::Goods(answer, bytes))) => Ok((answer, bytes)),
+        Ok(Some(Worked::NotCharged(passed) | Worked::Streamed(passed))) => {
+            Err(Served::Passed(passed))
+        }
+        Ok(None) => Err(Served::Panicked(None)),
+        Err(_) => {
+            tracing::warn!(?time, "work not charged: it took longer than its payment is good for");
+            Err(Served::TimedOut)
+        }
+    };
+    let (answer, bytes) = match outcome {
+        Ok(goods) => goods,
+        Err(served) => {
+            if let Some(held) = held {
+                held.give_back().await;
+            }
+            return Ok(served);
+        }
+    };
+    let make = move |receipt: &SettleResponse| (J::with_receipt(answer, version, receipt), bytes);
+    if let Some((receipt, mut delivery)) = settled {
+        let (answer, bytes) = make(&receipt);
+        delivery.keep(answer.clone(), bytes);
+        return Ok(Served::Paid(answer, delivery));
+    }
+    match held {
+        Some(held) => held.settle_with(make).await.map(|(it, delivery)| Served::Paid(it, delivery)),
+        None => Err(Reason::UnexpectedSettleError.into()),
+    }
+}
+
+/// A future's output, or `None` if it panics: a handler's bug must not cost the buyer's claim.
+async fn survive<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| future.as_mut().poll(context));
+        match catch_unwind(poll) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 /// For whom a payment is worked on, and for what.
 struct Context<A> {
     seller: Arc<dyn Notes>,
-    shared: Works<A>,
+    shared: Driver<A>,
     digest: Option<RequestDigest>,
 }
 
@@ -241,7 +473,7 @@ impl<A: Answer> Context<A> {
 
 /// A payment that is being worked for. One that is dropped is given back: the work failed or
 /// panicked, or the caller went.
-pub(crate) struct Held<A: Answer, P: Send + 'static> {
+struct Held<A: Answer, P: Send + 'static> {
     seller: Arc<dyn AnySeller<P>>,
     context: Context<A>,
     work: Option<Work<P>>,
@@ -252,23 +484,22 @@ type Work<P> = (Box<Admission<P>>, OwnedSemaphorePermit);
 
 impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
     /// Whether it must be settled before anything is done for it.
-    pub(crate) fn is_upfront(&self) -> bool {
+    fn is_upfront(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.flow() == Flow::Upfront)
     }
 
     /// Whether it was settled before, and its answer was lost.
-    #[cfg(feature = "server")]
-    pub(crate) fn is_settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.is_settled())
     }
 
     /// The payment, for the handler.
-    pub(crate) fn accepted(&self) -> Option<AcceptedPayment> {
+    fn accepted(&self) -> Option<AcceptedPayment> {
         self.work.as_ref().map(|(admission, _)| admission.accepted())
     }
 
     /// How long the work for it may take.
-    pub(crate) fn time_left(&self) -> Duration {
+    fn time_left(&self) -> Duration {
         let now = self.seller.now();
         let until = self.work.as_ref().map_or(now, |(admission, _)| admission.work_until(now));
         Duration::from_secs(until.saturating_sub(now).max(1))
@@ -276,7 +507,7 @@ impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
 
     /// Gives the payment back, to the end also if the caller goes. Whoever is told that it was not
     /// charged can present it again at once.
-    pub(crate) async fn give_back(mut self) {
+    async fn give_back(mut self) {
         let Some((admission, permit)) = self.work.take() else { return };
         let seller = Arc::clone(&self.seller);
         let release = async move {
@@ -290,7 +521,7 @@ impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub(crate) async fn settle(mut self) -> Result<(SettleResponse, Delivery<A>), Refusal> {
+    async fn settle(mut self) -> Result<(SettleResponse, Delivery<A>), Refusal> {
         let (seller, context) = (Arc::clone(&self.seller), self.context.clone());
         to_the_end(settle(seller, context, self.work.take())).await
     }
@@ -300,7 +531,7 @@ impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub(crate) async fn settle_with(
+    async fn settle_with(
         mut self,
         answer: impl FnOnce(&SettleResponse) -> (A, usize) + Send + 'static,
     ) -> Result<(A, Delivery<A>), Refusal> {
@@ -354,7 +585,8 @@ impl<A: Answer, P: Send + 'static> Drop for Held<A, P> {
 
 /// A settled payment, while its answer is on its way. One that is dropped was not written out: the
 /// same request gets the answer again, or has it made once more.
-pub(crate) struct Delivery<A: Answer> {
+#[must_use]
+pub struct Delivery<A: Answer> {
     context: Context<A>,
     /// Its claim and its transaction; none once it was written out.
     claim: Option<(ClaimKey, String)>,
@@ -366,7 +598,7 @@ pub(crate) struct Delivery<A: Answer> {
 
 impl<A: Answer> Delivery<A> {
     /// Keeps the answer in case that it is lost.
-    pub(crate) fn keep(&mut self, answer: A, bytes: usize) {
+    fn keep(&mut self, answer: A, bytes: usize) {
         if let Some((key, _)) = &self.claim {
             self.context.shared.answers.keep(*key, self.context.digest, answer, bytes);
             if self.noted {
@@ -379,8 +611,7 @@ impl<A: Answer> Delivery<A> {
     /// Notes that it is delivered, before the last of it is written: whoever has all of it cannot
     /// have it made once more, not even by having the process killed in time. `false` if it was made
     /// once more already, elsewhere: then the rest must not be written.
-    #[cfg(feature = "server")]
-    pub(crate) fn note(&mut self) -> Boxed<bool> {
+    pub fn note(&mut self) -> BoxFuture<'static, bool> {
         let Some((key, transaction)) = self.claim.clone().filter(|_| !self.noted) else {
             return Box::pin(std::future::ready(true));
         };
@@ -397,15 +628,14 @@ impl<A: Answer> Delivery<A> {
     }
 
     /// It is made once more elsewhere: what is kept here is of no use.
-    #[cfg(feature = "server")]
-    pub(crate) fn taken_over(mut self) {
+    pub fn taken_over(mut self) {
         if let Some((key, _)) = self.claim.take() {
             self.context.shared.answers.written(key, None);
         }
     }
 
     /// The answer was written out, over a connection whose end is known later, perhaps.
-    pub(crate) fn written(mut self, end: Option<ConnectionEnd>) {
+    pub fn written(mut self, end: Option<ConnectionEnd>) {
         let Some((key, transaction)) = self.claim.take() else { return };
         self.context.shared.answers.written(key, end);
         if !self.noted {
