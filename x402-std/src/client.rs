@@ -47,6 +47,8 @@ pub struct HttpTransport {
     direct: reqwest::Client,
     /// Hosts that may be paid over plain http.
     plain: Arc<[String]>,
+    /// Whether the clients are the caller's, and may follow redirects.
+    given: bool,
 }
 
 /// Why there is no answer over HTTP.
@@ -63,6 +65,9 @@ pub enum HttpError {
     PlainHttp,
     /// The body is longer than its reader allows.
     TooLong,
+    /// The caller's own client followed a redirect. Payments go to the requested URL only: make the client with
+    /// `redirect::Policy::none()`.
+    Redirected,
     /// Connecting, sending or receiving failed. The URL is left out of the message.
     Io(reqwest::Error),
 }
@@ -78,6 +83,9 @@ impl fmt::Display for HttpError {
                  plain http for this host",
             ),
             Self::TooLong => f.write_str("the answer is too long to read"),
+            Self::Redirected => f.write_str(
+                "the HTTP client followed a redirect: make it with redirect::Policy::none() to pay",
+            ),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -122,7 +130,14 @@ impl HttpTransport {
         let builder = || configure(reqwest::Client::builder()).redirect(Redirects::none());
         let built = |builder: reqwest::ClientBuilder| builder.build().map_err(|_| HttpError::Setup);
         let (http, direct) = (built(builder())?, built(builder().no_proxy())?);
-        Ok(Self { http, direct, plain: Arc::default() })
+        Ok(Self { http, direct, plain: Arc::default(), given: false })
+    }
+
+    /// With a client that exists already, with its proxies, time limits and headers. If it follows a redirect
+    /// to a price, nothing is paid. If it follows one with a payment, the payment is
+    /// [unclear](BuyError::Unclear), and the other server has seen it: make it with `redirect::Policy::none()`.
+    pub fn from_client(client: reqwest::Client) -> Self {
+        Self { http: client.clone(), direct: client, plain: Arc::default(), given: true }
     }
 
     /// Allows payments to these hosts over plain http, each with its port unless that is 80: for networks
@@ -154,15 +169,64 @@ impl HttpTransport {
             return Err(HttpError::AlreadyPaid);
         }
         let mut request = request.try_clone().ok_or(HttpError::NotRepeatable)?;
+        let asked = request.url().clone();
+        let here = |response: &Response| !self.given || is_same_url(response.url(), &asked);
         let Some(payment) = payment else {
-            return answer(self.client(request.url()).execute(request).await?, false).await;
+            let response = self.client(&asked).execute(request).await?;
+            if response.status() == StatusCode::PAYMENT_REQUIRED && !here(&response) {
+                return Err(HttpError::Redirected);
+            }
+            return answer(response, false).await;
         };
         self.may_pay(&request)?;
         let header = encode_header(payment.json.as_bytes());
         let mut header = HeaderValue::from_str(&header).map_err(|_| HttpError::Setup)?;
         header.set_sensitive(true);
         request.headers_mut().insert(payment.version.payment_header(), header);
-        answer(self.client(request.url()).execute(request).await?, true).await
+        let response = self.client(&asked).execute(request).await?;
+        if here(&response) { answer(response, true).await } else { Err(HttpError::Redirected) }
+    }
+}
+
+/// Whether two URLs are one, but for what servers do not see.
+fn is_same_url(one: &Url, other: &Url) -> bool {
+    let whole = |url: &Url| {
+        let mut url = url.clone();
+        url.set_fragment(None);
+        url
+    };
+    whole(one) == whole(other)
+}
+
+/// Makes a client pay.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use x402_std::buyer::Buyer;
+/// use x402_std::client::WithPayments as _;
+/// use x402_std::wallet::EvmWallet;
+///
+/// # let key = x402_std::core::crypto::secp256k1::LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;
+/// let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+/// let client = http.with_payments(Buyer::new(EvmWallet::new(key)));
+/// let paid = client.get("https://api.example.com/weather").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait WithPayments {
+    /// The same client, with a buyer that pays what its requests cost: see [`HttpTransport::from_client`].
+    fn with_payments<W: PaymentSigner, C: Clock, B: Budget>(
+        self,
+        buyer: Buyer<W, C, B>,
+    ) -> Client<W, C, B>;
+}
+
+impl WithPayments for reqwest::Client {
+    fn with_payments<W: PaymentSigner, C: Clock, B: Budget>(
+        self,
+        buyer: Buyer<W, C, B>,
+    ) -> Client<W, C, B> {
+        Client::with_parts(buyer, HttpTransport::from_client(self))
     }
 }
 

@@ -34,6 +34,11 @@ pub use x402_core as core;
 pub use x402_evm as evm;
 pub use x402_svm as svm;
 
+/// Locks a mutex. No code of this library panics while it holds a lock, so a poisoned one is as good.
+fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Compiles the workspace's README.
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../README.md")]

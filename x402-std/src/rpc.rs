@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
@@ -15,6 +15,7 @@ use x402_core::Network;
 use x402_svm::base58;
 
 use crate::client::{HttpError, is_private, read_body};
+use crate::lock;
 use crate::wallet::{BlockhashError, Blockhashes};
 
 mod balances;
@@ -148,14 +149,13 @@ struct Node {
 
 impl Node {
     fn rests(&self) -> bool {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = *lock(&self.failed);
         failed.is_some_and(|failed| failed.elapsed() < REST)
     }
 
     fn note(&self, failure: Option<&RpcError>) {
         let before = self.rests();
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
-            failure.map(|_| Instant::now());
+        *lock(&self.failed) = failure.map(|_| Instant::now());
         match failure {
             Some(error) if !before => tracing::warn!(node = self.place, %error, "RPC node failed"),
             _ => {}
@@ -419,8 +419,7 @@ impl OwnNodes {
     }
 
     fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
-        // No code panics while it holds the lock.
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shown)
     }
 
     /// The number of all nodes.

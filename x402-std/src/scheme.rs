@@ -26,7 +26,7 @@
 //!    [`PaymentSigner`](crate::wallet::PaymentSigner). Wallets compose in pairs, too.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use x402_core::claim::ClaimKey;
 use x402_core::crypto::ed25519::Dalek;
@@ -45,6 +45,7 @@ use x402_svm::{
 
 use crate::base64;
 use crate::crypto::Recovery;
+use crate::lock;
 
 /// Longest signature of a smart wallet, in bytes: several keys' or a passkey's, with what deploys
 /// the wallet.
@@ -409,8 +410,7 @@ impl Accounts {
     fn of(&self, owner: Address, program: TokenProgram, mint: Address) -> Option<Address> {
         // Any bytes of an address will do: whoever makes many collide only gets his own derived.
         let place = usize::from(owner.0[8] ^ mint.0[8]) % ACCOUNTS;
-        // No code panics while it holds the lock.
-        let place = || self.0[place].lock().unwrap_or_else(PoisonError::into_inner);
+        let place = || lock(&self.0[place]);
         let same =
             |known: &Account| (known.owner, known.program, known.mint) == (owner, program, mint);
         if let Some(known) = place().filter(same) {

@@ -30,7 +30,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use x402_core::Message as _;
 use x402_core::buyer::Flow;
@@ -46,6 +47,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, Before, PaidRequest, SellerExtension};
 use crate::facilitator::in_flight::{InFlight, One, Payer, payer};
 use crate::facilitator::{Facilitator, FacilitatorError, PaymentOf, words};
+use crate::lock;
 use crate::message::{
     Json, PaymentRequirements, ReadError, ResourceInfo, SettleResponse, SupportedResponse,
     VerifyRequest, to_json,
@@ -73,6 +75,12 @@ pub const PAYER_AT_ONCE: usize = 64;
 /// Seconds in which an answer that was paid for must be written out. One that was not, in a process
 /// that may be dead, is made once more after that.
 pub const DELIVERY_SECONDS: u64 = 15;
+
+/// How long a facilitator's `/supported` answer is taken as it is.
+pub const SUPPORTED_FRESH: Duration = Duration::from_secs(600);
+
+/// How long it counts while the facilitator does not answer.
+pub const SUPPORTED_STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Longest extensions of a facilitator's answer that are passed on in a receipt, in bytes.
 const EXTENSIONS_BYTES: usize = 4096;
@@ -189,6 +197,27 @@ pub struct Unsupported {
     /// Its place among the offers.
     pub index: usize,
 }
+
+/// Why a seller cannot complete its offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotCompleted {
+    /// The facilitator did not answer.
+    Facilitator(FacilitatorError),
+    /// The facilitator does not settle one of them.
+    Unsupported(Unsupported),
+}
+
+impl fmt::Display for NotCompleted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Facilitator(error) => write!(f, "/supported: {error}"),
+            Self::Unsupported(unsupported) => unsupported.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotCompleted {}
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -354,6 +383,7 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     clock: C,
     secret: Secret,
     extensions: Vec<Arc<dyn SellerExtension>>,
+    supported: Mutex<Option<(Instant, Arc<SupportedResponse>)>>,
     payers: InFlight<Payer>,
     /// Payments that are being settled here now: of one payment, one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
@@ -498,6 +528,33 @@ impl<F, S, C> Seller<F, S, C> {
 }
 
 impl<F: Facilitator, S, C> Seller<F, S, C> {
+    /// Completes offers by the facilitator's `/supported` answer: see [`Offers::with_supported`]. The answer is
+    /// asked for when it is needed, and kept for [`SUPPORTED_FRESH`]. While the facilitator does not answer, the
+    /// last one counts for [`SUPPORTED_STALE`].
+    ///
+    /// # Errors
+    /// [`NotCompleted`].
+    pub async fn complete(&self, offers: Offers) -> Result<Offers, NotCompleted> {
+        let known = || lock(&self.supported).clone();
+        let fresh = known().filter(|(at, _)| at.elapsed() < SUPPORTED_FRESH);
+        let supported = match fresh {
+            Some((_, supported)) => supported,
+            None => match self.facilitator.supported().await {
+                Ok(supported) => {
+                    let supported = Arc::new(supported);
+                    *lock(&self.supported) = Some((Instant::now(), Arc::clone(&supported)));
+                    supported
+                }
+                Err(error) => {
+                    let stale = known().filter(|(at, _)| at.elapsed() < SUPPORTED_STALE);
+                    tracing::warn!(%error, "the facilitator does not answer /supported");
+                    stale.ok_or(NotCompleted::Facilitator(error))?.1
+                }
+            },
+        };
+        offers.with_supported(&supported).map_err(NotCompleted::Unsupported)
+    }
+
     /// Whether there is an offer in the offers, and each can be paid and checked by the facilitator's
     /// schemes.
     ///
@@ -771,8 +828,8 @@ where
         let settling = Mutex::default();
         let binding = Binding::default();
         let (secret, payers) = (Secret::random(), InFlight::new(PAYER_AT_ONCE));
-        let extensions = Vec::new();
-        Self { binding, facilitator, store, clock, secret, extensions, payers, settling }
+        let (extensions, supported) = (Vec::new(), Mutex::default());
+        Self { binding, facilitator, store, clock, secret, extensions, supported, payers, settling }
     }
 
     /// Checks a payment, given as JSON in `version`, against the offers, claims it, and asks the
@@ -1352,7 +1409,7 @@ struct Turn<'s> {
 
 impl<'s> Turn<'s> {
     fn take(settling: &'s Mutex<HashSet<ClaimKey>>, key: ClaimKey) -> Option<Self> {
-        let taken = settling.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        let taken = lock(settling).insert(key);
         // Made only if taken: one that is dropped gives the turn back.
         taken.then(|| Self { settling, key })
     }
@@ -1360,7 +1417,7 @@ impl<'s> Turn<'s> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.settling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        lock(self.settling).remove(&self.key);
     }
 }
 

@@ -33,7 +33,7 @@ use std::fmt;
 use std::future::{Future, ready as ready_now};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ use x402_core::{ParseError, Version, http};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{BoxFuture, PaidRequest};
 use crate::facilitator::Facilitator;
+use crate::lock;
 use crate::message::{ReadError, SettleResponse, decode_header};
 pub use crate::seller::ConnectionEnd;
 use crate::seller::driver::{Delivery, Driver, Job, Served, Worked};
@@ -200,7 +201,29 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         Self::with_offers_for_async(seller, move |parts| ready_now(offers(parts)))
     }
 
-    /// As [`computed`](Self::with_offers_for), where it takes time to find out: a look into a database, say.
+    /// The same offers for every request, which the facilitator's `/supported` answer completes whenever it
+    /// changes: see [`Seller::complete`]. Offers on Solana need it, for the facilitator names who pays the fee.
+    /// While they cannot be completed, requests are answered with 503.
+    pub fn with_supported(seller: Arc<Seller<F, S, C>>, offers: impl Into<Offers>) -> Self
+    where
+        F: 'static,
+        S: Send + Sync + 'static,
+        C: Send + Sync + 'static,
+    {
+        let (asked, offers) = (Arc::clone(&seller), offers.into());
+        Self::with_offers_for_async(seller, move |_| {
+            let (seller, offers) = (Arc::clone(&asked), offers.clone());
+            async move {
+                let completed = seller.complete(offers).await;
+                let completed = completed.inspect_err(|error| {
+                    tracing::error!(%error, "offers are not made: the facilitator must complete them");
+                });
+                completed.map(Some).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+            }
+        })
+    }
+
+    /// As [`with_offers_for`](Self::with_offers_for), where it takes time to find out: a look into a database, say.
     /// The future may not borrow the request's parts.
     pub fn with_offers_for_async<T>(
         seller: Arc<Seller<F, S, C>>,
@@ -779,8 +802,7 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
 
     /// Fixed offers for a URL: of one URL everybody is quoted the same.
     fn cached_fixed(&self, offers: &Offers, url: String) -> Arc<Cached> {
-        // No code panics while it holds the lock.
-        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = || lock(&self.last);
         if let Some(cached) = last().as_ref().filter(|cached| cached.offers.resource.url == url) {
             return Arc::clone(cached);
         }

@@ -2,8 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, iter, thread};
 
@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use crate::exposed;
+use crate::lock;
 use crate::store::OpenError;
 
 /// Longest wait of a step for the steps of other processes.
@@ -163,7 +164,7 @@ fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
     // Closing a file releases every lock of this process on it, and so the locks of another thread that is
     // making the same file.
     static OPENING: Mutex<()> = Mutex::new(());
-    let _turn = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = lock(&OPENING);
     // SQLite gives some names a special meaning; none of them is absolute.
     let path = std::path::absolute(path).map_err(|_| OpenError::Unavailable)?;
     match create(&path) {

@@ -22,7 +22,7 @@ use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
 use x402_evm::Address;
 use x402_std::budget::{Budget, Limit, LimitError, State};
 use x402_std::buyer::{Asset, BuyError, Buyer, Doubt, Policy, PurchaseOptions};
-use x402_std::client::{Client, HttpError, HttpTransport};
+use x402_std::client::{Client, HttpError, HttpTransport, WithPayments as _};
 use x402_std::clock::SystemClock;
 use x402_std::facilitator::{
     Facilitator, FacilitatorError, FacilitatorUrlError, LocalFacilitator, RemoteFacilitator, router,
@@ -360,6 +360,46 @@ async fn a_payment_is_never_redirected() {
         assert_eq!((bought.response.status().as_u16(), seen.lock().unwrap().len()), (307, 2));
     }
     assert!(seen_by_other.lock().unwrap().is_empty());
+}
+
+/// A client of the caller's own pays, unless it followed a redirect to the price.
+#[tokio::test]
+async fn a_client_that_is_there_already_pays_at_the_requested_url_only() {
+    let paid = || Response::new(Body::from("content"));
+    let redirect = |to: &str| {
+        let response = Response::builder().status(307).header("location", to.to_owned());
+        response.body(Body::empty()).unwrap()
+    };
+    let client = |follows| {
+        let policy = match follows {
+            true => reqwest::redirect::Policy::default(),
+            false => reqwest::redirect::Policy::none(),
+        };
+        let http = reqwest::Client::builder().redirect(policy).build().unwrap();
+        http.with_payments(buyer())
+    };
+    for follows in [false, true] {
+        let (url, seen) = scripted(vec![challenge(&required([offer()])), paid()]).await;
+        let answer = client(follows).get(&format!("{url}#part")).await.unwrap();
+        assert_eq!(answer.response.text().await.unwrap(), "content");
+        assert_eq!(seen.lock().unwrap().len(), 2);
+        // What costs nothing may be anywhere.
+        let (url, _) = scripted(vec![redirect("/there"), paid()]).await;
+        let status = if follows { 200 } else { 307 };
+        assert_eq!(client(follows).get(&url).await.unwrap().response.status(), status);
+    }
+    let (other, seen) = scripted(vec![challenge(&required([offer()])), paid()]).await;
+    let (url, _) = scripted(vec![redirect(&other)]).await;
+    let refused = client(true).get(&url).await.unwrap_err();
+    assert!(matches!(refused, BuyError::Transport(HttpError::Redirected)), "{refused:?}");
+    // Only the question came there.
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    let (url, _) = scripted(vec![challenge(&required([offer()])), redirect(&other)]).await;
+    let unclear = client(true).get(&url).await.unwrap_err();
+    assert!(
+        matches!(unclear, BuyError::Unclear { error: HttpError::Redirected, .. }),
+        "{unclear:?}"
+    );
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use x402_core::claim::{ClaimState, Presented, Resource};
 use x402_core::{Payment, Reason, Version};
 use x402_std::buyer::{Buyer, Policy};
 use x402_std::clock::SystemClock;
+use x402_std::extension::PaymentIdentifier;
 use x402_std::facilitator::{Facilitator, LocalFacilitator};
 use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
@@ -100,6 +101,60 @@ fn receipt(response: &Response<Body>) -> SettleResponse {
 
 async fn text(response: Response<Body>) -> String {
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+/// The seller asks its facilitator who pays the fee on Solana, keeps the answer, and offers nothing without it.
+#[tokio::test]
+async fn offers_are_completed_by_the_facilitator() {
+    let facilitator = Scripted::new();
+    facilitator.supported.lock().unwrap().1 = false;
+    let seller = Arc::new(Seller::new(facilitator.clone()));
+    let offer = exact(common::SVM_NETWORK, common::SVM_SELLER, "$0.01").unwrap();
+    // As it is nobody can pay it.
+    assert!(PaymentLayer::try_new(Arc::clone(&seller), offer.clone()).is_err());
+    let layer = PaymentLayer::with_supported(seller, offer);
+    let app = Router::new().fallback(any(|| async { "paid" }).layer(layer));
+    let shop = Shop { app, facilitator, handled: Arc::default() };
+    assert_eq!(shop.get("/a", None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    shop.facilitator.supported.lock().unwrap().1 = true;
+    for answers in [true, true, false] {
+        shop.facilitator.supported.lock().unwrap().1 = answers;
+        let required = shop.challenge("/a").await;
+        let offer = &required.accepts[0];
+        assert!(offer.extra.as_ref().unwrap().as_raw().get("feePayer").is_some());
+    }
+    assert_eq!(shop.facilitator.supported.lock().unwrap().0, 2);
+}
+
+/// `payment-identifier` over HTTP: announced, added by the buyer, checked before the payment is looked at.
+#[tokio::test]
+async fn a_required_identifier_is_announced_and_checked() {
+    let identifier = PaymentIdentifier { required: true };
+    let facilitator = Scripted::new();
+    let seller = Seller::new(facilitator.clone()).with_extension(identifier);
+    let layer = PaymentLayer::new(Arc::new(seller), offer());
+    let app = Router::new().fallback(any(|| async { "paid" }).layer(layer));
+    let shop = Shop { app, facilitator, handled: Arc::default() };
+    let required = shop.challenge("/a").await;
+    let announced = required.extensions.as_ref().unwrap().as_raw();
+    assert_eq!(
+        announced.get("payment-identifier").unwrap().get("info").unwrap().as_str(),
+        r#"{"required":true}"#
+    );
+    let without = sign(&required).await;
+    let refused = shop.get("/a", Some(&without)).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let body: Value = serde_json::from_str(&text(refused).await).unwrap();
+    let error = "invalid_payload: extensions.payment-identifier.info.id is required";
+    assert_eq!(body["error"], error);
+    assert!(shop.facilitator.calls().is_empty());
+    let buyer = common::buyer().with_extension(identifier);
+    let payment = buyer.sign(&required, 0).await.unwrap();
+    let bad = PaymentText { json: payment.json.replace("pay_", "pay/"), ..payment.clone() };
+    assert_eq!(shop.get("/a", Some(&bad)).await.status(), StatusCode::BAD_REQUEST);
+    let paid = shop.get("/a", Some(&payment)).await;
+    assert_eq!((paid.status(), receipt(&paid).success), (StatusCode::OK, true));
+    assert_eq!(shop.facilitator.paid(), 10_000);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use x402_core::Reason;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_std::store::{
     ClaimStore, MemoryStore, OpenError, Pending, Record, RedisStore, Role, SqliteStore, StoreError,
-    Usage,
+    conformance,
 };
 
 use ClaimState::{Broadcast, Claimed, Delivered, Failed, Settled};
@@ -266,14 +266,9 @@ macro_rules! suite {
 
 suite! {
     all:
-        every_step_of_the_machine
-        every_state_reads_back
-        a_payment_is_known_for_one_resource
+        the_conformance_suite
         forgotten_at_the_second_and_not_before
         full_of_claims_that_live
-        one_of_many_wins
-        two_handles_one_truth
-        a_record_is_beside_its_claim
         what_is_pending_is_handed_out_to_one;
     durable:
         nothing_is_lost_when_closed
@@ -304,80 +299,14 @@ async fn bring(store: &impl ClaimStore, key: ClaimKey, state: &ClaimState, ends:
     assert_eq!(store.state(key).await, Ok(Some(state.clone())));
 }
 
-async fn every_step_of_the_machine(place: impl Place) {
+async fn the_conformance_suite(place: impl Place) {
+    conformance::claims(async || place.open(MANY, None).await).await;
     let store = place.open(MANY, None).await;
-    // Row: from; column: to.
-    let allowed = [
-        [false, true, true, false, false, false, true],
-        [false, false, true, true, true, false, true],
-        [false, false, false, true, true, false, true],
-        [false; 7],
-        [false, false, false, false, false, true, false],
-        [false, false, false, false, true, false, false],
-        [false; 7],
-    ];
-    let mut keys = (0..).map(key);
-    for (from, row) in states().iter().zip(allowed) {
-        for (to, allowed) in states().iter().zip(row) {
-            let key = keys.next().unwrap();
-            assert_eq!(store.state(key).await, Ok(None));
-            let step = store.advance(key, from, to.clone()).await;
-            assert_eq!(step, Err(StoreError::Conflict), "unknown: {from:?} -> {to:?}");
-            assert_eq!(store.release(key).await, Err(StoreError::Conflict));
-
-            bring(&store, key, from, NOW + 60, NOW).await;
-            for other in states().iter().filter(|other| *other != from) {
-                let step = store.advance(key, other, to.clone()).await;
-                assert_eq!(step, Err(StoreError::Conflict), "{from:?} is not {other:?}");
-            }
-            let step = store.advance(key, from, to.clone()).await;
-            let expected = if allowed { Ok(()) } else { Err(StoreError::Conflict) };
-            assert_eq!(step, expected, "{from:?} -> {to:?}");
-            let state = if allowed { to } else { from };
-            assert_eq!(store.state(key).await, Ok(Some(state.clone())));
-            let again = store.present(key, HERE, NOW + 60, NOW + 1).await;
-            assert_eq!(again, Ok(Presented::Known(state.clone())));
-
-            if state.may_be_released() {
-                assert_eq!(store.release(key).await, Ok(()));
-                assert_eq!(store.state(key).await, Ok(None));
-                assert_eq!(store.present(key, THERE, 9, 9).await, Ok(Presented::New));
-            } else {
-                assert_eq!(store.release(key).await, Err(StoreError::Conflict));
-                assert_eq!(store.state(key).await, Ok(Some(state.clone())));
-            }
-        }
-    }
-}
-
-async fn every_state_reads_back(place: impl Place) {
-    let store = place.open(MANY, None).await;
-    let texts =
-        ["", "0x1", &"5".repeat(88), "a claimed", "claimed", "b:c", "\"';\\\r\n\0", "USD₮0"];
-    let states = Reason::ALL.iter().copied().map(Failed);
-    let states = states.chain(texts.iter().map(|text| Broadcast(tx(text))));
-    let states = states.chain(texts.iter().map(|text| Delivered(tx(text))));
-    let states: Vec<_> = states.chain(texts.iter().map(|text| Settled(tx(text)))).collect();
-    for (number, state) in states.into_iter().enumerate() {
-        bring(&store, key(number), &state, NOW + 60, NOW).await;
-        let released = store.release(key(number)).await;
-        assert_eq!(released.is_ok(), state.may_be_released(), "{state:?}");
-    }
-}
-
-async fn a_payment_is_known_for_one_resource(place: impl Place) {
-    let store = place.open(MANY, None).await;
-    for (number, state) in states().into_iter().enumerate() {
-        let key = key(number);
-        bring(&store, key, &state, NOW + 60, NOW).await;
-        for (resource, expected) in [
-            (THERE, Presented::ForAnother),
-            (Resource::ANY, Presented::ForAnother),
-            (HERE, Presented::Known(state)),
-        ] {
-            assert_eq!(store.present(key, resource, NOW + 60, NOW).await, Ok(expected));
-        }
-    }
+    // The claims are counted, where there is a limit.
+    let used = async || store.usage().await.unwrap().map(|usage| usage.used);
+    let before = used().await;
+    conformance::records(async || place.open(MANY, None).await).await;
+    assert_eq!(used().await, before.map(|before| before + 2));
 }
 
 async fn forgotten_at_the_second_and_not_before<P: Place>(place: P) {
@@ -488,89 +417,8 @@ where
     tasks.join_all().await
 }
 
-async fn one_of_many_wins(place: impl Place) {
-    let stores = [Arc::new(place.open(MANY, None).await), Arc::new(place.open(MANY, None).await)];
-    for number in 0..8 {
-        let key = key(number);
-        let answers = at_once(stores.each_ref(), |_, store| async move {
-            store.present(key, HERE, NOW + 60, NOW).await
-        });
-        let (new, rest): (Vec<_>, Vec<_>) =
-            answers.await.into_iter().partition(|answer| *answer == Ok(Presented::New));
-        assert_eq!(new.len(), 1);
-        assert!(rest.iter().all(|answer| *answer == Ok(Presented::Known(Claimed))));
-
-        let answers = at_once(stores.each_ref(), |number, store| async move {
-            let sent = Broadcast(tx(&number.to_string()));
-            (store.advance(key, &Claimed, sent.clone()).await, sent)
-        });
-        let (won, lost): (Vec<_>, Vec<_>) =
-            answers.await.into_iter().partition(|(answer, _)| answer.is_ok());
-        assert_eq!(won.len(), 1);
-        assert!(lost.iter().all(|(answer, _)| *answer == Err(StoreError::Conflict)));
-        for store in &stores {
-            assert_eq!(store.state(key).await, Ok(Some(won[0].1.clone())));
-        }
-    }
-    // And of many who give one up.
-    let key = key(99);
-    stores[0].present(key, HERE, NOW + 60, NOW).await.unwrap();
-    let answers =
-        at_once(stores.each_ref(), |_, store| async move { store.release(key).await }).await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-}
-
-async fn two_handles_one_truth(place: impl Place) {
-    let (one, two) = (place.open(MANY, None).await, place.open(MANY, None).await);
-    assert_eq!(one.present(key(1), HERE, NOW, NOW).await, Ok(Presented::New));
-    assert_eq!(two.present(key(1), HERE, NOW, NOW).await, Ok(Presented::Known(Claimed)));
-    let sent = Broadcast(tx("0x1"));
-    two.advance(key(1), &Claimed, sent.clone()).await.unwrap();
-    assert_eq!(one.release(key(1)).await, Err(StoreError::Conflict));
-    assert_eq!(one.state(key(1)).await, Ok(Some(sent.clone())));
-    one.advance(key(1), &sent, Settled(tx("0x1"))).await.unwrap();
-    assert_eq!(two.state(key(1)).await, Ok(Some(Settled(tx("0x1")))));
-}
-
 fn record(role: Role, bytes: &[u8]) -> Option<Record> {
     Some(Record { role, bytes: bytes.into() })
-}
-
-async fn a_record_is_beside_its_claim(place: impl Place) {
-    let store = place.open(MANY, None).await;
-    let found = async |number| store.find(key(number)).await.unwrap().map(|found| found.record);
-    assert_eq!(found(1).await, None);
-    bring(&store, key(1), &Claimed, NOW + 60, NOW).await;
-    assert_eq!(found(1).await, Some(None));
-    let (sent, known) = (Broadcast(tx("")), Broadcast(tx("0x1")));
-    let any = b"\0 any \xff bytes";
-    let first = record(Role::Seller, any);
-    store.advance_with(key(1), &Claimed, sent.clone(), first.clone()).await.unwrap();
-    assert_eq!(found(1).await, Some(first.clone()));
-    // It stays until there is another, in whichever state.
-    store.advance(key(1), &sent, known.clone()).await.unwrap();
-    assert_eq!(found(1).await, Some(first.clone()));
-    // A step that is not made leaves it alone.
-    let other = record(Role::Seller, b"other");
-    let step = store.advance_with(key(1), &Claimed, sent.clone(), other.clone()).await;
-    assert_eq!(step, Err(StoreError::Conflict));
-    assert_eq!(found(1).await, Some(first));
-    store.advance_with(key(1), &known, Settled(tx("0x1")), other.clone()).await.unwrap();
-    store.advance(key(1), &Settled(tx("0x1")), Delivered(tx("0x1"))).await.unwrap();
-    assert_eq!(found(1).await, Some(other));
-    // One that failed needs none, and one that is given up leaves none behind.
-    bring(&store, key(2), &Claimed, NOW + 60, NOW).await;
-    let kept = record(Role::Facilitator, b"kept");
-    store.advance_with(key(2), &Claimed, sent.clone(), kept).await.unwrap();
-    store.advance(key(2), &sent, REFUSED).await.unwrap();
-    assert_eq!(found(2).await, Some(None));
-    store.release(key(2)).await.unwrap();
-    bring(&store, key(2), &sent, NOW + 60, NOW).await;
-    assert_eq!(found(2).await, Some(None));
-    // The claims are counted, where there is a limit.
-    if let Some(Usage { used, capacity }) = store.usage().await.unwrap() {
-        assert_eq!((used, capacity), (2, MANY as u64));
-    }
 }
 
 async fn what_is_pending_is_handed_out_to_one(place: impl Place) {

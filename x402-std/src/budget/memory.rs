@@ -1,7 +1,8 @@
 use std::collections::VecDeque;
 use std::future::{Future, ready};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use crate::lock;
 use x402_core::budget::{self, DAY, Per};
 
 use super::{
@@ -31,8 +32,7 @@ impl MemoryBudget {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // No code panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

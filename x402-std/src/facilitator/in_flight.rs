@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::lock;
 use x402_core::Payment;
 
 /// A payer, and whether the payer signed: payments that anybody can write count apart from those.
@@ -34,7 +35,7 @@ impl<K: Hash + Eq + Clone> InFlight<K> {
 
     /// One more, unless there are too many.
     pub(crate) fn enter(&self, key: K) -> Option<One<K>> {
-        let mut counts = locked(&self.counts);
+        let mut counts = lock(&self.counts);
         let count = counts.get(&key).copied().unwrap_or(0);
         if count >= self.limit {
             return None;
@@ -48,18 +49,13 @@ impl<K: Hash + Eq> InFlight<K> {
     /// Whether something is being done for it.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_busy(&self, key: &K) -> bool {
-        locked(&self.counts).contains_key(key)
+        lock(&self.counts).contains_key(key)
     }
-}
-
-fn locked<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds the lock.
-    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<K: Hash + Eq> Drop for One<K> {
     fn drop(&mut self) {
-        let mut counts = locked(&self.counts);
+        let mut counts = lock(&self.counts);
         match counts.get_mut(&self.key) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(counts.remove(&self.key)),
@@ -79,7 +75,7 @@ mod tests {
         assert!(in_flight.enter("b").is_some());
         drop(first);
         assert!(in_flight.enter("a").is_some());
-        assert_eq!(locked(&in_flight.counts).len(), 1);
+        assert_eq!(lock(&in_flight.counts).len(), 1);
         assert!(InFlight::new(0).enter("a").is_none());
     }
 }

@@ -1,5 +1,7 @@
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
@@ -13,12 +15,22 @@ use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, FacilitatorExtension};
 use crate::ledger::{Ledger, Networks, Outcome};
-use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
+use crate::lock;
+use crate::message::{
+    Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse, to_json,
+};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
 /// Payments of one payer that are worked on at once, unless told otherwise.
 const PAYER_AT_ONCE: usize = 64;
+
+/// How long a look at the chain counts. A payer has so long to move the money between the check and the
+/// transaction, which then costs gas for nothing.
+const LOOKED: Duration = Duration::from_secs(2);
+
+/// Looks that are remembered.
+const LOOKS: usize = 4096;
 
 /// A facilitator in this process, over a ledger and a claim store.
 ///
@@ -41,6 +53,8 @@ pub struct LocalFacilitator<
     pub(super) working: InFlight<ClaimKey>,
     acceptance: Acceptance,
     extensions: Vec<Arc<dyn FacilitatorExtension>>,
+    /// Payments that the chain was just asked about, each by a request, and when.
+    looks: Mutex<VecDeque<Look>>,
 }
 
 impl<L, S, C, X> fmt::Debug for LocalFacilitator<L, S, C, X>
@@ -71,8 +85,8 @@ impl<L: Networks, S, C> LocalFacilitator<L, S, C> {
     pub fn with_parts(ledger: L, store: S, clock: C) -> Self {
         let (payers, working) = (InFlight::new(PAYER_AT_ONCE), InFlight::new(usize::MAX));
         let (scheme, acceptance) = (ledger.scheme(), Acceptance::known());
-        let extensions = Vec::new();
-        Self { scheme, ledger, store, clock, payers, working, acceptance, extensions }
+        let (extensions, looks) = (Vec::new(), Mutex::default());
+        Self { scheme, ledger, store, clock, payers, working, acceptance, extensions, looks }
     }
 }
 
@@ -95,7 +109,19 @@ impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
     /// With another scheme, or the same with other rules. The ledger must be able to settle its payments.
     pub fn with_scheme<Y: Scheme>(self, scheme: Y) -> LocalFacilitator<L, S, C, Y> {
         let Self { ledger, store, clock, payers, working, acceptance, extensions, .. } = self;
-        LocalFacilitator { scheme, ledger, store, clock, payers, working, acceptance, extensions }
+        // Those were by other rules.
+        let looks = Mutex::default();
+        LocalFacilitator {
+            scheme,
+            ledger,
+            store,
+            clock,
+            payers,
+            working,
+            acceptance,
+            extensions,
+            looks,
+        }
     }
 
     /// How many payments of one payer are worked on at once; more are told to come again
@@ -141,6 +167,27 @@ where
         self.takes(payment)?;
         let _one = self.enter(payment)?;
         Ok(self.ledger.check(verified, now).await?)
+    }
+
+    /// Remembers that the chain has just said yes to a payment, for exactly this request.
+    fn looked(&self, request: &VerifyRequest, payment: &X::Payment) {
+        let Some(look) = look(request, payment) else { return };
+        let mut looks = lock(&self.looks);
+        while looks.len() >= LOOKS || looks.front().is_some_and(|it| it.at.elapsed() > LOOKED) {
+            looks.pop_front();
+        }
+        looks.push_back(look);
+    }
+
+    /// Whether the chain has just said yes to it. A look counts once, and no other look at the payer counts
+    /// then: both payments may need the same money.
+    fn has_looked(&self, request: &VerifyRequest, payment: &X::Payment) -> bool {
+        let Some(look) = look(request, payment) else { return false };
+        let mut looks = lock(&self.looks);
+        let same = |known: &Look| known.of == look.of && known.at.elapsed() <= LOOKED;
+        let found = looks.iter().any(same);
+        looks.retain(|known| known.payer != look.payer);
+        found
     }
 
     /// Runs the gate for now; a payment that has expired is let through.
@@ -221,6 +268,7 @@ where
         }
         let refusal = match late {
             Some(reason) => Err(reason),
+            None if self.has_looked(request, payment) => Ok(()),
             None => self.ledger.check(verified, now).await,
         };
         if let Err(reason) = refusal {
@@ -444,6 +492,22 @@ pub fn settlement_id(payment: &impl Payment) -> ClaimKey {
     ClaimKey::new(keccak256(&[b"x402 settle", payment.claim_key().as_bytes()]))
 }
 
+/// A payment that the chain was just asked about.
+struct Look {
+    at: Instant,
+    /// The payment and the offer: what the chain said by another offer proves nothing.
+    of: [u8; 32],
+    payer: Payer,
+}
+
+fn look(request: &VerifyRequest, payment: &impl Payment) -> Option<Look> {
+    let offer = request.payment_requirements.as_view();
+    let offer = to_json(&offer).ok()?;
+    let key = payment.claim_key();
+    let of = keccak256(&[b"x402 look", key.as_bytes(), &keccak256(&[offer.as_bytes()])]);
+    Some(Look { at: Instant::now(), of, payer: payer(payment) })
+}
+
 /// A settlement that is not to be served, with its transaction if there is one.
 struct Failure {
     reason: Reason,
@@ -534,7 +598,11 @@ where
         request: &VerifyRequest,
         payment: Verified<&X::Payment>,
     ) -> Result<VerifyResponse, FacilitatorError> {
-        Ok(self.answer_verify(request, Ok(payment)).await)
+        let answer = self.answer_verify(request, Ok(payment)).await;
+        if answer.is_valid {
+            self.looked(request, payment.payment());
+        }
+        Ok(answer)
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::{Future, ready};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use serde_json::json;
 use x402_core::claim::{ClaimKey, Transaction};
@@ -11,6 +11,7 @@ use x402_evm::{Eip3009Payment, assets};
 use x402_svm::{SvmPayment, associated_token_address, base58};
 
 use super::{Ledger, Networks, Outcome};
+use crate::lock;
 use crate::message::{Json, NetworkId, SupportedKind};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, ExactPayment, SvmTransfer};
 
@@ -73,8 +74,7 @@ impl SimulatedLedger {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Gives `account` more of a token on an EVM chain, in the token's smallest unit.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::request::Parts;
 use rmcp::model::*;
@@ -17,6 +17,7 @@ use super::{PAYMENT, PAYMENT_RESPONSE};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::PaidRequest;
 use crate::facilitator::Facilitator;
+use crate::lock;
 use crate::message::SettleResponse;
 use crate::seller::driver::{Driver, Job, Served, Worked};
 use crate::seller::{AcceptedPayment, Offers, Refusal, RequestDigest, Seller};
@@ -189,7 +190,7 @@ where
 {
     /// Whether a tool says what it gives.
     fn is_typed(&self, tool: &str) -> bool {
-        let listed = self.typed.lock().unwrap_or_else(PoisonError::into_inner).contains(tool);
+        let listed = lock(&self.typed).contains(tool);
         listed || self.inner.get_tool(tool).is_some_and(|tool| tool.output_schema.is_some())
     }
 
@@ -418,7 +419,7 @@ where
         context: Request,
     ) -> Answer<ListToolsResult> {
         let listed = self.inner.list_tools(page, context).await?;
-        let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut typed = lock(&self.typed);
         for tool in listed.tools.iter().filter(|tool| tool.output_schema.is_some()) {
             if typed.len() < TYPED {
                 typed.insert(tool.name.to_string());

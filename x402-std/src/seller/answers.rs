@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::lock;
 use x402_core::claim::ClaimKey;
 
 use super::{DELIVERY_SECONDS, RequestDigest};
@@ -97,8 +98,7 @@ impl<A> Default for Answers<A> {
 
 impl<A: Clone> Answers<A> {
     fn all(&self) -> MutexGuard<'_, All<A>> {
-        // No code panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Says that a payment is being settled here: until its answer is kept, none is made anew.

@@ -1,8 +1,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::future::{Future, ready};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::lock;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
 use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
@@ -78,8 +79,7 @@ impl MemoryStore {
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {
-        // No code panics while it holds the lock.
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.claims)
     }
 
     fn present_now(

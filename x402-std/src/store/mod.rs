@@ -30,7 +30,9 @@
 //! a third who presented it meanwhile, who then gets the conflict. What a lease that is too short
 //! costs is work done twice: give one that is longer than it takes from a payment's arrival to its
 //! broadcast, the paid handler's time included if it runs before the settlement.
-
+//!
+//! # A store of your own
+//! Implement [`ClaimStore`], and run [`conformance`] on it.
 //!
 //! # What is beside a claim
 //! A claim that moves can be given a [`Record`]: what it takes to go on with it where it is found. A
@@ -46,6 +48,8 @@ use std::time::Duration;
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
+#[cfg(feature = "tokio")]
+pub mod conformance;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod durable;
 #[cfg(feature = "tokio")]

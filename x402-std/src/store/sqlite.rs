@@ -1,7 +1,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,6 +10,7 @@ use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 use super::durable::{CLAIMED, OpenError, decode, encode};
 use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
 use crate::clock::{Clock, SystemClock};
+use crate::lock;
 use crate::sqlite::{Database, Schema, seconds};
 
 /// Times are Unix seconds. `kept_until` is the last second at which the claim may not be forgotten,
@@ -104,8 +105,7 @@ impl Users {
     }
 
     fn alone_since(&self) -> Option<u64> {
-        // No code panics while it holds the lock.
-        let files = self.lock.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = lock(self.lock.as_ref()?);
         let (held, looking) = &*files;
         looking.try_lock().ok()?;
         let alone = held.try_lock().is_ok();

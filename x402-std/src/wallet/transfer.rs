@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -15,6 +15,7 @@ use x402_evm::{Address, TransferProofUnsigned, assets};
 use super::{PaymentSigner, SignFailure, TransferFailure};
 use crate::crypto::Recovery;
 use crate::ledger::{Chain, EvmChain, Sealed, Transfer};
+use crate::lock;
 use crate::message::{Json, PaymentRequirements};
 
 /// Bytes of a proof's payload without its reference.
@@ -133,8 +134,7 @@ impl<K> TransferWallet<K> {
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Unpresented>> {
-        // No code panics while it holds the lock.
-        self.unpresented.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.unpresented)
     }
 
     /// Takes a kept transfer equal to this one that no call waits for.
@@ -160,14 +160,14 @@ struct Held<'w> {
 impl Held<'_> {
     /// Forgets the transfer: it is presented now, or was never made.
     fn done(self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.all);
         all.retain(|known| known.hash != self.hash);
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.all);
         all.iter_mut().filter(|known| known.hash == self.hash).for_each(|known| known.held = false);
     }
 }

@@ -88,12 +88,15 @@ pub struct Scripted {
     pub verify: Arc<Mutex<VecDeque<Act>>>,
     pub settle: Arc<Mutex<VecDeque<Act>>>,
     pub calls: Arc<Mutex<Vec<&'static str>>>,
+    /// How often it was asked what it supports, and whether it answers.
+    pub supported: Arc<Mutex<(usize, bool)>>,
 }
 
 impl Scripted {
     pub fn new() -> Self {
         let inner = Arc::new(LocalFacilitator::new(ledger()));
-        Self { inner, verify: Arc::default(), settle: Arc::default(), calls: Arc::default() }
+        let (verify, settle, calls) = Default::default();
+        Self { inner, verify, settle, calls, supported: Arc::new(Mutex::new((0, true))) }
     }
 
     pub fn paid(&self) -> u64 {
@@ -157,7 +160,12 @@ impl Facilitator for Scripted {
     }
 
     async fn supported(&self) -> Result<SupportedResponse, FacilitatorError> {
-        self.inner.supported().await
+        let answers = {
+            let mut supported = self.supported.lock().unwrap();
+            supported.0 += 1;
+            supported.1
+        };
+        if answers { self.inner.supported().await } else { Err(FacilitatorError::Unreachable) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One chain: what its nodes are asked.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256};
@@ -18,6 +18,7 @@ use super::guard::Guard;
 use super::sender::Sender;
 use super::settlement::{Call, Log, Question};
 use super::{EvmChain, NotReady};
+use crate::lock;
 use crate::rpc::{OwnNodes, RpcError};
 
 /// How long it is believed which block is the newest, and how much time blocks take.
@@ -192,8 +193,7 @@ impl<K> Chain<K> {
     }
 
     pub(super) fn known_pace(&self) -> MutexGuard<'_, Option<Pace>> {
-        // No code panics while it holds the lock.
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pace)
     }
 
     /// An account's balance in the chain's own coin, in wei.

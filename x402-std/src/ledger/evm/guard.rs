@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, U256};
@@ -14,6 +14,7 @@ use x402_evm::Address;
 use super::contract::word;
 use super::settlement::Authorized;
 use crate::ledger::resting::{LONGEST_REST, REMEMBERED, REST, Resting, doubled, forget_some};
+use crate::lock;
 
 /// First and longest rest of payers with code, and of all that have the same code.
 const CODE_REST: Duration = Duration::from_secs(3600);
@@ -122,11 +123,6 @@ impl Drop for Reserved {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds the lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Guard {
     pub(super) fn new(code_at_once: usize) -> Self {
         let places = Arc::new(Semaphore::new(code_at_once));
@@ -141,7 +137,7 @@ impl Guard {
         code: Option<B256>,
         max_gas_lost: u64,
     ) -> Option<Hold> {
-        let mut trouble = locked(&self.trouble);
+        let mut trouble = lock(&self.trouble);
         let now = Instant::now();
         if trouble.payers.rests(&payer) {
             return Some(Hold::Payer);
@@ -159,7 +155,7 @@ impl Guard {
 
     /// What a payer's other payments in the same token come to that are on their way.
     pub(super) fn in_flight(&self, payment: &Authorized, chain_time: u64) -> U256 {
-        others(&mut locked(&self.flights), payment, chain_time)
+        others(&mut lock(&self.flights), payment, chain_time)
     }
 
     /// Reserves a payment's money, if the payer's balance covers it with all that is on its way.
@@ -175,7 +171,7 @@ impl Guard {
             None => None,
         };
         let (nonce, value, ends) = (payment.nonce, payment.value, payment.valid_before);
-        let mut flights = locked(&self.flights);
+        let mut flights = lock(&self.flights);
         if balance < others(&mut flights, payment, chain_time).saturating_add(word(value)) {
             return Err(Hold::Balance);
         }
@@ -191,7 +187,7 @@ impl Guard {
     fn place(&self, chain_time: u64) -> Option<OwnedSemaphorePermit> {
         let free = || Arc::clone(&self.places).try_acquire_owned().ok();
         free().or_else(|| {
-            locked(&self.flights).retain(|_, all| {
+            lock(&self.flights).retain(|_, all| {
                 all.retain(|flight| flight.ends > Amount::from(chain_time));
                 !all.is_empty()
             });
@@ -201,7 +197,7 @@ impl Guard {
 
     /// The code that a payer had when its payment was sent.
     pub(super) fn code_of(&self, payment: &Authorized) -> Option<B256> {
-        let flights = locked(&self.flights);
+        let flights = lock(&self.flights);
         let nonce = payment.nonce;
         flights.get(&of(payment))?.iter().find(|flight| flight.nonce == nonce)?.code
     }
@@ -212,7 +208,7 @@ impl Guard {
     }
 
     fn land(&self, of: (Address, Address), nonce: &[u8; 32]) {
-        let mut flights = locked(&self.flights);
+        let mut flights = lock(&self.flights);
         if let Some(all) = flights.get_mut(&of) {
             all.retain(|flight| flight.nonce != *nonce);
             if all.is_empty() {
@@ -230,7 +226,7 @@ impl Guard {
         gas: u64,
         gas_price: u128,
     ) {
-        let mut trouble = locked(&self.trouble);
+        let mut trouble = lock(&self.trouble);
         if trouble.failed.contains(&transaction) {
             return;
         }
@@ -264,7 +260,7 @@ impl Guard {
 
     /// Notes that a payment by a payer with code went well.
     pub(super) fn succeeded(&self, payer: Address, code: Option<B256>) {
-        let mut trouble = locked(&self.trouble);
+        let mut trouble = lock(&self.trouble);
         trouble.payers.succeeded(&payer);
         if let Some(code) = code.and_then(|code| trouble.codes.get_mut(&code)) {
             code.successes = code.successes.saturating_add(1);
@@ -321,7 +317,7 @@ mod tests {
         assert_eq!(guard.in_flight(&payment(3, 1), 100), U256::ZERO);
         reserve(4, 10, 100).unwrap().sent();
         guard.landed(&payment(4, 10));
-        assert!(locked(&guard.flights).is_empty());
+        assert!(lock(&guard.flights).is_empty());
         let code = Some(B256::repeat_byte(9));
         let first = guard.reserve(&payment(5, 1), balance, code, 0).unwrap();
         assert_eq!(guard.code_of(&payment(5, 1)), code);

@@ -2,7 +2,7 @@
 //! mined yet.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use alloy_consensus::transaction::RlpEcdsaEncodableTx;
@@ -14,6 +14,7 @@ use x402_core::crypto::{AsyncSigner, Recover, RecoverableSignature, Secp256k1, S
 
 use super::contract::Calling;
 use crate::crypto::Recovery;
+use crate::lock;
 
 /// How long a transaction is kept for after it was mined, in case that its block is given up. One
 /// that the nodes have not heard of for so long loses its nonce to another.
@@ -197,8 +198,7 @@ impl<K> Sender<K> {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // No code panics while it holds the lock.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Notes what is about to be sent: from here on its nonce counts as used. It is kept until it

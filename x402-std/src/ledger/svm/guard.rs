@@ -2,7 +2,7 @@
 //! already, and payers whose transactions failed.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use x402_core::Payment as _;
@@ -10,6 +10,7 @@ use x402_core::claim::ClaimKey;
 use x402_svm::{Address, SvmPayment};
 
 use crate::ledger::resting::{LONGEST_REST, REST, Resting};
+use crate::lock;
 
 /// A payment that was sent may land for so long: its blockhash lives for 150 blocks.
 const LIFE: Duration = Duration::from_secs(120);
@@ -41,18 +42,13 @@ pub(super) enum Hold {
     Payer,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds the lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Guard {
     /// Whether a payer rests, or a balance does not cover a payment with all that is on its way.
     pub(super) fn holds(&self, payment: &SvmPayment, balance: u64) -> Option<Hold> {
-        if locked(&self.resting).rests(&payment.payer) {
+        if lock(&self.resting).rests(&payment.payer) {
             return Some(Hold::Payer);
         }
-        let needed = others(&locked(&self.flights), payment).saturating_add(payment.amount);
+        let needed = others(&lock(&self.flights), payment).saturating_add(payment.amount);
         (balance < needed).then_some(Hold::Balance)
     }
 
@@ -60,7 +56,7 @@ impl Guard {
     pub(super) fn is_moving(&self, payment: &SvmPayment) -> bool {
         let now = Instant::now();
         let key = payment.claim_key();
-        let flights = locked(&self.flights);
+        let flights = lock(&self.flights);
         let all = flights.get(&payment.source).into_iter().flatten();
         all.into_iter().any(|flight| flight.key != key && flight.until > now)
     }
@@ -68,7 +64,7 @@ impl Guard {
     /// Reserves a payment's money. Without a balance it is covered as long as nothing else is on
     /// its way.
     pub(super) fn reserve(&self, payment: &SvmPayment, balance: Option<u64>) -> Result<(), Hold> {
-        let mut flights = locked(&self.flights);
+        let mut flights = lock(&self.flights);
         let now = Instant::now();
         flights.retain(|_, all| {
             all.retain(|flight| flight.until > now);
@@ -89,7 +85,7 @@ impl Guard {
     /// A payment has landed, or never will: the balance tells from now on.
     pub(super) fn landed(&self, payment: &SvmPayment) {
         let key = payment.claim_key();
-        let mut flights = locked(&self.flights);
+        let mut flights = lock(&self.flights);
         let all = flights.get_mut(&payment.source).into_iter().flatten();
         for flight in all.filter(|flight| flight.key == key) {
             flight.amount = 0;
@@ -99,11 +95,11 @@ impl Guard {
 
     /// A payer's transaction failed on the chain, and cost its fee.
     pub(super) fn failed(&self, payment: &SvmPayment) {
-        locked(&self.resting).failed(payment.payer, REST, LONGEST_REST);
+        lock(&self.resting).failed(payment.payer, REST, LONGEST_REST);
     }
 
     pub(super) fn succeeded(&self, payment: &SvmPayment) {
-        locked(&self.resting).succeeded(&payment.payer);
+        lock(&self.resting).succeeded(&payment.payer);
     }
 }
 

@@ -2,7 +2,7 @@ mod guard;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -20,6 +20,7 @@ use self::guard::{Guard, Hold};
 use super::{Ledger, Networks, Outcome};
 use crate::base64;
 use crate::clock::{Clock as _, SystemClock};
+use crate::lock;
 use crate::message::{Json, NetworkId, SupportedKind};
 use crate::rpc::{Nodes, OwnNodes, RpcError};
 use crate::scheme::{ExactOnSvm, SvmTransfer};
@@ -374,8 +375,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
     }
 
     fn watched(&self) -> MutexGuard<'_, HashMap<ClaimKey, Watched>> {
-        // No code panics while it holds the lock.
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watched)
     }
 
     fn fee_payer(&self) -> Option<Address> {

@@ -107,8 +107,8 @@ async fn points_buy_over_frames_and_one_payment_is_checked_once() {
     }
     // One gate for each payment, whoever asks about it.
     assert_eq!(checks.load(Ordering::Relaxed), 2);
-    // And one look after each settlement.
-    assert_eq!(facilitator.ledger().looks().1, 2);
+    // And one look before each settlement, and one after.
+    assert_eq!(facilitator.ledger().looks(), (2, 2));
     // One point is too little, and the scheme's own reason says so.
     let refused = buyer.buy(&frames, &"third".to_owned()).await.unwrap_err();
     assert!(format!("{refused:?}").contains("points_too_few"), "{refused:?}");
@@ -294,6 +294,12 @@ async fn an_extension_works_at_all_three_roles() {
     let again = frames.raw(&json!({ "ask": "cake", "payment": payment })).await.unwrap();
     assert_eq!(again["challenge"]["error"], "duplicate_settlement");
     serving.abort();
+}
+
+#[tokio::test]
+async fn the_store_keeps_the_rules() {
+    let store = Arc::new(Listed::default());
+    x402_std::store::conformance::claims(async || Arc::clone(&store)).await;
 }
 
 /// A pair that is swapped is another type.
