@@ -13,8 +13,8 @@ use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use x402_std::facilitator::{Facilitator, RemoteFacilitator};
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Offers, Seller, exact};
-use x402_std::server::PaymentLayer;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

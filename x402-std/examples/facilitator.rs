@@ -8,8 +8,8 @@ use std::error::Error;
 
 use tokio::net::TcpListener;
 use x402_core::Amount;
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::facilitator::{Callers, Hosts, LocalFacilitator, Service};
-use x402_std::ledger::SimulatedLedger;
 use x402_std::{evm, svm};
 
 #[tokio::main]

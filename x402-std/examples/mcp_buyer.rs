@@ -16,12 +16,12 @@ use rmcp::ServiceExt;
 use rmcp::model::CallToolRequestParams;
 use rmcp::transport::StreamableHttpClientTransport;
 use serde_json::{Value, json};
+use x402_std::buyer::wallet::{EvmWallet, SvmWallet};
 use x402_std::buyer::{BuyError, Buyer};
 use x402_std::core::crypto::{ed25519, secp256k1};
 use x402_std::mcp::McpTransport;
 use x402_std::rpc::SvmRpc;
 use x402_std::svm::base58;
-use x402_std::wallet::{EvmWallet, SvmWallet};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -31,12 +31,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use x402_core::Amount;
 use x402_core::crypto::{ed25519, secp256k1};
+use x402_std::buyer::wallet::{EvmWallet, SvmWallet};
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::facilitator::{Facilitator, LocalFacilitator};
-use x402_std::ledger::SimulatedLedger;
 use x402_std::message::SettleResponse;
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Offers, Seller, exact};
-use x402_std::server::PaymentLayer;
-use x402_std::wallet::{EvmWallet, SvmWallet};
 use x402_std::{evm, svm};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

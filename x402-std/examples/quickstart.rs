@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use x402_core::crypto::{ed25519, secp256k1};
 use x402_core::{Amount, Network};
+use x402_std::buyer::client::{Client, HttpTransport};
+use x402_std::buyer::wallet::{EvmWallet, PaymentSigner, SvmWallet};
 use x402_std::buyer::{BuyError, Buyer};
-use x402_std::client::{Client, HttpTransport};
 use x402_std::evm;
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::facilitator::{Facilitator, LocalFacilitator, RemoteFacilitator, router};
-use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{PaymentPayload, to_json};
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Offers, Seller, exact};
-use x402_std::server::PaymentLayer;
 use x402_std::svm;
 use x402_std::transport::Transport;
-use x402_std::wallet::{EvmWallet, PaymentSigner, SvmWallet};
 
 const SOLANA: &str = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"; // devnet
 const SOLANA_SELLER: &str = "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse";

@@ -28,11 +28,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use x402_core::{Amount, Network};
 use x402_std::evm::{Address, TRANSFER_METHOD, assets};
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::facilitator::{Facilitator, LocalFacilitator, RemoteFacilitator};
-use x402_std::ledger::SimulatedLedger;
 use x402_std::scheme::ExactOnEvm;
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Binding, Offers, Seller, exact};
-use x402_std::server::PaymentLayer;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -88,7 +88,7 @@
 //! payee: give each its own. Whatever the answer depends on besides method and path (query, body,
 //! headers) is not tied to the payment; make it cost the same. Inside a router that strips a prefix
 //! (axum's `nest`), the layer sees the path without it, and so do all three: give the prefix in
-//! [`PaymentLayer::with_base_url`](crate::server::PaymentLayer::with_base_url).
+//! [`PaymentLayer::with_base_url`](crate::seller::server::PaymentLayer::with_base_url).
 //!
 //! **Shown by:**
 //! - `x402-std/tests/binding.rs::a_payment_names_the_url_it_is_for`
@@ -112,7 +112,7 @@
 //! content networks (`CDN-Cache-Control`, `Surrogate-Control`).
 //!
 //! **Left to you.** Rules of your own in a cache: set none for paid routes. What is free for some
-//! and paid by others under one URL ([`PaymentLayer::with_offers_for`](crate::server::PaymentLayer::with_offers_for)) needs a
+//! and paid by others under one URL ([`PaymentLayer::with_offers_for`](crate::seller::server::PaymentLayer::with_offers_for)) needs a
 //! `Vary` or `no-store` of the handler's.
 //!
 //! **Shown by:**
@@ -127,12 +127,12 @@
 //! free, and the same resource. GHSA-3j63-5h8p-gf7c (`x402`, `x402-express`, `x402-hono` and
 //! `x402-next` before 0.5.2), whose fix decodes before it compares.
 //!
-//! **Here.** No path is compared. The price hangs on the route: [`PaymentLayer`](crate::server::PaymentLayer)
+//! **Here.** No path is compared. The price hangs on the route: [`PaymentLayer`](crate::seller::server::PaymentLayer)
 //! is a layer around the handler, and whatever reaches the handler has passed it, by any path and
 //! any method. The command `x402 serve` charges for every path, and passes none on that leads out
 //! of its upstream's.
 //!
-//! **Left to you.** [`PaymentLayer::with_offers_for`](crate::server::PaymentLayer::with_offers_for) sees the path as it was
+//! **Left to you.** [`PaymentLayer::with_offers_for`](crate::seller::server::PaymentLayer::with_offers_for) sees the path as it was
 //! sent. A function that prices by path must decode as its handler does; let what it does not know
 //! cost the most rather than nothing. Rewriting after the layer undoes it.
 //!
@@ -177,7 +177,7 @@
 //! latter for allowances (allowance overdraft). The work has been done, and the settlement fails.
 //!
 //! **Here.** The answer, headers included, is withheld until the payment is settled, up to
-//! [`BODY_LIMIT`](crate::server::BODY_LIMIT); what does not settle is not sent. With the flow
+//! [`BODY_LIMIT`](crate::seller::server::BODY_LIMIT); what does not settle is not sent. With the flow
 //! [`upfront`](crate::message::PaymentRequirements::upfront) no work is done before the money has
 //! moved.
 //!
@@ -208,11 +208,11 @@
 //! A facilitator of this library writes down a transaction before it sends it, and believes none of
 //! what a node says to the sending. Settled is, on EVM chains, a receipt with status 1 **and** the
 //! token's log of the very transfer, in a block that is as deep as
-//! [asked](crate::ledger::EvmChain::confirmations) and still the one at its height; on Solana, the very
-//! message at the [commitment asked](crate::ledger::SvmSettings::commitment), without an error and with
+//! [asked](crate::facilitator::ledger::EvmChain::confirmations) and still the one at its height; on Solana, the very
+//! message at the [commitment asked](crate::facilitator::ledger::SvmSettings::commitment), without an error and with
 //! its effect. Failed is what can never move the money any more: it takes [more
-//! blocks](crate::ledger::EvmChain::failed_after) than settled does, and on Solana finality. The rest
-//! is pending. With several nodes, as many [witnesses](crate::ledger::EvmChain::witnesses) as asked
+//! blocks](crate::facilitator::ledger::EvmChain::failed_after) than settled does, and on Solana finality. The rest
+//! is pending. With several nodes, as many [witnesses](crate::facilitator::ledger::EvmChain::witnesses) as asked
 //! must say alike.
 //!
 //! **Left to you.** How deep is deep enough, and how many nodes lie alike, for what you sell. Of
@@ -248,7 +248,7 @@
 //!
 //! A facilitator of this library finds whoever used the authorization it has sent. Was it one of
 //! its own accounts, it is settled. Was it a stranger, it stays pending with a record, unless the
-//! operator takes [strangers' settlements](crate::ledger::EvmChain::settled_by_others) for its own: the
+//! operator takes [strangers' settlements](crate::facilitator::ledger::EvmChain::settled_by_others) for its own: the
 //! stranger may be another facilitator, which has the same payment served elsewhere. A transfer
 //! counts only if the token logs it right after the use of this very authorization.
 //!
@@ -271,8 +271,8 @@
 //! **Here.** Work is done in the connection's own future and ends with it, and no later than its
 //! payment could be settled; the payment is given back then. Only a settlement that has begun runs
 //! to its end, whoever hangs up, and is recorded. The body of a request is read before anything is
-//! done for its payment, within [`REQUEST_LIMIT`](crate::server::REQUEST_LIMIT) and 30 seconds. A layer
-//! works on [`PAYMENTS_AT_ONCE`](crate::server::PAYMENTS_AT_ONCE), a seller on
+//! done for its payment, within [`REQUEST_LIMIT`](crate::seller::server::REQUEST_LIMIT) and 30 seconds. A layer
+//! works on [`PAYMENTS_AT_ONCE`](crate::seller::server::PAYMENTS_AT_ONCE), a seller on
 //! [`PAYER_AT_ONCE`](crate::seller::PAYER_AT_ONCE) of one payer; beyond that, and with a full store,
 //! the answer is 503.
 //!
@@ -381,10 +381,10 @@
 //! An authorization ends before the next block.
 //!
 //! **Here.** Accounts with code are refused unless
-//! [`smart_wallets`](crate::ledger::EvmChain::smart_wallets) are taken, which the service does not unless
+//! [`smart_wallets`](crate::facilitator::ledger::EvmChain::smart_wallets) are taken, which the service does not unless
 //! told. Where they are, they are simulated with the fees that will be paid, have few of the places,
 //! and rest for an hour after a failure, and their code after two; above
-//! [`max_gas_lost`](crate::ledger::EvmChain::max_gas_lost) all of them rest, and keys go on. A key whose
+//! [`max_gas_lost`](crate::facilitator::ledger::EvmChain::max_gas_lost) all of them rest, and keys go on. A key whose
 //! transaction failed rests for half a minute, then for longer. A payment is sent only if the balance
 //! covers it with all of the payer's that are on their way, and if it is valid for two more blocks.
 //! `x402_gas_lost` shows what was lost.
@@ -392,7 +392,7 @@
 //! **Left to you.** Whether to take accounts with code: each new one can cost you one transaction, up to
 //! the ceiling. Processes that share a store do not know of each other's payments on their way. Known
 //! tokens only, unless told: a token's own code could do the same. A price for the chain's coin
-//! ([`coin_price`](crate::ledger::EvmChain::coin_price)), for payments that cost more than they bring.
+//! ([`coin_price`](crate::facilitator::ledger::EvmChain::coin_price)), for payments that cost more than they bring.
 //!
 //! **Shown by:**
 //! - `x402-std/tests/evm_ledger.rs::code_is_not_paid_for_unless_it_is_taken`
@@ -483,7 +483,7 @@
 //! than 65 bytes is no signature, and no contract is ever called. A facilitator that is told asks the
 //! contract at the payer's address, which alone has a say where there is one (ERC-1271); what it does
 //! not vouch for is refused, before a transaction is made and whenever somebody asks what became of
-//! one. Where there is none yet, the factory must be [listed](crate::ledger::EvmChain::factories), the
+//! one. Where there is none yet, the factory must be [listed](crate::facilitator::ledger::EvmChain::factories), the
 //! list is empty at first, and deployment and transfer are one transaction, which is simulated first:
 //! nobody has a wallet deployed at your cost without paying. On Solana, programs other than the two
 //! of tokens cannot pay.
@@ -512,8 +512,8 @@
 //! included, and those are refused unless somebody [resolves](crate::scheme::ExactOnSvm::resolve)
 //! them. [`Limits`](x402_svm::Limits) caps units, price, their product and the signatures. A
 //! durable nonce must come first, where the budget is: there is no place for it. A facilitator
-//! signs with [its own](crate::ledger::Networks::signers) keys only, and for none of them as
-//! payer. [`SvmLedger`](crate::ledger::SvmLedger) has the transaction simulated unsigned, looks at
+//! signs with [its own](crate::facilitator::ledger::Networks::signers) keys only, and for none of them as
+//! payer. [`SvmLedger`](crate::facilitator::ledger::SvmLedger) has the transaction simulated unsigned, looks at
 //! what it would cost the fee payer, and signs after that. It adds up what is on its way from each
 //! token account: one balance pays for as many payments as it covers. A payer whose transaction failed
 //! on the chain waits for 30 seconds, and twice as long each time after, up to an hour.
@@ -738,7 +738,7 @@
 //!
 //! **Here.** A payment goes over https, or to this machine by its loopback address or as `localhost`;
 //! to any other host over plain http only if it is
-//! [named](crate::client::HttpTransport::with_plain_http_hosts), by `--http-host` of `x402 pay` or
+//! [named](crate::buyer::client::HttpTransport::with_plain_http_hosts), by `--http-host` of `x402 pay` or
 //! `--host http://HOST` of `x402 mcp`. It is refused before anything is signed. This machine is asked
 //! without a proxy.
 //!
@@ -756,7 +756,7 @@
 //! taken, no payment ever falls under it, and the model spends without it.
 //!
 //! **Here.** One function reads a host for limits, for allow-lists and for `--host`
-//! ([`host`](crate::budget::host)). Letter case, a final dot, and the ports 80 and 443 make no difference,
+//! ([`host`](crate::buyer::budget::host)). Letter case, a final dot, and the ports 80 and 443 make no difference,
 //! in what is written and in what is asked. A wildcard, another spelling of an IP address, a percent sign
 //! and letters beyond ASCII are refused with a word on how to write it.
 //!
@@ -774,7 +774,7 @@
 //! front of agents for the same reason.
 //!
 //! **Here.** [`Policy`](crate::buyer::Policy) has a most for one payment, one dollar unless set,
-//! and [limits](crate::budget) for a day and for ever, of each host and payee, in money and in
+//! and [limits](crate::buyer::budget) for a day and for ever, of each host and payee, in money and in
 //! tokens. What fits is reserved, on the disk if the budget is there, before anything is signed, in
 //! one step with the look at what was spent: whoever asks at the same time, in however many
 //! processes, and whatever is killed. What was signed counts whatever the seller says, since he

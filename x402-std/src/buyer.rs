@@ -12,20 +12,24 @@ use x402_core::buyer::{self, Decline, Flow, Wallet};
 use x402_core::crypto::SignError;
 use x402_core::{Amount, Money, Reason, Retry, Version};
 
-use crate::budget::{
+use crate::buyer::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, spend_of,
     usage,
 };
+use crate::buyer::wallet::{PaymentSigner, SignFailure, Unready};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, BuyerExtension, Echo};
 use crate::message::{
     Json, NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json,
 };
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
-use crate::wallet::{PaymentSigner, SignFailure, Unready};
 
+pub mod budget;
+#[cfg(feature = "client")]
+pub mod client;
 mod declined;
 pub(crate) mod receipt;
+pub mod wallet;
 
 pub use declined::{Declined, DeclinedOffer};
 pub use receipt::Doubt;
@@ -44,7 +48,7 @@ pub struct Policy {
     /// Price above which a payment needs approval: [`PurchaseOptions::approve`].
     pub ask_above: Option<Money>,
     /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
-    /// [`host`](crate::budget::host) reads a person's spelling. See [`Subject::host`].
+    /// [`host`](crate::buyer::budget::host) reads a person's spelling. See [`Subject::host`].
     pub hosts: Option<Vec<String>>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,

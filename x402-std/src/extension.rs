@@ -30,9 +30,9 @@ use x402_core::claim::ClaimKey;
 use x402_core::json::RawJson;
 use x402_core::{Reason, Version, wire};
 
+use crate::buyer::wallet::SignFailure;
 use crate::message::{Json, SettleResponse};
 use crate::seller::{AcceptedPayment, Offers, Refusal, RequestDigest};
-use crate::wallet::SignFailure;
 
 mod payment_identifier;
 

@@ -4,16 +4,12 @@
 #[cfg(all(feature = "client", feature = "server", feature = "facilitator"))]
 pub mod attacks;
 pub mod base64;
-pub mod budget;
 pub mod buyer;
-#[cfg(feature = "client")]
-pub mod client;
 pub mod clock;
 pub mod crypto;
 pub mod exposed;
 pub mod extension;
 pub mod facilitator;
-pub mod ledger;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod message;
@@ -21,13 +17,10 @@ pub mod message;
 pub mod rpc;
 pub mod scheme;
 pub mod seller;
-#[cfg(feature = "server")]
-pub mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod store;
 pub mod transport;
-pub mod wallet;
 
 pub use clock::{Clock, SystemClock};
 pub use x402_core as core;

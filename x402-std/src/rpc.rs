@@ -14,9 +14,9 @@ use url::Url;
 use x402_core::Network;
 use x402_svm::base58;
 
-use crate::client::{HttpError, is_private, read_body};
+use crate::buyer::client::{HttpError, is_private, read_body};
+use crate::buyer::wallet::{BlockhashError, Blockhashes};
 use crate::lock;
-use crate::wallet::{BlockhashError, Blockhashes};
 
 mod balances;
 

@@ -14,8 +14,8 @@
 //!    `check_offer` is for sellers: a route with an offer that nobody can pay does not start. `check` compares
 //!    the payload with the seller's own offer, never with the buyer's copy of it, and verifies the
 //!    signature. Reasons without an official code are [`Reason::Own`], whose codes `own_reason` spells.
-//! 3. **The ledger** moves the money: [`Networks`](crate::ledger::Networks) says what it settles, and
-//!    [`Ledger<P>`](crate::ledger::Ledger) settles payments of the scheme's type. The transaction's id is known
+//! 3. **The ledger** moves the money: [`Networks`](crate::facilitator::ledger::Networks) says what it settles, and
+//!    [`Ledger<P>`](crate::facilitator::ledger::Ledger) settles payments of the scheme's type. The transaction's id is known
 //!    before anything is sent, and `confirm` sends nothing.
 //! 4. **The facilitator** is [`LocalFacilitator::new`](crate::facilitator::LocalFacilitator::new) over that
 //!    ledger, or over a pair of ledgers: `(Mine, evm)` settles what `(MyScheme, ExactOnEvm)` checks. A
@@ -23,7 +23,7 @@
 //! 5. **The seller** needs nothing more: [`Seller::new`](crate::seller::Seller::new) checks by its facilitator's
 //!    scheme, and passes the proof on to one in the same process.
 //! 6. **The buyer's wallet** is a type with [`Wallet`](x402_core::buyer::Wallet), which says what it pays, and
-//!    [`PaymentSigner`](crate::wallet::PaymentSigner). Wallets compose in pairs, too.
+//!    [`PaymentSigner`](crate::buyer::wallet::PaymentSigner). Wallets compose in pairs, too.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -194,7 +194,7 @@ impl Payment for SvmTransfer {
 /// The scheme `exact` on EVM networks: payments by EIP-3009 that the payer's key signed, and nothing else
 /// unless told.
 ///
-/// Either of the rest needs a [`Ledger`](crate::ledger::Ledger) that asks the chain, or a facilitator that
+/// Either of the rest needs a [`Ledger`](crate::facilitator::ledger::Ledger) that asks the chain, or a facilitator that
 /// has one, before anything is served: such a payment passes the gate [`Unproven`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExactOnEvm {

@@ -1,6 +1,6 @@
 //! Selling, whatever the transport: admit a payment, settle it once, give the receipt.
 //!
-//! [`server`](crate::server) does this over HTTP. Over another carrier, a request is served so:
+//! [`server`](crate::seller::server) does this over HTTP. Over another carrier, a request is served so:
 //!
 //! ```
 //! use x402_std::core::{Reason, Version, buyer::Flow};
@@ -61,6 +61,8 @@ pub mod driver;
 #[cfg(feature = "tokio")]
 mod keeper;
 mod record;
+#[cfg(feature = "server")]
+pub mod server;
 
 #[cfg(feature = "tokio")]
 pub use driver::ConnectionEnd;

@@ -32,10 +32,10 @@ use tokio::time::timeout;
 use x402_core::{Amount, Version};
 use x402_evm::Address;
 use x402_std::facilitator::LocalFacilitator;
-use x402_std::ledger::SimulatedLedger;
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::message::{PaymentRequired, PaymentRequirements, SettleResponse, decode_header};
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Seller, exact};
-use x402_std::server::PaymentLayer;
 
 /// Longer than anything here takes.
 const LATE: Duration = Duration::from_secs(120);

@@ -23,22 +23,22 @@ use x402_core::buyer::Decline;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 use x402_core::crypto::{Signer, ed25519, secp256k1};
 use x402_core::{Money, ParseError, Reason, Version, base64, gate, limits};
+use x402_std::buyer::client::{Client, HttpTransport};
+use x402_std::buyer::wallet::EvmWallet;
 use x402_std::buyer::{BuyError, Buyer, Policy};
-use x402_std::client::{Client, HttpTransport};
 use x402_std::clock::{Clock, SystemClock};
+use x402_std::facilitator::ledger::{Ledger, Networks};
 use x402_std::facilitator::{Facilitator, FacilitatorError, RemoteFacilitator, router};
-use x402_std::ledger::{Ledger, Networks};
 use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
     encode_header,
 };
 use x402_std::scheme::Exact;
+use x402_std::seller::server::{PAYMENTS_AT_ONCE, PaymentLayer};
 use x402_std::seller::{Offers, Seller, exact};
-use x402_std::server::{PAYMENTS_AT_ONCE, PaymentLayer};
 use x402_std::store::{ClaimStore, MemoryStore, StoreError};
 use x402_std::svm::message::{TRANSACTION_BYTES, Transaction};
 use x402_std::transport::PaymentText;
-use x402_std::wallet::EvmWallet;
 
 fn offer() -> PaymentRequirements {
     priced("$0.01")

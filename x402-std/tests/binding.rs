@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use x402_core::{Reason, Version};
 use x402_std::buyer::Buyer;
+use x402_std::buyer::wallet::PaymentSigner;
 use x402_std::facilitator::Facilitator;
 use x402_std::message::{PaymentRequired, PaymentRequirements, SettleResponse, encode_header};
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Binding, Offers, Seller, exact};
-use x402_std::server::PaymentLayer;
 use x402_std::transport::PaymentText;
-use x402_std::wallet::PaymentSigner;
 
 const SECRET: [u8; 32] = [9; 32];
 

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use x402_core::buyer::Decline;
 use x402_core::{Amount, Money, Reason, Version};
-use x402_std::budget::{
+use x402_std::buyer::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, SqliteBudget, State, Step, usage,
 };
 use x402_std::buyer::{Ask, BuyError, Buyer, Policy, Progress, PurchaseOptions};
@@ -552,7 +552,8 @@ impl Transport for Shop {
     }
 }
 
-type TestBuyer = Buyer<x402_std::wallet::EvmWallet<x402_core::crypto::secp256k1::LocalKey>, u64>;
+type TestBuyer =
+    Buyer<x402_std::buyer::wallet::EvmWallet<x402_core::crypto::secp256k1::LocalKey>, u64>;
 
 fn buyer(policy: Policy) -> TestBuyer {
     Buyer::with_parts(wallet(), policy, NOW)
@@ -655,15 +656,15 @@ async fn what_cannot_be_signed_is_given_back_and_what_died_before_counts() {
             Some(6)
         }
     }
-    impl x402_std::wallet::PaymentSigner for Fails {
+    impl x402_std::buyer::wallet::PaymentSigner for Fails {
         async fn sign(
             &self,
             _: Option<&str>,
             _: &PaymentRequirements,
             _: u64,
             _: [u8; 32],
-        ) -> Result<x402_std::message::Json, x402_std::wallet::SignFailure> {
-            Err(x402_std::wallet::SignFailure::Offer(Reason::InvalidNetwork))
+        ) -> Result<x402_std::message::Json, x402_std::buyer::wallet::SignFailure> {
+            Err(x402_std::buyer::wallet::SignFailure::Offer(Reason::InvalidNetwork))
         }
     }
     let shop = Shop::new([offer(10)]);

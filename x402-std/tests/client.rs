@@ -20,23 +20,23 @@ use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::gate::Verified;
 use x402_core::{Amount, Money, ParseError, Reason, Retry, Version};
 use x402_evm::Address;
-use x402_std::budget::{Budget, Limit, LimitError, State};
+use x402_std::buyer::budget::{Budget, Limit, LimitError, State};
+use x402_std::buyer::client::{Client, HttpError, HttpTransport, WithPayments as _};
+use x402_std::buyer::wallet::EvmWallet;
 use x402_std::buyer::{Asset, BuyError, Buyer, Doubt, Policy, PurchaseOptions};
-use x402_std::client::{Client, HttpError, HttpTransport, WithPayments as _};
 use x402_std::clock::SystemClock;
+use x402_std::facilitator::ledger::Networks;
+use x402_std::facilitator::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::facilitator::{
     Facilitator, FacilitatorError, FacilitatorUrlError, LocalFacilitator, RemoteFacilitator, router,
 };
-use x402_std::ledger::Networks;
-use x402_std::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse,
     SupportedKind, VerifyRequest, encode_header,
 };
 use x402_std::scheme::{Exact, ExactPayment};
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Seller, exact};
-use x402_std::server::PaymentLayer;
-use x402_std::wallet::EvmWallet;
 
 async fn serve(app: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -689,7 +689,7 @@ fn a_limit_for_a_host_binds_or_is_refused() {
         assert!(!refused("$0.005 per day host other.test", url), "{url}");
         // And so do the names of an allow-list.
         let policy = Policy {
-            hosts: Some(vec![x402_std::budget::host(host).unwrap()]),
+            hosts: Some(vec![x402_std::buyer::budget::host(host).unwrap()]),
             ..Policy::default()
         };
         let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());

@@ -26,8 +26,8 @@ use x402_std::message::{
     PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
 };
 use x402_std::scheme::Exact;
+use x402_std::seller::server::{ConnectionEnd, PaymentLayer};
 use x402_std::seller::{DELIVERY_SECONDS, Offers, RequestDigest, Seller, exact};
-use x402_std::server::{ConnectionEnd, PaymentLayer};
 use x402_std::store::{ClaimStore, MemoryStore, PENDING_AFTER, SqliteStore};
 use x402_std::transport::PaymentText;
 use x402_std::{Clock, SystemClock};

@@ -28,8 +28,10 @@ use x402_core::gate::{self, Verified};
 use x402_core::{Amount, Money, Payment as _, Reason};
 use x402_evm::{Eip3009Unsigned, PAYLOAD_BYTES, assets, eip712};
 use x402_std::core::claim::Transaction;
+use x402_std::facilitator::ledger::{
+    EvmChain, EvmLedger, Ledger, Networks as _, NotReady, Outcome,
+};
 use x402_std::facilitator::{Facilitator, LocalFacilitator, settlement_id};
-use x402_std::ledger::{EvmChain, EvmLedger, Ledger, Networks as _, NotReady, Outcome};
 use x402_std::message::{PaymentRequirements, VerifyRequest};
 use x402_std::rpc::Nodes;
 use x402_std::scheme::{EvmPayment, ExactOnEvm};

@@ -21,7 +21,7 @@ use x402_core::{Amount, ParseError, Reason, Version};
 use x402_evm::Address;
 use x402_std::buyer::BuyError;
 use x402_std::facilitator::LocalFacilitator;
-use x402_std::ledger::SimulatedLedger;
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::mcp::{McpError, McpTransport, PAYMENT, PAYMENT_RESPONSE, PaidTools};
 use x402_std::message::{PaymentRequired, PaymentRequirements, SettleResponse};
 use x402_std::seller::{Offers, Seller, exact};

@@ -18,12 +18,12 @@ use reqwest::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use x402_core::{Amount, Reason};
+use x402_std::buyer::client::Client;
+use x402_std::buyer::wallet::PaymentSigner;
 use x402_std::buyer::{BuyError, Buyer};
-use x402_std::client::Client;
 use x402_std::facilitator::LocalFacilitator;
-use x402_std::ledger::SimulatedLedger;
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::message::{PaymentPayload, PaymentRequired, SettleResponse, encode_header};
-use x402_std::wallet::PaymentSigner;
 
 const WEATHER: &str = "/api/link/joe/weather";
 

@@ -394,8 +394,9 @@ fn the_text_of_a_key_is_wiped() {
     let folder = Folder::new("wiped");
     let (evm, svm) = (folder.file("evm"), folder.file("svm"));
     let seed: [u8; 32] = std::array::from_fn(|at| (at * 37 + 101) as u8);
-    let wallet =
-        x402_std::wallet::SvmWallet::new(x402_core::crypto::ed25519::LocalKey::from_seed(&seed));
+    let wallet = x402_std::buyer::wallet::SvmWallet::new(
+        x402_core::crypto::ed25519::LocalKey::from_seed(&seed),
+    );
     let pair = [seed, wallet.address().0].concat();
     let numbers = serde_json::to_string(&pair).unwrap();
     for (file, text) in [(&evm, KEY), (&svm, numbers.as_str())] {

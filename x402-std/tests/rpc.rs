@@ -12,8 +12,8 @@ use axum::http::Response;
 use axum::routing::any;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use x402_std::buyer::wallet::BlockhashError;
 use x402_std::rpc::{Nodes, RpcError, RpcUrlError, SvmRpc};
-use x402_std::wallet::BlockhashError;
 
 /// What a node does with one question.
 #[derive(Clone, Debug)]

@@ -24,8 +24,8 @@ use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
     decode_header, encode_header,
 };
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{AcceptedPayment, Offers, Seller, exact};
-use x402_std::server::PaymentLayer;
 use x402_std::store::{ClaimStore, MemoryStore};
 use x402_std::transport::PaymentText;
 

@@ -21,12 +21,12 @@ use x402_core::claim::{ClaimKey, ClaimState, Resource, Transaction};
 use x402_core::gate::Verified;
 use x402_core::{Reason, Version};
 use x402_std::SystemClock;
+use x402_std::facilitator::ledger::Networks;
+use x402_std::facilitator::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::facilitator::{
     Acceptance, AcceptedAsset, Facilitator, FacilitatorError, Least, LocalFacilitator, Payee,
     Service, ServiceLimits, Settlement, settlement_id,
 };
-use x402_std::ledger::Networks;
-use x402_std::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::message::{
     PaymentPayload, PaymentRequired, SettleResponse, SupportedKind, SupportedResponse,
     VerifyRequest, VerifyResponse,

@@ -15,10 +15,11 @@ use x402_core::buyer::{Decline, Flow};
 use x402_core::crypto::{Signer, Verify, ed25519};
 use x402_core::gate::Verified;
 use x402_core::{Either, Money, Payment as _, Reason, Scheme as _, Version, base64};
+use x402_std::buyer::wallet::{BlockhashError, PaymentSigner, SignFailure, SvmWallet};
 use x402_std::buyer::{Asset, Buyer, Policy};
 use x402_std::clock::SystemClock;
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::facilitator::{Facilitator, LocalFacilitator, WithScheme};
-use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{
     PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
 };
@@ -28,7 +29,6 @@ use x402_std::seller::{Offers, Seller, Unsupported, exact};
 use x402_std::svm::message::{TRANSACTION_BYTES, Transaction};
 use x402_std::svm::{self, base58};
 use x402_std::transport::PaymentText;
-use x402_std::wallet::{BlockhashError, PaymentSigner, SignFailure, SvmWallet};
 
 /// Both offers, Solana first, as the facilitator completes them.
 async fn terms(facilitator: &impl Facilitator) -> Offers {

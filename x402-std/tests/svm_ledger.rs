@@ -21,10 +21,10 @@ use x402_core::crypto::{Ed25519, SignError, Signer, Verify};
 use x402_core::gate::{self, Verified};
 use x402_core::{Reason, base64};
 use x402_std::buyer::Buyer;
-use x402_std::facilitator::{Facilitator, LocalFacilitator};
-use x402_std::ledger::{
+use x402_std::facilitator::ledger::{
     Commitment, Ledger, Networks, Outcome, SvmLedger, SvmNotReady, SvmSettings,
 };
+use x402_std::facilitator::{Facilitator, LocalFacilitator};
 use x402_std::message::{PaymentPayload, PaymentRequired, PaymentRequirements, VerifyRequest};
 use x402_std::rpc::Nodes;
 use x402_std::scheme::{ExactOnSvm, SvmTransfer};

@@ -31,18 +31,18 @@ use x402_core::crypto::{
 use x402_core::{Amount, Reason, Version};
 use x402_evm::{TRANSFER_METHOD, assets};
 use x402_std::SystemClock;
+use x402_std::buyer::client::{Client, HttpTransport};
+use x402_std::buyer::wallet::{
+    EvmWallet, NotOwn, PaymentSigner, SignFailure, TransferFailure, TransferWallet,
+};
 use x402_std::buyer::{BuyError, Buyer};
-use x402_std::client::{Client, HttpTransport};
 use x402_std::facilitator::LocalFacilitator;
-use x402_std::ledger::{EvmChain, EvmLedger};
+use x402_std::facilitator::ledger::{EvmChain, EvmLedger};
 use x402_std::message::{PaymentRequired, PaymentRequirements};
 use x402_std::rpc::Nodes;
 use x402_std::scheme::ExactOnEvm;
 use x402_std::seller::{Offers, Seller, exact};
 use x402_std::transport::Transport;
-use x402_std::wallet::{
-    EvmWallet, NotOwn, PaymentSigner, SignFailure, TransferFailure, TransferWallet,
-};
 
 use sei_weather::Weather;
 

@@ -36,8 +36,8 @@ use x402_core::{Scheme, Version, gate};
 use x402_evm::{Eip3009Payload, ExactEvm};
 use x402_std::base64;
 use x402_std::buyer::Buyer;
+use x402_std::buyer::wallet::EvmWallet;
 use x402_std::message::{self, encode_header};
-use x402_std::wallet::EvmWallet;
 use x402_svm::ExactSvm;
 
 const OPERATIONS: [(&str, &str); 7] = [

@@ -10,9 +10,9 @@ use x402_core::wire;
 use super::{
     Before, BoxFuture, BuyerExtension, Echo, FacilitatorExtension, PaidRequest, SellerExtension,
 };
+use crate::buyer::wallet::SignFailure;
 use crate::message::Json;
 use crate::seller::{Offers, Refusal};
-use crate::wallet::SignFailure;
 
 /// Characters of an identifier, at least and at most.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=128;

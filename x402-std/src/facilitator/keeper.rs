@@ -16,7 +16,7 @@ use crate::store::{Record, Role};
 #[cfg(feature = "tokio")]
 use crate::{
     clock::Clock,
-    ledger::{Ledger, Outcome},
+    facilitator::ledger::{Ledger, Outcome},
     scheme::SharedScheme,
     store::{
         ClaimStore, Pending,

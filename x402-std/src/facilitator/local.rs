@@ -14,7 +14,7 @@ use super::keeper::{UNTOLD, beside, kept};
 use super::{Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, FacilitatorExtension};
-use crate::ledger::{Ledger, Networks, Outcome};
+use crate::facilitator::ledger::{Ledger, Networks, Outcome};
 use crate::lock;
 use crate::message::{
     Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse, to_json,

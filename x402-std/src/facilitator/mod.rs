@@ -15,6 +15,7 @@ mod accept;
 mod callers;
 pub(crate) mod in_flight;
 mod keeper;
+pub mod ledger;
 mod local;
 #[cfg(feature = "client")]
 mod remote;

@@ -10,7 +10,7 @@ use x402_core::claim::Resource;
 use x402_core::{ParseError, limits};
 
 use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement, words};
-use crate::client::{HttpError, is_private, read_body};
+use crate::buyer::client::{HttpError, is_private, read_body};
 use crate::message::{ReadError, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
 

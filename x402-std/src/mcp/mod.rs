@@ -45,7 +45,7 @@
 //! # use x402_std::buyer::Buyer;
 //! # use x402_std::core::crypto::secp256k1::LocalKey;
 //! # use x402_std::mcp::McpTransport;
-//! # use x402_std::wallet::EvmWallet;
+//! # use x402_std::buyer::wallet::EvmWallet;
 //! # async fn run(stdio: tokio::io::DuplexStream) -> Result<(), Box<dyn std::error::Error>> {
 //! let client = ().serve(stdio).await?;
 //! let tools = McpTransport::new(client.peer().clone(), "weather-server");

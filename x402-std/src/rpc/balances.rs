@@ -12,8 +12,8 @@ use x402_core::{Amount, Network};
 use x402_svm::associated_token_address;
 
 use super::{Nodes, RpcError, RpcUrlError, SvmRpc};
+use crate::buyer::wallet::Balances;
 use crate::message::{NetworkId, PaymentRequirements};
-use crate::wallet::Balances;
 
 /// Longest wait for a node that is asked for a balance.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@
 //! 5. The answer is kept for ten minutes. The same request with the same payment gets it again if it was lost.
 //!
 //! A carrier needs three things: a [`PaidRequest`] from what it read, a [`Job`], and a [`Delivery`] that is told
-//! when the answer was [`written`](Delivery::written). [`server`](crate::server) and [`mcp`](crate::mcp) are such
+//! when the answer was [`written`](Delivery::written). [`server`](crate::seller::server) and [`mcp`](crate::mcp) are such
 //! carriers. `tests/outside` of this crate has one that sends frames over TCP.
 
 use std::fmt;

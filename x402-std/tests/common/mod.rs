@@ -9,15 +9,15 @@ use x402_core::crypto::secp256k1::LocalKey;
 use x402_core::{Amount, Version};
 use x402_evm::{Address, assets};
 use x402_std::buyer::Buyer;
+use x402_std::buyer::wallet::{EvmWallet, SvmWallet};
+use x402_std::facilitator::ledger::SimulatedLedger;
 use x402_std::facilitator::{Facilitator, FacilitatorError, LocalFacilitator};
-use x402_std::ledger::SimulatedLedger;
 use x402_std::message::{
     PaymentRequired, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse,
 };
 use x402_std::scheme::Exact;
 use x402_std::svm;
 use x402_std::transport::PaymentText;
-use x402_std::wallet::{EvmWallet, SvmWallet};
 
 pub const NETWORK: &str = "eip155:84532";
 pub const CHAIN_ID: u64 = 84532;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use toml::Table;
 use x402_std::core::{Money, Network};
 use x402_std::evm;
+use x402_std::facilitator::ledger::Commitment;
 use x402_std::facilitator::{Acceptance, Callers, Hosts, ServiceLimits};
-use x402_std::ledger::Commitment;
 use x402_std::message::NetworkId;
 use x402_std::store::RedisStore;
 

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use x402_std::core::{Amount, Money, Network};
+use x402_std::facilitator::ledger::{Networks, SimulatedLedger};
 use x402_std::facilitator::{Callers, Hosts, LocalFacilitator, Service};
-use x402_std::ledger::{Networks, SimulatedLedger};
 use x402_std::message::NetworkId;
 use x402_std::{evm, svm};
 

@@ -4,11 +4,11 @@ use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use x402_std::buyer::wallet::{EvmWallet, KeyError, SvmWallet, evm_key, svm_key};
 use x402_std::core::Network;
 use x402_std::core::crypto::{ed25519, secp256k1};
 use x402_std::exposed;
 use x402_std::rpc::{EvmRpc, SvmRpc};
-use x402_std::wallet::{EvmWallet, KeyError, SvmWallet, evm_key, svm_key};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Failure, input};

@@ -9,8 +9,8 @@ use prometheus::{
 };
 use x402_std::core::Reason;
 use x402_std::core::claim::{ClaimKey, ClaimState, Resource};
+use x402_std::facilitator::ledger::GasLost;
 use x402_std::facilitator::{Facilitator, FacilitatorError, Settlement};
-use x402_std::ledger::GasLost;
 use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use x402_std::store::Usage;
 

@@ -20,8 +20,8 @@ use x402_std::core::http;
 use x402_std::exposed;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
+use x402_std::seller::server::{BODY_LIMIT, PaymentLayer, REQUEST_LIMIT};
 use x402_std::seller::{OfferError, Offers, PAYER_AT_ONCE, Seller, exact};
-use x402_std::server::{BODY_LIMIT, PaymentLayer, REQUEST_LIMIT};
 use x402_std::store::{ClaimStore, SqliteStore};
 use x402_std::svm::MEMO_BYTES;
 

@@ -1,10 +1,10 @@
 use clap::Args;
+use x402_std::buyer::wallet::{BlockhashError, SignFailure};
 use x402_std::buyer::{Buyer, Declined, Policy, Short};
 use x402_std::clock::{Clock, SystemClock};
 use x402_std::core::buyer::{Decline, Flow};
 use x402_std::core::{Amount, Money};
 use x402_std::message::{Entry, PaymentRequired, ReadError, encode_header};
-use x402_std::wallet::{BlockhashError, SignFailure};
 
 use crate::key::{self, KeySource};
 use crate::{Exit, Failure, Outcome, decimal, describe, input, known_token, print, shown, talk};

@@ -5,12 +5,12 @@ use std::future::ready;
 use serde_json::json;
 use x402_core::Reason;
 use x402_core::json::RawJson;
+use x402_std::buyer::wallet::SignFailure;
 use x402_std::extension::{
     Before, BoxFuture, BuyerExtension, Echo, FacilitatorExtension, PaidRequest, SellerExtension,
 };
 use x402_std::message::{Json, SettleResponse};
 use x402_std::seller::{AcceptedPayment, Offers, Refusal};
-use x402_std::wallet::SignFailure;
 
 /// The club's extension, for all three roles.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use x402_core::claim::{ClaimKey, Transaction};
 use x402_core::{Payment as _, Reason, Verified};
-use x402_std::ledger::{Ledger, Networks, Outcome};
+use x402_std::facilitator::ledger::{Ledger, Networks, Outcome};
 use x402_std::message::SupportedKind;
 
 use crate::points::{Card, Points, Stamp, TOO_FEW};

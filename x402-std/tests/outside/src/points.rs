@@ -8,8 +8,8 @@ use x402_core::crypto::ed25519::{Dalek, LocalKey};
 use x402_core::crypto::{Signer, Verify, sha256};
 use x402_core::wire::{self, PaymentPayload};
 use x402_core::{Amount, Payment, Reason, Scheme};
+use x402_std::buyer::wallet::{PaymentSigner, SignFailure};
 use x402_std::message::{Json, PaymentRequirements};
-use x402_std::wallet::{PaymentSigner, SignFailure};
 
 /// A card, by its key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

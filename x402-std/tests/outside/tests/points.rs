@@ -18,16 +18,16 @@ use x402_outside::ledger::Cards;
 use x402_outside::points::{CardWallet, Points, Stamp, offer};
 use x402_outside::store::Listed;
 use x402_std::SystemClock;
+use x402_std::buyer::client::{Client, HttpTransport};
+use x402_std::buyer::wallet::EvmWallet;
 use x402_std::buyer::{Asset, Buyer, Policy};
-use x402_std::client::{Client, HttpTransport};
 use x402_std::evm::assets;
+use x402_std::facilitator::ledger::{Networks, SimulatedLedger};
 use x402_std::facilitator::{Acceptance, Facilitator, LocalFacilitator};
-use x402_std::ledger::{Networks, SimulatedLedger};
 use x402_std::message::SettleResponse;
+use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{Offers, Refusal, Seller, exact};
-use x402_std::server::PaymentLayer;
 use x402_std::store::ClaimStore as _;
-use x402_std::wallet::EvmWallet;
 
 const NETWORK: &str = "card:corner-cafe";
 const SHOP: &str = "the corner café";
@@ -305,7 +305,7 @@ async fn the_store_keeps_the_rules() {
 /// A pair that is swapped is another type.
 #[test]
 fn a_pair_of_ledgers_is_for_a_pair_of_payments() {
-    fn settles<P: x402_core::Payment, L: x402_std::ledger::Ledger<P>>(_: &L) {}
+    fn settles<P: x402_core::Payment, L: x402_std::facilitator::ledger::Ledger<P>>(_: &L) {}
     settles::<Either<Stamp, Stamp>, _>(&(cards(), cards()));
     let mixed = (cards(), SimulatedLedger::new());
     settles::<Either<Stamp, x402_std::scheme::ExactPayment>, _>(&mixed);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 use x402_std::core::{Amount, Money, Network};
+use x402_std::facilitator::ledger::Commitment;
 use x402_std::facilitator::{Acceptance, AcceptedAsset, Least, Payee};
-use x402_std::ledger::Commitment;
 use x402_std::message::NetworkId;
 
 use x402_std::{evm, exposed};

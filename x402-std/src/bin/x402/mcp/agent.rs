@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use x402_std::budget::{Limit, Most, Per, Scope, SqliteBudget};
+use x402_std::buyer::budget::{Limit, Most, Per, Scope, SqliteBudget};
 use x402_std::buyer::{Asset, Buyer, Policy};
 use x402_std::clock::SystemClock;
 use x402_std::core::Money;

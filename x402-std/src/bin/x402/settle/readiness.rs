@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use x402_std::core::Network;
 use x402_std::core::claim::ClaimKey;
+use x402_std::facilitator::ledger::{self as evm, SvmNotReady};
 use x402_std::facilitator::{Facilitator, LocalFacilitator, Service};
-use x402_std::ledger::{self as evm, SvmNotReady};
 use x402_std::store::ClaimStore;
 
 use super::Ledgers;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
 use serde_json::{Value, json};
-use x402_std::client::is_here;
+use x402_std::buyer::client::is_here;
 use x402_std::core::{Amount, Money, Network};
 
 use super::reach::Reach;

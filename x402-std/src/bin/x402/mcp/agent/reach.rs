@@ -9,8 +9,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, ORIGIN};
 use reqwest::{Method, Request, Url};
 use serde_json::Value;
-use x402_std::budget::{HostError, host};
-use x402_std::client::{HttpError, HttpTransport, is_private};
+use x402_std::buyer::budget::{HostError, host};
+use x402_std::buyer::client::{HttpError, HttpTransport, is_private};
 use x402_std::core::buyer::Decline;
 use x402_std::transport::Transport;
 

@@ -4,13 +4,13 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, LOCATION};
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde_json::{Value, json};
-use x402_std::budget::{Purchase, State};
+use x402_std::buyer::budget::{Purchase, State};
+use x402_std::buyer::client::HttpError;
+use x402_std::buyer::wallet::{BlockhashError, SignFailure};
 use x402_std::buyer::{BuyError, Declined};
-use x402_std::client::HttpError;
 use x402_std::core::buyer::Decline;
 use x402_std::message::{SettleResponse, encode_header};
 use x402_std::transport::ChallengeError;
-use x402_std::wallet::{BlockhashError, SignFailure};
 
 use super::reach::{is_refused, private};
 use super::words::{price, time, words};

@@ -1,7 +1,7 @@
 //! Texts for a model and for people: harmless words of sellers, amounts and times, without payments.
 
 use serde_json::{Value, json};
-use x402_std::budget::{Most, Usage};
+use x402_std::buyer::budget::{Most, Usage};
 use x402_std::message::{PaymentRequirements, encode_header};
 use x402_std::transport::PaymentText;
 

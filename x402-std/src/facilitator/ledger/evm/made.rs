@@ -12,7 +12,7 @@ use super::contract::{Calling, Transfer, evm};
 use super::send::Prepared;
 use super::sender::Sealed;
 use super::settlement::Made;
-use crate::ledger::Outcome;
+use crate::facilitator::ledger::Outcome;
 
 /// Seconds by which a block's time may be ahead of the clock here. Claims of proofs outlive the
 /// longest age by more.

@@ -179,7 +179,7 @@ impl EvmChain {
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use x402_std::core::crypto::secp256k1::LocalKey;
-/// use x402_std::ledger::{EvmChain, EvmLedger};
+/// use x402_std::facilitator::ledger::{EvmChain, EvmLedger};
 /// use x402_std::rpc::Nodes;
 ///
 /// let key = LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;

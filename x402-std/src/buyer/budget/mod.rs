@@ -2,7 +2,7 @@
 //!
 //! A payment is reserved before it is signed: it is recorded if it fits all [`Limit`]s, in one step with the
 //! sum of earlier payments. A reservation without a signature is given back, unless the transfer
-//! [may have been sent](crate::wallet::SignFailure::Sent). Every other payment counts from then on, even if
+//! [may have been sent](crate::buyer::wallet::SignFailure::Sent). Every other payment counts from then on, even if
 //! the seller reports a refusal: the holder of a signed payment can settle it. There is one bounded
 //! exception. Of the payments that were refused because the wallet has too little, three a day stop counting
 //! once they have expired ([`State::Unfunded`]). A limit per day forgets a payment a day after it was

@@ -13,7 +13,9 @@ use x402_evm::Address;
 
 use super::contract::word;
 use super::settlement::Authorized;
-use crate::ledger::resting::{LONGEST_REST, REMEMBERED, REST, Resting, doubled, forget_some};
+use crate::facilitator::ledger::resting::{
+    LONGEST_REST, REMEMBERED, REST, Resting, doubled, forget_some,
+};
 use crate::lock;
 
 /// First and longest rest of payers with code, and of all that have the same code.
@@ -291,7 +293,7 @@ fn of(payment: &Authorized) -> (Address, Address) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::evm::eip3009::tests::authorized;
+    use crate::facilitator::ledger::evm::eip3009::tests::authorized;
 
     fn payment(nonce: u8, value: u64) -> Authorized {
         let (value, valid_before) = (Amount::from(value), Amount::from(100));

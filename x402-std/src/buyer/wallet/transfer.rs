@@ -14,7 +14,7 @@ use x402_evm::{Address, TransferProofUnsigned, assets};
 
 use super::{PaymentSigner, SignFailure, TransferFailure};
 use crate::crypto::Recovery;
-use crate::ledger::{Chain, EvmChain, Sealed, Transfer};
+use crate::facilitator::ledger::{Chain, EvmChain, Sealed, Transfer};
 use crate::lock;
 use crate::message::{Json, PaymentRequirements};
 
@@ -50,9 +50,9 @@ const PAYLOAD_BYTES: usize = 320;
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use x402_std::buyer::Buyer;
 /// use x402_std::core::crypto::secp256k1::LocalKey;
-/// use x402_std::ledger::EvmChain;
+/// use x402_std::facilitator::ledger::EvmChain;
 /// use x402_std::rpc::Nodes;
-/// use x402_std::wallet::{EvmWallet, TransferWallet};
+/// use x402_std::buyer::wallet::{EvmWallet, TransferWallet};
 ///
 /// let key = || LocalKey::from_bytes(&[7; 32]).ok_or("not a key");
 /// let mut sei = EvmChain::new(1328, Nodes::new(["https://evm-rpc-testnet.sei-apis.com"])?);

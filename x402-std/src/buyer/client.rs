@@ -3,9 +3,9 @@
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use x402_std::buyer::Buyer;
-//! use x402_std::client::Client;
+//! use x402_std::buyer::client::Client;
 //! use x402_std::core::crypto::secp256k1::LocalKey;
-//! use x402_std::wallet::EvmWallet;
+//! use x402_std::buyer::wallet::EvmWallet;
 //!
 //! let key = LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;
 //! let client = Client::new(Buyer::new(EvmWallet::new(key)))?;
@@ -26,12 +26,12 @@ use url::Host;
 use x402_core::crypto::keccak256;
 use x402_core::{ParseError, Version, http, limits};
 
-use crate::budget::{Budget, HostError, MemoryBudget, host};
+use crate::buyer::budget::{Budget, HostError, MemoryBudget, host};
+use crate::buyer::wallet::PaymentSigner;
 use crate::buyer::{BuyError, Buyer, Paid, PurchaseOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::message::{PaymentRequired, ReadError, SettleResponse, encode_header};
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
-use crate::wallet::PaymentSigner;
 
 /// HTTP through reqwest.
 ///
@@ -203,8 +203,8 @@ fn is_same_url(one: &Url, other: &Url) -> bool {
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use x402_std::buyer::Buyer;
-/// use x402_std::client::WithPayments as _;
-/// use x402_std::wallet::EvmWallet;
+/// use x402_std::buyer::client::WithPayments as _;
+/// use x402_std::buyer::wallet::EvmWallet;
 ///
 /// # let key = x402_std::core::crypto::secp256k1::LocalKey::from_bytes(&[7; 32]).ok_or("not a key")?;
 /// let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;

@@ -44,7 +44,7 @@ impl std::error::Error for HostError {}
 /// [`HostError`], whose text shows the right form.
 ///
 /// ```
-/// use x402_std::budget::{HostError, host};
+/// use x402_std::buyer::budget::{HostError, host};
 /// assert_eq!(host("API.example.com.:443")?, "api.example.com");
 /// assert_eq!(host("[::1]:4021")?, "[::1]:4021");
 /// assert_eq!(host("127.1"), Err(HostError::Address));

@@ -74,7 +74,7 @@ const ADD_UP: i64 = 256;
 /// of this host, as with [`SqliteStore`](crate::store::SqliteStore).
 ///
 /// ```no_run
-/// use x402_std::budget::SqliteBudget;
+/// use x402_std::buyer::budget::SqliteBudget;
 /// let budget = SqliteBudget::open("budget.db")?;
 /// # Ok::<(), x402_std::store::OpenError>(())
 /// ```

@@ -12,7 +12,7 @@ use super::EvmChain;
 use super::chain::{Chain, Receipt, call_at, id, read};
 use super::contract::evm;
 use super::settlement::{Authorized, End, Log};
-use crate::ledger::Outcome;
+use crate::facilitator::ledger::Outcome;
 
 /// Most transactions looked at that claim to have used one authorization. There can be one; only a
 /// node or a token that lies names more.

@@ -13,7 +13,7 @@ use crate::message::NetworkId;
 /// [`host`] is the same host over http and https; there are no wildcards.
 ///
 /// ```
-/// use x402_std::budget::Limit;
+/// use x402_std::buyer::budget::Limit;
 /// for text in [
 ///     "$20",
 ///     "$0.05 per payment",
@@ -25,7 +25,7 @@ use crate::message::NetworkId;
 /// ] {
 ///     assert_eq!(text.parse::<Limit>()?.to_string(), text);
 /// }
-/// # Ok::<(), x402_std::budget::LimitError>(())
+/// # Ok::<(), x402_std::buyer::budget::LimitError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limit {

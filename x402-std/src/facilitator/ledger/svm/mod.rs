@@ -77,7 +77,7 @@ const TOKEN_ACCOUNT_STATE: usize = 108;
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use x402_std::core::crypto::ed25519::LocalKey;
 /// use x402_std::facilitator::LocalFacilitator;
-/// use x402_std::ledger::SvmLedger;
+/// use x402_std::facilitator::ledger::SvmLedger;
 /// use x402_std::rpc::Nodes;
 ///
 /// let nodes = Nodes::new(["https://solana.example.com/key", "https://other.example.com"])?;

@@ -6,7 +6,7 @@
 //! use axum::{Router, routing::get};
 //! use x402_std::facilitator::RemoteFacilitator;
 //! use x402_std::seller::{Seller, exact};
-//! use x402_std::server::PaymentLayer;
+//! use x402_std::seller::server::PaymentLayer;
 //!
 //! let facilitator = RemoteFacilitator::new("https://facilitator.example.com")?;
 //! let seller = Arc::new(Seller::new(facilitator));

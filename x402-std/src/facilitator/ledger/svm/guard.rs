@@ -9,7 +9,7 @@ use x402_core::Payment as _;
 use x402_core::claim::ClaimKey;
 use x402_svm::{Address, SvmPayment};
 
-use crate::ledger::resting::{LONGEST_REST, REST, Resting};
+use crate::facilitator::ledger::resting::{LONGEST_REST, REST, Resting};
 use crate::lock;
 
 /// A payment that was sent may land for so long: its blockhash lives for 150 blocks.
