@@ -421,72 +421,291 @@ impl<T> FromIterator<T> for List<T> {
     }
 }
 
-/// The challenge. See [`wire::PaymentRequired`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct PaymentRequired {
-    /// Version it is written in.
-    pub x402_version: Version,
-    /// Why payment is asked for.
-    pub error: Option<String>,
-    /// The resource for sale.
-    pub resource: Option<ResourceInfo>,
-    /// The offers.
-    pub accepts: List<PaymentRequirements>,
-    /// Extensions, an object.
-    pub extensions: Option<Json>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
+/// A value of an owned message, and its form in the core's message.
+trait Mirrored {
+    type View<'a>
+    where
+        Self: 'a;
+
+    fn lend(&self) -> Self::View<'_>;
+
+    fn own(view: &Self::View<'_>) -> Self;
 }
 
-impl PaymentRequired {
-    /// Lends the message in the core's form.
-    pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentRequired<'_>) -> T) -> T {
-        let accepts = self.accepts.views(PaymentRequirements::as_view);
-        use_it(&wire::PaymentRequired {
-            x402_version: self.x402_version,
-            error: text(&self.error),
-            resource: self.resource.as_ref().map(ResourceInfo::as_view),
-            accepts: wire::List::from(&accepts[..]),
-            extensions: raw(&self.extensions),
-            other: members(&self.other),
-        })
-    }
-}
+/// Those that are the same in both.
+macro_rules! same {
+    ($($name:ty),*) => {$(
+        impl Mirrored for $name {
+            type View<'a> = Self;
 
-impl From<&wire::PaymentRequired<'_>> for PaymentRequired {
-    fn from(view: &wire::PaymentRequired<'_>) -> Self {
-        Self {
-            x402_version: view.x402_version,
-            error: owned_text(view.error),
-            resource: view.resource.as_ref().map(ResourceInfo::from),
-            accepts: List::from_views(&view.accepts, |offer| offer.into()),
-            extensions: view.extensions.map(Json::from),
-            other: owned_members(view.other),
+            fn lend(&self) -> Self {
+                *self
+            }
+
+            fn own(view: &Self) -> Self {
+                *view
+            }
         }
+    )*};
+}
+
+same!(bool, u64, Amount, Version);
+
+impl Mirrored for String {
+    type View<'a> = JsonStr<'a>;
+
+    fn lend(&self) -> JsonStr<'_> {
+        self.as_str().into()
+    }
+
+    fn own(view: &JsonStr<'_>) -> Self {
+        view.to_string()
     }
 }
 
-/// One offer. See [`wire::PaymentRequirements`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct PaymentRequirements {
-    /// Payment scheme.
-    pub scheme: String,
-    /// Network, in either version's spelling.
-    pub network: NetworkId,
-    /// Price in the token's smallest unit.
-    pub amount: Amount,
-    /// The token.
-    pub asset: String,
-    /// The payee.
-    pub pay_to: String,
-    /// Seconds from challenge to settlement.
-    pub max_timeout_seconds: u64,
-    /// The scheme's own fields, an object.
-    pub extra: Option<Json>,
-    /// The resource's description in a v1 offer.
-    pub v1: Option<V1Details>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
+impl Mirrored for Json {
+    type View<'a> = RawJson<'a>;
+
+    fn lend(&self) -> RawJson<'_> {
+        self.as_raw()
+    }
+
+    fn own(view: &RawJson<'_>) -> Self {
+        (*view).into()
+    }
+}
+
+impl Mirrored for NetworkId {
+    type View<'a> = Network<'a>;
+
+    fn lend(&self) -> Network<'_> {
+        self.as_view()
+    }
+
+    fn own(view: &Network<'_>) -> Self {
+        (*view).into()
+    }
+}
+
+impl<T: Mirrored + 'static> Mirrored for Option<T> {
+    type View<'a> = Option<T::View<'a>>;
+
+    fn lend(&self) -> Self::View<'_> {
+        self.as_ref().map(T::lend)
+    }
+
+    fn own(view: &Self::View<'_>) -> Self {
+        view.as_ref().map(T::own)
+    }
+}
+
+/// Messages, each with the keys that the specification does not name in `other`. Those with a list need room
+/// for its entries while they are lent.
+macro_rules! messages {
+    ($($(#[$meta:meta])* $name:ident $([$(#[$about:meta])* $list:ident: $entry:ident])? {
+        $($(#[$doc:meta])* $field:ident: $type:ty,)*
+    })*) => {$(
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)*
+            $(
+                $(#[$about])*
+                pub $list: List<$entry>,
+            )?
+            /// Keys that the specification does not name, an object.
+            pub other: Option<Json>,
+        }
+
+        messages!(@ lend $name [$($list: $entry)?] $($field: $type,)*);
+
+        impl From<&wire::$name<'_>> for $name {
+            fn from(view: &wire::$name<'_>) -> Self {
+                Self {
+                    $($field: Mirrored::own(&view.$field),)*
+                    $($list: List::from_views(&view.$list, |entry| entry.into()),)?
+                    other: owned_members(view.other),
+                }
+            }
+        }
+    )*};
+    (@ lend $name:ident [] $($field:ident: $type:ty,)*) => {
+        impl $name {
+            /// The core's form.
+            pub fn as_view(&self) -> wire::$name<'_> {
+                wire::$name {
+                    $($field: self.$field.lend(),)*
+                    other: members(&self.other),
+                }
+            }
+
+            /// Lends the message in the core's form.
+            pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::$name<'_>) -> T) -> T {
+                use_it(&self.as_view())
+            }
+        }
+
+        impl Mirrored for $name {
+            type View<'a> = wire::$name<'a>;
+
+            fn lend(&self) -> Self::View<'_> {
+                self.as_view()
+            }
+
+            fn own(view: &Self::View<'_>) -> Self {
+                view.into()
+            }
+        }
+    };
+    (@ lend $name:ident [$list:ident: $entry:ident] $($field:ident: $type:ty,)*) => {
+        impl $name {
+            /// Lends the message in the core's form.
+            pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::$name<'_>) -> T) -> T {
+                let entries = self.$list.views($entry::as_view);
+                use_it(&wire::$name {
+                    $($field: self.$field.lend(),)*
+                    $list: wire::List::from(&entries[..]),
+                    other: members(&self.other),
+                })
+            }
+        }
+    };
+}
+
+messages! {
+    /// The challenge. See [`wire::PaymentRequired`].
+    #[derive(Clone, Debug, PartialEq)]
+    PaymentRequired [#[doc = "The offers."] accepts: PaymentRequirements] {
+        /// Version it is written in.
+        x402_version: Version,
+        /// Why payment is asked for.
+        error: Option<String>,
+        /// The resource for sale.
+        resource: Option<ResourceInfo>,
+        /// Extensions, an object.
+        extensions: Option<Json>,
+    }
+
+    /// One offer. See [`wire::PaymentRequirements`].
+    #[derive(Clone, Debug, PartialEq)]
+    PaymentRequirements {
+        /// Payment scheme.
+        scheme: String,
+        /// Network, in either version's spelling.
+        network: NetworkId,
+        /// Price in the token's smallest unit.
+        amount: Amount,
+        /// The token.
+        asset: String,
+        /// The payee.
+        pay_to: String,
+        /// Seconds from challenge to settlement.
+        max_timeout_seconds: u64,
+        /// The scheme's own fields, an object.
+        extra: Option<Json>,
+        /// The resource's description in a v1 offer.
+        v1: Option<V1Details>,
+    }
+
+    /// The resource for sale. See [`wire::ResourceInfo`].
+    #[derive(Clone, Debug, Default, PartialEq)]
+    ResourceInfo {
+        /// Where the resource is.
+        url: String,
+        /// A description.
+        description: Option<String>,
+        /// Media type of the answer.
+        mime_type: Option<String>,
+        /// Name of the service.
+        service_name: Option<String>,
+        /// Topics, an array of strings.
+        tags: Option<Json>,
+        /// URL of an icon.
+        icon_url: Option<String>,
+    }
+
+    /// The payment. See [`wire::PaymentPayload`].
+    #[derive(Clone, Debug, PartialEq)]
+    PaymentPayload {
+        /// The resource that is bought.
+        resource: Option<ResourceInfo>,
+        /// The accepted offer; decides the version.
+        accepted: Accepted,
+        /// The scheme's own data, an object.
+        payload: Json,
+        /// Extensions, an object.
+        extensions: Option<Json>,
+    }
+
+    /// A server's request to a facilitator. See [`wire::VerifyRequest`].
+    #[derive(Clone, Debug, PartialEq)]
+    VerifyRequest {
+        /// The payment, as the buyer sent it.
+        payment_payload: PaymentPayload,
+        /// The offer, as the server made it.
+        payment_requirements: PaymentRequirements,
+    }
+
+    /// Answer to `/verify`. See [`wire::VerifyResponse`].
+    #[derive(Clone, Debug, Default, PartialEq)]
+    VerifyResponse {
+        /// Whether the payment may be settled.
+        is_valid: bool,
+        /// Reason code of a refusal.
+        invalid_reason: Option<String>,
+        /// Explanation of a refusal.
+        invalid_message: Option<String>,
+        /// Address of the payer.
+        payer: Option<String>,
+        /// Extensions, an object.
+        extensions: Option<Json>,
+        /// The scheme's additions, an object.
+        extra: Option<Json>,
+    }
+
+    /// Answer to `/settle`, and the receipt. See [`wire::SettleResponse`].
+    #[derive(Clone, Debug, Default, PartialEq)]
+    SettleResponse {
+        /// Whether the payment was made.
+        success: bool,
+        /// Reason code of a failure.
+        error_reason: Option<String>,
+        /// Explanation of a failure.
+        error_message: Option<String>,
+        /// Address of the payer.
+        payer: Option<String>,
+        /// Transaction id; empty if nothing was broadcast.
+        transaction: String,
+        /// Network it was made on.
+        network: String,
+        /// The amount actually moved, where the scheme lets it differ.
+        amount: Option<Amount>,
+        /// Extensions, an object.
+        extensions: Option<Json>,
+        /// The scheme's additions, an object.
+        extra: Option<Json>,
+    }
+
+    /// The kinds a facilitator supports. See [`wire::SupportedResponse`].
+    #[derive(Clone, Debug, Default, PartialEq)]
+    SupportedResponse [#[doc = "Pairs of scheme and network."] kinds: SupportedKind] {
+        /// Names of extensions, an array of strings.
+        extensions: Option<Json>,
+        /// Signer addresses by CAIP-2 pattern, an object of arrays of strings.
+        signers: Option<Json>,
+    }
+
+    /// A scheme on a network, in a version. See [`wire::SupportedKind`].
+    #[derive(Clone, Debug, PartialEq)]
+    SupportedKind {
+        /// Version of the protocol, which may be one this library does not know.
+        x402_version: u64,
+        /// Payment scheme.
+        scheme: String,
+        /// Network, in the version's spelling.
+        network: NetworkId,
+        /// The `extra` that an offer of this kind must carry, an object.
+        extra: Option<Json>,
+    }
 }
 
 /// The parts of a v1 offer that v2 moved out of it. See [`wire::V1Details`].
@@ -502,29 +721,25 @@ pub struct V1Details {
     pub output_schema: Option<Json>,
 }
 
-impl PaymentRequirements {
-    /// The core's form.
-    pub fn as_view(&self) -> wire::PaymentRequirements<'_> {
-        wire::PaymentRequirements {
-            scheme: self.scheme.as_str().into(),
-            network: self.network.as_view(),
-            amount: self.amount,
-            asset: self.asset.as_str().into(),
-            pay_to: self.pay_to.as_str().into(),
-            max_timeout_seconds: self.max_timeout_seconds,
-            extra: raw(&self.extra),
-            v1: self.v1.as_ref().map(|v1| wire::V1Details {
-                resource: text(&v1.resource),
-                description: text(&v1.description),
-                mime_type: text(&v1.mime_type),
-                output_schema: raw(&v1.output_schema),
-            }),
-            other: members(&self.other),
+impl Mirrored for V1Details {
+    type View<'a> = wire::V1Details<'a>;
+
+    fn lend(&self) -> Self::View<'_> {
+        wire::V1Details {
+            resource: self.resource.lend(),
+            description: self.description.lend(),
+            mime_type: self.mime_type.lend(),
+            output_schema: self.output_schema.lend(),
         }
     }
 
-    fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentRequirements<'_>) -> T) -> T {
-        use_it(&self.as_view())
+    fn own(view: &Self::View<'_>) -> Self {
+        Self {
+            resource: Mirrored::own(&view.resource),
+            description: Mirrored::own(&view.description),
+            mime_type: Mirrored::own(&view.mime_type),
+            output_schema: Mirrored::own(&view.output_schema),
+        }
     }
 }
 
@@ -572,94 +787,6 @@ impl PaymentRequirements {
     }
 }
 
-impl From<&wire::PaymentRequirements<'_>> for PaymentRequirements {
-    fn from(view: &wire::PaymentRequirements<'_>) -> Self {
-        Self {
-            scheme: view.scheme.to_string(),
-            network: view.network.into(),
-            amount: view.amount,
-            asset: view.asset.to_string(),
-            pay_to: view.pay_to.to_string(),
-            max_timeout_seconds: view.max_timeout_seconds,
-            extra: view.extra.map(Json::from),
-            v1: view.v1.map(|v1| V1Details {
-                resource: owned_text(v1.resource),
-                description: owned_text(v1.description),
-                mime_type: owned_text(v1.mime_type),
-                output_schema: v1.output_schema.map(Json::from),
-            }),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-/// The resource for sale. See [`wire::ResourceInfo`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ResourceInfo {
-    /// Where the resource is.
-    pub url: String,
-    /// A description.
-    pub description: Option<String>,
-    /// Media type of the answer.
-    pub mime_type: Option<String>,
-    /// Name of the service.
-    pub service_name: Option<String>,
-    /// Topics, an array of strings.
-    pub tags: Option<Json>,
-    /// URL of an icon.
-    pub icon_url: Option<String>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
-}
-
-impl ResourceInfo {
-    /// The core's form.
-    pub fn as_view(&self) -> wire::ResourceInfo<'_> {
-        wire::ResourceInfo {
-            url: self.url.as_str().into(),
-            description: text(&self.description),
-            mime_type: text(&self.mime_type),
-            service_name: text(&self.service_name),
-            tags: raw(&self.tags),
-            icon_url: text(&self.icon_url),
-            other: members(&self.other),
-        }
-    }
-
-    fn with_view<T>(&self, use_it: impl FnOnce(&wire::ResourceInfo<'_>) -> T) -> T {
-        use_it(&self.as_view())
-    }
-}
-
-impl From<&wire::ResourceInfo<'_>> for ResourceInfo {
-    fn from(view: &wire::ResourceInfo<'_>) -> Self {
-        Self {
-            url: view.url.to_string(),
-            description: owned_text(view.description),
-            mime_type: owned_text(view.mime_type),
-            service_name: owned_text(view.service_name),
-            tags: view.tags.map(Json::from),
-            icon_url: owned_text(view.icon_url),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-/// The payment. See [`wire::PaymentPayload`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct PaymentPayload {
-    /// The resource that is bought.
-    pub resource: Option<ResourceInfo>,
-    /// The accepted offer; decides the version.
-    pub accepted: Accepted,
-    /// The scheme's own data, an object.
-    pub payload: Json,
-    /// Extensions, an object.
-    pub extensions: Option<Json>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
-}
-
 /// The offer that a payment accepts, as it repeats it. See [`wire::Accepted`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Accepted {
@@ -674,6 +801,28 @@ pub enum Accepted {
     V2(Box<PaymentRequirements>),
 }
 
+impl Mirrored for Accepted {
+    type View<'a> = wire::Accepted<'a>;
+
+    fn lend(&self) -> Self::View<'_> {
+        match self {
+            Self::V1 { scheme, network } => {
+                wire::Accepted::V1 { scheme: scheme.lend(), network: network.lend() }
+            }
+            Self::V2(offer) => wire::Accepted::V2(offer.as_view()),
+        }
+    }
+
+    fn own(view: &Self::View<'_>) -> Self {
+        match view {
+            wire::Accepted::V1 { scheme, network } => {
+                Self::V1 { scheme: Mirrored::own(scheme), network: Mirrored::own(network) }
+            }
+            wire::Accepted::V2(offer) => Self::V2(Box::new(offer.into())),
+        }
+    }
+}
+
 impl PaymentPayload {
     /// The network it is made on, in its version's spelling.
     pub fn network(&self) -> &NetworkId {
@@ -682,286 +831,13 @@ impl PaymentPayload {
             Accepted::V2(offer) => &offer.network,
         }
     }
-
-    /// The core's form.
-    pub fn as_view(&self) -> wire::PaymentPayload<'_> {
-        wire::PaymentPayload {
-            resource: self.resource.as_ref().map(ResourceInfo::as_view),
-            accepted: match &self.accepted {
-                Accepted::V1 { scheme, network } => wire::Accepted::V1 {
-                    scheme: scheme.as_str().into(),
-                    network: network.as_view(),
-                },
-                Accepted::V2(offer) => wire::Accepted::V2(offer.as_view()),
-            },
-            payload: self.payload.as_raw(),
-            extensions: raw(&self.extensions),
-            other: members(&self.other),
-        }
-    }
-
-    fn with_view<T>(&self, use_it: impl FnOnce(&wire::PaymentPayload<'_>) -> T) -> T {
-        use_it(&self.as_view())
-    }
-}
-
-impl From<&wire::PaymentPayload<'_>> for PaymentPayload {
-    fn from(view: &wire::PaymentPayload<'_>) -> Self {
-        Self {
-            resource: view.resource.as_ref().map(ResourceInfo::from),
-            accepted: match &view.accepted {
-                wire::Accepted::V1 { scheme, network } => {
-                    Accepted::V1 { scheme: scheme.to_string(), network: (*network).into() }
-                }
-                wire::Accepted::V2(offer) => Accepted::V2(Box::new(offer.into())),
-            },
-            payload: view.payload.into(),
-            extensions: view.extensions.map(Json::from),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-/// A server's request to a facilitator. See [`wire::VerifyRequest`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct VerifyRequest {
-    /// The payment, as the buyer sent it.
-    pub payment_payload: PaymentPayload,
-    /// The offer, as the server made it.
-    pub payment_requirements: PaymentRequirements,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
 }
 
 /// `/settle` takes what `/verify` takes.
 pub type SettleRequest = VerifyRequest;
 
-impl VerifyRequest {
-    /// The core's form.
-    pub fn as_view(&self) -> wire::VerifyRequest<'_> {
-        wire::VerifyRequest {
-            payment_payload: self.payment_payload.as_view(),
-            payment_requirements: self.payment_requirements.as_view(),
-            other: members(&self.other),
-        }
-    }
-
-    fn with_view<T>(&self, use_it: impl FnOnce(&wire::VerifyRequest<'_>) -> T) -> T {
-        use_it(&self.as_view())
-    }
-}
-
-impl From<&wire::VerifyRequest<'_>> for VerifyRequest {
-    fn from(view: &wire::VerifyRequest<'_>) -> Self {
-        Self {
-            payment_payload: (&view.payment_payload).into(),
-            payment_requirements: (&view.payment_requirements).into(),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-/// Answer to `/verify`. See [`wire::VerifyResponse`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct VerifyResponse {
-    /// Whether the payment may be settled.
-    pub is_valid: bool,
-    /// Reason code of a refusal.
-    pub invalid_reason: Option<String>,
-    /// Explanation of a refusal.
-    pub invalid_message: Option<String>,
-    /// Address of the payer.
-    pub payer: Option<String>,
-    /// Extensions, an object.
-    pub extensions: Option<Json>,
-    /// The scheme's additions, an object.
-    pub extra: Option<Json>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
-}
-
-impl VerifyResponse {
-    fn with_view<T>(&self, use_it: impl FnOnce(&wire::VerifyResponse<'_>) -> T) -> T {
-        use_it(&wire::VerifyResponse {
-            is_valid: self.is_valid,
-            invalid_reason: text(&self.invalid_reason),
-            invalid_message: text(&self.invalid_message),
-            payer: text(&self.payer),
-            extensions: raw(&self.extensions),
-            extra: raw(&self.extra),
-            other: members(&self.other),
-        })
-    }
-}
-
-impl From<&wire::VerifyResponse<'_>> for VerifyResponse {
-    fn from(view: &wire::VerifyResponse<'_>) -> Self {
-        Self {
-            is_valid: view.is_valid,
-            invalid_reason: owned_text(view.invalid_reason),
-            invalid_message: owned_text(view.invalid_message),
-            payer: owned_text(view.payer),
-            extensions: view.extensions.map(Json::from),
-            extra: view.extra.map(Json::from),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-/// Answer to `/settle`, and the receipt. See [`wire::SettleResponse`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SettleResponse {
-    /// Whether the payment was made.
-    pub success: bool,
-    /// Reason code of a failure.
-    pub error_reason: Option<String>,
-    /// Explanation of a failure.
-    pub error_message: Option<String>,
-    /// Address of the payer.
-    pub payer: Option<String>,
-    /// Transaction id; empty if nothing was broadcast.
-    pub transaction: String,
-    /// Network it was made on.
-    pub network: String,
-    /// The amount actually moved, where the scheme lets it differ.
-    pub amount: Option<Amount>,
-    /// Extensions, an object.
-    pub extensions: Option<Json>,
-    /// The scheme's additions, an object.
-    pub extra: Option<Json>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
-}
-
-impl SettleResponse {
-    /// Lends the message in the core's form.
-    pub fn with_view<T>(&self, use_it: impl FnOnce(&wire::SettleResponse<'_>) -> T) -> T {
-        use_it(&wire::SettleResponse {
-            success: self.success,
-            error_reason: text(&self.error_reason),
-            error_message: text(&self.error_message),
-            payer: text(&self.payer),
-            transaction: self.transaction.as_str().into(),
-            network: self.network.as_str().into(),
-            amount: self.amount,
-            extensions: raw(&self.extensions),
-            extra: raw(&self.extra),
-            other: members(&self.other),
-        })
-    }
-}
-
-impl From<&wire::SettleResponse<'_>> for SettleResponse {
-    fn from(view: &wire::SettleResponse<'_>) -> Self {
-        Self {
-            success: view.success,
-            error_reason: owned_text(view.error_reason),
-            error_message: owned_text(view.error_message),
-            payer: owned_text(view.payer),
-            transaction: view.transaction.to_string(),
-            network: view.network.to_string(),
-            amount: view.amount,
-            extensions: view.extensions.map(Json::from),
-            extra: view.extra.map(Json::from),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-/// The kinds a facilitator supports. See [`wire::SupportedResponse`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SupportedResponse {
-    /// Pairs of scheme and network.
-    pub kinds: List<SupportedKind>,
-    /// Names of extensions, an array of strings.
-    pub extensions: Option<Json>,
-    /// Signer addresses by CAIP-2 pattern, an object of arrays of strings.
-    pub signers: Option<Json>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
-}
-
-impl SupportedResponse {
-    fn with_view<T>(&self, use_it: impl FnOnce(&wire::SupportedResponse<'_>) -> T) -> T {
-        let kinds = self.kinds.views(SupportedKind::as_view);
-        use_it(&wire::SupportedResponse {
-            kinds: wire::List::from(&kinds[..]),
-            extensions: raw(&self.extensions),
-            signers: raw(&self.signers),
-            other: members(&self.other),
-        })
-    }
-}
-
-impl From<&wire::SupportedResponse<'_>> for SupportedResponse {
-    fn from(view: &wire::SupportedResponse<'_>) -> Self {
-        Self {
-            kinds: List::from_views(&view.kinds, |kind| kind.into()),
-            extensions: view.extensions.map(Json::from),
-            signers: view.signers.map(Json::from),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-/// A scheme on a network, in a version. See [`wire::SupportedKind`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct SupportedKind {
-    /// Version of the protocol, which may be one this library does not know.
-    pub x402_version: u64,
-    /// Payment scheme.
-    pub scheme: String,
-    /// Network, in the version's spelling.
-    pub network: NetworkId,
-    /// The `extra` that an offer of this kind must carry, an object.
-    pub extra: Option<Json>,
-    /// Keys that the specification does not name, an object.
-    pub other: Option<Json>,
-}
-
-impl SupportedKind {
-    /// The core's form.
-    pub fn as_view(&self) -> wire::SupportedKind<'_> {
-        wire::SupportedKind {
-            x402_version: self.x402_version,
-            scheme: self.scheme.as_str().into(),
-            network: self.network.as_view(),
-            extra: raw(&self.extra),
-            other: members(&self.other),
-        }
-    }
-
-    fn with_view<T>(&self, use_it: impl FnOnce(&wire::SupportedKind<'_>) -> T) -> T {
-        use_it(&self.as_view())
-    }
-}
-
-impl From<&wire::SupportedKind<'_>> for SupportedKind {
-    fn from(view: &wire::SupportedKind<'_>) -> Self {
-        Self {
-            x402_version: view.x402_version,
-            scheme: view.scheme.to_string(),
-            network: view.network.into(),
-            extra: view.extra.map(Json::from),
-            other: owned_members(view.other),
-        }
-    }
-}
-
-fn text(text: &Option<String>) -> Option<JsonStr<'_>> {
-    text.as_deref().map(JsonStr::new)
-}
-
-fn owned_text(text: Option<JsonStr<'_>>) -> Option<String> {
-    text.map(|text| text.to_string())
-}
-
-fn raw(json: &Option<Json>) -> Option<RawJson<'_>> {
-    json.as_ref().map(Json::as_raw)
-}
-
 fn members(json: &Option<Json>) -> Members<'_> {
-    raw(json).map_or(Members::EMPTY, RawJson::members)
+    json.as_ref().map_or(Members::EMPTY, |json| json.as_raw().members())
 }
 
 fn owned_members(members: Members<'_>) -> Option<Json> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use x402_core::Scheme as _;
 use x402_core::claim::ClaimState;
 
+use super::Seller;
 use super::record::Kept;
-use super::{Claim, Seller};
+use super::settling::Claim;
 use crate::clock::Clock;
 use crate::facilitator::Facilitator;
 use crate::store::keeper::{HOLD, Keeper};

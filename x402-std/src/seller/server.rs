@@ -34,33 +34,38 @@ use std::future::{Future, ready as ready_now};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::header::{
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_LENGTH,
-    CONTENT_TYPE, HOST, LOCATION, ORIGIN, SET_COOKIE, TRANSFER_ENCODING,
-};
+use ::http::header::HOST;
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, response};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, response};
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::{BodyExt, Either};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tower::{Layer, Service};
-use x402_core::wire::{self, Message as _};
-use x402_core::{ParseError, Version, http};
+use x402_core::{Version, http};
 
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{BoxFuture, PaidRequest};
 use crate::facilitator::Facilitator;
 use crate::lock;
-use crate::message::{ReadError, SettleResponse, decode_header};
+use crate::message::{ReadError, SettleResponse};
 pub use crate::seller::ConnectionEnd;
 use crate::seller::driver::{Delivery, Driver, Job, Served, Worked};
 use crate::seller::{AcceptedPayment, Offers, OffersError, Refusal, RequestDigest, Seller};
 use crate::store::{ClaimStore, MemoryStore};
+
+mod body;
+mod headers;
+
+pub use body::{OwnBody, TakenOver};
+use headers::{
+    ask, empty, give_receipt, insert_receipt, is_error, is_preflight, keep_private,
+    leads_elsewhere, path_of, payment, plain, without_goods, written,
+};
 
 /// Most bytes of a paid body that are withheld until settlement, unless set otherwise.
 pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
@@ -333,105 +338,6 @@ impl<I, F, S, C> fmt::Debug for PaymentService<I, F, S, C> {
 /// The body of an answer: this layer's own, one that was withheld, or the handler's.
 pub type PaymentBody<B> = Either<OwnBody, B>;
 
-/// A body of this layer's own, or one that was withheld until it was paid for.
-pub struct OwnBody {
-    left: Bytes,
-    begun: bool,
-    delivery: Option<Delivery<PaidAnswer>>,
-    noting: Option<BoxFuture<'static, bool>>,
-    end: Option<ConnectionEnd>,
-}
-
-/// Why an answer that was paid for is not written to its end: it took too long, and the same payment
-/// had it made once more, elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TakenOver;
-
-impl fmt::Display for TakenOver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this answer was made once more, elsewhere, for the same payment")
-    }
-}
-
-impl Error for TakenOver {}
-
-impl fmt::Debug for OwnBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnBody").field("left", &self.left.len()).finish_non_exhaustive()
-    }
-}
-
-impl From<Bytes> for OwnBody {
-    fn from(left: Bytes) -> Self {
-        Self { left, begun: false, delivery: None, noting: None, end: None }
-    }
-}
-
-impl Body for OwnBody {
-    type Data = Bytes;
-    type Error = TakenOver;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TakenOver>>> {
-        let this = self.get_mut();
-        this.begun = true;
-        if this.left.is_empty() {
-            return Poll::Ready(None);
-        }
-        if this.left.len() <= CHUNK && !ready!(this.noted(context)) {
-            this.left.clear();
-            return Poll::Ready(Some(Err(TakenOver)));
-        }
-        let length = this.left.len().min(CHUNK);
-        let chunk = this.left.split_to(length);
-        if this.left.is_empty() {
-            this.written();
-        }
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left.len() as u64)
-    }
-}
-
-impl OwnBody {
-    /// Notes that all of it is delivered. `false` if it must not be: somebody who was slow to read it
-    /// has had it made once more elsewhere.
-    fn noted(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        let Some(delivery) = &mut self.delivery else { return Poll::Ready(true) };
-        let noting = self.noting.get_or_insert_with(|| delivery.note());
-        let mine = ready!(noting.as_mut().poll(context));
-        self.noting = None;
-        if !mine && let Some(delivery) = self.delivery.take() {
-            delivery.taken_over();
-        }
-        Poll::Ready(mine)
-    }
-
-    fn written(&mut self) {
-        if let Some(delivery) = self.delivery.take() {
-            delivery.written(self.end.take());
-        }
-    }
-}
-
-impl Drop for OwnBody {
-    fn drop(&mut self) {
-        // One that was begun and not ended is lost. One that nobody began to read was not wanted; where
-        // it is known how connections end, a buyer who hung up is no such nobody.
-        if !self.begun && (self.left.is_empty() || self.end.is_none()) {
-            self.written();
-        }
-    }
-}
-
 impl<I, F, S, C, Q, B> Service<Request<Q>> for PaymentService<I, F, S, C>
 where
     I: Service<Request<Q>, Response = Response<B>> + Clone + Send + 'static,
@@ -625,40 +531,6 @@ where
     }
 }
 
-/// Whether a redirect leads to another server, where the payment is good for nothing.
-fn leads_elsewhere<B>(response: &Response<B>, asked: &str) -> bool {
-    let origin = |url: &str| {
-        let (scheme, rest) = url.split_once("//")?;
-        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-        let host = rest[..end].to_ascii_lowercase();
-        let default = if scheme.eq_ignore_ascii_case("https:") { ":443" } else { ":80" };
-        Some(host.strip_suffix(default).unwrap_or(&host).to_owned())
-    };
-    let location = response.headers().get(LOCATION);
-    // What is no text is nobody's address.
-    let location = location.map(|location| location.to_str().unwrap_or("//").trim());
-    // A path has no origin of its own; browsers take `\` for `/`.
-    location.is_some_and(|to| {
-        let to = to.replace('\\', "/");
-        let has_scheme = to.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/'));
-        (has_scheme || to.starts_with("//")) && origin(&to) != origin(asked)
-    })
-}
-
-/// A redirect, or a 304, that nobody is charged for: it says where to go, and has nothing else to give. The
-/// buyer names the host by which it is told apart from a redirect to the same server.
-fn without_goods<B>(response: Response<B>) -> Response<PaymentBody<B>> {
-    let (mut parts, _) = response.into_parts();
-    for name in [SET_COOKIE, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
-        parts.headers.remove(name);
-    }
-    Response::from_parts(parts, Either::Left(Bytes::new().into()))
-}
-
-fn is_error(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
-}
-
 impl PaidAnswer {
     fn respond<B>(
         self,
@@ -849,142 +721,4 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
         }
         response
     }
-}
-
-/// The challenge, its body in a version; `None` if there is nothing to ask for.
-fn written(offers: &Offers, version: Version, error: Option<&str>) -> Option<Challenge> {
-    let challenge = |version: Version| {
-        let missing = match version {
-            Version::V1 => "X-PAYMENT header is required",
-            Version::V2 => "PAYMENT-SIGNATURE header is required",
-        };
-        offers.challenge(version, error.unwrap_or(missing)).ok()
-    };
-    let json = challenge(Version::V2)?;
-    let header = base64_value(&json);
-    let body = match version {
-        // What v1 cannot name is offered in v2 only.
-        Version::V1 => challenge(Version::V1).unwrap_or(json),
-        Version::V2 => json,
-    };
-    Some(Challenge { header, body: body.into() })
-}
-
-fn ask<B>(challenge: Option<Challenge>, status: StatusCode) -> Response<PaymentBody<B>> {
-    let Some(Challenge { header, body }) = challenge else {
-        return empty(StatusCode::INTERNAL_SERVER_ERROR);
-    };
-    let mut response = Response::new(Either::Left(body.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_CHALLENGE));
-    expose(headers);
-    headers.insert(header_name(http::PAYMENT_REQUIRED), header);
-    response
-}
-
-/// The path of a base URL, without a slash at its end.
-fn path_of(base: &str) -> &str {
-    let after_scheme = base.split_once("://").map_or(base, |(_, rest)| rest);
-    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-    path.trim_end_matches('/')
-}
-
-/// Browsers ask so before they ask: the challenge would tell them nothing.
-fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::OPTIONS
-        && headers.contains_key(ORIGIN)
-        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-/// The payment among the headers, decoded from base64.
-fn payment(headers: &HeaderMap) -> Result<Option<(Version, Vec<u8>)>, ParseError> {
-    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    match http::payment(headers)? {
-        Some((version, value)) => {
-            let json = decode_header(value)?;
-            // Of a payment in both headers, the payment says which.
-            let own = || wire::PaymentPayload::parse(&json).map(|payment| payment.x402_version());
-            let version = version.map_or_else(own, Ok)?;
-            Ok(Some((version, json)))
-        }
-        None => Ok(None),
-    }
-}
-
-/// Headers that only this layer gives.
-const PAYMENT_HEADERS: [&str; 3] =
-    [http::PAYMENT_REQUIRED, Version::V2.receipt_header(), Version::V1.receipt_header()];
-
-/// Keeps an answer out of shared caches: what a handler says to the contrary, to caches at large or
-/// to those of content networks (RFC 9213), is taken back.
-fn keep_private(headers: &mut HeaderMap, otherwise: &'static str) {
-    let private = |value: &HeaderValue| {
-        let mut parts = value.to_str().unwrap_or_default().split(',').map(str::trim);
-        let keeps =
-            |part: &str| ["no-store", "private"].iter().any(|k| part.eq_ignore_ascii_case(k));
-        parts.any(keeps)
-    };
-    let told = || headers.get_all(CACHE_CONTROL).iter();
-    let stays = told().next().is_some() && told().all(private);
-    if !stays {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(otherwise));
-    }
-    let names: Vec<_> = headers.keys().cloned().collect();
-    for name in names {
-        let text = name.as_str();
-        if text.ends_with("cdn-cache-control") || ["surrogate-control", "expires"].contains(&text) {
-            headers.remove(name);
-        }
-    }
-}
-
-fn give_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
-    // The handler has no say in what was paid, nor in who else may have it.
-    for name in PAYMENT_HEADERS {
-        headers.remove(name);
-    }
-    keep_private(headers, http::CACHE_PAID);
-    insert_receipt(headers, version, receipt);
-    expose(headers);
-}
-
-fn insert_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
-    if let Ok(json) = receipt.to_json() {
-        headers.insert(header_name(version.receipt_header()), base64_value(&json));
-    }
-}
-
-fn header_name(name: &str) -> HeaderName {
-    HeaderName::from_bytes(name.as_bytes()).expect("a header name")
-}
-
-fn base64_value(json: &str) -> HeaderValue {
-    let value = crate::message::encode_header(json.as_bytes());
-    HeaderValue::try_from(value).expect("base64 is ASCII")
-}
-
-fn expose(headers: &mut HeaderMap) {
-    let names = HeaderValue::from_static(http::EXPOSE_HEADERS);
-    headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, names);
-}
-
-/// No fault is kept by caches: of the next request the answer may be another.
-fn empty<B>(status: StatusCode) -> Response<PaymentBody<B>> {
-    let mut response = Response::new(Either::Left(Bytes::new().into()));
-    *response.status_mut() = status;
-    if is_error(status) {
-        let headers = response.headers_mut();
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(http::CACHE_CHALLENGE));
-    }
-    response
-}
-
-fn plain<B>(status: StatusCode, text: String) -> Response<PaymentBody<B>> {
-    let mut response = empty(status);
-    *response.body_mut() = Either::Left(Bytes::from(text).into());
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    response
 }
