@@ -32,6 +32,7 @@ pub mod budget;
 pub mod buyer;
 pub mod claim;
 pub mod crypto;
+pub mod domain;
 mod error;
 #[doc = include_str!("firmware.md")]
 pub mod firmware {}

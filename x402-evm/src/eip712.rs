@@ -2,6 +2,7 @@
 
 use x402_core::Amount;
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 
 use crate::{Address, Authorization, TransferProofPayment};
 
@@ -67,7 +68,7 @@ pub fn transfer_proof_digest(
 ) -> [u8; 32] {
     let separator = keccak256(&[
         &PROOF_DOMAIN_TYPE_HASH,
-        &keccak256(&[b"x402 transfer proof"]),
+        &keccak256(&[domain::TRANSFER_PROOF]),
         &keccak256(&[b"1"]),
         &Amount::from(payment.chain_id).to_be_bytes(),
     ]);

@@ -5,6 +5,7 @@ use x402_core::claim::ClaimKey;
 #[cfg(feature = "secp256k1")]
 use x402_core::crypto::secp256k1::K256;
 use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
+use x402_core::domain;
 use x402_core::json::{Cursor, JsonStr, RawJson, Writer};
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Amount, EncodeError, ParseError, Payment, Reason, Scheme, Version, limits};
@@ -225,7 +226,7 @@ impl Payment for Eip3009Payment {
 
 fn claim_key(chain_id: u64, asset: Address, authorization: &Authorization) -> ClaimKey {
     ClaimKey::new(keccak256(&[
-        b"x402 claim eip3009",
+        domain::CLAIM_EIP3009,
         &chain_id.to_be_bytes(),
         &asset.0,
         &authorization.from.0,

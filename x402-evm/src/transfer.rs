@@ -5,6 +5,7 @@ use x402_core::claim::ClaimKey;
 #[cfg(feature = "secp256k1")]
 use x402_core::crypto::secp256k1::K256;
 use x402_core::crypto::{Recover, RecoverableSignature, keccak256};
+use x402_core::domain;
 use x402_core::json::{JsonStr, RawJson, Writer};
 use x402_core::wire::{PaymentPayload, PaymentRequirements};
 use x402_core::{Amount, EncodeError, Payment, Reason, Scheme, Unproven, Version, limits};
@@ -106,7 +107,7 @@ impl Payment for TransferProofPayment {
     /// purchase, from any presenter, with any number of transfers in it.
     fn claim_key(&self) -> ClaimKey {
         ClaimKey::new(keccak256(&[
-            b"x402 claim transfer",
+            domain::CLAIM_TRANSFER,
             &self.chain_id.to_be_bytes(),
             &self.tx_hash,
         ]))

@@ -67,7 +67,7 @@
 //! - `x402-std/tests/service.rs::who_lost_an_answer_is_told_again_and_nobody_else`
 //! - `x402-std/tests/evm_ledger.rs::a_facilitator_over_it_settles_once`
 //! - `x402-std/tests/svm_ledger.rs::a_facilitator_settles_once_across_restarts`
-//! - `x402-std/src/seller.rs::a_turn_refused_leaves_the_one_taken_alone`
+//! - `x402-std/src/seller/settling.rs::a_turn_refused_leaves_the_one_taken_alone`
 //!
 //! # Resource binding
 //!

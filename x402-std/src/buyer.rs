@@ -592,14 +592,14 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
         transport: &T,
         request: &T::Request,
     ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
-        self.order(transport, request, &PurchaseOptions::default()).await
+        self.buy_with(transport, request, &PurchaseOptions::default()).await
     }
 
     /// As [`Buyer::buy`], with options.
     ///
     /// # Errors
     /// [`BuyError`].
-    pub async fn order<T: Transport>(
+    pub async fn buy_with<T: Transport>(
         &self,
         transport: &T,
         request: &T::Request,

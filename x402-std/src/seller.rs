@@ -38,6 +38,7 @@ use x402_core::Message as _;
 use x402_core::buyer::Flow;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 use x402_core::gate::code_of;
 use x402_core::{Payment, Reason, Scheme, Version, seller, wire};
 
@@ -129,7 +130,7 @@ pub struct RequestDigest(pub [u8; 32]);
 impl RequestDigest {
     /// The digest of a request's parts, in their order.
     pub fn from_parts(parts: &[&[u8]]) -> Self {
-        let mut all = b"x402 paid request".to_vec();
+        let mut all = domain::PAID_REQUEST.to_vec();
         for part in parts {
             all.extend_from_slice(&keccak256(&[part]));
         }
@@ -148,7 +149,7 @@ impl Secret {
 
     /// This seller's name in all that it asks about one payment.
     fn caller(&self, key: ClaimKey) -> Resource {
-        let hash = |secret: &[u8; 32]| keccak256(&[b"x402 caller", secret, key.as_bytes()]);
+        let hash = |secret: &[u8; 32]| keccak256(&[domain::CALLER, secret, key.as_bytes()]);
         self.0.as_ref().map_or(Resource::ANY, |secret| Resource(hash(secret)))
     }
 }
@@ -431,7 +432,7 @@ where
         let late = verified.payment().late(now);
         let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
         let resource = if self.binding.claim {
-            Resource(keccak256(&[b"x402 resource", offers.resource.url.as_bytes()]))
+            Resource(keccak256(&[domain::RESOURCE, offers.resource.url.as_bytes()]))
         } else {
             Resource::ANY
         };

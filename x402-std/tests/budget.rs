@@ -573,26 +573,26 @@ async fn an_id_is_paid_for_once() {
     let buyer = buyer(limited(&["$0.000020"]));
     let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
     shop.then([Paid::Lost, Paid::NoReceipt, Paid::Refused("insufficient_funds"), Paid::AskedAgain]);
-    let lost = buyer.order(&shop, &asked(), &order).await;
+    let lost = buyer.buy_with(&shop, &asked(), &order).await;
     assert!(matches!(lost, Err(BuyError::Unclear { id, .. }) if id == "one"));
-    let other = buyer.order(&shop, &"GET /else".into(), &order).await;
+    let other = buyer.buy_with(&shop, &"GET /else".into(), &order).await;
     assert!(matches!(other, Err(BuyError::AnotherPurchase)));
     // Whatever becomes of it, it is the same payment.
-    let unclear = buyer.order(&shop, &asked(), &order).await.unwrap();
+    let unclear = buyer.buy_with(&shop, &asked(), &order).await.unwrap();
     assert_eq!((unclear.id.as_deref(), unclear.paid), (Some("one"), Some(offer(10))));
     for _ in 0..2 {
-        let refused = buyer.order(&shop, &asked(), &order).await;
+        let refused = buyer.buy_with(&shop, &asked(), &order).await;
         assert!(matches!(refused, Err(BuyError::Refused { .. })));
     }
-    assert!(buyer.order(&shop, &asked(), &order).await.unwrap().receipt.is_some());
-    let again = buyer.order(&shop, &asked(), &order).await;
+    assert!(buyer.buy_with(&shop, &asked(), &order).await.unwrap().receipt.is_some());
+    let again = buyer.buy_with(&shop, &asked(), &order).await;
     assert!(matches!(again, Err(BuyError::AlreadyBought(it)) if it == receipt()));
     let payments = shop.payments();
     assert_eq!((payments.len(), shop.asked.load(Ordering::Relaxed)), (5, 1));
     assert!(payments.iter().all(|payment| *payment == payments[0]));
     // It counted once; a purchase of another id is another payment.
     let other = PurchaseOptions { id: Some("two"), ..PurchaseOptions::default() };
-    buyer.order(&shop, &asked(), &other).await.unwrap();
+    buyer.buy_with(&shop, &asked(), &other).await.unwrap();
     assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
     assert_ne!(shop.payments().last(), Some(&payments[0]));
     let shown = format!("{:?} {:?}", buyer.budget(), buyer.budget().history(9).await);
@@ -608,7 +608,7 @@ async fn of_one_id_at_the_same_time_one_is_signed() {
         let (shop, buyer) = (shop.clone(), buyer.clone());
         tasks.spawn(async move {
             let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
-            match buyer.order(&*shop, &asked(), &order).await {
+            match buyer.buy_with(&*shop, &asked(), &order).await {
                 Ok(_) | Err(BuyError::AlreadyBought(_) | BuyError::Unfinished) => {}
                 Err(other) => panic!("{other}"),
             }
@@ -627,11 +627,11 @@ async fn a_payment_outlives_the_process_that_signed_it() {
     shop.then([Paid::Lost]);
     let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
     let first = buyer(limited(&["$0.000010"])).with_budget(folder.budget());
-    assert!(matches!(first.order(&shop, &asked(), &order).await, Err(BuyError::Unclear { .. })));
+    assert!(matches!(first.buy_with(&shop, &asked(), &order).await, Err(BuyError::Unclear { .. })));
     drop(first);
     let second = buyer(limited(&["$0.000010"])).with_budget(folder.budget());
     assert!(matches!(second.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
-    second.order(&shop, &asked(), &order).await.unwrap();
+    second.buy_with(&shop, &asked(), &order).await.unwrap();
     let payments = shop.payments();
     assert_eq!((payments.len(), &payments[0]), (2, &payments[1]));
     let left = second.usage().await.unwrap();
@@ -678,7 +678,7 @@ async fn what_cannot_be_signed_is_given_back_and_what_died_before_counts() {
     dead.digest = shop.subject(&asked()).digest;
     buyer.budget().reserve(dead, &[]).await.unwrap();
     let order = PurchaseOptions { id: Some("dead"), ..PurchaseOptions::default() };
-    assert!(matches!(buyer.order(&shop, &asked(), &order).await, Err(BuyError::Unfinished)));
+    assert!(matches!(buyer.buy_with(&shop, &asked(), &order).await, Err(BuyError::Unfinished)));
     assert!(matches!(buyer.buy(&shop, &asked()).await, Err(BuyError::OverBudget(_))));
     assert!(shop.payments().is_empty());
 }
@@ -717,7 +717,7 @@ async fn what_was_quoted_is_paid_and_no_more() {
     for (now, taken) in cases {
         let shop = Shop::new([now.clone()]);
         let order = PurchaseOptions { quoted: Some(&offer(10)), ..PurchaseOptions::default() };
-        let bought = buyer(Policy::default()).order(&shop, &asked(), &order).await;
+        let bought = buyer(Policy::default()).buy_with(&shop, &asked(), &order).await;
         match bought {
             Ok(_) if taken => {}
             Err(BuyError::NotAsQuoted) if !taken => assert!(shop.payments().is_empty()),
@@ -730,12 +730,12 @@ async fn what_was_quoted_is_paid_and_no_more() {
     };
     let shop = Shop::new([offer(10)]);
     let buyer = buyer(Policy::default());
-    let over = buyer.order(&shop, &asked(), &most("$0.000009")).await;
+    let over = buyer.buy_with(&shop, &asked(), &most("$0.000009")).await;
     assert!(matches!(
         over,
         Err(BuyError::Declined(x402_std::buyer::Declined { reason: Decline::OverLimit, .. }))
     ));
-    buyer.order(&shop, &asked(), &most("$0.000010")).await.unwrap();
+    buyer.buy_with(&shop, &asked(), &most("$0.000010")).await.unwrap();
 }
 
 #[tokio::test]
@@ -762,7 +762,7 @@ async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
             approve: answer.is_some().then_some(&approve),
             ..PurchaseOptions::default()
         };
-        let outcome = buyer(policy(above)).order(&shop, &asked(), &order).await;
+        let outcome = buyer(policy(above)).buy_with(&shop, &asked(), &order).await;
         match outcome {
             Ok(_) if bought => {}
             Err(BuyError::NotApproved) if !bought => {}
@@ -777,7 +777,7 @@ async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
     let poor = Policy { limits: limits(&["$0.000015 per day"]), ..policy("$0.000009") };
     let poor = buyer(poor);
     poor.budget().reserve(purchase("before", NOW, "h", 6), &[]).await.unwrap();
-    let over = poor.order(&shop, &asked(), &order).await;
+    let over = poor.buy_with(&shop, &asked(), &order).await;
     assert!(matches!(over, Err(BuyError::OverBudget(_))));
     shop.then([Paid::Refused("settlement_pending")]);
     let heard = Mutex::new(Vec::new());
@@ -789,7 +789,7 @@ async fn somebody_is_asked_above_the_threshold_and_hears_of_it() {
         });
     };
     let order = PurchaseOptions { progress: Some(&hear), ..PurchaseOptions::default() };
-    buyer(Policy::default()).order(&shop, &asked(), &order).await.unwrap();
+    buyer(Policy::default()).buy_with(&shop, &asked(), &order).await.unwrap();
     let pending = format!("pending {:?}", Duration::from_secs(1));
     assert_eq!(*heard.lock().unwrap(), ["10", "presented", &pending, "presented"]);
 }

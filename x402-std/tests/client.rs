@@ -233,7 +233,7 @@ async fn a_receipt_that_proves_nothing_ends_no_purchase() {
             let client = Client::with_parts(buyer, HttpTransport::new().unwrap());
             let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
             let order = PurchaseOptions { id: Some("one"), ..PurchaseOptions::default() };
-            let bought = client.order(&request, &order).await.unwrap();
+            let bought = client.buy_with(&request, &order).await.unwrap();
             assert_eq!(bought.doubt, doubt, "{status} {receipt:?}");
             assert_eq!(bought.proof().is_some(), doubt.is_none());
             assert_eq!(bought.receipt.as_ref(), Some(&receipt), "as it came");
@@ -243,7 +243,7 @@ async fn a_receipt_that_proves_nothing_ends_no_purchase() {
                 None => assert_eq!(kept.state, State::Paid(Box::new(receipt.clone()))),
                 Some(_) => {
                     assert_eq!(kept.state, State::Signed);
-                    let again = client.order(&request, &order).await.unwrap();
+                    let again = client.buy_with(&request, &order).await.unwrap();
                     assert_eq!(again.payment, kept.payment, "the same payment is presented");
                 }
             }

@@ -455,7 +455,7 @@ fn what_is_refused_for_good_is_not_to_be_presented_again() {
         let (address, _) = seller(paid("402 No", &refused, b"{}"));
         let url = format!("http://{address}/");
         let told = x402(&["pay", &url, "--budget", &budget, "--id", reason]).ends(1);
-        let hint = told.stderr.contains("to present the same payment again");
+        let hint = told.stderr.contains("to present the same payment");
         assert_eq!(hint, again, "{reason}: {}", told.stderr);
     }
 }

@@ -24,6 +24,7 @@ use reqwest::redirect::Policy as Redirects;
 use reqwest::{Method, Request, Response, ResponseBuilderExt, StatusCode, Url};
 use url::Host;
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 use x402_core::{ParseError, Version, http, limits};
 
 use crate::buyer::budget::{Budget, HostError, MemoryBudget, host};
@@ -365,7 +366,7 @@ fn subject(request: &Request) -> Subject {
         what: format!("{method} {}://{host}{}", url.scheme(), url.path()),
         host,
         digest: keccak256(&[
-            b"x402 request",
+            domain::REQUEST,
             &hash(method.as_bytes()),
             &hash(url.as_str().as_bytes()),
             &hash(body),
@@ -462,11 +463,11 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Client<W, C, B> {
     ///
     /// # Errors
     /// [`BuyError`].
-    pub async fn order(
+    pub async fn buy_with(
         &self,
         request: &Request,
         order: &PurchaseOptions<'_>,
     ) -> Result<Paid<Response>, Error> {
-        self.buyer.order(&self.transport, request, order).await
+        self.buyer.buy_with(&self.transport, request, order).await
     }
 }

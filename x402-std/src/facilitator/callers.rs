@@ -7,6 +7,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 
 /// The callers a [`Service`](super::Service) answers, and the names it is asked by.
 ///
@@ -166,7 +167,7 @@ impl fmt::Debug for Callers {
 }
 
 fn hashed(token: &[u8]) -> [u8; 32] {
-    keccak256(&[b"x402 bearer token", token])
+    keccak256(&[domain::BEARER_TOKEN, token])
 }
 
 /// A header that is there once, as text.

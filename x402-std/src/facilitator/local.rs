@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 use x402_core::gate::{self, Verified};
 use x402_core::{Payment, Reason, Scheme, seller, wire};
 
@@ -489,7 +490,7 @@ where
 /// By what the settlement of a payment is found: Keccak-256 of `x402 settle` and its claim key. The
 /// claim to settle a payment is not the seller's claim to serve it: both may share a store.
 pub fn settlement_id(payment: &impl Payment) -> ClaimKey {
-    ClaimKey::new(keccak256(&[b"x402 settle", payment.claim_key().as_bytes()]))
+    ClaimKey::new(keccak256(&[domain::SETTLE, payment.claim_key().as_bytes()]))
 }
 
 /// A payment that the chain was just asked about.
@@ -504,7 +505,7 @@ fn look(request: &VerifyRequest, payment: &impl Payment) -> Option<Look> {
     let offer = request.payment_requirements.as_view();
     let offer = to_json(&offer).ok()?;
     let key = payment.claim_key();
-    let of = keccak256(&[b"x402 look", key.as_bytes(), &keccak256(&[offer.as_bytes()])]);
+    let of = keccak256(&[domain::LOOK, key.as_bytes(), &keccak256(&[offer.as_bytes()])]);
     Some(Look { at: Instant::now(), of, payer: payer(payment) })
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use x402_core::claim::{ClaimKey, ClaimState, Resource};
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 use x402_core::{EncodeError, Reason, limits};
 
 use super::callers::Callers;
@@ -271,7 +272,7 @@ async fn settle_to_the_end<F: Facilitator + 'static>(
 fn caller(headers: &HeaderMap) -> Resource {
     let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.as_bytes());
     let key = key.filter(|key| !key.is_empty() && key.len() <= KEY_BYTES);
-    key.map_or(Resource::ANY, |key| Resource(keccak256(&[b"x402 idempotency key", key])))
+    key.map_or(Resource::ANY, |key| Resource(keccak256(&[domain::IDEMPOTENCY_KEY, key])))
 }
 
 async fn supported<F: Facilitator + 'static>(State(service): State<Service<F>>) -> Response {

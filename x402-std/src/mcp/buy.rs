@@ -7,6 +7,7 @@ use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, Reque
 use rmcp::service::{Peer, RoleClient, ServiceError};
 use serde_json::Value;
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 use x402_core::limits;
 
 use super::{PAYMENT, PAYMENT_RESPONSE};
@@ -95,7 +96,7 @@ impl Transport for McpTransport {
         // Objects of JSON can always be written.
         let asked = serde_json::to_vec(&asked).unwrap_or_default();
         let hash = |part: &[u8]| keccak256(&[part]);
-        let parts = [&b"x402 tool call"[..], &hash(self.host.as_bytes()), &hash(&asked)];
+        let parts = [domain::TOOL_CALL, &hash(self.host.as_bytes()), &hash(&asked)];
         Subject { host: self.host.clone(), what, digest: keccak256(&parts) }
     }
 

@@ -14,7 +14,7 @@
 //! # use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
 //! # use x402_std::facilitator::RemoteFacilitator;
 //! # use x402_std::mcp::PaidTools;
-//! # use x402_std::seller::{Seller, Terms, exact};
+//! # use x402_std::seller::{Offers, Seller, exact};
 //! struct Weather; // any server, also one made by rmcp's macros
 //!
 //! impl ServerHandler for Weather {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 use x402_core::{Money, Network, ParseError, Reason, Version, seller, wire};
 
 use super::MAX_TIMEOUT_SECONDS;
@@ -74,7 +75,7 @@ impl Offers {
             // Of one length each, so that no two lists of parts read the same.
             let hash = |part: &str| keccak256(&[part.as_bytes()]);
             let memo = keccak256(&[
-                b"x402 memo",
+                domain::MEMO,
                 secret,
                 &hash(method),
                 &hash(path),

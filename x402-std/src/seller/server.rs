@@ -196,7 +196,7 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         Ok(Self::priced(seller, Price::Fixed(Arc::new(offers))))
     }
 
-    /// Terms that depend on the request. They must come out the same for the request that is
+    /// Offers that depend on the request. They must come out the same for the request that is
     /// answered with a challenge and for the one that pays. `None` is free; an error status is
     /// answered as it is; offers that nobody can pay are answered with 500.
     pub fn with_offers_for(

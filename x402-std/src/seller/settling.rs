@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 use x402_core::crypto::keccak256;
+use x402_core::domain;
 use x402_core::{Payment, Reason, Scheme, Verified, seller};
 
 use super::admission::{Admission, Refusal, Said};
@@ -202,7 +203,7 @@ where
             false => transaction.to_string(),
         };
         let hash = |part: &str| keccak256(&[part.as_bytes()]);
-        let parts: [&[u8]; 3] = [b"x402 transaction", &hash(network.as_str()), &hash(&id)];
+        let parts: [&[u8]; 3] = [domain::TRANSACTION, &hash(network.as_str()), &hash(&id)];
         let (of, now) = (ClaimKey::new(keccak256(&parts)), self.clock.now());
         let by = Resource(*claim.key.as_bytes());
         match self.store.present(of, by, claim.expires_at, now).await? {

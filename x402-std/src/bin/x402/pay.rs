@@ -124,7 +124,7 @@ impl Pay {
             progress: Some(&hear),
             ..PurchaseOptions::default()
         };
-        match watched(client.order(request, &order), &stage).await {
+        match watched(client.buy_with(request, &order), &stage).await {
             Ok(bought) => {
                 let unproven = bought.proof().is_none().then(|| bought.id.clone()).flatten();
                 let outcome =

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use x402_std::buyer::budget::{Limit, Most, Per, Scope, SqliteBudget};
@@ -18,21 +19,21 @@ use crate::listen::Stop;
 use crate::log;
 use crate::{Failure, Outcome};
 
-mod asked;
-mod market;
-mod person;
+mod approval;
+mod descriptions;
+mod discovery;
 mod progress;
 mod reach;
 mod recent;
-mod shop;
-mod told;
+mod request;
+mod response;
+mod text;
 mod tools;
-mod words;
 
 use super::over_stdio;
-use market::{Market, Markets};
+use discovery::{Listing, Listings};
 use reach::{Named, Reach};
-use shop::Shop;
+use tools::Tools;
 
 #[derive(Args)]
 pub(crate) struct Agent {
@@ -78,8 +79,8 @@ pub(crate) struct Agent {
     budget: Option<PathBuf>,
     /// Listing of things to buy: a Bazaar, or a store like 1ly's, with 1ly: before its URL; may be
     /// repeated
-    #[arg(long = "discover", value_name = "[1ly:|bazaar:]URL", value_parser = Market::parse)]
-    markets: Vec<Market>,
+    #[arg(long = "discover", value_name = "[1ly:|bazaar:]URL", value_parser = discovery::listing)]
+    listings: Vec<Arc<dyn Listing>>,
 }
 
 impl Agent {
@@ -94,9 +95,9 @@ impl Agent {
         };
         let buyer = Buyer::with_parts(wallet, policy, SystemClock).with_budget(budget);
         let reach = Reach::new(some(hosts)).map_err(Failure::refused)?;
-        let markets = Markets::new(self.markets).map_err(Failure::refused)?;
+        let listings = Listings::new(self.listings).map_err(Failure::refused)?;
         log::start(None);
-        let shop = Shop::new(buyer, reach, markets);
+        let shop = Tools::new(buyer, reach, listings);
         let stop = Stop::new().map_err(Failure::refused)?;
         over_stdio(shop.clone(), stop, || shop.finish()).await
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::interval;
 use x402_std::buyer::Progress;
 
-use super::words::words;
+use super::text::words;
 use crate::describe;
 
 /// Interval between reports while nothing new happens.

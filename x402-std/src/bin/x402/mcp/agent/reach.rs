@@ -14,7 +14,7 @@ use x402_std::buyer::client::{HttpError, HttpTransport, is_private};
 use x402_std::core::buyer::Decline;
 use x402_std::transport::Transport;
 
-use super::told::{bad_arguments, declined, insecure, no};
+use super::response::{bad_arguments, declined, insecure, no};
 
 /// A host that the person named.
 #[derive(Clone, Debug, PartialEq, Eq)]

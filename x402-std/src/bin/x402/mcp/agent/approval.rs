@@ -12,8 +12,8 @@ use x402_std::buyer::Ask;
 use x402_std::core::Money;
 
 use super::recent::Recent;
-use super::told::{no, nobody_to_ask};
-use super::words::{price_in_words, words};
+use super::response::{no, nobody_to_ask};
+use super::text::{price_in_words, words};
 
 /// Longest wait for a person's answer.
 const THINKING: Duration = Duration::from_secs(300);

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use x402_std::core::Money;
 
-use super::told::bad_arguments;
-use super::words::words;
+use super::response::bad_arguments;
+use super::text::words;
 
 /// Longest id of a purchase.
 const ID_BYTES: usize = 128;

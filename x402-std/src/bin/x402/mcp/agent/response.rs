@@ -13,7 +13,7 @@ use x402_std::message::{SettleResponse, encode_header};
 use x402_std::transport::ChallengeError;
 
 use super::reach::{is_refused, private};
-use super::words::{price, time, words};
+use super::text::{price, time, words};
 use crate::{sign, with_causes};
 
 /// Most bytes of an answer that are kept, and most that are returned at once.
