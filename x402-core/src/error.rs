@@ -111,6 +111,7 @@ impl core::error::Error for ParseError {}
 /// Why a message could not be written. The partial output must not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum EncodeError {
     /// The output buffer is too small; this many bytes are needed in all.
     BufferTooSmall {

@@ -8,6 +8,7 @@ use crate::Address;
 
 /// How a token can be paid with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AssetTransferMethod {
     /// The token implements EIP-3009.
     Eip3009,

@@ -58,7 +58,7 @@ impl Weather {
         let terms =
             Offers::new(offers).with_description("Get current weather data", "application/json");
         // A proof is for the resource that it names: it must be this one.
-        let binding = Binding { echo: self.transfers, ..Binding::default() };
+        let binding = Binding { must_name_url: self.transfers, ..Binding::default() };
         let seller = Seller::new(facilitator).with_binding(binding);
         // Buyers of version 1 read the body, others the header.
         let charge = PaymentLayer::new(Arc::new(seller), terms).with_v1_body();

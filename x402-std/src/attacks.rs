@@ -77,9 +77,9 @@
 //!
 //! **Here.** By default a payment buys, once, any resource of the seller's that is offered for the
 //! same. A seller to whom that is not the same can ask for more:
-//! - [`Binding::claim`](crate::seller::Binding::claim): what is pending for one URL cannot be
+//! - [`Binding::one_url`](crate::seller::Binding::one_url): what is pending for one URL cannot be
 //!   resumed for another.
-//! - [`Binding::echo`](crate::seller::Binding::echo): a payment of version 2 must name the URL of
+//! - [`Binding::must_name_url`](crate::seller::Binding::must_name_url): a payment of version 2 must name the URL of
 //!   the challenge. It guards against mix-ups only: whoever presents a payment can write that.
 //! - [`Offers::with_memo`](crate::seller::Offers::with_memo): on Solana, where a memo is signed along, the
 //!   memo must be one that only the seller's secret gives for method, path and offer.

@@ -203,7 +203,7 @@ pub struct ExactOnEvm {
     /// make work for the ledger in anybody's name.
     pub smart_wallets: bool,
     /// Payments by a transfer the buyer sent itself: see [`TransferProof`] for what is weak about them. Sellers
-    /// that offer them should have [`Binding::echo`](crate::seller::Binding::echo), since such a buyer signs the
+    /// that offer them should have [`Binding::must_name_url`](crate::seller::Binding::must_name_url), since such a buyer signs the
     /// resource that it names.
     pub transfer_proofs: bool,
 }

@@ -45,7 +45,7 @@ use x402_core::{Payment, Reason, Scheme, Version, seller, wire};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, Before, PaidRequest, SellerExtension};
 use crate::facilitator::in_flight::{InFlight, Payer, payer};
-use crate::facilitator::{Facilitator, PaymentOf, words};
+use crate::facilitator::{CallerId, Facilitator, PaymentOf, words};
 use crate::lock;
 use crate::message::{Json, ReadError, SupportedResponse, VerifyRequest};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
@@ -96,12 +96,12 @@ const EXTENSIONS_BYTES: usize = 4096;
 /// EVM networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
-    /// A payment of version 2 must name the resource by the URL of the challenge. Whoever presents
-    /// it can write so; this guards against mix-ups, not against them.
-    pub echo: bool,
+    /// A payment of version 2 must name the resource by the URL of the challenge. The presenter can write
+    /// any URL there: this guards against mix-ups, not against theft.
+    pub must_name_url: bool,
     /// A payment is known for the URL it was presented for first: one whose settlement is not
     /// certain cannot be resumed for another.
-    pub claim: bool,
+    pub one_url: bool,
 }
 
 /// Sells for any number of resources: checks payments, claims them, and has them settled.
@@ -148,9 +148,9 @@ impl Secret {
     }
 
     /// This seller's name in all that it asks about one payment.
-    fn caller(&self, key: ClaimKey) -> Resource {
+    fn caller(&self, key: ClaimKey) -> CallerId {
         let hash = |secret: &[u8; 32]| keccak256(&[domain::CALLER, secret, key.as_bytes()]);
-        self.0.as_ref().map_or(Resource::ANY, |secret| Resource(hash(secret)))
+        self.0.as_ref().map_or(CallerId::ANYBODY, |secret| CallerId(hash(secret)))
     }
 }
 
@@ -418,7 +418,10 @@ where
                     Ok(_) => error.into(),
                 })?;
             let named = |resource: wire::ResourceInfo<'_>| resource.url == *offers.resource.url;
-            if self.binding.echo && version == Version::V2 && !payload.resource.is_some_and(named) {
+            if self.binding.must_name_url
+                && version == Version::V2
+                && !payload.resource.is_some_and(named)
+            {
                 return Err(Reason::InvalidPaymentRequirements.into());
             }
             let scheme = self.facilitator.scheme();
@@ -431,7 +434,7 @@ where
         })?;
         let late = verified.payment().late(now);
         let (key, expires_at) = (verified.payment().claim_key(), verified.payment().expires_at());
-        let resource = if self.binding.claim {
+        let resource = if self.binding.one_url {
             Resource(keccak256(&[domain::RESOURCE, offers.resource.url.as_bytes()]))
         } else {
             Resource::ANY

@@ -51,7 +51,7 @@ async fn a_payment_names_the_url_it_is_for() {
         (false, &there, Version::V2, &payment.json, true),
         (false, &here, Version::V2, &unnamed, true),
     ] {
-        let binding = Binding { echo, ..Binding::default() };
+        let binding = Binding { must_name_url: echo, ..Binding::default() };
         let seller = Seller::new(Scripted::new()).with_binding(binding);
         match seller.admit(terms, version, json.as_bytes()).await {
             Ok(admission) => {
@@ -70,7 +70,7 @@ async fn a_payment_names_the_url_it_is_for() {
 async fn what_is_pending_is_resumed_for_the_same_resource() {
     for (claim, elsewhere) in [(true, false), (false, true)] {
         let facilitator = Scripted::new();
-        let binding = Binding { claim, ..Binding::default() };
+        let binding = Binding { one_url: claim, ..Binding::default() };
         let seller = Seller::new(facilitator.clone()).with_binding(binding);
         let (here, there) = (at("https://a.example/here"), at("https://a.example/there"));
         let payment = sign(common::wallet(), &here, Version::V2).await;

@@ -1774,7 +1774,7 @@ async fn a_forged_signature_is_no_share_in_a_payment() {
     let evm = ExactOnEvm { smart_wallets: true, ..ExactOnEvm::default() };
     for made in [true, false] {
         let net = Net::new(1).await;
-        let (own, caller) = ([7; 99], x402_core::claim::Resource([1; 32]));
+        let (own, caller) = ([7; 99], x402_std::facilitator::CallerId([1; 32]));
         net.world(|world| {
             world.only = Some(own.into());
             world.auto = false;

@@ -825,6 +825,22 @@ async fn a_handler_knows_who_paid() {
     assert!(PaymentLayer::try_new(seller, offer()).is_ok());
 }
 
+/// A handler takes the payment as an argument, and never runs without one.
+#[tokio::test]
+async fn the_payment_is_an_argument_of_handlers() {
+    let handler = || any(|payment: AcceptedPayment| async move { payment.payer });
+    let facilitator = Scripted::new();
+    let seller = Arc::new(Seller::new(facilitator.clone()));
+    let paid = handler().layer(PaymentLayer::new(seller, offer()));
+    let app = Router::new().route("/paid", paid).route("/free", handler());
+    let shop = Shop { app, facilitator, handled: Arc::default() };
+    assert_eq!(shop.get("/free", None).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let payment = sign(&shop.challenge("/paid").await).await;
+    let response = shop.get("/paid", Some(&payment)).await;
+    let payer = receipt(&response).payer.unwrap();
+    assert_eq!(text(response).await, payer);
+}
+
 #[tokio::test]
 async fn poor_buyers_are_told_before_anything_is_done() {
     let shop = shop_with(exact(NETWORK, SELLER, "$1.01").unwrap(), |charge| charge);

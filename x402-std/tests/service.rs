@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
@@ -24,8 +25,8 @@ use x402_std::SystemClock;
 use x402_std::facilitator::ledger::Networks;
 use x402_std::facilitator::ledger::{Ledger, Outcome, SimulatedLedger};
 use x402_std::facilitator::{
-    Acceptance, AcceptedAsset, Facilitator, FacilitatorError, Least, LocalFacilitator, Payee,
-    Service, ServiceLimits, Settlement, settlement_id,
+    Acceptance, AcceptedAsset, CallerId, Facilitator, FacilitatorError, Least, LocalFacilitator,
+    Payee, Service, ServiceLimits, Settlement, settlement_id,
 };
 use x402_std::message::{
     PaymentPayload, PaymentRequired, SettleResponse, SupportedKind, SupportedResponse,
@@ -140,7 +141,7 @@ impl<F: Facilitator> Facilitator for Forgetful<F> {
     async fn settle_for(
         &self,
         request: &VerifyRequest,
-        caller: Resource,
+        caller: CallerId,
     ) -> Result<Settlement, FacilitatorError> {
         let settlement = self.0.settle_for(request, caller).await?;
         if self.1.swap(false, Ordering::Relaxed) {
@@ -371,7 +372,18 @@ async fn settlements_can_be_looked_up() {
     let verified = x402_core::gate::verify(&schemes, payload, offer, now).unwrap();
     let answer = call(&service, post("/settle", &request, None)).await;
     let id = settlement_id(verified.payment());
-    assert_eq!(answer.location, Some(format!("/settlements/{id:?}")));
+    assert_eq!(answer.location, Some(format!("settlements/{id:?}")));
+    // It is found wherever the service is mounted.
+    let nested = Router::new().nest("/x402", service.router());
+    let settle = post("/x402/settle", &request, None);
+    let response = nested.clone().oneshot(settle).await.unwrap();
+    let location = response.headers()["content-location"].to_str().unwrap();
+    let asked = url::Url::parse("http://pay.test/x402/settle").unwrap().join(location).unwrap();
+    let found = nested.oneshot(get(asked.path())).await.unwrap();
+    assert_eq!(
+        (asked.path().starts_with("/x402/settlements/"), found.status()),
+        (true, StatusCode::OK)
+    );
     // Nothing is claimed for a payment that no gate let through.
     let mut other = request.clone();
     other.payment_requirements.amount = x402_core::Amount::from(1);

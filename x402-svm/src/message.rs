@@ -650,6 +650,7 @@ pub struct Draft<'d> {
 /// Why a draft was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum DraftError {
     /// The buffer is too small.
     Encode(EncodeError),

@@ -36,6 +36,7 @@ impl Algorithm for Ed25519 {
 /// Why a signer did not sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum SignError {
     /// The device or service did not answer.
     Unavailable,

@@ -110,9 +110,9 @@ impl BuyerExtension for PaymentIdentifier {
     fn echo(&self, announced: RawJson<'_>) -> Result<Echo, SignFailure> {
         let invalid = SignFailure::Offer(Reason::InvalidPayload);
         let mut value: serde_json::Value =
-            serde_json::from_str(announced.as_str()).map_err(|_| invalid.clone())?;
+            serde_json::from_str(announced.as_str()).map_err(|_| invalid)?;
         let info = value.get_mut("info").and_then(serde_json::Value::as_object_mut);
-        let info = info.ok_or(invalid.clone())?;
+        let info = info.ok_or(invalid)?;
         if info.contains_key("id") {
             return Ok(Echo::Same);
         }

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
+use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::domain;
 use x402_core::gate::{self, Verified};
@@ -12,7 +12,7 @@ use x402_core::{Payment, Reason, Scheme, seller, wire};
 use super::accept::{Acceptance, NotAccepted};
 use super::in_flight::{InFlight, One, Payer, payer};
 use super::keeper::{UNTOLD, beside, kept};
-use super::{Facilitator, FacilitatorError, Settlement};
+use super::{CallerId, Facilitator, FacilitatorError, Settlement};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, FacilitatorExtension};
 use crate::facilitator::ledger::{Ledger, Networks, Outcome};
@@ -237,7 +237,7 @@ where
         key: ClaimKey,
         request: &VerifyRequest,
         verified: Verified<&X::Payment>,
-        caller: Resource,
+        caller: CallerId,
         now: u64,
     ) -> Result<Transaction, Failure> {
         let payment = verified.payment();
@@ -247,11 +247,11 @@ where
         let _working = self.working.enter(key);
         // Whoever does not prove it has no part in it, and holds nobody up.
         self.ledger.prove(verified).await?;
-        match self.store.present(key, caller, payment.expires_at(), now).await? {
+        match self.store.present(key, caller.into(), payment.expires_at(), now).await? {
             Presented::New => {}
             Presented::Known(
                 ClaimState::Settled(transaction) | ClaimState::Delivered(transaction),
-            ) if caller != Resource::ANY => {
+            ) if caller != CallerId::ANYBODY => {
                 return Ok(transaction);
             }
             Presented::Known(ClaimState::Settled(transaction)) => {
@@ -346,7 +346,7 @@ where
         key: ClaimKey,
         verified: Verified<&X::Payment>,
         transaction: Transaction,
-        caller: Resource,
+        caller: CallerId,
     ) -> Result<Transaction, Failure> {
         let state = ClaimState::Broadcast(transaction.clone());
         match self.ledger.confirm(verified, &transaction).await {
@@ -358,7 +358,7 @@ where
                     Ok(()) => Ok(moved),
                     Err(StoreError::Conflict) => match self.store.state(key).await {
                         Err(_) => Err(Failure::pending(transaction)),
-                        Ok(Some(ClaimState::Settled(moved))) if caller != Resource::ANY => {
+                        Ok(Some(ClaimState::Settled(moved))) if caller != CallerId::ANYBODY => {
                             Ok(moved)
                         }
                         Ok(Some(ClaimState::Settled(moved))) => self.untold(key, moved).await,
@@ -426,7 +426,7 @@ where
         &self,
         request: &VerifyRequest,
         verified: Result<Verified<&X::Payment>, &Reason>,
-        caller: Resource,
+        caller: CallerId,
     ) -> Settlement {
         let view = request.as_view();
         let (payment, requirements) = (&view.payment_payload, &view.payment_requirements);
@@ -607,14 +607,14 @@ where
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
-        Ok(self.settle_for(request, Resource::ANY).await?.answer)
+        Ok(self.settle_for(request, CallerId::ANYBODY).await?.answer)
     }
 
-    /// With [`Resource::ANY`], which is nobody in particular, success is told once.
+    /// With [`CallerId::ANYBODY`], which is nobody in particular, success is told once.
     async fn settle_for(
         &self,
         request: &VerifyRequest,
-        caller: Resource,
+        caller: CallerId,
     ) -> Result<Settlement, FacilitatorError> {
         let verified = self.gate(request, self.clock.now());
         Ok(self.answer_settle(request, verified.as_ref().map(Verified::as_ref), caller).await)
@@ -624,7 +624,7 @@ where
         &self,
         request: &VerifyRequest,
         payment: Verified<&X::Payment>,
-        caller: Resource,
+        caller: CallerId,
     ) -> Result<Settlement, FacilitatorError> {
         Ok(self.answer_settle(request, Ok(payment), caller).await)
     }

@@ -77,7 +77,7 @@ pub trait Facilitator: Send + Sync {
     fn settle_for(
         &self,
         request: &VerifyRequest,
-        caller: Resource,
+        caller: CallerId,
     ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
         let _ = caller;
         async { Ok(Settlement { id: None, answer: self.settle(request).await? }) }
@@ -100,7 +100,7 @@ pub trait Facilitator: Send + Sync {
         &self,
         request: &VerifyRequest,
         payment: Verified<&PaymentOf<Self>>,
-        caller: Resource,
+        caller: CallerId,
     ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
         let _ = payment;
         self.settle_for(request, caller)
@@ -118,6 +118,21 @@ pub trait Facilitator: Send + Sync {
     /// The schemes and networks it serves.
     fn supported(&self)
     -> impl Future<Output = Result<SupportedResponse, FacilitatorError>> + Send;
+}
+
+/// A caller who has payments settled: the hash of a secret that only the caller knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallerId(pub [u8; 32]);
+
+impl CallerId {
+    /// Nobody in particular: success is told once.
+    pub const ANYBODY: Self = Self([0; 32]);
+}
+
+impl From<CallerId> for Resource {
+    fn from(caller: CallerId) -> Self {
+        Self(caller.0)
+    }
 }
 
 /// A payment of a facilitator's schemes.
@@ -205,7 +220,7 @@ impl<F: Facilitator, X: SharedScheme> Facilitator for WithScheme<F, X> {
     fn settle_for(
         &self,
         request: &VerifyRequest,
-        caller: Resource,
+        caller: CallerId,
     ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
         self.facilitator.settle_for(request, caller)
     }
@@ -248,7 +263,7 @@ impl<F: Facilitator> Facilitator for Arc<F> {
     fn settle_for(
         &self,
         request: &VerifyRequest,
-        caller: Resource,
+        caller: CallerId,
     ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
         (**self).settle_for(request, caller)
     }
@@ -265,7 +280,7 @@ impl<F: Facilitator> Facilitator for Arc<F> {
         &self,
         request: &VerifyRequest,
         payment: Verified<&PaymentOf<F>>,
-        caller: Resource,
+        caller: CallerId,
     ) -> impl Future<Output = Result<Settlement, FacilitatorError>> + Send {
         (**self).settle_proven(request, payment, caller)
     }

@@ -6,10 +6,9 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
 use url::Url;
-use x402_core::claim::Resource;
 use x402_core::{ParseError, limits};
 
-use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement, words};
+use super::{CallerId, Facilitator, FacilitatorError, IDEMPOTENCY_KEY, Settlement, words};
 use crate::buyer::client::{HttpError, is_private, read_body};
 use crate::message::{ReadError, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
@@ -35,6 +34,7 @@ type Authorize = dyn Fn(&Method, &Url) -> Option<String> + Send + Sync;
 
 /// Why an URL cannot be a facilitator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FacilitatorUrlError {
     /// Not an absolute URL, or one with a query or fragment.
     NotAbsolute,
@@ -184,17 +184,17 @@ impl<X: SharedScheme> Facilitator for RemoteFacilitator<X> {
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
-        Ok(self.settle_for(request, Resource::ANY).await?.answer)
+        Ok(self.settle_for(request, CallerId::ANYBODY).await?.answer)
     }
 
     async fn settle_for(
         &self,
         request: &VerifyRequest,
-        caller: Resource,
+        caller: CallerId,
     ) -> Result<Settlement, FacilitatorError> {
         let body = Self::request(request)?;
         let mut question = self.question(Method::POST, "settle", body);
-        if caller != Resource::ANY {
+        if caller != CallerId::ANYBODY {
             question = question.header(IDEMPOTENCY_KEY, hex::encode(caller.0));
         }
         let read = SettleResponse::from_json;

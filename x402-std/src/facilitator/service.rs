@@ -12,14 +12,14 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use x402_core::claim::{ClaimKey, ClaimState, Resource};
+use x402_core::claim::{ClaimKey, ClaimState};
 use x402_core::crypto::keccak256;
 use x402_core::domain;
 use x402_core::{EncodeError, Reason, limits};
 
 use super::callers::Callers;
 use super::in_flight::{InFlight, One};
-use super::{Facilitator, FacilitatorError, IDEMPOTENCY_KEY};
+use super::{CallerId, Facilitator, FacilitatorError, IDEMPOTENCY_KEY};
 use crate::message::{ReadError, SettleResponse, VerifyRequest, VerifyResponse};
 
 /// As many bytes of an idempotency key as are taken.
@@ -40,7 +40,7 @@ pub fn router<F: Facilitator + 'static>(facilitator: F) -> Router {
 /// A request whose body is not `application/json`, and one of a page of another origin, is answered
 /// 415 and 403 before it is read. [`with_callers`](Self::with_callers) says who else may not ask.
 ///
-/// An answer to `/settle` has a `Content-Location`, `/settlements/{id}`, under which the settlement
+/// An answer to `/settle` has a `Content-Location`, `settlements/{id}` beside its own path, under which the settlement
 /// can be looked up later: `{"id","state","transaction","errorReason"}`, where `state` is `claimed`,
 /// `broadcast`, `settled` or `failed`. Who sends an `Idempotency-Key` with `/settle`, a secret of
 /// theirs, and asks again with the same one, is told again that the payment settled; see
@@ -249,7 +249,7 @@ async fn settle<F: Facilitator + 'static>(
 async fn settle_to_the_end<F: Facilitator + 'static>(
     service: Service<F>,
     request: VerifyRequest,
-    caller: Resource,
+    caller: CallerId,
     admitted: Admitted,
 ) -> Result<Response, FacilitatorError> {
     let settling = tokio::spawn(async move {
@@ -261,7 +261,7 @@ async fn settle_to_the_end<F: Facilitator + 'static>(
     let answer = settlement.answer;
     let status = answer_status(answer.error_reason.as_deref());
     let mut response = json_text(status, answer.to_json());
-    let location = settlement.id.map(|id| format!("/settlements/{id:?}"));
+    let location = settlement.id.map(|id| format!("settlements/{id:?}"));
     if let Some(location) = location.and_then(|location| location.parse().ok()) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
@@ -269,10 +269,10 @@ async fn settle_to_the_end<F: Facilitator + 'static>(
 }
 
 /// Whom a settlement is asked for.
-fn caller(headers: &HeaderMap) -> Resource {
+fn caller(headers: &HeaderMap) -> CallerId {
     let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.as_bytes());
     let key = key.filter(|key| !key.is_empty() && key.len() <= KEY_BYTES);
-    key.map_or(Resource::ANY, |key| Resource(keccak256(&[domain::IDEMPOTENCY_KEY, key])))
+    key.map_or(CallerId::ANYBODY, |key| CallerId(keccak256(&[domain::IDEMPOTENCY_KEY, key])))
 }
 
 async fn supported<F: Facilitator + 'static>(State(service): State<Service<F>>) -> Response {

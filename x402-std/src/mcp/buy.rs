@@ -31,6 +31,7 @@ const WITHIN: Duration = Duration::from_secs(100);
 
 /// Why there is no answer to a call.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum McpError {
     /// The call carries a payment of its own.
     AlreadyPaid,

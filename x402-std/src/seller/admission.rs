@@ -76,11 +76,12 @@ impl<P> Admission<P> {
     }
 }
 
-/// An admitted payment, for the handler that works for it: in the extensions of an HTTP request (in axum,
-/// `Extension<AcceptedPayment>`) and of a call of an MCP tool.
+/// An admitted payment, for the handler that works for it: in the extensions of an HTTP request (with
+/// the feature `axum` an extractor) and of a call of an MCP tool.
 ///
 /// It is checked and claimed. Unless the offer is paid upfront, it is not settled yet, and may still fail.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct AcceptedPayment {
     /// The payer's address, as the network writes it.
     pub payer: String,
@@ -90,6 +91,24 @@ pub struct AcceptedPayment {
     pub version: Version,
     /// The payment's identity: the same for every presentation of it.
     pub claim_key: ClaimKey,
+}
+
+/// In a handler behind a [`PaymentLayer`](super::server::PaymentLayer). Elsewhere there is no payment, and the
+/// request is answered with 500.
+#[cfg(feature = "axum")]
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for AcceptedPayment {
+    type Rejection = axum::http::StatusCode;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        _: &S,
+    ) -> Result<Self, Self::Rejection> {
+        let accepted = parts.extensions.get().cloned();
+        accepted.ok_or_else(|| {
+            tracing::error!("a handler takes a payment and no PaymentLayer is around it");
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR
+        })
+    }
 }
 
 impl<P: Payment> Admission<P> {

@@ -154,6 +154,7 @@ impl std::error::Error for Unsupported {}
 
 /// Why an offer cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OfferError {
     /// Not an EVM or Solana network, as CAIP-2 id or v1 name.
     Network,

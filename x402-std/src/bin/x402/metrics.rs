@@ -8,9 +8,9 @@ use prometheus::{
     TextEncoder,
 };
 use x402_std::core::Reason;
-use x402_std::core::claim::{ClaimKey, ClaimState, Resource};
+use x402_std::core::claim::{ClaimKey, ClaimState};
 use x402_std::facilitator::ledger::GasLost;
-use x402_std::facilitator::{Facilitator, FacilitatorError, Settlement};
+use x402_std::facilitator::{CallerId, Facilitator, FacilitatorError, Settlement};
 use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use x402_std::store::Usage;
 
@@ -157,13 +157,13 @@ impl<F: Facilitator> Facilitator for Counted<F> {
     }
 
     async fn settle(&self, request: &VerifyRequest) -> Result<SettleResponse, FacilitatorError> {
-        Ok(self.settle_for(request, Resource::ANY).await?.answer)
+        Ok(self.settle_for(request, CallerId::ANYBODY).await?.answer)
     }
 
     async fn settle_for(
         &self,
         request: &VerifyRequest,
-        caller: Resource,
+        caller: CallerId,
     ) -> Result<Settlement, FacilitatorError> {
         let (since, _work) = (Instant::now(), Work::new(&self.metrics.in_flight));
         let settlement = self.facilitator.settle_for(request, caller).await?;

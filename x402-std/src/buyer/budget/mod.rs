@@ -188,6 +188,7 @@ pub enum Step {
 
 /// Why nothing was reserved or recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BudgetError {
     /// The payment exceeds the limit at this place in the list, from 0.
     Exceeded(usize),

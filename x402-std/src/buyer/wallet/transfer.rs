@@ -160,14 +160,14 @@ struct Held<'w> {
 impl Held<'_> {
     /// Forgets the transfer: it is presented now, or was never made.
     fn done(self) {
-        let mut all = lock(&self.all);
+        let mut all = lock(self.all);
         all.retain(|known| known.hash != self.hash);
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let mut all = lock(&self.all);
+        let mut all = lock(self.all);
         all.iter_mut().filter(|known| known.hash == self.hash).for_each(|known| known.held = false);
     }
 }

@@ -29,6 +29,7 @@ impl<A: OnEvm, B: OnEvm> OnEvm for Either<A, B> {
 
 /// How a payment is settled on a chain.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Settlement {
     /// The ledger sends a call that the payer authorised.
     Authorized(Box<Authorized>),
@@ -122,8 +123,11 @@ pub enum End {
     Unclear,
 }
 
+/// A function of a scheme's.
+pub type Function<A, T> = Arc<dyn Fn(&A) -> T + Send + Sync>;
+
 /// The meaning of what contracts return; `None` stands for a call that was reverted.
-pub type Meaning<T> = Arc<dyn Fn(&[Option<Vec<u8>>]) -> T + Send + Sync>;
+pub type Meaning<T> = Function<[Option<Vec<u8>>], T>;
 
 /// Calls, and the meaning of their answers.
 #[derive(Clone)]
@@ -145,11 +149,12 @@ pub struct Signed {
     /// The domain in which it is signed.
     pub domain: Domain,
     /// The EIP-712 digest, by the domain's separator.
-    pub digest: Arc<dyn Fn(&[u8; 32]) -> [u8; 32] + Send + Sync>,
+    pub digest: Function<[u8; 32], [u8; 32]>,
 }
 
 /// An EIP-712 domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Domain {
     /// The separator.
     Separator([u8; 32]),
@@ -211,7 +216,7 @@ pub struct Authorized {
     /// The payer's signature.
     pub signed: Signed,
     /// The call to send.
-    pub call: Arc<dyn Fn(&Judge) -> Call + Send + Sync>,
+    pub call: Function<Judge, Call>,
     /// Whether the authorization is used up; `None` if the answer cannot be read.
     pub used: Question<Option<bool>>,
     /// What to ask when the simulated call fails: the first that has a reason gives it.
@@ -223,7 +228,7 @@ pub struct Authorized {
     /// The topics of such logs; each is one of those listed.
     pub logged: Vec<Vec<[u8; 32]>>,
     /// The end of the authorization, by the logs of such a transaction.
-    pub end: Arc<dyn Fn(&[Log]) -> End + Send + Sync>,
+    pub end: Function<[Log], End>,
     /// Reasons by the text of a revert: the first whose words are in it, in order and in lower case.
     pub reverts: &'static [(&'static [&'static str], Reason)],
     /// The other reasons.
@@ -263,7 +268,7 @@ pub struct Made {
     /// The contract that it calls.
     pub to: Address,
     /// Whether its logs prove the payment.
-    pub pays: Arc<dyn Fn(&[Log]) -> bool + Send + Sync>,
+    pub pays: Function<[Log], bool>,
     /// The reason if it was reverted.
     pub failed: Reason,
     /// The reason if it is another's, calls another contract, or does not pay.

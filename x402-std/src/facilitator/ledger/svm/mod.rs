@@ -97,6 +97,7 @@ pub struct SvmLedger<K = LocalKey> {
 
 /// How certain a transaction must be to count as made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Commitment {
     /// Two thirds of the stake have voted for it, after about a second. To undo it a third would
     /// have to vote against its own votes.
