@@ -401,8 +401,8 @@
 //! - `x402-std/tests/evm_ledger.rs::a_payment_must_outlive_two_blocks`
 //! - `x402-std/tests/evm_ledger.rs::gas_is_held_against_what_is_paid`
 //! - `x402-std/tests/evm_ledger.rs::what_is_above_the_places_waits_for_one`
-//! - `x402-std/src/ledger/evm/guard.rs::who_made_transactions_fail_rests`
-//! - `x402-std/src/ledger/evm/guard.rs::one_balance_is_sent_once`
+//! - `x402-std/src/facilitator/ledger/evm/guard.rs::who_made_transactions_fail_rests`
+//! - `x402-std/src/facilitator/ledger/evm/guard.rs::one_balance_is_sent_once`
 //!
 //! # Parser differentials
 //!
@@ -764,7 +764,7 @@
 //!
 //! **Shown by:**
 //! - `x402-std/tests/client.rs::a_limit_for_a_host_binds_or_is_refused`
-//! - `x402-std/src/budget/host.rs::hosts_are_read_as_urls_have_them_or_refused`
+//! - `x402-std/src/buyer/budget/host.rs::hosts_are_read_as_urls_have_them_or_refused`
 //! - `x402-core/src/budget.rs::a_host_is_one_in_every_spelling`
 //!
 //! # Agents that spend too much

@@ -15,8 +15,10 @@
 //!    the payload with the seller's own offer, never with the buyer's copy of it, and verifies the
 //!    signature. Reasons without an official code are [`Reason::Own`], whose codes `own_reason` spells.
 //! 3. **The ledger** moves the money: [`Networks`](crate::facilitator::ledger::Networks) says what it settles, and
-//!    [`Ledger<P>`](crate::facilitator::ledger::Ledger) settles payments of the scheme's type. The transaction's id is known
-//!    before anything is sent, and `confirm` sends nothing.
+//!    [`Ledger<P>`](crate::facilitator::ledger::Ledger) settles payments of the scheme's type. The transaction's id
+//!    is known before anything is sent, and `confirm` sends nothing. On an EVM chain no ledger has to be written:
+//!    the payment says by `OnEvm` what to ask, what to send and which log proves it, and `EvmLedger::with_scheme`
+//!    settles it.
 //! 4. **The facilitator** is [`LocalFacilitator::new`](crate::facilitator::LocalFacilitator::new) over that
 //!    ledger, or over a pair of ledgers: `(Mine, evm)` settles what `(MyScheme, ExactOnEvm)` checks. A
 //!    facilitator elsewhere is given the scheme by `RemoteFacilitator::with_scheme`.
@@ -24,6 +26,10 @@
 //!    scheme, and passes the proof on to one in the same process.
 //! 6. **The buyer's wallet** is a type with [`Wallet`](x402_core::buyer::Wallet), which says what it pays, and
 //!    [`PaymentSigner`](crate::buyer::wallet::PaymentSigner). Wallets compose in pairs, too.
+//! 7. **The store and the carrier** are a [`ClaimStore`](crate::store::ClaimStore), with
+//!    `store::conformance` as its test, and a `Job` for the seller's driver beside a
+//!    [`Transport`](crate::transport::Transport) for the buyer. What is beside the payment is an
+//!    [extension](crate::extension).
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

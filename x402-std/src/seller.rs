@@ -1,6 +1,6 @@
 //! Selling, whatever the transport: admit a payment, settle it once, give the receipt.
 //!
-//! [`server`](crate::seller::server) does this over HTTP, [`mcp`](crate::mcp) for tools, and `driver` over any
+//! [`server`] does this over HTTP, [`mcp`](crate::mcp) for tools, and `driver` over any
 //! other carrier. Without a runtime, a request is served so:
 //!
 //! ```

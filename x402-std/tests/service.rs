@@ -106,7 +106,7 @@ async fn who_lost_an_answer_is_told_again_and_nobody_else() {
         transaction = answer.json["transaction"].as_str().unwrap().into();
         assert!(!transaction.is_empty());
         let location = answer.location.unwrap();
-        let found = call(&service, get(&location)).await;
+        let found = call(&service, get(&format!("/{location}"))).await;
         assert_eq!(found.status, StatusCode::OK);
         assert_eq!(found.json["state"], "settled");
         assert_eq!(found.json["transaction"], transaction.as_str());

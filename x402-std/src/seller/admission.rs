@@ -15,7 +15,7 @@ use crate::store::StoreError;
 
 /// A payment that was checked and claimed, and awaits settlement.
 ///
-/// It must be given to [`Seller::settle`] or [`Seller::release`]: a dropped one stays claimed
+/// It must be given to [`Seller::settle`](super::Seller::settle) or [`Seller::release`](super::Seller::release): a dropped one stays claimed
 /// until the payment expires.
 #[derive(Debug)]
 #[must_use]
@@ -40,7 +40,7 @@ impl<P> Admission<P> {
         self.flow
     }
 
-    /// Whether it was settled before, and its answer was lost: [`Seller::settle`] gives the receipt
+    /// Whether it was settled before, and its answer was lost: [`Seller::settle`](super::Seller::settle) gives the receipt
     /// again, once.
     pub const fn is_settled(&self) -> bool {
         matches!(self.state, ClaimState::Settled(_))

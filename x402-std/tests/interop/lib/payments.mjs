@@ -141,7 +141,7 @@ export async function settleAgain(url, payment, { ms, pause = 500, onAnswer = ()
 
 /** What the facilitator says about a settlement by its `Content-Location`, or undefined if it does not know it. */
 export async function settlementAt(url, location) {
-  const response = await fetch(url + location);
+  const response = await fetch(new URL(location, `${url}/settle`));
   return response.ok ? response.json() : undefined;
 }
 
