@@ -158,7 +158,7 @@ async function toldAgain(chain) {
   const first = await settle(url, payment, { key: 'mine' });
   assert.ok(first.success, inWords(first));
   const { id, state, transaction } = await settlementAt(url, first.location);
-  assert.deepEqual([`/settlements/${id}`, state, transaction], [first.location, 'settled', first.transaction]);
+  assert.deepEqual([`settlements/${id}`, state, transaction], [first.location, 'settled', first.transaction]);
   const again = await settle(url, payment, { key: 'mine' });
   assert.deepEqual([again.success, again.transaction], [true, first.transaction], `with the key: ${inWords(again)}`);
   for (const key of ['theirs', undefined]) {

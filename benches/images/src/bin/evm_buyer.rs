@@ -5,7 +5,7 @@
 use core::hint::black_box;
 
 use x402_boards::board::{Board, Static};
-use x402_boards::buyer::{self, Paid, Evm, Memory, Shop};
+use x402_boards::buyer::{self, Evm, Memory, Paid, Shop};
 use x402_core::buyer::Policy;
 use x402_core::crypto::secp256k1::LocalKey;
 use x402_images::wire::{Recorded, Server};

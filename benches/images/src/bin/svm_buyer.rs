@@ -5,7 +5,7 @@
 use core::hint::black_box;
 
 use x402_boards::board::{Board, Static};
-use x402_boards::buyer::{self, Paid, Memory, Shop, Svm};
+use x402_boards::buyer::{self, Memory, Paid, Shop, Svm};
 use x402_core::buyer::Policy;
 use x402_core::crypto::ed25519::LocalKey;
 use x402_images::wire::{Recorded, Server};

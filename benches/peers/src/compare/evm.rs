@@ -107,8 +107,8 @@ pub(crate) fn payload_to_header(report: &mut Report) {
     let required = PaymentRequired::parse(inputs::CHALLENGE.as_bytes()).expect("legal");
     let offer = required.accepts.iter().next().expect("one");
     let key = LocalKey::from_bytes(&inputs::EVM_SECRET).expect("a key");
-    let unsigned =
-        Eip3009Unsigned::new(&offer, Address(key.public_key()), inputs::NOW, [9; 32]).expect("payable");
+    let unsigned = Eip3009Unsigned::new(&offer, Address(key.public_key()), inputs::NOW, [9; 32])
+        .expect("payable");
     let (flow, decimals, asks) = (Flow::Authorization, 6, false);
     let choice = Choice { required, offer, index: 0, flow, decimals, asks };
     let signature = input.signature;

@@ -17,7 +17,7 @@ use x402_core::buyer::Policy;
 use x402_core::{Money, Network};
 
 use crate::board::{Board, Ethernet, HostEntropy, Static, Uart, args, idle, peak_stack, println};
-use crate::buyer::{self, Bought, Memory, Pays, Shop};
+use crate::buyer::{self, Memory, Paid, Pays, Shop};
 use crate::net::{Net, Storage};
 use crate::stream::{Entropy, Link};
 #[cfg(feature = "tls")]
@@ -128,7 +128,7 @@ fn buy(
 ) -> u8 {
     let bought = buyer::buy(shop, link, wallet, policy, &Board, &mut HostEntropy, memory);
     let code = match &bought {
-        Ok(Bought { status, body, receipt }) => {
+        Ok(Paid { status, body, receipt }) => {
             println!("status {status}");
             println!("body {}", core::str::from_utf8(body).unwrap_or("not text"));
             if let Some(receipt) = receipt {

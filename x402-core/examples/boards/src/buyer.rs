@@ -3,7 +3,7 @@
 use core::fmt;
 
 use x402_core::budget::{Exceeded, Spending};
-use x402_core::buyer::{self, Choice, Decline, Next, Policy, PayOnce, Wallet};
+use x402_core::buyer::{self, Choice, Decline, Next, PayOnce, Policy, Wallet};
 use x402_core::crypto::ed25519::Dalek;
 use x402_core::crypto::{Ed25519, Secp256k1, SignError, Signer};
 use x402_core::json::RawJson;
@@ -166,7 +166,7 @@ impl<A: Pays, B: Pays> Pays for (A, B) {
 
 /// The outcome of a purchase.
 #[derive(Clone, Copy, Debug)]
-pub struct Bought<'m> {
+pub struct Paid<'m> {
     /// Status of the answer.
     pub status: u16,
     /// Its body.
@@ -272,13 +272,13 @@ pub fn buy<'m>(
     clock: &impl Clock,
     entropy: &mut impl Entropy,
     memory: &'m mut Memory,
-) -> Result<Bought<'m>, BuyError> {
+) -> Result<Paid<'m>, BuyError> {
     let Memory { answer, json, payload, header, spending } = memory;
     let mut purchase = PayOnce::new();
     let challenged = get(shop, link, &[], answer).map_err(BuyError::NoAnswer)?;
     if purchase.answered(challenged.status) != Next::Pay {
         let body = challenged.content(answer).body;
-        return Ok(Bought { status: challenged.status, body, receipt: None });
+        return Ok(Paid { status: challenged.status, body, receipt: None });
     }
 
     let content = challenged.content(answer);
@@ -312,7 +312,7 @@ pub fn buy<'m>(
                     // Read once more, for as long as the caller keeps the memory.
                     let content = paid.content(answer);
                     let receipt = self::receipt(&content, version, json);
-                    return Ok(Bought { status: paid.status, body: content.body, receipt });
+                    return Ok(Paid { status: paid.status, body: content.body, receipt });
                 }
                 let reason = receipt.and_then(|it| Reason::parse(it.error_reason?.as_str()?));
                 // Where there is no receipt, the new challenge says why there is one.

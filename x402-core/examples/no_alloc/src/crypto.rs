@@ -19,7 +19,9 @@ pub fn exercise() {
     let digest = keccak256(&[black_box(samples::OFFER)]);
     if let Some(key) = secp256k1::LocalKey::from_bytes(&black_box([7; 32])) {
         if let Ok(signature) = Signer::sign(&key, &digest) {
-            black_box(secp256k1::K256.recover(&digest, &signature) == Some(Signer::public_key(&key)));
+            black_box(
+                secp256k1::K256.recover(&digest, &signature) == Some(Signer::public_key(&key)),
+            );
         }
     }
     let key = ed25519::LocalKey::from_seed(&black_box([7; 32]));

@@ -5,7 +5,7 @@ use core::hint::black_box;
 
 use x402_core::amount::Money;
 use x402_core::budget::{Limit, Most, Per, Scope, Spending};
-use x402_core::buyer::{self, Policy, PayOnce, Wallet};
+use x402_core::buyer::{self, PayOnce, Policy, Wallet};
 use x402_core::claim::{ClaimKey, ClaimState, ClaimTable, Resource};
 use x402_core::json::RawJson;
 use x402_core::seller::{self, Seller};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use x402_std::buyer::Buyer;
 use x402_std::buyer::client::{Client, HttpTransport};
-use x402_std::core::crypto::secp256k1::LocalKey;
 use x402_std::buyer::wallet::EvmWallet;
+use x402_std::core::crypto::secp256k1::LocalKey;
 
 #[path = "../../../pay.rs"]
 mod pay;

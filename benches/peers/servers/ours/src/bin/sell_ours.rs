@@ -7,8 +7,8 @@ use x402_std::SystemClock;
 use x402_std::facilitator::{Facilitator, FacilitatorError, RemoteFacilitator};
 use x402_std::message::{SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use x402_std::scheme::Exact;
-use x402_std::seller::{Seller, exact};
 use x402_std::seller::server::PaymentLayer;
+use x402_std::seller::{Seller, exact};
 use x402_std::store::MemoryStore;
 
 #[path = "../../../serve.rs"]
