@@ -26,13 +26,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         exact("solana-devnet", "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse", "$0.01")?,
         exact("eip155:84532", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?,
     ];
-    let terms = Offers::new(offers).with_supported(&facilitator.supported().await?)?;
-    let terms = terms.with_description("weather in Lisbon", "text/plain");
+    let offers = Offers::new(offers).with_supported(&facilitator.supported().await?)?;
+    let offers = offers.with_description("weather in Lisbon", "text/plain");
     let seller = Arc::new(Seller::new(facilitator));
     let app = Router::new()
         .route(
             "/weather",
-            get(|| async { "sunny, 21 degrees" }).layer(PaymentLayer::new(seller, terms)),
+            get(|| async { "sunny, 21 degrees" }).layer(PaymentLayer::new(seller, offers)),
         )
         .route("/", get(|| async { "the weather is at /weather, for a cent" }));
 

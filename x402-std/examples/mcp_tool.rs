@@ -70,11 +70,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     let facilitator = RemoteFacilitator::new(facilitator)?;
-    let terms = Offers::new([exact(network, payee, price)?])
+    let offers = Offers::new([exact(network, payee, price)?])
         .with_description("the weather in a city", "application/json")
         .with_supported(&facilitator.supported().await?)?;
     let server = PaidTools::new(Weather, Arc::new(Seller::new(facilitator)))
-        .with_price("get_weather", terms);
+        .with_price("get_weather", offers);
     server.clone().serve(stdio).await?.waiting().await?;
     // What was being settled when the client left.
     server.drain().await;

@@ -145,25 +145,25 @@ struct Sold {
 
 /// The shop: its terms by link, and what was sold.
 struct Shop {
-    terms: Vec<Offers>,
+    offers: Vec<Offers>,
     sold: Mutex<HashMap<String, Sold>>,
 }
 
 /// The stand-in. Who has money on the facilitator's ledger can buy.
 pub(crate) async fn one_ly(facilitator: Arc<LocalFacilitator<SimulatedLedger>>) -> Result<Router> {
     let supported = facilitator.supported().await?;
-    let terms = |link: &Link| -> Result<Offers> {
+    let offers = |link: &Link| -> Result<Offers> {
         let offers =
             [exact(SOLANA, SOLANA_TREASURY, link.price)?, exact(EVM, EVM_TREASURY, link.price)?];
-        let terms = Offers::new(offers).with_supported(&supported)?;
-        Ok(terms.with_description(link.title, "application/json"))
+        let offers = Offers::new(offers).with_supported(&supported)?;
+        Ok(offers.with_description(link.title, "application/json"))
     };
-    let terms = LINKS.iter().map(terms).collect::<Result<_>>()?;
-    let shop = Arc::new(Shop { terms, sold: Mutex::default() });
+    let offers = LINKS.iter().map(offers).collect::<Result<_>>()?;
+    let shop = Arc::new(Shop { offers, sold: Mutex::default() });
     let seller = Arc::new(Seller::new(facilitator));
     let mut links = Router::new();
     for (index, link) in LINKS.iter().enumerate() {
-        let charge = PaymentLayer::new(Arc::clone(&seller), shop.terms[index].clone());
+        let charge = PaymentLayer::new(Arc::clone(&seller), shop.offers[index].clone());
         let handler = move |body: String| async move { serve(index, &body) };
         links = links.route(&link.endpoint(), get(handler).post(handler).layer(charge));
     }
@@ -251,7 +251,7 @@ impl Shop {
             "resource": format!("http://{}{}", host.unwrap_or("localhost"), link.endpoint()),
             "type": "http",
             "x402Version": 2,
-            "accepts": self.terms[index].accepts,
+            "accepts": self.offers[index].accepts,
             // The specification has a number here, the official SDKs have this.
             "lastUpdated": "2026-11-21T00:00:00.000Z",
             "description": link.description,

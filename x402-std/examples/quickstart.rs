@@ -132,8 +132,11 @@ async fn weather_api(facilitator_url: &str) -> Result<Router> {
     let seller = Arc::new(Seller::new(facilitator));
     let priced = |price, what| -> Result<_> {
         let offers = [exact(SOLANA, SOLANA_SELLER, price)?, exact(SEI, SEI_SELLER, price)?];
-        let terms = Offers::new(offers).with_supported(&supported)?;
-        Ok(PaymentLayer::new(Arc::clone(&seller), terms.with_description(what, "application/json")))
+        let offers = Offers::new(offers).with_supported(&supported)?;
+        Ok(PaymentLayer::new(
+            Arc::clone(&seller),
+            offers.with_description(what, "application/json"),
+        ))
     };
     Ok(Router::new()
         .route("/weather", get(weather).layer(priced("$0.01", "weather now")?))

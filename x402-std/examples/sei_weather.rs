@@ -55,13 +55,13 @@ impl Weather {
             let transfer = offer.upfront().with_extra("assetTransferMethod", TRANSFER_METHOD);
             offers.push(transfer.with_extra("reference", "weather"));
         }
-        let terms =
+        let offers =
             Offers::new(offers).with_description("Get current weather data", "application/json");
         // A proof is for the resource that it names: it must be this one.
         let binding = Binding { must_name_url: self.transfers, ..Binding::default() };
         let seller = Seller::new(facilitator).with_binding(binding);
         // Buyers of version 1 read the body, others the header.
-        let charge = PaymentLayer::new(Arc::new(seller), terms).with_v1_body();
+        let charge = PaymentLayer::new(Arc::new(seller), offers).with_v1_body();
         Ok(Router::new().route("/weather", get(weather).layer(charge)))
     }
 }

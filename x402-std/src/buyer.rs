@@ -228,7 +228,7 @@ impl fmt::Debug for PurchaseOptions<'_> {
 }
 
 impl PurchaseOptions<'_> {
-    /// Why a choice does not fit the order.
+    /// Why a choice does not fit the options.
     fn objection<R, E>(&self, choice: &Choice) -> Option<BuyError<R, E>> {
         let Choice { offer, decimals, .. } = choice;
         if self.max.is_some_and(|max| !max.covers(offer.amount, *decimals)) {
@@ -603,13 +603,13 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
         &self,
         transport: &T,
         request: &T::Request,
-        order: &PurchaseOptions<'_>,
+        options: &PurchaseOptions<'_>,
     ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
         let subject = transport.subject(request);
-        if let Some(id) = order.id
+        if let Some(id) = options.id
             && let Some(known) = self.budget.find(id).await.map_err(BuyError::Budget)?
         {
-            return self.again(transport, request, order, &subject, known).await;
+            return self.again(transport, request, options, &subject, known).await;
         }
         let answer = transport.exchange(request, None).await.map_err(BuyError::Transport)?;
         let required = match answer.challenge {
@@ -631,7 +631,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
         // The first objection counts: it is that of the preferred offer.
         let mut objection = None;
         for choice in choices.map_err(BuyError::Declined)? {
-            if let Some(other) = order.objection(&choice) {
+            if let Some(other) = options.objection(&choice) {
                 objection = objection.or(Some(other));
                 continue;
             }
@@ -640,7 +640,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
                 objection = objection.or(Some(unready));
                 continue;
             }
-            let mut purchase = self.purchase(order, &subject, &choice)?;
+            let mut purchase = self.purchase(options, &subject, &choice)?;
             let id = purchase.id.clone();
             if choice.asks {
                 // A payment that cannot be made needs no approval.
@@ -649,7 +649,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
                     objection = objection.or(Some(BuyError::OverBudget(over)));
                     continue;
                 }
-                if !approved(order, &subject, &choice).await {
+                if !approved(options, &subject, &choice).await {
                     return Err(BuyError::NotApproved);
                 }
                 // A person takes time to answer.
@@ -658,7 +658,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
             match self.budget.reserve(purchase, &self.policy.limits).await {
                 Ok(Reserved::New) => {}
                 Ok(Reserved::Known(known)) => {
-                    return self.again(transport, request, order, &subject, *known).await;
+                    return self.again(transport, request, options, &subject, *known).await;
                 }
                 Err(BudgetError::Exceeded(limit)) => {
                     let over = self.over(limit).map_err(BuyError::Budget)?;
@@ -667,7 +667,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
                 }
                 Err(error) => return Err(BuyError::Budget(error)),
             }
-            order.hear(Progress::Chosen(&choice.offer));
+            options.hear(Progress::Chosen(&choice.offer));
             let payment = match self.sign(&required, choice.index).await {
                 Ok(payment) => payment,
                 // The money may have moved, so it counts.
@@ -680,7 +680,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
             };
             let signed = Step::Signed(payment.clone());
             self.budget.write(&id, signed).await.map_err(BuyError::Budget)?;
-            return self.deliver(transport, request, order, id, choice.offer, payment).await;
+            return self.deliver(transport, request, options, id, choice.offer, payment).await;
         }
         Err(objection.unwrap_or(BuyError::Declined(Decline::NoOffers.into())))
     }
@@ -690,7 +690,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
         &self,
         transport: &T,
         request: &T::Request,
-        order: &PurchaseOptions<'_>,
+        options: &PurchaseOptions<'_>,
         subject: &Subject,
         known: Purchase,
     ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
@@ -701,7 +701,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
             (State::Paid(receipt), _) => Err(BuyError::AlreadyBought(receipt)),
             (_, None) => Err(BuyError::Unfinished),
             (_, Some(payment)) => {
-                self.deliver(transport, request, order, known.id, known.offer, payment).await
+                self.deliver(transport, request, options, known.id, known.offer, payment).await
             }
         }
     }
@@ -712,12 +712,12 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
         &self,
         transport: &T,
         request: &T::Request,
-        order: &PurchaseOptions<'_>,
+        options: &PurchaseOptions<'_>,
         purchase: String,
         offer: PaymentRequirements,
         payment: PaymentText,
     ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
-        match self.present_as(transport, request, payment, Some(&offer), order).await {
+        match self.present_as(transport, request, payment, Some(&offer), options).await {
             Ok(bought) => {
                 if let Some(receipt) = bought.proof() {
                     self.note(&purchase, Step::Paid(Box::new(receipt.clone()))).await;
@@ -754,11 +754,11 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
 
     fn purchase<R, E>(
         &self,
-        order: &PurchaseOptions<'_>,
+        options: &PurchaseOptions<'_>,
         subject: &Subject,
         choice: &Choice,
     ) -> Result<Purchase, BuyError<R, E>> {
-        let id = match order.id {
+        let id = match options.id {
             Some(id) => id.to_owned(),
             None => {
                 let mut random = [0; 16];
@@ -800,13 +800,13 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
         request: &T::Request,
         payment: PaymentText,
         offer: Option<&PaymentRequirements>,
-        order: &PurchaseOptions<'_>,
+        options: &PurchaseOptions<'_>,
     ) -> Result<Paid<T::Response>, BuyError<T::Response, T::Error>> {
         transport.may_pay(request).map_err(BuyError::Transport)?;
         let mut again = AGAIN.iter();
         let id = String::new();
         loop {
-            order.hear(Progress::Presented);
+            options.hear(Progress::Presented);
             let answer = match transport.exchange(request, Some(&payment)).await {
                 Ok(answer) => answer,
                 Err(error) => return Err(BuyError::Unclear { error, payment, id }),
@@ -826,7 +826,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
             if reason.is_some_and(Reason::is_open)
                 && let Some(time) = again.next()
             {
-                order.hear(Progress::Pending(*time));
+                options.hear(Progress::Pending(*time));
                 transport.wait(*time).await;
                 continue;
             }
@@ -838,8 +838,8 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Buyer<W, C, B> {
 }
 
 /// Whether the payment is approved.
-async fn approved(order: &PurchaseOptions<'_>, subject: &Subject, choice: &Choice) -> bool {
-    let Some(approve) = order.approve else { return false };
+async fn approved(options: &PurchaseOptions<'_>, subject: &Subject, choice: &Choice) -> bool {
+    let Some(approve) = options.approve else { return false };
     approve(Ask {
         host: subject.host.clone(),
         what: subject.what.clone(),

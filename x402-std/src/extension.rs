@@ -4,7 +4,8 @@
 //! one for each role: [`SellerExtension`], [`BuyerExtension`] and [`FacilitatorExtension`]. A role takes any
 //! number of them, in the order in which they were given.
 //!
-//! An extension that fails refuses the payment. It cannot change an offer, an amount or a payee.
+//! An extension at a seller may refuse a request, or serve it without a payment. It cannot change an offer, an amount
+//! or a payee.
 //!
 //! ```
 //! use x402_std::extension::{BuyerExtension, Echo, PaymentIdentifier, SellerExtension};
@@ -81,7 +82,7 @@ pub trait SellerExtension: Send + Sync {
     fn key(&self) -> &str;
 
     /// The value that a challenge announces under the key, an object with `info`. `None` announces
-    /// nothing for these offers.
+    /// nothing for these offers; the key must be the extension's own nevertheless.
     fn declare(&self, offers: &Offers) -> Option<Json>;
 
     /// Members of `info` that are made anew for each challenge. A payment need not repeat them as the
@@ -90,8 +91,8 @@ pub trait SellerExtension: Send + Sync {
         &[]
     }
 
-    /// The header, in lower case, by which a request without a payment can prove something to this
-    /// extension. Requests with it are shown to [`before`](Self::before).
+    /// The header, in lower case, by which a request can prove something to this extension. [`before`](Self::before)
+    /// sees every request with a payment; a request without one only if it has this header.
     fn header(&self) -> Option<&str> {
         None
     }

@@ -1,7 +1,7 @@
 //! Selling, whatever the transport: admit a payment, settle it once, give the receipt.
 //!
 //! [`server`] does this over HTTP, [`mcp`](crate::mcp) for tools, and `driver` over any
-//! other carrier. Without a runtime, a request is served so:
+//! other carrier. Without a runtime, a request is served so, by offers of [`Seller::announce`]:
 //!
 //! ```
 //! use x402_std::core::{Reason, Version, buyer::Flow};
@@ -45,7 +45,7 @@ use x402_core::{Payment, Reason, Scheme, Version, seller, wire};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, Before, PaidRequest, SellerExtension};
 use crate::facilitator::in_flight::{InFlight, Payer, payer};
-use crate::facilitator::{CallerId, Facilitator, PaymentOf, words};
+use crate::facilitator::{CallerId, Facilitator, FacilitatorError, PaymentOf, words};
 use crate::lock;
 use crate::message::{Json, ReadError, SupportedResponse, VerifyRequest};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
@@ -86,6 +86,9 @@ pub const SUPPORTED_FRESH: Duration = Duration::from_secs(600);
 /// How long it counts while the facilitator does not answer.
 pub const SUPPORTED_STALE: Duration = Duration::from_secs(24 * 3600);
 
+/// How long nobody asks again after somebody did.
+const SUPPORTED_AGAIN: Duration = Duration::from_secs(10);
+
 /// Longest extensions of a facilitator's answer that are passed on in a receipt, in bytes.
 const EXTENSIONS_BYTES: usize = 4096;
 
@@ -116,10 +119,18 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     clock: C,
     secret: Secret,
     extensions: Vec<Arc<dyn SellerExtension>>,
-    supported: Mutex<Option<(Instant, Arc<SupportedResponse>)>>,
+    supported: Mutex<Supported>,
     payers: InFlight<Payer>,
     /// Payments that are being settled here now: of one payment, one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
+}
+
+/// What the facilitator said of itself, when it was last asked, and when it last failed to say.
+#[derive(Clone, Default)]
+struct Supported {
+    answer: Option<(Instant, Arc<SupportedResponse>)>,
+    asked: Option<Instant>,
+    failed: Option<(Instant, FacilitatorError)>,
 }
 
 /// A hash of all that a request asks for: of HTTP its method, URL and body. Only the same request
@@ -219,6 +230,23 @@ impl<F, S, C> Seller<F, S, C> {
         offers
     }
 
+    /// Whether a request's payment passes the gate and has this claim.
+    #[cfg(feature = "tokio")]
+    fn is_payment(&self, request: &PaidRequest, key: ClaimKey) -> bool
+    where
+        F: Facilitator,
+        C: Clock,
+    {
+        let Some((version, json)) = &request.payment else { return false };
+        request.offers.with_seller(|seller| {
+            let payload = seller::Seller::read(*version, json).ok();
+            let scheme = self.facilitator.scheme();
+            let admitted =
+                payload.and_then(|it| seller.admit_late(scheme, &it, self.clock.now()).ok());
+            admitted.is_some_and(|admitted| admitted.verified.payment().claim_key() == key)
+        })
+    }
+
     /// Whether each challenge is another one, since extensions make members anew for it.
     pub fn announces_anew(&self) -> bool {
         self.extensions.iter().any(|extension| !extension.may_differ().is_empty())
@@ -236,7 +264,11 @@ impl<F, S, C> Seller<F, S, C> {
             return Before::GoOn;
         }
         let payment = request.payment.as_ref().filter(|(version, _)| *version == Version::V2);
-        let payment = payment.and_then(|(_, json)| wire::PaymentPayload::parse(json).ok());
+        let payment = match payment.map(|(_, json)| wire::PaymentPayload::parse(json)) {
+            // It is refused when it is admitted, with the place of its fault.
+            Some(Err(_)) => return Before::GoOn,
+            payment => payment.and_then(Result::ok),
+        };
         for extension in &self.extensions {
             // A request that proves nothing and pays nothing gets the challenge.
             let proves = || extension.header().is_some_and(|name| request.header(name).is_some());
@@ -269,21 +301,33 @@ impl<F: Facilitator, S, C> Seller<F, S, C> {
     /// [`NotCompleted`].
     pub async fn complete(&self, offers: Offers) -> Result<Offers, NotCompleted> {
         let known = || lock(&self.supported).clone();
-        let fresh = known().filter(|(at, _)| at.elapsed() < SUPPORTED_FRESH);
-        let supported = match fresh {
-            Some((_, supported)) => supported,
-            None => match self.facilitator.supported().await {
-                Ok(supported) => {
-                    let supported = Arc::new(supported);
-                    *lock(&self.supported) = Some((Instant::now(), Arc::clone(&supported)));
-                    supported
+        let known = known();
+        let younger = |most| known.answer.clone().filter(|(at, _)| at.elapsed() < most);
+        let recent = |at: Instant| at.elapsed() < SUPPORTED_AGAIN;
+        let supported = match (younger(SUPPORTED_FRESH), younger(SUPPORTED_STALE), known.failed) {
+            (Some((_, fresh)), ..) => fresh,
+            // Somebody asks, or has just asked in vain.
+            (None, Some((_, stale)), _) if known.asked.is_some_and(recent) => stale,
+            (None, None, Some((at, error))) if recent(at) => {
+                return Err(NotCompleted::Facilitator(error));
+            }
+            (None, stale, _) => {
+                lock(&self.supported).asked = Some(Instant::now());
+                let answer = self.facilitator.supported().await;
+                let mut state = lock(&self.supported);
+                match answer {
+                    Ok(supported) => {
+                        let supported = Arc::new(supported);
+                        state.answer = Some((Instant::now(), Arc::clone(&supported)));
+                        supported
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the facilitator does not answer /supported");
+                        state.failed = Some((Instant::now(), error));
+                        stale.ok_or(NotCompleted::Facilitator(error))?.1
+                    }
                 }
-                Err(error) => {
-                    let stale = known().filter(|(at, _)| at.elapsed() < SUPPORTED_STALE);
-                    tracing::warn!(%error, "the facilitator does not answer /supported");
-                    stale.ok_or(NotCompleted::Facilitator(error))?.1
-                }
-            },
+            }
         };
         offers.with_supported(&supported).map_err(NotCompleted::Unsupported)
     }
@@ -369,6 +413,9 @@ where
         self.admit_for(offers, version, payment, None).await
     }
 
+    /// Extensions see no headers here, and cannot grant or replay: such a request is refused as
+    /// `duplicate_settlement`. The driver has a place for both.
+    ///
     /// As [`admit`](Self::admit), for a request that is told from others. If the payment was settled
     /// for the same request, and its answer was never [delivered](Self::delivered), it is admitted
     /// once more.

@@ -112,18 +112,26 @@ async fn offers_are_completed_by_the_facilitator() {
     let offer = exact(common::SVM_NETWORK, common::SVM_SELLER, "$0.01").unwrap();
     // As it is nobody can pay it.
     assert!(PaymentLayer::try_new(Arc::clone(&seller), offer.clone()).is_err());
-    let layer = PaymentLayer::with_supported(seller, offer);
-    let app = Router::new().fallback(any(|| async { "paid" }).layer(layer));
-    let shop = Shop { app, facilitator, handled: Arc::default() };
-    assert_eq!(shop.get("/a", None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    shop.facilitator.supported.lock().unwrap().1 = true;
+    let shop = |seller| {
+        let layer = PaymentLayer::with_supported(seller, offer.clone());
+        let app = Router::new().fallback(any(|| async { "paid" }).layer(layer));
+        Shop { app, facilitator: facilitator.clone(), handled: Arc::default() }
+    };
+    let asked = || facilitator.supported.lock().unwrap().0;
+    // A facilitator that does not answer is not asked by every request.
+    let closed = shop(seller);
+    for _ in 0..3 {
+        let status = closed.get("/a", None).await.status();
+        assert_eq!((status, asked()), (StatusCode::SERVICE_UNAVAILABLE, 1));
+    }
+    let open = shop(Arc::new(Seller::new(facilitator.clone())));
     for answers in [true, true, false] {
-        shop.facilitator.supported.lock().unwrap().1 = answers;
-        let required = shop.challenge("/a").await;
+        facilitator.supported.lock().unwrap().1 = answers;
+        let required = open.challenge("/a").await;
         let offer = &required.accepts[0];
         assert!(offer.extra.as_ref().unwrap().as_raw().get("feePayer").is_some());
     }
-    assert_eq!(shop.facilitator.supported.lock().unwrap().0, 2);
+    assert_eq!(asked(), 2);
 }
 
 /// `payment-identifier` over HTTP: announced, added by the buyer, checked before the payment is looked at.
@@ -832,9 +840,12 @@ async fn the_payment_is_an_argument_of_handlers() {
     let facilitator = Scripted::new();
     let seller = Arc::new(Seller::new(facilitator.clone()));
     let paid = handler().layer(PaymentLayer::new(seller, offer()));
+    let optional = |payment: Option<AcceptedPayment>| async move { payment.is_some().to_string() };
     let app = Router::new().route("/paid", paid).route("/free", handler());
+    let app = app.route("/either", any(optional));
     let shop = Shop { app, facilitator, handled: Arc::default() };
     assert_eq!(shop.get("/free", None).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(text(shop.get("/either", None).await).await, "false");
     let payment = sign(&shop.challenge("/paid").await).await;
     let response = shop.get("/paid", Some(&payment)).await;
     let payer = receipt(&response).payer.unwrap();

@@ -36,7 +36,8 @@ use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 
 /// HTTP through reqwest.
 ///
-/// Redirects are never followed, before a payment and after: a payment goes only to the requested URL.
+/// Redirects are never followed, before a payment and after, unless the client is the caller's
+/// ([`from_client`](Self::from_client)): a payment goes only to the requested URL.
 ///
 /// Over plain http, anybody on the way can read a payment, take it, or change the payee. So plain http is
 /// for this machine, and for [allowed hosts](Self::with_plain_http_hosts). Requests to this machine use no
@@ -136,7 +137,9 @@ impl HttpTransport {
 
     /// With a client that exists already, with its proxies, time limits and headers. If it follows a redirect
     /// to a price, nothing is paid. If it follows one with a payment, the payment is
-    /// [unclear](BuyError::Unclear), and the other server has seen it: make it with `redirect::Policy::none()`.
+    /// [unclear](BuyError::Unclear), and the other server has seen it. A redirect that leads back to the requested
+    /// URL does not show. So make it with `redirect::Policy::none()`. It is used for this machine too: without
+    /// `no_proxy` its proxy sees payments to `http://localhost`.
     pub fn from_client(client: reqwest::Client) -> Self {
         Self { http: client.clone(), direct: client, plain: Arc::default(), given: true }
     }
@@ -215,7 +218,8 @@ fn is_same_url(one: &Url, other: &Url) -> bool {
 /// # }
 /// ```
 pub trait WithPayments {
-    /// The same client, with a buyer that pays what its requests cost: see [`HttpTransport::from_client`].
+    /// A [`Client`] that sends by this one and pays what its requests cost: see [`HttpTransport::from_client`]. For
+    /// hosts over plain http, make it by [`Client::with_parts`].
     fn with_payments<W: PaymentSigner, C: Clock, B: Budget>(
         self,
         buyer: Buyer<W, C, B>,
@@ -466,8 +470,8 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Client<W, C, B> {
     pub async fn buy_with(
         &self,
         request: &Request,
-        order: &PurchaseOptions<'_>,
+        options: &PurchaseOptions<'_>,
     ) -> Result<Paid<Response>, Error> {
-        self.buyer.buy_with(&self.transport, request, order).await
+        self.buyer.buy_with(&self.transport, request, options).await
     }
 }

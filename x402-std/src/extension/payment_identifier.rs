@@ -20,6 +20,9 @@ const LENGTH: std::ops::RangeInclusive<usize> = 16..=128;
 /// The extension `payment-identifier`, at all three roles. A buyer names its purchase by an id of 16 to 128
 /// letters, digits, `-` and `_`. An id that is none is refused with 400.
 ///
+/// A buyer gives each payment a random id, and does not look at [`required`](Self::required). The id is another one
+/// than [`PurchaseOptions::id`](crate::buyer::PurchaseOptions::id).
+///
 /// It is announced and checked here. One purchase is one payment in this library, so a seller finds a
 /// repeated purchase by its payment; an answer is not looked up by its id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

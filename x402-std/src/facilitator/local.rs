@@ -267,7 +267,8 @@ where
             Presented::Known(state) => return Err(state.into()),
             Presented::ForAnother => return Err(self.told(key).await),
         }
-        let refusal = match late {
+        // Extensions have a say while nothing was sent. After that it is found out what became of it.
+        let refusal = match late.or(self.extended(&request.as_view()).err()) {
             Some(reason) => Err(reason),
             None if self.has_looked(request, payment) => Ok(()),
             None => self.ledger.check(verified, now).await,
@@ -437,10 +438,7 @@ where
                     Ok(()) => {
                         let id = settlement_id(*verified.payment());
                         let now = self.clock.now();
-                        let outcome = match self.extended(&view) {
-                            Ok(()) => self.settle_once(id, request, verified, caller, now).await,
-                            Err(reason) => Err(reason.into()),
-                        };
+                        let outcome = self.settle_once(id, request, verified, caller, now).await;
                         (Some(id), payer, outcome, None)
                     }
                     Err(declined) => (None, payer, Err(declined.reason().into()), Some(declined)),

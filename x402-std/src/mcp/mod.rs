@@ -30,8 +30,8 @@
 //! # async fn run(reader: tokio::io::DuplexStream) -> Result<(), Box<dyn std::error::Error>> {
 //! let seller = Arc::new(Seller::new(RemoteFacilitator::new("https://facilitator.example.com")?));
 //! let offer = exact("eip155:84532", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?;
-//! let terms = Offers::new([offer]).with_description("the weather in a city", "application/json");
-//! let server = PaidTools::new(Weather, seller).with_price("get_weather", terms);
+//! let offers = Offers::new([offer]).with_description("the weather in a city", "application/json");
+//! let server = PaidTools::new(Weather, seller).with_price("get_weather", offers);
 //! # let stdio = reader;
 //! server.serve(stdio).await?.waiting().await?;
 //! # Ok(())

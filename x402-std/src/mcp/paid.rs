@@ -162,7 +162,7 @@ impl<H, F: Facilitator, S, C> PaidTools<H, F, S, C> {
                 if let Some(offers) = &offers
                     && let Err(error) = self.seller.check(offers)
                 {
-                    tracing::error!(%error, "computed offers");
+                    tracing::error!(%error, "offers for this call cannot be paid");
                     return Err(broken());
                 }
                 offers
@@ -236,8 +236,15 @@ where
             Served::Unpaid => ask(&offers, version, "payment required to call this tool", typed),
             Served::Refused(refusal) => refuse(&offers, version, &refusal, typed),
             Served::Panicked(_) => Err(broken()),
-            Served::TimedOut => {
-                let text = "the tool took longer than its payment is good for; nothing was charged";
+            Served::TimedOut(settled) => {
+                let text = match settled {
+                    None => {
+                        "the tool took longer than its payment is good for; nothing was charged"
+                    }
+                    Some(_) => {
+                        "the tool took too long; its payment was settled before: call it again"
+                    }
+                };
                 Err(ErrorData::internal_error(text, None))
             }
         }

@@ -93,8 +93,8 @@ pub struct AcceptedPayment {
     pub claim_key: ClaimKey,
 }
 
-/// In a handler behind a [`PaymentLayer`](super::server::PaymentLayer). Elsewhere there is no payment, and the
-/// request is answered with 500.
+/// In a handler behind a [`PaymentLayer`](super::server::PaymentLayer). A request that is free, or that an extension
+/// grants, has no payment and is answered with 500: take `Option<AcceptedPayment>` there.
 #[cfg(feature = "axum")]
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for AcceptedPayment {
     type Rejection = axum::http::StatusCode;
@@ -105,9 +105,22 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for AcceptedPayment {
     ) -> Result<Self, Self::Rejection> {
         let accepted = parts.extensions.get().cloned();
         accepted.ok_or_else(|| {
-            tracing::error!("a handler takes a payment and no PaymentLayer is around it");
+            tracing::error!("a handler takes a payment, and its request has none: take an Option");
             axum::http::StatusCode::INTERNAL_SERVER_ERROR
         })
+    }
+}
+
+/// `None` for a request that costs nothing.
+#[cfg(feature = "axum")]
+impl<S: Send + Sync> axum::extract::OptionalFromRequestParts<S> for AcceptedPayment {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        _: &S,
+    ) -> Result<Option<Self>, Self::Rejection> {
+        Ok(parts.extensions.get().cloned())
     }
 }
 

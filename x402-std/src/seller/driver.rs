@@ -4,15 +4,18 @@
 //! admits the payment, has the [`Job`] done, settles, and keeps the answer until it is delivered:
 //!
 //! 1. An extension may grant the request, replay an earlier answer, or refuse.
-//! 2. The payment is checked and claimed. At most so many are worked on at once as the driver was made for.
+//! 2. The payment is checked and claimed. [`Driver::new`] sets how many payments and granted requests are worked on at
+//!    once.
 //! 3. The job is done in the carrier's own future and ends with it: if the caller hangs up, the payment is
 //!    given back. A job that panics costs nothing. Its time is that of the payment.
 //! 4. A settlement that has begun runs to its end, even if the caller leaves. Offers with the flow `upfront`
 //!    are settled before the job is done.
 //! 5. The answer is kept for ten minutes. The same request with the same payment gets it again if it was lost.
 //!
-//! A carrier needs three things: a [`PaidRequest`] from what it read, a [`Job`], and a [`Delivery`] that is told
-//! when the answer was [`written`](Delivery::written). [`server`](crate::seller::server) and [`mcp`](crate::mcp) are such
+//! A carrier fills in `offers.resource.url`, checks the offers ([`Seller::check`]) and has the extensions announce
+//! beside them ([`Seller::announce`]). Of each request it makes a [`PaidRequest`], with the headers that
+//! [`Seller::headers`] names, and a [`Job`]. It answers by what [`Driver::serve`] returns, and tells the
+//! [`Delivery`] when the answer was [`written`](Delivery::written). At its end it waits for [`Driver::drain`]. [`server`](crate::seller::server) and [`mcp`](crate::mcp) are such
 //! carriers. `tests/outside` of this crate has one that sends frames over TCP.
 
 use std::fmt;
@@ -72,8 +75,9 @@ pub trait Job: Send {
     /// An answer that is passed on as it is and not kept.
     type Passed: Send;
 
-    /// Does the work, for a payment that is checked and claimed; `None` if an extension grants it. With `paid`
-    /// the payment is settled already, and the answer may be streamed. Without, what it returns as
+    /// Does the work, for a payment that is checked and claimed. With `paid` it is settled already, and the
+    /// answer may be streamed. A request that an extension grants has no payment, and is `paid`: nothing is left to
+    /// settle. Without, what it returns as
     /// [`Worked::Goods`] is withheld until it is settled.
     fn work(
         self,
@@ -119,13 +123,14 @@ pub enum Served<A: Answer, P> {
     Granted(A),
     /// No payment came with the request: answer with the challenge.
     Unpaid,
-    /// The payment is refused: answer with the challenge, the refusal's status and reason, and its receipt if
-    /// it has one.
+    /// The payment is refused: answer with the refusal's status, the challenge with the refusal's `to_string()`
+    /// as its error, and the receipt if there is one.
     Refused(Refusal),
     /// The job panicked. Nothing was charged, unless the offer is paid upfront; the receipt tells.
     Panicked(Option<SettleResponse>),
-    /// The job took longer than its payment is good for. Nothing was charged.
-    TimedOut,
+    /// The job took longer than its payment is good for. Nothing is charged now; the receipt is of a payment that
+    /// was settled before.
+    TimedOut(Option<SettleResponse>),
 }
 
 impl<A: Answer, P> fmt::Debug for Served<A, P> {
@@ -137,7 +142,7 @@ impl<A: Answer, P> fmt::Debug for Served<A, P> {
             Self::Unpaid => "Unpaid",
             Self::Refused(refusal) => return write!(f, "Refused({refusal})"),
             Self::Panicked(_) => "Panicked",
-            Self::TimedOut => "TimedOut",
+            Self::TimedOut(_) => "TimedOut",
         })
     }
 }
@@ -218,6 +223,7 @@ where
 impl<A: Answer> Driver<A> {
     /// A driver that works on so many payments at once; more are [`Reason::Busy`].
     pub fn new(at_once: usize) -> Self {
+        let at_once = at_once.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let permits = Arc::new(Semaphore::new(at_once));
         let most = u32::try_from(at_once).unwrap_or(u32::MAX);
         let notes = Arc::new(Semaphore::new(NOTES as usize));
@@ -247,8 +253,21 @@ impl<A: Answer> Driver<A> {
     {
         match seller.before(&request).await {
             Before::GoOn => {}
-            Before::Grant => return granted(job).await,
+            Before::Grant => {
+                let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+                    return Served::Refused(
+                        busy("the seller has too many requests in work").into(),
+                    );
+                };
+                let served = granted(job).await;
+                drop(permit);
+                return served;
+            }
             Before::Replay(key) => {
+                // An extension has seen no proof that the payment is the buyer's.
+                if !seller.is_payment(&request, key) {
+                    return Served::Refused(Reason::DuplicateSettlement.into());
+                }
                 let (shared, digest) = (self.clone(), Some(request.digest));
                 return match self.answers.again(key, digest) {
                     Some(answer) => {
@@ -269,7 +288,8 @@ impl<A: Answer> Driver<A> {
             Ok(Entry::Again(answer, delivery)) => return Served::Paid(answer, delivery),
             Err(refusal) => return Served::Refused(refusal),
         };
-        let served = if held.is_upfront() && !held.is_settled() {
+        // A settled payment whose answer was lost is served again as its offer says.
+        let served = if held.is_offered_upfront() || held.is_upfront() && !held.is_settled() {
             upfront(held, version, job).await
         } else {
             withheld(held, version, job).await
@@ -382,15 +402,19 @@ async fn withheld<J: Job, P: Payment + Send + Sync + 'static>(
         true => (None, Some(held.settle().await?)),
         false => (Some(held), None),
     };
+    let receipt = || settled.as_ref().map(|(receipt, _)| receipt.clone());
     let outcome = match timeout(time, survive(job.work(payment, false))).await {
         Ok(Some(Worked::Goods(answer, bytes))) => Ok((answer, bytes)),
         Ok(Some(Worked::NotCharged(passed) | Worked::Streamed(passed))) => {
-            Err(Served::Passed(passed))
+            Err(Served::Passed(match receipt() {
+                Some(receipt) => J::passed_with_receipt(passed, version, &receipt),
+                None => passed,
+            }))
         }
-        Ok(None) => Err(Served::Panicked(None)),
+        Ok(None) => Err(Served::Panicked(receipt())),
         Err(_) => {
             tracing::warn!(?time, "work not charged: it took longer than its payment is good for");
-            Err(Served::TimedOut)
+            Err(Served::TimedOut(receipt()))
         }
     };
     let (answer, bytes) = match outcome {
@@ -483,6 +507,14 @@ struct Held<A: Answer, P: Send + 'static> {
 type Work<P> = (Box<Admission<P>>, OwnedSemaphorePermit);
 
 impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
+    /// Whether its offer is paid before anything is done for it.
+    fn is_offered_upfront(&self) -> bool {
+        self.work.as_ref().is_some_and(|(admission, _)| {
+            let offer = admission.requirements().as_view();
+            Flow::from_requirements(&offer) == Some(Flow::Upfront)
+        })
+    }
+
     /// Whether it must be settled before anything is done for it.
     fn is_upfront(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.flow() == Flow::Upfront)
@@ -554,17 +586,39 @@ async fn settle<A: Answer, P>(
 ) -> Result<(SettleResponse, Delivery<A>), Refusal> {
     let (admission, _permit) = work.ok_or(Reason::UnexpectedSettleError)?;
     let (key, noted) = (admission.claim_key(), admission.is_settled());
-    let begun = context.shared.answers.begin(key, context.digest);
+    let begun = Begun::new(&context, key);
     match seller.settle(*admission).await {
         Ok(receipt) => {
+            begun.keep();
             let claim = Some((key, receipt.transaction.clone()));
             Ok((receipt, Delivery { context, claim, kept: false, noted }))
         }
-        Err(refusal) => {
-            if begun {
-                context.shared.answers.forget(key);
-            }
-            Err(refusal)
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// A settlement that was begun here; dropped, it has no answer.
+struct Begun<A: Answer> {
+    answers: Option<Arc<Answers<A>>>,
+    key: ClaimKey,
+}
+
+impl<A: Answer> Begun<A> {
+    fn new(context: &Context<A>, key: ClaimKey) -> Self {
+        let answers = &context.shared.answers;
+        let begun = answers.begin(key, context.digest);
+        Self { answers: begun.then(|| Arc::clone(answers)), key }
+    }
+
+    fn keep(mut self) {
+        self.answers = None;
+    }
+}
+
+impl<A: Answer> Drop for Begun<A> {
+    fn drop(&mut self) {
+        if let Some(answers) = &self.answers {
+            answers.forget(self.key);
         }
     }
 }
@@ -608,6 +662,9 @@ impl<A: Answer> Delivery<A> {
         }
     }
 
+    /// For carriers that write in pieces; the others call [`written`](Self::written) alone. If it returns `false`,
+    /// call [`taken_over`](Self::taken_over) and write no more.
+    ///
     /// Notes that it is delivered, before the last of it is written: whoever has all of it cannot
     /// have it made once more, not even by having the process killed in time. `false` if it was made
     /// once more already, elsewhere: then the rest must not be written.

@@ -63,7 +63,7 @@ mod headers;
 
 pub use body::{OwnBody, TakenOver};
 use headers::{
-    ask, empty, give_receipt, insert_receipt, is_error, is_preflight, keep_private,
+    ask, empty, give_receipt, grant, insert_receipt, is_error, is_preflight, keep_private,
     leads_elsewhere, path_of, payment, plain, without_goods, written,
 };
 
@@ -103,7 +103,7 @@ struct Shared<F, S, C> {
     charge_redirects: bool,
     base_url: Option<String>,
     secret: Option<[u8; 32]>,
-    /// The last cached, which the next request mostly asks for.
+    /// The last price that was made, which the next request mostly asks for.
     last: Mutex<Option<Arc<Cached>>>,
 }
 
@@ -206,8 +206,8 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         Self::with_offers_for_async(seller, move |parts| ready_now(offers(parts)))
     }
 
-    /// The same offers for every request, which the facilitator's `/supported` answer completes whenever it
-    /// changes: see [`Seller::complete`]. Offers on Solana need it, for the facilitator names who pays the fee.
+    /// The same offers for every request, which the facilitator's `/supported` answer completes: see
+    /// [`Seller::complete`]. The answer is asked for again after ten minutes. Offers on Solana need it, for the facilitator names who pays the fee.
     /// While they cannot be completed, requests are answered with 503.
     pub fn with_supported(seller: Arc<Seller<F, S, C>>, offers: impl Into<Offers>) -> Self
     where
@@ -439,9 +439,13 @@ where
             Served::Passed(passed) => return passed,
             Served::Unpaid => shared.challenge(&cached),
             Served::Refused(refusal) => shared.refuse(&cached.offers, version, refusal),
-            Served::TimedOut => empty(StatusCode::GATEWAY_TIMEOUT),
-            Served::Panicked(receipt) => {
-                let mut response = empty(StatusCode::INTERNAL_SERVER_ERROR);
+            served @ (Served::TimedOut(_) | Served::Panicked(_)) => {
+                let (status, receipt) = match served {
+                    Served::TimedOut(receipt) => (StatusCode::GATEWAY_TIMEOUT, receipt),
+                    Served::Panicked(receipt) => (StatusCode::INTERNAL_SERVER_ERROR, receipt),
+                    _ => (StatusCode::INTERNAL_SERVER_ERROR, None),
+                };
+                let mut response = empty(status);
                 if let Some(receipt) = &receipt {
                     give_receipt(response.headers_mut(), version, receipt);
                 }
@@ -480,6 +484,7 @@ where
         payment: Option<AcceptedPayment>,
         paid: bool,
     ) -> Worked<PaidAnswer, Self::Passed> {
+        let granted = payment.is_none();
         if let Some(payment) = payment {
             self.request.extensions_mut().insert(payment);
         }
@@ -489,7 +494,12 @@ where
         };
         if paid {
             let is_good = !is_error(response.status());
-            let passed = Ok(response.map(Either::Right));
+            let mut response = response.map(Either::Right);
+            // Nobody else may have from a cache what was opened for this request.
+            if granted {
+                grant(response.headers_mut());
+            }
+            let passed = Ok(response);
             return if is_good { Worked::Streamed(passed) } else { Worked::NotCharged(passed) };
         }
         if !self.shared.is_charged(&response, &self.url) {
@@ -628,7 +638,7 @@ impl<F, S, C> Shared<F, S, C> {
                 );
                 let text = format!(
                     "The answer is longer than the {limit} bytes that this server withholds until \
-                     it is paid. Nothing was charged.\n"
+                     it is paid. Nothing more was charged.\n"
                 );
                 return Err(plain(StatusCode::INTERNAL_SERVER_ERROR, text));
             }
@@ -654,7 +664,7 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
                     return Ok(None);
                 };
                 if let Err(error) = self.seller.check(&offers) {
-                    tracing::error!(%error, "computed offers");
+                    tracing::error!(%error, "offers for this request cannot be paid");
                     return Err(StatusCode::INTERNAL_SERVER_ERROR);
                 }
                 offers

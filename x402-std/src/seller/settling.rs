@@ -1,6 +1,7 @@
 //! Settling what was admitted, once.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
@@ -60,7 +61,9 @@ where
         if !self.extensions.is_empty() {
             let payment = admission.accepted();
             let added = self.extensions.iter().filter_map(|extension| {
-                Some((extension.key().to_owned(), extension.receipt(&payment, &receipt)?))
+                // The money has moved: an extension's bug must not cost the buyer the answer.
+                let added = AssertUnwindSafe(|| extension.receipt(&payment, &receipt));
+                Some((extension.key().to_owned(), catch_unwind(added).ok()??))
             });
             let added: Vec<_> = added.collect();
             receipt.extensions = extension::merged(receipt.extensions.as_ref(), added);

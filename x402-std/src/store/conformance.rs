@@ -138,7 +138,8 @@ async fn every_step_of_the_machine(store: &impl ClaimStore) {
 async fn every_state_reads_back(store: &impl ClaimStore) {
     let texts =
         ["", "0x1", &"5".repeat(88), "a claimed", "claimed", "b:c", "\"';\\\r\n\0", "USD₮0"];
-    let states = Reason::ALL.iter().copied().map(Failed);
+    let own = [0, 7, 255].map(Reason::Own);
+    let states = Reason::ALL.iter().copied().chain(own).map(Failed);
     let states = states.chain(texts.iter().map(|text| Broadcast(tx(text))));
     let states = states.chain(texts.iter().map(|text| Delivered(tx(text))));
     let states: Vec<_> = states.chain(texts.iter().map(|text| Settled(tx(text)))).collect();

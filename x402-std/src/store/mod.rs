@@ -32,7 +32,8 @@
 //! broadcast, the paid handler's time included if it runs before the settlement.
 //!
 //! # A store of your own
-//! Implement [`ClaimStore`], and run [`conformance`] on it.
+//! Implement [`ClaimStore`], and run `conformance` on it (feature `tokio`); its part for records only if the store
+//! keeps them. [`Presented::again`] makes the answer for a payment that is known.
 //!
 //! # What is beside a claim
 //! A claim that moves can be given a [`Record`]: what it takes to go on with it where it is found. A
@@ -87,8 +88,11 @@ pub trait ClaimStore: Send + Sync {
         now: u64,
     ) -> impl Future<Output = Result<Presented, StoreError>> + Send;
 
-    /// Moves a claim from one state to the next; see [`ClaimState::may_become`]. What is beside it
-    /// stays, but not beside a claim that failed.
+    /// Moves a claim from one state to the next; see [`ClaimState::may_become`]. Its record stays, unless the
+    /// claim failed.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for a claim that is unknown, or in another state.
     fn advance(
         &self,
         key: ClaimKey,
@@ -96,7 +100,10 @@ pub trait ClaimStore: Send + Sync {
         to: ClaimState,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives a claim up, for which nothing has been sent, or which failed.
+    /// Removes a claim that is `Claimed` or `Failed`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] for any other, and for an unknown one.
     fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The state of a claim, if it is known.

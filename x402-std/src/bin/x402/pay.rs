@@ -119,12 +119,12 @@ impl Pay {
                 *stage.lock().unwrap_or_else(PoisonError::into_inner) = text;
             }
         };
-        let order = PurchaseOptions {
+        let options = PurchaseOptions {
             id: self.id.as_deref(),
             progress: Some(&hear),
             ..PurchaseOptions::default()
         };
-        match watched(client.buy_with(request, &order), &stage).await {
+        match watched(client.buy_with(request, &options), &stage).await {
             Ok(bought) => {
                 let unproven = bought.proof().is_none().then(|| bought.id.clone()).flatten();
                 let outcome =

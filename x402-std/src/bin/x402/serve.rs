@@ -135,7 +135,7 @@ pub(crate) struct Selling {
 /// A use of a seller.
 pub(crate) trait Shop {
     /// Sells for these terms: those of `--price`, and then those of further prices.
-    fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Offers>) -> impl Future<Output = Outcome>
+    fn open<F, S>(self, seller: Seller<F, S>, offers: Vec<Offers>) -> impl Future<Output = Outcome>
     where
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static;
@@ -236,10 +236,10 @@ impl Selling {
     where
         F: facilitator::Facilitator + 'static,
     {
-        let terms = with_supported(all, &facilitator).await?;
+        let offers = with_supported(all, &facilitator).await?;
         let Some(path) = &self.claims else {
             let seller = Seller::new(facilitator).with_payer_limit(self.per_payer);
-            return checked(seller, terms, shop).await;
+            return checked(seller, offers, shop).await;
         };
         let store = SqliteStore::open(path)
             .map_err(|error| {
@@ -252,26 +252,26 @@ impl Selling {
             .map_err(|error| Failure::refused(format_args!("--claims: FILE.secret: {error}")))?;
         let seller = Seller::with_parts(facilitator, store, SystemClock).with_secret(secret);
         let seller = seller.with_payer_limit(self.per_payer);
-        checked(seller, terms, shop).await
+        checked(seller, offers, shop).await
     }
 }
 
-async fn checked<F, S>(seller: Seller<F, S>, terms: Vec<Offers>, shop: impl Shop) -> Outcome
+async fn checked<F, S>(seller: Seller<F, S>, offers: Vec<Offers>, shop: impl Shop) -> Outcome
 where
     F: facilitator::Facilitator + 'static,
     S: ClaimStore + 'static,
 {
-    for terms in &terms {
+    for offers in &offers {
         // Everything else about the offers was checked before.
-        seller.check(terms).map_err(|_| {
+        seller.check(offers).map_err(|_| {
             Failure::unusable("the facilitator names no fee payer for Solana: use another one")
         })?;
     }
-    shop.open(seller, terms).await
+    shop.open(seller, offers).await
 }
 
 impl Shop for &Serve {
-    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Offers>) -> Outcome
+    async fn open<F, S>(self, seller: Seller<F, S>, offers: Vec<Offers>) -> Outcome
     where
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static,
@@ -282,7 +282,7 @@ impl Shop for &Serve {
         let upstream = upstream.transpose()?;
         let behind = upstream.clone();
         let router = Router::new().fallback(move |request| answer(upstream.clone(), request));
-        let offers = terms.into_iter().flat_map(|terms| terms.accepts);
+        let offers = offers.into_iter().flat_map(|offers| offers.accepts);
         let flow = |offer: PaymentRequirements| if self.upfront { offer.upfront() } else { offer };
         let offers = Offers::new(offers.map(flow));
         let seller = Arc::new(seller);

@@ -137,12 +137,17 @@ pub(super) fn keep_private(headers: &mut HeaderMap, otherwise: &'static str) {
     }
 }
 
-pub(super) fn give_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
-    // The handler has no say in what was paid, nor in who else may have it.
+/// The headers of an answer that an extension granted: nobody else may have it, and it has no receipt.
+pub(super) fn grant(headers: &mut HeaderMap) {
     for name in PAYMENT_HEADERS {
         headers.remove(name);
     }
     keep_private(headers, http::CACHE_PAID);
+}
+
+pub(super) fn give_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
+    // The handler has no say in what was paid, nor in who else may have it.
+    grant(headers);
     insert_receipt(headers, version, receipt);
     expose(headers);
 }

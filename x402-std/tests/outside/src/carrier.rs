@@ -98,7 +98,10 @@ where
                     Served::Panicked(receipt) => {
                         write(&mut stream, &json!({ "error": "failed", "receipt": receipt })).await
                     }
-                    Served::TimedOut => write(&mut stream, &json!({ "error": "too slow" })).await,
+                    Served::TimedOut(receipt) => {
+                        write(&mut stream, &json!({ "error": "too slow", "receipt": receipt }))
+                            .await
+                    }
                 };
                 if written.is_err() {
                     break;

@@ -22,11 +22,12 @@ use x402_std::buyer::client::{Client, HttpTransport};
 use x402_std::buyer::wallet::EvmWallet;
 use x402_std::buyer::{Asset, Buyer, Policy};
 use x402_std::evm::assets;
+use x402_std::extension::{Before, BoxFuture, PaidRequest, SellerExtension};
 use x402_std::facilitator::ledger::{Networks, SimulatedLedger};
 use x402_std::facilitator::{Acceptance, Facilitator, LocalFacilitator};
-use x402_std::message::SettleResponse;
+use x402_std::message::{Json, SettleResponse};
 use x402_std::seller::server::PaymentLayer;
-use x402_std::seller::{Offers, Refusal, Seller, exact};
+use x402_std::seller::{AcceptedPayment, Offers, Refusal, Seller, exact};
 use x402_std::store::ClaimStore as _;
 
 const NETWORK: &str = "card:corner-cafe";
@@ -293,6 +294,55 @@ async fn an_extension_works_at_all_three_roles() {
     assert_eq!(facilitator.ledger().earned(SHOP), 6);
     let again = frames.raw(&json!({ "ask": "cake", "payment": payment })).await.unwrap();
     assert_eq!(again["challenge"]["error"], "duplicate_settlement");
+    serving.abort();
+}
+
+/// Breaks when it is asked for a receipt, and would give anybody's answer to anybody.
+struct Broken(std::sync::Mutex<Option<x402_core::claim::ClaimKey>>);
+
+impl SellerExtension for Broken {
+    fn key(&self) -> &str {
+        "broken"
+    }
+
+    fn declare(&self, _: &Offers) -> Option<Json> {
+        None
+    }
+
+    fn before<'a>(
+        &'a self,
+        _: &'a PaidRequest,
+        _: Option<x402_core::json::RawJson<'a>>,
+    ) -> BoxFuture<'a, Before> {
+        let key = *self.0.lock().unwrap();
+        Box::pin(std::future::ready(key.map_or(Before::GoOn, Before::Replay)))
+    }
+
+    fn receipt(&self, payment: &AcceptedPayment, _: &SettleResponse) -> Option<Json> {
+        *self.0.lock().unwrap() = Some(payment.claim_key);
+        panic!("the extension's own bug");
+    }
+}
+
+/// The buyer has paid: a bug of an extension takes nothing from it, and gives nobody else its answer.
+#[tokio::test]
+async fn an_extension_that_breaks_costs_nobody_anything() {
+    let facilitator = LocalFacilitator::new(cards()).with_acceptance(Acceptance::any());
+    let facilitator = Arc::new(facilitator);
+    facilitator.ledger().give(wallet(2).card(), 9);
+    let broken = Broken(Default::default());
+    let seller = Seller::new(Arc::clone(&facilitator)).with_extension(broken);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let frames = Frames(listener.local_addr().unwrap());
+    let offers = Offers::new([offer(NETWORK, SHOP, 3)]);
+    let serving = tokio::spawn(serve(listener, Arc::new(seller), offers));
+    let buyer = Buyer::with_parts(wallet(1), policy(), SystemClock);
+    let paid = buyer.buy(&frames, &"tea".to_owned()).await.unwrap();
+    assert_eq!((paid.response.as_str(), paid.proof().unwrap().success), ("TEA", true));
+    let other = Buyer::with_parts(wallet(2), policy(), SystemClock);
+    let refused = other.buy(&frames, &"tea".to_owned()).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("duplicate_settlement"), "{refused:?}");
+    assert_eq!(facilitator.ledger().earned(SHOP), 3);
     serving.abort();
 }
 

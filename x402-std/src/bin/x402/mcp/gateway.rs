@@ -121,7 +121,7 @@ impl Gateway {
 }
 
 impl Shop for &Gateway {
-    async fn open<F, S>(self, seller: Seller<F, S>, terms: Vec<Offers>) -> Outcome
+    async fn open<F, S>(self, seller: Seller<F, S>, offers: Vec<Offers>) -> Outcome
     where
         F: facilitator::Facilitator + 'static,
         S: ClaimStore + 'static,
@@ -140,11 +140,11 @@ impl Shop for &Gateway {
         self.check_names(upstream.peer()).await;
         let seller = Arc::new(seller);
         let mut paid = PaidTools::new(Proxy::new(&upstream), Arc::clone(&seller));
-        let mut terms = terms.into_iter();
-        if let Some(price) = terms.next() {
+        let mut offers = offers.into_iter();
+        if let Some(price) = offers.next() {
             paid = paid.with_price_for_others(price);
         }
-        for ((name, _), price) in self.tools.iter().zip(terms) {
+        for ((name, _), price) in self.tools.iter().zip(offers) {
             paid = paid.with_price(name, price);
         }
         for name in &self.free {

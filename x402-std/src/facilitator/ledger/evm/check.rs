@@ -48,6 +48,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     pub(super) async fn check(&self, payment: &Authorized) -> Result<(), Reason> {
         const FAULT: Reason = Reason::UnexpectedVerifyError;
         let Authorized { payer, token, reasons, .. } = payment;
+        self.sends(payment)?;
         self.genuine().await.map_err(|_| FAULT)?;
         let (deployed, code, used, balance, pace) = tokio::join!(
             self.deployed(payment),
@@ -97,6 +98,12 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             return Err(self.held(*payer, Hold::Balance));
         }
         Ok(())
+    }
+
+    /// Whether one of this chain's accounts may send a payment.
+    pub(super) fn sends(&self, payment: &Authorized) -> Result<(), Reason> {
+        let own = payment.sender.is_none_or(|only| self.addresses().any(|sender| sender == only));
+        own.then_some(()).ok_or(payment.reasons.not_supported)
     }
 
     /// Whether all contracts of a payment are there.

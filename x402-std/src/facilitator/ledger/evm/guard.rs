@@ -63,7 +63,7 @@ pub struct GasLost {
 
 /// A payment on its way.
 struct Flight {
-    nonce: [u8; 32],
+    id: Id,
     value: Amount,
     /// When the token takes it no more, in Unix seconds.
     ends: Amount,
@@ -107,7 +107,7 @@ pub(super) enum Hold {
 pub(super) struct Reserved {
     guard: Arc<Guard>,
     of: (Address, Address),
-    nonce: [u8; 32],
+    id: Id,
     sent: bool,
 }
 
@@ -120,7 +120,7 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if !self.sent {
-            self.guard.land(self.of, &self.nonce);
+            self.guard.land(self.of, self.id);
         }
     }
 }
@@ -172,16 +172,16 @@ impl Guard {
             Some(_) => Some(self.place(chain_time).ok_or(Hold::Places)?),
             None => None,
         };
-        let (nonce, value, ends) = (payment.nonce, payment.value, payment.valid_before);
+        let (id, value, ends) = (id_of(payment), payment.value, payment.valid_before);
         let mut flights = lock(&self.flights);
         if balance < others(&mut flights, payment, chain_time).saturating_add(word(value)) {
             return Err(Hold::Balance);
         }
         let all = flights.entry(of(payment)).or_default();
-        all.retain(|flight| flight.nonce != nonce);
-        all.push(Flight { nonce, value, ends, code, _place: place });
+        all.retain(|flight| flight.id != id);
+        all.push(Flight { id, value, ends, code, _place: place });
         drop(flights);
-        Ok(Reserved { guard: Arc::clone(self), of: of(payment), nonce, sent: false })
+        Ok(Reserved { guard: Arc::clone(self), of: of(payment), id, sent: false })
     }
 
     /// A place for a payer with code. Those of payments that are over are free, though nobody here
@@ -200,19 +200,19 @@ impl Guard {
     /// The code that a payer had when its payment was sent.
     pub(super) fn code_of(&self, payment: &Authorized) -> Option<B256> {
         let flights = lock(&self.flights);
-        let nonce = payment.nonce;
-        flights.get(&of(payment))?.iter().find(|flight| flight.nonce == nonce)?.code
+        let id = id_of(payment);
+        flights.get(&of(payment))?.iter().find(|flight| flight.id == id)?.code
     }
 
     /// A payment is in a block, or comes to nothing: the payer's balance tells from now on.
     pub(super) fn landed(&self, payment: &Authorized) {
-        self.land(of(payment), &payment.nonce);
+        self.land(of(payment), id_of(payment));
     }
 
-    fn land(&self, of: (Address, Address), nonce: &[u8; 32]) {
+    fn land(&self, of: (Address, Address), id: Id) {
         let mut flights = lock(&self.flights);
         if let Some(all) = flights.get_mut(&of) {
-            all.retain(|flight| flight.nonce != *nonce);
+            all.retain(|flight| flight.id != id);
             if all.is_empty() {
                 flights.remove(&of);
             }
@@ -282,8 +282,15 @@ impl Guard {
 fn others(flights: &mut Flights, payment: &Authorized, chain_time: u64) -> U256 {
     let Some(all) = flights.get_mut(&of(payment)) else { return U256::ZERO };
     all.retain(|flight| flight.ends > Amount::from(chain_time));
-    let others = all.iter().filter(|flight| flight.nonce != payment.nonce);
+    let others = all.iter().filter(|flight| flight.id != id_of(payment));
     others.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)))
+}
+
+/// A payment among those of a payer in a token: the contract that counts it, and its nonce there.
+type Id = (Address, [u8; 32]);
+
+fn id_of(payment: &Authorized) -> Id {
+    (payment.contract, payment.nonce)
 }
 
 fn of(payment: &Authorized) -> (Address, Address) {

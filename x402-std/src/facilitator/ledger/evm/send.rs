@@ -165,6 +165,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         const FAULT: Reason = Reason::UnexpectedSettleError;
         self.genuine().await.map_err(|_| FAULT)?;
         let (payer, reasons) = (payment.payer, &payment.reasons);
+        self.sends(payment)?;
         let account = evm(payer);
         let (code, pace, fees) = tokio::join!(self.code(payer), self.pace(), self.fees());
         let ((code, pace), fees) = (code.zip(pace).ok_or(FAULT)?, fees?);

@@ -180,7 +180,7 @@ pub struct Reasons {
     pub expired: Reason,
     /// The authorization was used or cancelled.
     pub used: Reason,
-    /// The contract does not know such authorizations.
+    /// The contract does not know such authorizations, or takes them from a sender that this ledger is not.
     pub not_supported: Reason,
     /// The payer has too little.
     pub balance: Reason,

@@ -315,3 +315,21 @@ fn the_shape_holds_schemes_to_come() {
         assert_eq!((payment.used.meaning)(&[counted(total)]), Some(used));
     }
 }
+
+/// The ledger lists a scheme from outside by its name, on the same chains.
+#[test]
+fn another_scheme_is_listed() {
+    use super::{EvmChain, EvmLedger};
+    use crate::facilitator::ledger::Networks as _;
+    use crate::scheme::ExactOnEvm;
+    use x402_core::crypto::secp256k1::LocalKey;
+
+    let nodes = crate::rpc::Nodes::new(["http://127.0.0.1:1"]).unwrap();
+    let ledger = EvmLedger::<LocalKey>::new().with_chain(EvmChain::new(8453, nodes), Vec::new());
+    let listed = |kinds: Vec<crate::message::SupportedKind>| -> Vec<_> {
+        kinds.iter().map(|kind| format!("{} {}", kind.scheme, kind.network)).collect()
+    };
+    assert_eq!(listed(ledger.kinds()), ["exact eip155:8453", "exact base"]);
+    let ledger = ledger.with_scheme(&["upto"], ExactOnEvm::default());
+    assert_eq!(listed(ledger.kinds()), ["upto eip155:8453", "upto base"]);
+}

@@ -9,7 +9,7 @@ use x402_core::claim::Transaction;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
 
 use super::EvmChain;
-use super::chain::{Chain, Receipt, call_at, id, read};
+use super::chain::{CallError, Chain, Receipt, call_at, id, read};
 use super::contract::evm;
 use super::settlement::{Authorized, End, Log};
 use crate::facilitator::ledger::Outcome;
@@ -205,8 +205,11 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let mut answers = Vec::with_capacity(payment.used.calls.len());
         for call in &payment.used.calls {
             let params = call_at(call, U64::from(at));
-            let answer = self.agreed("eth_call", &params, read::<Bytes>).await?;
-            answers.push(Some(answer.to_vec()));
+            answers.push(match self.agreed("eth_call", &params, read::<Bytes>).await {
+                Some(answer) => Some(answer.to_vec()),
+                None if matches!(self.call(&params).await, Err(CallError::Reverted(_))) => None,
+                None => return None,
+            });
         }
         (payment.used.meaning)(&answers)
     }

@@ -328,14 +328,14 @@ impl Inner {
         let reports = Reports::new(context);
         let hear = |progress: Progress<'_>| reports.hear(progress);
         let approve: Approve<'_> = &|ask| Box::pin(person.allows(ask));
-        let order = PurchaseOptions {
+        let options = PurchaseOptions {
             id,
             max,
             quoted: quoted.as_ref(),
             approve: Some(approve),
             progress: Some(&hear),
         };
-        match self.buyer.buy_with(transport, &request, &order).await {
+        match self.buyer.buy_with(transport, &request, &options).await {
             Ok(bought) => Ok(self.deliver(bought, asked, &subject).await),
             Err(error) => Err(self.explain(error, &subject, person, max).await),
         }
