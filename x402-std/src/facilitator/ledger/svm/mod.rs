@@ -1,22 +1,26 @@
+mod answers;
 mod guard;
+mod witnesses;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use x402_core::claim::{ClaimKey, Transaction};
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
 use x402_core::crypto::{AsyncSigner, Ed25519, Verify, sha256};
 use x402_core::{Payment as _, Reason, Verified};
-use x402_svm::message::{self, MessageVersion, TRANSACTION_V1_BYTES, Unsigned};
+use x402_svm::message::{self, Unsigned};
 use x402_svm::{Address, SvmPayment, base58};
 
+use self::answers::{Account, Accounts, InContext, Simulation};
 use self::guard::{Guard, Hold};
+use self::witnesses::{Asked, Status, Witnesses};
 use super::{Ledger, Networks, Outcome};
 use crate::base64;
 use crate::clock::{Clock as _, SystemClock};
@@ -779,181 +783,6 @@ fn is_effect(payment: &SvmPayment, before: &Accounts, after: &Accounts, most_fee
         && fee.is_some_and(|fee| fee <= most_fee)
 }
 
-/// The payment that is asked about.
-struct Asked<'p> {
-    payment: &'p SvmPayment,
-    key: ClaimKey,
-    id: &'p str,
-    signature: [u8; 64],
-    transaction: message::Transaction<'p>,
-}
-
-impl<'p> Asked<'p> {
-    fn new(transfer: &'p SvmTransfer, id: &'p Transaction) -> Option<Self> {
-        Some(Self {
-            payment: transfer.payment(),
-            key: transfer.payment().claim_key(),
-            id,
-            signature: base58::decode(id)?,
-            transaction: message::Transaction::parse(transfer.transaction()).ok()?,
-        })
-    }
-
-    /// The content of a node's record of the transaction; `None` if it is one of another transaction.
-    fn moved(&self, landed: &Landed) -> Option<Moved> {
-        let (text, "base64") = (&landed.transaction.0, &*landed.transaction.1) else { return None };
-        let mut bytes = [0; TRANSACTION_V1_BYTES];
-        let bytes = base64::decode(text.as_bytes(), &mut bytes).ok()?;
-        let there = message::Transaction::parse(bytes).ok()?;
-        let (message, wanted) = (there.message().as_bytes(), self.transaction.message());
-        if message != wanted.as_bytes() || there.signatures().first() != Some(&self.signature) {
-            return None;
-        }
-        let meta = landed.meta.as_ref()?;
-        if meta.err.is_some() {
-            return Some(Moved::Failed);
-        }
-        let destination = wanted.keys().iter().position(|key| *key == self.payment.destination.0);
-        let recorded = !meta.pre_token_balances.is_empty() || !meta.post_token_balances.is_empty();
-        // From a table, it has a place that only the node knows.
-        let (true, Some(place)) = (recorded, destination) else { return Some(Moved::AsAsked) };
-        let balance = |all: &[TokenBalance]| match all.iter().find(|one| one.account_index == place)
-        {
-            Some(one) if one.mint != self.payment.asset.to_string() => None,
-            Some(one) => Some(one.ui_token_amount.amount),
-            None => Some(0u64),
-        };
-        let before = balance(&meta.pre_token_balances);
-        let gets = balance(&meta.post_token_balances).zip(before);
-        let gets = gets.and_then(|(after, before)| after.checked_sub(before));
-        Some(if gets == Some(self.payment.amount) { Moved::AsAsked } else { Moved::Otherwise })
-    }
-}
-
-/// The effect of a transaction that is in the chain.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    AsAsked,
-    Otherwise,
-    Failed,
-}
-
-/// Where a transaction is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
-    /// Nowhere, at this slot.
-    Unknown { slot: u64 },
-    /// In a chain that may be given up.
-    Seen,
-    /// As certain as asked for.
-    Reached { failed: bool },
-}
-
-/// Whether a blockhash is valid, and the earliest and the latest slot that it was said for.
-#[derive(Clone, Copy)]
-struct Validity {
-    is_valid: bool,
-    earliest: u64,
-    latest: u64,
-}
-
-/// Nodes of which `count` must say the same.
-struct Witnesses {
-    nodes: Nodes,
-    count: usize,
-}
-
-impl Witnesses {
-    /// The word of each; `None` unless all say something.
-    async fn ask<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Option<Vec<T>> {
-        let answers = self.nodes.ask_each(self.count, method, params).await;
-        let words: Option<Vec<T>> = answers
-            .into_iter()
-            .map(|answer| answer.ok().and_then(|answer| read(&answer)))
-            .collect();
-        words.filter(|words| words.len() == self.count)
-    }
-
-    async fn status(&self, asked: &Asked<'_>, commitment: Commitment) -> Option<Status> {
-        let params = json!([[asked.id], { "searchTransactionHistory": true }]);
-        let words: Vec<InContext<[Option<SignatureStatus>; 1]>> =
-            self.ask("getSignatureStatuses", &params).await?;
-        let read = |InContext { context, value: [status] }: &InContext<[_; 1]>| match status {
-            None => Status::Unknown { slot: context.slot },
-            // "Failed" must never be taken back: whoever is told so pays again.
-            Some(SignatureStatus { err: Some(_), confirmation_status: Some(reached) }) => {
-                match Commitment::Finalized.is_reached(reached) {
-                    true => Status::Reached { failed: true },
-                    false => Status::Seen,
-                }
-            }
-            Some(SignatureStatus { err: None, confirmation_status: Some(reached) })
-                if commitment.is_reached(reached) =>
-            {
-                Status::Reached { failed: false }
-            }
-            Some(_) => Status::Seen,
-        };
-        let both = |one, other| match (one, other) {
-            (Status::Unknown { slot }, Status::Unknown { slot: other }) => {
-                Status::Unknown { slot: slot.min(other) }
-            }
-            _ if one == other => one,
-            _ => Status::Seen,
-        };
-        words.iter().map(read).reduce(both)
-    }
-
-    async fn effect(
-        &self,
-        asked: &Asked<'_>,
-        commitment: Commitment,
-        failed: bool,
-    ) -> Option<Outcome> {
-        let version = u8::from(asked.transaction.message().version() == MessageVersion::V1);
-        let params = json!([asked.id, {
-            "commitment": commitment.as_str(),
-            "encoding": "base64",
-            "maxSupportedTransactionVersion": version,
-        }]);
-        let words: Vec<Option<Landed>> = self.ask("getTransaction", &params).await?;
-        let moved = words.iter().map(|landed| asked.moved(landed.as_ref()?));
-        let moved = moved.reduce(|one, other| one.filter(|_| one == other))??;
-        match (moved, failed) {
-            (Moved::AsAsked, false) => {
-                Some(Outcome::Settled(Transaction::try_from(asked.id).ok()?))
-            }
-            (Moved::Otherwise, false) => {
-                Some(Outcome::Failed(Reason::PostSettlementTransferNotConfirmed))
-            }
-            (Moved::Failed, true) => {
-                Some(Outcome::Failed(Reason::InvalidExactSvmTransactionFailed))
-            }
-            _ => None,
-        }
-    }
-
-    /// `None` also if they do not agree.
-    async fn is_blockhash_valid(&self, asked: &Asked<'_>, commitment: &str) -> Option<Validity> {
-        let blockhash = Address(asked.payment.blockhash).to_string();
-        let params = json!([blockhash, { "commitment": commitment }]);
-        let words: Vec<InContext<bool>> = self.ask("isBlockhashValid", &params).await?;
-        let is_valid = words.first()?.value;
-        let slots = || words.iter().map(|word| word.context.slot);
-        let (earliest, latest) = (slots().min()?, slots().max()?);
-        let agree = words.iter().all(|word| word.value == is_valid);
-        agree.then_some(Validity { is_valid, earliest, latest })
-    }
-
-    /// Whether they know what happened for long enough before a slot.
-    async fn know_history(&self, slot: u64) -> Option<bool> {
-        let first: Vec<u64> = self.ask("getFirstAvailableBlock", &json!([])).await?;
-        Some(first.iter().all(|first| {
-            *first == 0 || slot.checked_sub(*first).is_some_and(|known| known >= HISTORY_SLOTS)
-        }))
-    }
-}
-
 async fn send(nodes: &Nodes, transaction: &str) {
     let params = json!([transaction, { "encoding": "base64", "skipPreflight": true }]);
     if let Err(error) = nodes.tell("sendTransaction", &params).await {
@@ -976,102 +805,4 @@ fn read<T: DeserializeOwned>(answer: &RawValue) -> Option<T> {
 fn to_base64(bytes: &[u8]) -> Option<String> {
     let mut text = vec![0; base64::encoded_len(bytes.len())];
     base64::encode(bytes, &mut text).ok().map(str::to_owned)
-}
-
-#[derive(Deserialize)]
-struct InContext<T> {
-    context: Context,
-    value: T,
-}
-
-#[derive(Deserialize)]
-struct Context {
-    slot: u64,
-}
-
-/// Of source, destination and fee payer.
-type Accounts = [Option<Account>; 3];
-
-#[derive(Deserialize)]
-struct Account {
-    lamports: u64,
-    owner: String,
-    data: (String, String),
-}
-
-impl Account {
-    /// The balance of a token account of the payment's token that is in use and not frozen.
-    fn token(&self, payment: &SvmPayment) -> Option<u64> {
-        let mut bytes = vec![0; base64::decoded_len(self.data.0.len())];
-        let bytes = base64::decode(self.data.0.as_bytes(), &mut bytes).ok()?;
-        let (mint, rest) = bytes.split_first_chunk::<32>()?;
-        let (_owner, rest) = rest.split_first_chunk::<32>()?;
-        let (amount, _) = rest.split_first_chunk()?;
-        let is_one = self.owner == payment.token_program.address().to_string()
-            && self.data.1 == "base64"
-            && bytes.len() >= TOKEN_ACCOUNT_BYTES
-            && *mint == payment.asset.0
-            && bytes.get(TOKEN_ACCOUNT_STATE) == Some(&1);
-        is_one.then_some(u64::from_le_bytes(*amount))
-    }
-}
-
-#[derive(Deserialize)]
-struct Simulation {
-    #[serde(deserialize_with = "given")]
-    err: Option<Value>,
-    accounts: Option<Accounts>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SignatureStatus {
-    #[serde(deserialize_with = "given")]
-    err: Option<Value>,
-    confirmation_status: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Landed {
-    transaction: (String, String),
-    meta: Option<Meta>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    #[serde(deserialize_with = "given")]
-    err: Option<Value>,
-    #[serde(default, deserialize_with = "or_none")]
-    pre_token_balances: Vec<TokenBalance>,
-    #[serde(default, deserialize_with = "or_none")]
-    post_token_balances: Vec<TokenBalance>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenBalance {
-    account_index: usize,
-    mint: String,
-    ui_token_amount: UiTokenAmount,
-}
-
-#[derive(Deserialize)]
-struct UiTokenAmount {
-    #[serde(deserialize_with = "decimal")]
-    amount: u64,
-}
-
-fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    String::deserialize(from)?.parse().map_err(D::Error::custom)
-}
-
-/// `null` for none, but there: an answer that does not say whether there was an error says nothing.
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    Option::deserialize(from)
-}
-
-/// `null` as an empty list.
-fn or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TokenBalance>, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
