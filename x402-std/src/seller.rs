@@ -1,7 +1,7 @@
 //! Selling, whatever the transport: admit a payment, settle it once, give the receipt.
 //!
 //! [`server`] does this over HTTP, [`mcp`](crate::mcp) for tools, and `driver` over any
-//! other carrier. Without a runtime, a request is served so, by offers of [`Seller::announce`]:
+//! other carrier. Without a runtime, serve a request as follows, with offers from [`Seller::announce`]:
 //!
 //! ```
 //! use x402_std::core::{Reason, Version, buyer::Flow};
@@ -70,47 +70,47 @@ pub use driver::ConnectionEnd;
 pub use offers::{NotCompleted, OfferError, Offers, Unsupported, exact, exact_in};
 use record::Kept;
 
-/// Seconds a buyer has to pay, unless an offer says otherwise: what the official SDKs allow.
+/// Seconds a buyer has to pay, unless an offer sets another number; the official SDKs allow the same.
 pub const MAX_TIMEOUT_SECONDS: u64 = 300;
 
-/// Payments of one payer that are worked on at once, unless set otherwise.
+/// Default limit of payments of one payer that are worked on at once.
 pub const PAYER_AT_ONCE: usize = 64;
 
-/// Seconds in which an answer that was paid for must be written out. One that was not, in a process
-/// that may be dead, is made once more after that.
+/// Seconds in which a paid answer must be written out. After that time, an answer that a possibly dead
+/// process left unwritten is made again.
 pub const DELIVERY_SECONDS: u64 = 15;
 
-/// How long a facilitator's `/supported` answer is taken as it is.
+/// Time for which a facilitator's `/supported` answer is used without asking again.
 pub const SUPPORTED_FRESH: Duration = Duration::from_secs(600);
 
-/// How long it counts while the facilitator does not answer.
+/// Time for which a `/supported` answer is used while the facilitator does not answer.
 pub const SUPPORTED_STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// How long nobody asks again after somebody did.
+/// Least time between two requests for `/supported`.
 const SUPPORTED_AGAIN: Duration = Duration::from_secs(10);
 
-/// Longest extensions of a facilitator's answer that are passed on in a receipt, in bytes.
+/// Greatest length, in bytes, of a facilitator's extensions that a receipt passes on.
 const EXTENSIONS_BYTES: usize = 4096;
 
-/// How a payment is tied to the resource it is for, beyond what its offer says. The default is not
-/// at all: a payment buys, once, any resource of the seller's that is offered for the same.
+/// Ties of a payment to its resource, beyond those of its offer. By default there is none: a payment buys,
+/// once, any resource that the seller offers on the same terms.
 ///
-/// Stronger, because signed: [`Offers::with_memo`] on Solana, and a payee of its own for each resource on
-/// EVM networks.
+/// Two ties are stronger because they are signed: [`Offers::with_memo`] on Solana, and a separate payee for
+/// each resource on EVM networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
-    /// A payment of version 2 must name the resource by the URL of the challenge. The presenter can write
-    /// any URL there: this guards against mix-ups, not against theft.
+    /// A payment of version 2 must name the resource by the URL of the challenge. The sender of a payment can
+    /// write any URL there, so this guards against mix-ups, not against theft.
     pub must_name_url: bool,
-    /// A payment is known for the URL it was presented for first: one whose settlement is not
-    /// certain cannot be resumed for another.
+    /// A payment belongs to the URL it was first presented for. A payment with an uncertain settlement cannot
+    /// be resumed for another URL.
     pub one_url: bool,
 }
 
-/// Sells for any number of resources: checks payments, claims them, and has them settled.
+/// A seller of any number of resources: it checks payments, claims them, and has them settled.
 ///
-/// A payment is claimed before anything is done for it and served at most once by all who share
-/// the store. What may have been sent and is not certain keeps its claim; the buyer is told
+/// A payment is claimed before any work for it, and served at most once by all sellers that share the store.
+/// A payment that may have been sent, with an uncertain outcome, keeps its claim. Its buyer gets
 /// `settlement_pending` and may present the same payment again.
 pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     binding: Binding,
@@ -121,11 +121,11 @@ pub struct Seller<F, S = MemoryStore, C = SystemClock> {
     extensions: Vec<Arc<dyn SellerExtension>>,
     supported: Mutex<Supported>,
     payers: InFlight<Payer>,
-    /// Payments that are being settled here now: of one payment, one settlement at a time.
+    /// Payments being settled by this seller: each has one settlement at a time.
     settling: Mutex<HashSet<ClaimKey>>,
 }
 
-/// What the facilitator said of itself, when it was last asked, and when it last failed to say.
+/// The facilitator's `/supported` answer, when it was last asked for, and when that last failed.
 #[derive(Clone, Default)]
 struct Supported {
     answer: Option<(Instant, Arc<SupportedResponse>)>,
@@ -133,13 +133,13 @@ struct Supported {
     failed: Option<(Instant, FacilitatorError)>,
 }
 
-/// A hash of all that a request asks for: of HTTP its method, URL and body. Only the same request
-/// gets what a payment has bought a second time, if its answer was lost.
+/// A hash of a request: over HTTP, of its method, URL and body. If an answer was lost, only the same request
+/// gets it a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestDigest(pub [u8; 32]);
 
 impl RequestDigest {
-    /// The digest of a request's parts, in their order.
+    /// Returns the digest of a request's parts, in their order.
     pub fn from_parts(parts: &[&[u8]]) -> Self {
         let mut all = domain::PAID_REQUEST.to_vec();
         for part in parts {
@@ -149,7 +149,7 @@ impl RequestDigest {
     }
 }
 
-/// By which a facilitator knows who asks; `None` where there is no randomness.
+/// The secret by which a facilitator recognises this seller; `None` if the system has no randomness.
 struct Secret(Option<[u8; 32]>);
 
 impl Secret {
@@ -158,7 +158,7 @@ impl Secret {
         Self(getrandom::fill(&mut secret).ok().map(|()| secret))
     }
 
-    /// This seller's name in all that it asks about one payment.
+    /// Returns this seller's name in its requests about one payment.
     fn caller(&self, key: ClaimKey) -> CallerId {
         let hash = |secret: &[u8; 32]| keccak256(&[domain::CALLER, secret, key.as_bytes()]);
         self.0.as_ref().map_or(CallerId::ANYBODY, |secret| CallerId(hash(secret)))
@@ -171,7 +171,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Shows no secret.
+/// Leaves the secret out.
 impl<F: fmt::Debug, S: fmt::Debug, C> fmt::Debug for Seller<F, S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let extensions: Vec<_> = self.extensions.iter().map(|it| it.key()).collect();
@@ -185,42 +185,44 @@ impl<F: fmt::Debug, S: fmt::Debug, C> fmt::Debug for Seller<F, S, C> {
 }
 
 impl<F: Facilitator> Seller<F> {
-    /// With a facilitator, the system's clock, and claims in memory: [`MemoryStore`] has room for
-    /// 100 000 and refuses what comes then, unless [`Seller::with_parts`] gives one with more.
+    /// Returns a seller with a facilitator, the system's clock, and claims in memory. Its [`MemoryStore`] has
+    /// room for 100 000 claims and refuses more; [`Seller::with_parts`] takes a larger one.
     pub fn new(facilitator: F) -> Self {
         Self::with_parts(facilitator, MemoryStore::default(), SystemClock)
     }
 }
 
 impl<F, S, C> Seller<F, S, C> {
-    /// A secret, of this seller's and of nobody else's, by which its facilitator knows it: if the
-    /// answer to a settlement is lost, it is told again. It is a random one unless set, and lost
-    /// when the process ends. Set it only beside a claim store that is not lost either: the seller's
-    /// claim is then all that keeps a payment from being served twice.
+    /// Sets the secret by which the facilitator recognises this seller; no other seller may have it. If the
+    /// answer to a settlement is lost, the facilitator repeats it to the owner of the secret. By default the
+    /// secret is random, and lost when the process ends. Set it only beside a claim store that survives too.
+    /// The seller's claim is then the only guard against serving a payment twice.
     pub fn with_secret(mut self, secret: [u8; 32]) -> Self {
         self.secret = Secret(Some(secret));
         self
     }
 
-    /// How many payments of one payer are worked on at once; more are [`Reason::Busy`].
-    /// [`PAYER_AT_ONCE`] unless set. A payment costs its payer nothing until it is settled.
+    /// Sets how many payments of one payer are worked on at once; more are refused as [`Reason::Busy`]. The
+    /// default is [`PAYER_AT_ONCE`]. The limit is needed because a payment costs its payer nothing until it
+    /// is settled.
     pub fn with_payer_limit(mut self, at_once: usize) -> Self {
         self.payers = InFlight::new(at_once);
         self
     }
 
-    /// The claim store.
+    /// Returns the claim store.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// With another extension. Extensions are asked in the order in which they were given.
+    /// Adds an extension. Extensions are asked in the order in which they were added.
     pub fn with_extension(mut self, extension: impl SellerExtension + 'static) -> Self {
         self.extensions.push(Arc::new(extension));
         self
     }
 
-    /// The offers with what the extensions announce beside them. Carriers challenge and serve by these.
+    /// Returns the offers together with the extensions' announcements. Carriers challenge and serve with
+    /// these.
     pub fn announce(&self, mut offers: Offers) -> Offers {
         let declared = self.extensions.iter().filter_map(|extension| {
             Some((extension.key().to_owned(), extension.declare(&offers)?))
@@ -230,7 +232,7 @@ impl<F, S, C> Seller<F, S, C> {
         offers
     }
 
-    /// Whether a request's payment passes the gate and has this claim.
+    /// Returns whether a request's payment passes the gate and has this claim.
     #[cfg(feature = "tokio")]
     fn is_payment(&self, request: &PaidRequest, key: ClaimKey) -> bool
     where
@@ -247,30 +249,30 @@ impl<F, S, C> Seller<F, S, C> {
         })
     }
 
-    /// Whether each challenge is another one, since extensions make members anew for it.
+    /// Returns whether every challenge differs, because an extension makes new members for each.
     pub fn announces_anew(&self) -> bool {
         self.extensions.iter().any(|extension| !extension.may_differ().is_empty())
     }
 
-    /// The headers, in lower case, by which a request without a payment may be served.
+    /// Returns the headers, in lower case, by which a request without a payment may be served.
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         self.extensions.iter().filter_map(|extension| extension.header())
     }
 
-    /// Asks the extensions about a request, before its payment is checked: the first that does not go on
-    /// decides.
+    /// Asks the extensions about a request before its payment is checked. The first answer other than
+    /// [`Before::GoOn`] decides.
     pub async fn before(&self, request: &PaidRequest) -> Before {
         if self.extensions.is_empty() {
             return Before::GoOn;
         }
         let payment = request.payment.as_ref().filter(|(version, _)| *version == Version::V2);
         let payment = match payment.map(|(_, json)| wire::PaymentPayload::parse(json)) {
-            // It is refused when it is admitted, with the place of its fault.
+            // Admission refuses it, with the place of its fault.
             Some(Err(_)) => return Before::GoOn,
             payment => payment.and_then(Result::ok),
         };
         for extension in &self.extensions {
-            // A request that proves nothing and pays nothing gets the challenge.
+            // A request without a proof or a payment gets the challenge.
             let proves = || extension.header().is_some_and(|name| request.header(name).is_some());
             if request.payment.is_none() && !proves() {
                 continue;
@@ -285,7 +287,7 @@ impl<F, S, C> Seller<F, S, C> {
         Before::GoOn
     }
 
-    /// Ties payments to the resources they are for.
+    /// Ties payments to their resources.
     pub fn with_binding(mut self, binding: Binding) -> Self {
         self.binding = binding;
         self
@@ -293,9 +295,9 @@ impl<F, S, C> Seller<F, S, C> {
 }
 
 impl<F: Facilitator, S, C> Seller<F, S, C> {
-    /// Completes offers by the facilitator's `/supported` answer: see [`Offers::with_supported`]. The answer is
-    /// asked for when it is needed, and kept for [`SUPPORTED_FRESH`]. While the facilitator does not answer, the
-    /// last one counts for [`SUPPORTED_STALE`].
+    /// Completes offers by the facilitator's `/supported` answer: see [`Offers::with_supported`]. The seller
+    /// asks for the answer when it needs it, and keeps it for [`SUPPORTED_FRESH`]. While the facilitator does
+    /// not answer, the last one is used for [`SUPPORTED_STALE`].
     ///
     /// # Errors
     /// [`NotCompleted`].
@@ -306,7 +308,7 @@ impl<F: Facilitator, S, C> Seller<F, S, C> {
         let recent = |at: Instant| at.elapsed() < SUPPORTED_AGAIN;
         let supported = match (younger(SUPPORTED_FRESH), younger(SUPPORTED_STALE), known.failed) {
             (Some((_, fresh)), ..) => fresh,
-            // Somebody asks, or has just asked in vain.
+            // Another caller is asking, or has just asked in vain.
             (None, Some((_, stale)), _) if known.asked.is_some_and(recent) => stale,
             (None, None, Some((at, error))) if recent(at) => {
                 return Err(NotCompleted::Facilitator(error));
@@ -332,8 +334,7 @@ impl<F: Facilitator, S, C> Seller<F, S, C> {
         offers.with_supported(&supported).map_err(NotCompleted::Unsupported)
     }
 
-    /// Whether there is an offer in the offers, and each can be paid and checked by the facilitator's
-    /// schemes.
+    /// Checks that there is at least one offer, and that the facilitator's schemes can pay and check each.
     ///
     /// # Errors
     /// [`OffersError`].
@@ -353,10 +354,11 @@ impl<F: Facilitator, S, C> Seller<F, S, C> {
     }
 }
 
-/// Why offers cannot be offered.
+/// The reason for which offers are unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffersError {
-    /// The offer nobody can pay; `None` if there are no offers, or the extensions are no object.
+    /// The index of the offer that cannot be paid; `None` if there are no offers, or the extensions are not
+    /// an object.
     pub offer: Option<usize>,
     /// Why.
     pub reason: Reason,
@@ -387,7 +389,7 @@ where
     S: ClaimStore,
     C: Clock,
 {
-    /// With a facilitator, a claim store and a clock.
+    /// Returns a seller with a facilitator, a claim store and a clock.
     pub fn with_parts(facilitator: F, store: S, clock: C) -> Self {
         let settling = Mutex::default();
         let binding = Binding::default();
@@ -396,11 +398,11 @@ where
         Self { binding, facilitator, store, clock, secret, extensions, supported, payers, settling }
     }
 
-    /// Checks a payment, given as JSON in `version`, against the offers, claims it, and asks the
-    /// facilitator whether it would settle.
+    /// Checks a payment, given as JSON in `version`, against the offers, claims it, and has the facilitator
+    /// verify it.
     ///
-    /// One that may have been sent before, and is presented again, is admitted with
-    /// [`Flow::Upfront`] whatever its offer says, also when it has expired in the meantime.
+    /// A payment that may have been sent before is admitted again with [`Flow::Upfront`], whatever its offer
+    /// says and even if it has expired.
     ///
     /// # Errors
     /// [`Refusal`]; the claim is given back then.
@@ -413,12 +415,11 @@ where
         self.admit_for(offers, version, payment, None).await
     }
 
-    /// Extensions see no headers here, and cannot grant or replay: such a request is refused as
-    /// `duplicate_settlement`. The driver has a place for both.
+    /// Extensions see no headers here. A request that they would grant or replay is refused as
+    /// `duplicate_settlement`; the driver supports both.
     ///
-    /// As [`admit`](Self::admit), for a request that is told from others. If the payment was settled
-    /// for the same request, and its answer was never [delivered](Self::delivered), it is admitted
-    /// once more.
+    /// As [`admit`](Self::admit), for a request with a digest. If the payment was settled for the same
+    /// request, and its answer was never [delivered](Self::delivered), it is admitted again.
     ///
     /// # Errors
     /// [`Refusal`]; the claim is given back then.
@@ -436,7 +437,7 @@ where
             match self.before(&request).await {
                 Before::GoOn => {}
                 Before::Refuse(refusal) => return Err(*refusal),
-                // The caller has no place for an answer that costs nothing: see `driver`.
+                // The caller cannot give an answer that costs nothing: see `driver`.
                 Before::Grant | Before::Replay(_) => {
                     return Err(Reason::DuplicateSettlement.into());
                 }
@@ -445,7 +446,7 @@ where
         self.admit_checked(offers, version, payment, digest).await
     }
 
-    /// As [`admit_for`](Self::admit_for), of a request about which the extensions were asked.
+    /// As [`admit_for`](Self::admit_for), for a request about which the extensions were asked already.
     async fn admit_checked(
         &self,
         offers: &Offers,
@@ -492,7 +493,7 @@ where
         let mut admission =
             Admission { request, verified, key, version, flow, state, digest, _one };
         let mut presented = self.store.present(key, resource, expires_at, now).await?;
-        // Whoever was asked to settle it was busy, and nothing was sent: it is as new.
+        // The facilitator was busy and sent nothing, so the payment counts as new.
         if presented == Presented::Known(ClaimState::Failed(Reason::Busy)) {
             self.store.release(key).await?;
             presented = self.store.present(key, resource, expires_at, now).await?;
@@ -500,18 +501,18 @@ where
         let refusal = match presented {
             Presented::New => match late {
                 Some(reason) => reason.into(),
-                // Also for `upfront`: nobody without the money gets as far as a settlement.
+                // Also for `upfront`: a payer without the money is refused before settlement.
                 None => match self.ask_verify(&admission).await {
                     Ok(()) => return Ok(admission),
                     Err(refusal) => refusal,
                 },
             },
-            // Sent earlier, outcome unknown: find out before anything is done for it again.
+            // Sent earlier, outcome unknown: find out before any more work is done for it.
             Presented::Known(state @ ClaimState::Broadcast(_)) => {
                 (admission.flow, admission.state) = (Flow::Upfront, state);
                 return Ok(admission);
             }
-            // Too late to be sent, and nothing was.
+            // Nothing was sent, and now it is too late.
             Presented::Known(ClaimState::Claimed) if late.is_some() => {
                 return Err(late.unwrap_or(Reason::UnknownSettlementError).into());
             }
@@ -532,7 +533,7 @@ where
         Err(refusal)
     }
 
-    /// The refusal for a reason, which may be the scheme's own.
+    /// Returns the refusal for a reason, which may be the scheme's own.
     fn refusal(&self, reason: Reason) -> Refusal {
         let code = || code_of(self.facilitator.scheme(), reason).to_owned();
         let said = matches!(reason, Reason::Own(_)).then(code);
@@ -540,7 +541,7 @@ where
         Refusal { said, ..reason.into() }
     }
 
-    /// The outcome for a payment that was settled before, and is not known to be delivered.
+    /// Returns the outcome for a payment that was settled before, with no known delivery.
     async fn settled_before(
         &self,
         mut admission: Admission<PaymentOf<F>>,
@@ -553,7 +554,8 @@ where
         let Some(kept) = kept.filter(same) else {
             return Err(admission.duplicate(&transaction));
         };
-        // Somebody may be writing it out still, unless that was in an earlier life of this process.
+        // Another task may still be writing the answer, unless it was settled in an earlier run of this
+        // process.
         let earlier_life = || self.store.alone_since().is_some_and(|then| kept.settled_at < then);
         if now < kept.settled_at.saturating_add(DELIVERY_SECONDS) && !earlier_life() {
             let refusal = admission.pending(&transaction);
@@ -563,11 +565,11 @@ where
         Ok(admission)
     }
 
-    /// Notes that the answer to a settled payment was written out.
+    /// Records that the answer to a settled payment was written out.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if it is not in that state any more: somebody else has noted so. Others
-    /// of the store's: the answer may be made once more then.
+    /// [`StoreError::Conflict`] if the delivery was recorded already. After any other store error, the answer
+    /// may be made again.
     pub async fn delivered(&self, key: ClaimKey, transaction: &str) -> Result<(), StoreError> {
         let transaction = Transaction::try_from(transaction).map_err(|_| StoreError::Conflict)?;
         let from = ClaimState::Settled(transaction.clone());
@@ -580,7 +582,7 @@ where
         noted
     }
 
-    /// Takes back that an answer was written out: the attempt came to nothing.
+    /// Withdraws the record of a delivery whose attempt failed.
     pub async fn undelivered(&self, key: ClaimKey, transaction: &str) {
         let Ok(transaction) = Transaction::try_from(transaction) else { return };
         let from = ClaimState::Delivered(transaction.clone());
@@ -613,13 +615,13 @@ where
             "the facilitator refused a payment"
         );
         let reason = reason.as_deref().and_then(Reason::parse);
-        // One of the facilitator's own is a refusal too; none at all is a fault.
+        // A reason of the facilitator's own is a refusal too; a missing reason is a fault.
         let own = said.as_ref().map(|_| Reason::VerificationFailed);
         let reason = reason.or(own).unwrap_or(Reason::UnexpectedVerifyError);
         Err(Refusal { said, ..reason.into() })
     }
 
-    /// Gives a payment back unused: nothing was sent, and it may be presented again.
+    /// Releases an unused payment: nothing was sent, and it may be presented again.
     pub async fn release(&self, admission: Admission<PaymentOf<F>>) {
         if admission.state == ClaimState::Claimed
             && let Err(error) = self.store.release(admission.key).await

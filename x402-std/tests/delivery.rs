@@ -313,6 +313,49 @@ impl Clock for Later {
     }
 }
 
+/// The system's clock, and some seconds more.
+struct Shifted(Arc<AtomicU64>);
+
+impl Clock for Shifted {
+    fn now(&self) -> u64 {
+        SystemClock.now() + self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Work that was paid upfront and failed is done once more as it was offered: streamed, without an end to wait for.
+#[tokio::test]
+async fn upfront_work_that_failed_is_streamed_once_more() {
+    let shift = Arc::new(AtomicU64::new(0));
+    let facilitator = Scripted::new();
+    let clock = Shifted(Arc::clone(&shift));
+    let seller = Seller::with_parts(facilitator.clone(), MemoryStore::default(), clock);
+    let (handled, seller) = (Arc::new(AtomicUsize::new(0)), Arc::new(seller));
+    let count = Arc::clone(&handled);
+    let handler = move || {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            match first {
+                true => (StatusCode::BAD_GATEWAY, Body::empty()),
+                false => (StatusCode::OK, Body::new(Endless)),
+            }
+        }
+    };
+    let layer = PaymentLayer::new(Arc::clone(&seller), offer().upfront());
+    let app = Router::new().route("/{*path}", any(handler).layer(layer));
+    let shop = Shop { app, facilitator, handled, fails: Arc::default(), seller };
+    let payment = shop.paid("/stream").await;
+    let failed = shop.get("/stream", &payment).await;
+    assert_eq!((failed.status(), refused(failed.headers())), (StatusCode::BAD_GATEWAY, None));
+    shift.store(DELIVERY_SECONDS + 1, Ordering::SeqCst);
+    let again = tokio::time::timeout(Duration::from_secs(10), shop.get("/stream", &payment)).await;
+    let again = again.expect("streamed, not withheld");
+    assert_eq!((again.status(), refused(again.headers())), (StatusCode::OK, None));
+    assert!(again.headers().contains_key("payment-response"));
+    let third = shop.get("/stream", &payment).await;
+    assert_eq!(refused(third.headers()).as_deref(), Some("duplicate_settlement"));
+    assert_eq!((shop.handled(), shop.facilitator.paid()), (2, 10_000));
+}
+
 /// Two processes share their claims. What one has made once more, the other does not give: not what
 /// it kept when its buyer hung up, and not the rest of what its buyer was too slow to read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Answers that were paid for, kept for a while in case that they were lost.
+//! Paid answers, kept for a while in case they are lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,19 +10,18 @@ use x402_core::claim::ClaimKey;
 
 use super::{DELIVERY_SECONDS, RequestDigest};
 
-/// How long an answer is kept.
+/// The time for which an answer is kept.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// Most bytes of all answers together.
+/// Limit of all answers together, in bytes.
 const BYTES: usize = 64 << 20;
 
-/// The bytes an answer takes besides its body.
+/// Bytes counted for an answer besides its body.
 const OVERHEAD: usize = 1024;
 
-/// How the connection ended over which an answer was written. Whoever serves puts one into the
-/// extensions of each request, and says so at the connection's end: an answer that was written out
-/// and never read is then given again. Without one, an answer that was written out counts as
-/// delivered.
+/// The end of the connection over which an answer was written. A server puts one into the extensions of each
+/// request, and reports to it when the connection ends. An answer that was written out but never read is then
+/// given again. Without a `ConnectionEnd`, an answer that was written out counts as delivered.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionEnd(Arc<AtomicU8>);
 
@@ -31,12 +30,12 @@ impl ConnectionEnd {
     const GOOD: u8 = 1;
     const BROKEN: u8 = 2;
 
-    /// The peer closed it, or the server did.
+    /// Reports that the peer or the server closed the connection.
     pub fn closed(&self) {
         self.0.compare_exchange(Self::OPEN, Self::GOOD, Ordering::Relaxed, Ordering::Relaxed).ok();
     }
 
-    /// It broke: what was written last may not have been read.
+    /// Reports that the connection broke: its last bytes may be unread.
     pub fn broke(&self) {
         self.0.store(Self::BROKEN, Ordering::Relaxed);
     }
@@ -53,7 +52,7 @@ pub(crate) struct Answers<A>(Mutex<All<A>>);
 #[derive(Debug)]
 struct All<A> {
     kept: HashMap<ClaimKey, Kept<A>>,
-    /// Claims with an answer, by when it was made.
+    /// Claims with an answer, by the time it was made.
     order: VecDeque<(Instant, ClaimKey)>,
     bytes: usize,
 }
@@ -63,17 +62,17 @@ struct Kept<A> {
     digest: Option<RequestDigest>,
     made: Instant,
     stage: Stage,
-    /// None while it is settled, and for one on its way that there is no room for.
+    /// `None` during settlement, and for an answer on its way that there is no room for.
     answer: Option<A>,
     bytes: usize,
-    /// Whether its claim was noted as delivered from here, and whether that is being done.
+    /// Whether this process recorded its claim as delivered, and whether it is doing so now.
     noted: bool,
     noting: bool,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// It is being settled, or written out since then.
+    /// Being settled, or written out, since this instant.
     Busy(Instant),
     Written(ConnectionEnd),
     Lost,
@@ -82,9 +81,9 @@ enum Stage {
 /// The state of the answer to a payment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Known<A> {
-    /// Here it is: it was lost.
+    /// The answer was lost, and is given here.
     Lost(A),
-    /// It is on its way, was delivered, or is another request's.
+    /// The answer is on its way, was delivered, or belongs to another request.
     Elsewhere,
     Unknown,
 }
@@ -101,8 +100,8 @@ impl<A: Clone> Answers<A> {
         lock(&self.0)
     }
 
-    /// Says that a payment is being settled here: until its answer is kept, none is made anew.
-    /// `false` if that was said before, or its answer is kept.
+    /// Marks a payment as being settled here: no second answer is made until the first is kept. Returns
+    /// `false` if it is marked already, or its answer is kept.
     pub(crate) fn begin(&self, key: ClaimKey, digest: Option<RequestDigest>) -> bool {
         let now = Instant::now();
         let stage = Stage::Busy(now);
@@ -148,7 +147,7 @@ impl<A: Clone> Answers<A> {
     pub(crate) fn written(&self, key: ClaimKey, end: Option<ConnectionEnd>) {
         let mut all = self.all();
         match (end, all.kept.get_mut(&key)) {
-            // What its connection did before is no sign that this was read.
+            // The earlier fate of the connection is no sign that this answer was read.
             (Some(end), Some(kept)) if kept.answer.is_some() => {
                 kept.stage = match end.is(ConnectionEnd::OPEN) {
                     true => Stage::Written(end),
@@ -159,8 +158,8 @@ impl<A: Clone> Answers<A> {
         }
     }
 
-    /// Whether it shows soon if it was lost: it was written out for the same request, over a
-    /// connection whose end is not known, or its delivery is being noted.
+    /// Returns whether the answer's loss or delivery will soon be known. That holds if it was written for the
+    /// same request over a connection that is still open, or its delivery is being recorded.
     pub(crate) fn is_open(&self, key: ClaimKey, digest: Option<RequestDigest>) -> bool {
         let all = self.all();
         let kept = all.kept.get(&key).filter(|kept| kept.digest == digest);
@@ -169,21 +168,21 @@ impl<A: Clone> Answers<A> {
         })
     }
 
-    /// Says that its claim is about to say that it is delivered.
+    /// Marks a delivery as about to be recorded in the claim.
     pub(crate) fn noting(&self, key: ClaimKey) {
         if let Some(kept) = self.all().kept.get_mut(&key) {
             kept.noting = true;
         }
     }
 
-    /// Says whether its claim says from here that it is delivered.
+    /// Sets whether this process recorded the delivery in the claim.
     pub(crate) fn noted(&self, key: ClaimKey, noted: bool) {
         if let Some(kept) = self.all().kept.get_mut(&key) {
             (kept.noting, kept.noted) = (false, kept.noted || noted);
         }
     }
 
-    /// Whether its claim was noted as delivered from here.
+    /// Returns whether this process recorded the claim as delivered.
     pub(crate) fn is_noted(&self, key: ClaimKey) -> bool {
         self.all().kept.get(&key).is_some_and(|kept| kept.noted)
     }
@@ -196,16 +195,15 @@ impl<A: Clone> Answers<A> {
         }
     }
 
-    /// The answer to the same request, whatever became of it.
+    /// Returns the answer to the same request, whether it was lost or delivered.
     pub(crate) fn again(&self, key: ClaimKey, digest: Option<RequestDigest>) -> Option<A> {
         let all = self.all();
         let kept = all.kept.get(&key)?;
         kept.answer.clone().filter(|_| kept.digest.is_some() && kept.digest == digest)
     }
 
-    /// Takes the answer for the same request, if it was lost. It is about to be written out again.
-    /// If its claim says that it was `delivered`, it is taken only where that was noted: elsewhere
-    /// somebody had it made once more.
+    /// Takes the lost answer for the same request, to be written out again. If its claim is `delivered`, the
+    /// answer is taken only where this process recorded so: otherwise it was made again elsewhere.
     pub(crate) fn take(
         &self,
         key: ClaimKey,
@@ -248,7 +246,7 @@ impl<A> All<A> {
         }
     }
 
-    /// Forgets what is too old or too much, and what is known to be delivered, oldest first.
+    /// Forgets answers that are too old, too many, or known to be delivered, oldest first.
     fn forget_old(&mut self, now: Instant) {
         while let Some((made, key)) = self.order.front().copied() {
             let current = self.kept.get(&key).filter(|kept| kept.made == made);
@@ -262,7 +260,7 @@ impl<A> All<A> {
             }
             self.order.pop_front();
             match self.kept.get_mut(&key).filter(|kept| kept.made == made) {
-                // As long as it is on its way it must not be made anew.
+                // While an answer is on its way, it must not be made again.
                 Some(kept) if matches!(kept.stage, Stage::Busy(_)) => {
                     kept.answer = None;
                     let freed = std::mem::replace(&mut kept.bytes, OVERHEAD);
@@ -292,7 +290,7 @@ mod tests {
         assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
         answers.keep(key(1), this, "one", 3);
         assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
-        // Somebody who came later, and found it settled, takes nothing away.
+        // A later request, which found it settled, takes nothing away.
         assert!(!answers.begin(key(1), this));
         answers.forget(key(1));
         answers.lost(key(1));
@@ -300,7 +298,7 @@ mod tests {
             assert_eq!(answers.take(key(1), not_this, false), Known::Elsewhere);
         }
         assert_eq!(answers.take(key(1), this, false), Known::Lost("one"));
-        // It is on its way again, to one only.
+        // It is on its way again, to one request only.
         assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
         let end = ConnectionEnd::default();
         answers.written(key(1), Some(end.clone()));
@@ -311,7 +309,7 @@ mod tests {
         answers.written(key(1), None);
         assert_eq!(answers.take(key(1), this, false), Known::Unknown);
         assert_eq!(answers.all().bytes, 0);
-        // A request that is not told from others gets nothing again.
+        // A request without a digest gets nothing a second time.
         answers.keep(key(2), None, "two", 3);
         answers.lost(key(2));
         assert_eq!(answers.take(key(2), None, false), Known::Elsewhere);
@@ -330,7 +328,7 @@ mod tests {
         }
         assert_eq!(answers.take(key(1), this, true), Known::Elsewhere);
         assert_eq!(answers.take(key(2), this, true), Known::Lost(2));
-        // Over a connection that ended before it was written it was not read.
+        // An answer written after its connection ended was not read.
         let end = ConnectionEnd::default();
         end.closed();
         answers.written(key(2), Some(end));
@@ -345,7 +343,7 @@ mod tests {
         }
         assert!(answers.all().bytes <= BYTES);
         assert_eq!(answers.take(key(0), this, false), Known::Elsewhere);
-        // Its connection broke, and it is not here any more.
+        // Its connection broke, and its answer is forgotten.
         answers.lost(key(0));
         assert_eq!(answers.take(key(0), this, false), Known::Unknown);
     }
@@ -353,14 +351,14 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let answers = Answers::default();
-        // However long it is settled for, it does not hold up the others.
+        // A long settlement does not hold up the others.
         assert!(answers.begin(key(200), None) && !answers.begin(key(200), None));
         for number in 0..100 {
             answers.keep(key(number), Some(RequestDigest([1; 32])), number, 1 << 20);
             answers.lost(key(number));
         }
         let all = answers.all();
-        // One that is settled has no answer yet.
+        // A payment in settlement has no answer yet.
         let answered = all.kept.len() - 1;
         assert!(all.bytes <= BYTES && answered == all.order.len(), "{}", all.bytes);
         assert!((60..64).contains(&answered), "{answered}");

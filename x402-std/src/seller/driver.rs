@@ -1,4 +1,4 @@
-//! The driver of paid work: every carrier serves by it.
+//! The driver of paid work, which every carrier serves through.
 //!
 //! A carrier reads a request, and writes an answer. Between the two, [`Driver::serve`] asks the extensions,
 //! admits the payment, has the [`Job`] done, settles, and keeps the answer until it is delivered:
@@ -6,17 +6,19 @@
 //! 1. An extension may grant the request, replay an earlier answer, or refuse.
 //! 2. The payment is checked and claimed. [`Driver::new`] sets how many payments and granted requests are worked on at
 //!    once.
-//! 3. The job is done in the carrier's own future and ends with it: if the caller hangs up, the payment is
-//!    given back. A job that panics costs nothing. Its time is that of the payment.
+//! 3. The job runs in the carrier's own future and ends with it: if the caller hangs up, the payment is
+//!    released. A job that panics costs nothing. The job has as much time as the payment.
 //! 4. A settlement that has begun runs to its end, even if the caller leaves. Offers with the flow `upfront`
 //!    are settled before the job is done.
-//! 5. The answer is kept for ten minutes. The same request with the same payment gets it again if it was lost.
+//! 5. The answer is kept for ten minutes. If it was lost, the same request with the same payment gets it
+//!    again.
 //!
-//! A carrier fills in `offers.resource.url`, checks the offers ([`Seller::check`]) and has the extensions announce
-//! beside them ([`Seller::announce`]). Of each request it makes a [`PaidRequest`], with the headers that
-//! [`Seller::headers`] names, and a [`Job`]. It answers by what [`Driver::serve`] returns, and tells the
-//! [`Delivery`] when the answer was [`written`](Delivery::written). At its end it waits for [`Driver::drain`]. [`server`](crate::seller::server) and [`mcp`](crate::mcp) are such
-//! carriers. `tests/outside` of this crate has one that sends frames over TCP.
+//! A carrier fills in `offers.resource.url`, checks the offers ([`Seller::check`]) and adds the extensions'
+//! announcements ([`Seller::announce`]). From each request it makes a [`PaidRequest`], with the headers that
+//! [`Seller::headers`] names, and a [`Job`]. It answers with the result of [`Driver::serve`], and calls
+//! [`written`](Delivery::written) on the [`Delivery`] once the answer is out. At its end it waits for
+//! [`Driver::drain`]. [`server`](crate::seller::server) and [`mcp`](crate::mcp) are such carriers.
+//! `tests/outside` of this crate has one that sends frames over TCP.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -42,22 +44,22 @@ use crate::facilitator::{Facilitator, PaymentOf};
 use crate::message::SettleResponse;
 use crate::store::{ClaimStore, StoreError};
 
-/// Serves paid requests of one carrier, whose answers are of type `A`. It counts the payments that are worked
-/// on at once, and keeps answers that may have been lost. Clones are one driver.
+/// A server of paid requests for one carrier, whose answers are of type `A`. It limits how many payments are
+/// worked on at once, and keeps answers that may have been lost. Clones share one state.
 #[derive(Debug)]
 pub struct Driver<A> {
     permits: Arc<Semaphore>,
     most: u32,
-    /// One for each note that is being written.
+    /// One permit for each note that is being written.
     notes: Arc<Semaphore>,
     answers: Arc<Answers<A>>,
 }
 
-/// How often it is looked, and how long it takes each time, until it is known how a connection ended.
+/// Number of polls, and the pause between them, while a connection's end is unknown.
 const ENDS: u32 = 20;
 const END: Duration = Duration::from_millis(50);
 
-/// Notes at once: more than there are ever.
+/// Permits for notes: more than are ever in use.
 const NOTES: u32 = 1 << 20;
 
 impl<A> Clone for Driver<A> {
@@ -67,18 +69,17 @@ impl<A> Clone for Driver<A> {
     }
 }
 
-/// One request's work, as its carrier does it.
+/// The work for one request, as its carrier does it.
 pub trait Job: Send {
-    /// An answer that is withheld until it is paid for, and kept in case that it is lost.
+    /// An answer withheld until it is paid for, and kept in case it is lost.
     type Answer: Answer;
 
-    /// An answer that is passed on as it is and not kept.
+    /// An answer that is passed on unchanged and not kept.
     type Passed: Send;
 
-    /// Does the work, for a payment that is checked and claimed. With `paid` it is settled already, and the
-    /// answer may be streamed. A request that an extension grants has no payment, and is `paid`: nothing is left to
-    /// settle. Without, what it returns as
-    /// [`Worked::Goods`] is withheld until it is settled.
+    /// Does the work for a payment that is checked and claimed. With `paid` the payment is settled already,
+    /// and the answer may be streamed. A request that an extension grants has no payment, and is `paid`:
+    /// nothing is left to settle. Without `paid`, a returned [`Worked::Goods`] is withheld until settlement.
     fn work(
         self,
         payment: Option<AcceptedPayment>,
@@ -103,33 +104,33 @@ pub trait Job: Send {
 /// The result of a [`Job`].
 #[derive(Debug)]
 pub enum Worked<A, P> {
-    /// An answer that is worth its price, and about how many bytes it takes.
+    /// An answer to charge for, and its approximate size in bytes.
     Goods(A, usize),
-    /// An answer that is not charged for, such as an error: the payment is given back. If it was settled
-    /// before the work, the same request may have the work done once more.
+    /// An answer that is not charged for, such as an error: the payment is released. If it was settled before
+    /// the work, the same request may have the work done again.
     NotCharged(P),
-    /// An answer that was settled before the work and is passed on while it is made, such as a stream.
-    /// Without `paid` it is not charged for.
+    /// An answer that was paid before the work and is passed on while it is made, such as a stream. Without
+    /// `paid` it is not charged for.
     Streamed(P),
 }
 
 /// The outcome of a request.
 pub enum Served<A: Answer, P> {
-    /// An answer that is paid for, with its receipt. Tell the delivery when it was written.
+    /// A paid answer, with its receipt. Call [`Delivery::written`] once it is out.
     Paid(A, Delivery<A>),
-    /// An answer that is passed on as it is.
+    /// An answer that is passed on unchanged.
     Passed(P),
     /// An answer that an extension grants without a payment.
     Granted(A),
     /// No payment came with the request: answer with the challenge.
     Unpaid,
-    /// The payment is refused: answer with the refusal's status, the challenge with the refusal's `to_string()`
-    /// as its error, and the receipt if there is one.
+    /// The payment is refused. Answer with the refusal's status, the challenge with the refusal's
+    /// `to_string()` as its error, and any receipt.
     Refused(Refusal),
-    /// The job panicked. Nothing was charged, unless the offer is paid upfront; the receipt tells.
+    /// The job panicked. Nothing was charged, unless the offer is paid upfront; then the receipt is here.
     Panicked(Option<SettleResponse>),
-    /// The job took longer than its payment is good for. Nothing is charged now; the receipt is of a payment that
-    /// was settled before.
+    /// The job outlasted its payment. Nothing is charged now; a receipt is of a payment that was settled
+    /// before.
     TimedOut(Option<SettleResponse>),
 }
 
@@ -149,7 +150,7 @@ impl<A: Answer, P> fmt::Debug for Served<A, P> {
 
 /// The outcome of presenting a payment.
 enum Entry<A: Answer, P: Send + 'static> {
-    /// It is to be worked for.
+    /// The payment is to be worked for.
     Work(Held<A, P>),
     /// Its answer was made before, and lost.
     Again(A, Delivery<A>),
@@ -162,7 +163,7 @@ impl<A: Clone + Send + Sync + 'static> Answer for A {}
 
 type Boxed<T> = BoxFuture<'static, T>;
 
-/// A seller for payments of one type, whatever its parts are.
+/// A seller for payments of one type, whatever its parts.
 trait AnySeller<P>: Notes {
     fn now(&self) -> u64;
     fn settle(self: Arc<Self>, admission: Admission<P>) -> Boxed<Result<SettleResponse, Refusal>>;
@@ -221,7 +222,8 @@ where
 }
 
 impl<A: Answer> Driver<A> {
-    /// A driver that works on so many payments at once; more are [`Reason::Busy`].
+    /// Returns a driver that works on at most `at_once` payments at once; more are refused as
+    /// [`Reason::Busy`].
     pub fn new(at_once: usize) -> Self {
         let at_once = at_once.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let permits = Arc::new(Semaphore::new(at_once));
@@ -230,8 +232,8 @@ impl<A: Answer> Driver<A> {
         Self { permits, most, notes, answers: Arc::default() }
     }
 
-    /// Waits until no payment is worked on, and no note about one is still to be written. Callers who
-    /// hang up leave settlements behind: await this before the process ends.
+    /// Waits until all work on payments, and all notes about them, are finished. Callers that hang up leave
+    /// settlements behind: await this before the process ends.
     pub async fn drain(&self) {
         // The semaphores are never closed.
         self.permits.acquire_many(self.most).await.ok();
@@ -272,7 +274,7 @@ impl<A: Answer> Driver<A> {
                 return match self.answers.again(key, digest) {
                     Some(answer) => {
                         let context = Context { seller: seller.clone(), shared, digest };
-                        // It was paid for and delivered before: nothing is noted.
+                        // It was paid for and delivered before: there is nothing to record.
                         let delivery = Delivery { context, claim: None, kept: false, noted: true };
                         Served::Paid(answer, delivery)
                     }
@@ -297,10 +299,10 @@ impl<A: Answer> Driver<A> {
         served.unwrap_or_else(Served::Refused)
     }
 
-    /// Checks and claims a payment, to the end also if the caller goes.
+    /// Checks and claims a payment, to the end even if the caller leaves.
     ///
     /// # Errors
-    /// [`Refusal`]; [`Reason::Busy`] if too many are worked on.
+    /// [`Refusal`]; [`Reason::Busy`] if too many payments are worked on.
     async fn admit<F, S, C>(
         &self,
         seller: &Arc<Seller<F, S, C>>,
@@ -331,7 +333,7 @@ impl<A: Answer> Driver<A> {
             let context = Context { seller: seller.clone(), shared, digest };
             if let Some((key, transaction)) = settled {
                 let answers = &context.shared.answers;
-                // Somebody hung up and asks again: how the first connection ended shows soon.
+                // The caller hung up and asks again: the end of the first connection is soon known.
                 let mut waits = 0..ENDS;
                 while answers.is_open(key, digest) && waits.next().is_some() {
                     sleep(END).await;
@@ -356,7 +358,7 @@ impl<A: Answer> Driver<A> {
     }
 }
 
-/// Serves a request that costs nothing by an extension's word.
+/// Serves a request that an extension grants without a payment.
 async fn granted<J: Job>(job: J) -> Served<J::Answer, J::Passed> {
     match survive(job.work(None, true)).await {
         Some(Worked::Goods(answer, _)) => Served::Granted(answer),
@@ -365,7 +367,7 @@ async fn granted<J: Job>(job: J) -> Served<J::Answer, J::Passed> {
     }
 }
 
-/// Settles, then works. What was paid and failed may be asked for again.
+/// Settles, then works. Work that failed after payment may be requested again.
 async fn upfront<J: Job, P: Payment + Send + Sync + 'static>(
     held: Held<J::Answer, P>,
     version: Version,
@@ -390,8 +392,8 @@ async fn upfront<J: Job, P: Payment + Send + Sync + 'static>(
     })
 }
 
-/// Works, then settles. What was settled before, and lost, is noted as delivered before it is made once more,
-/// so that nobody else makes it too.
+/// Works, then settles. A lost answer to a settled payment is recorded as delivered before it is made again.
+/// That keeps every other process from making it too.
 async fn withheld<J: Job, P: Payment + Send + Sync + 'static>(
     held: Held<J::Answer, P>,
     version: Version,
@@ -438,7 +440,7 @@ async fn withheld<J: Job, P: Payment + Send + Sync + 'static>(
     }
 }
 
-/// A future's output, or `None` if it panics: a handler's bug must not cost the buyer's claim.
+/// Returns a future's output, or `None` if it panics: a handler's bug must not cost the buyer's claim.
 async fn survive<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -451,7 +453,7 @@ async fn survive<T>(future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// For whom a payment is worked on, and for what.
+/// The seller and the request for which a payment is worked on.
 struct Context<A> {
     seller: Arc<dyn Notes>,
     shared: Driver<A>,
@@ -466,7 +468,7 @@ impl<A> Clone for Context<A> {
 }
 
 impl<A: Answer> Context<A> {
-    /// Notes that an answer is delivered. `false` if somebody else had it made once more.
+    /// Records that an answer is delivered. Returns `false` if it was made again elsewhere.
     fn delivered(&self, key: ClaimKey, transaction: String) -> Boxed<bool> {
         let (seller, answers) = (Arc::clone(&self.seller), Arc::clone(&self.shared.answers));
         answers.noting(key);
@@ -476,14 +478,13 @@ impl<A: Answer> Context<A> {
             match noted {
                 Ok(()) => true,
                 Err(StoreError::Conflict) => answers.is_noted(key),
-                // A store that fails takes nothing from anybody.
+                // A failing store costs the buyer nothing.
                 Err(_) => true,
             }
         })
     }
 
-    /// Writes a note, whoever waits for it. Where there is no runtime any more, the claim stays as it
-    /// is.
+    /// Writes a note in a task of its own. If the runtime has ended, the claim stays as it is.
     fn note(&self, note: impl FnOnce(Arc<dyn Notes>) -> Boxed<()>) {
         let Ok(runtime) = Handle::try_current() else { return };
         let counted = Arc::clone(&self.shared.notes).try_acquire_owned();
@@ -495,19 +496,19 @@ impl<A: Answer> Context<A> {
     }
 }
 
-/// A payment that is being worked for. One that is dropped is given back: the work failed or
-/// panicked, or the caller went.
+/// A payment that is being worked for. When dropped, it is released: the work failed or panicked, or the
+/// caller left.
 struct Held<A: Answer, P: Send + 'static> {
     seller: Arc<dyn AnySeller<P>>,
     context: Context<A>,
     work: Option<Work<P>>,
 }
 
-/// A payment, in a box, for it is large.
+/// A payment, boxed because it is large.
 type Work<P> = (Box<Admission<P>>, OwnedSemaphorePermit);
 
 impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
-    /// Whether its offer is paid before anything is done for it.
+    /// Returns whether its offer is paid before any work for it.
     fn is_offered_upfront(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| {
             let offer = admission.requirements().as_view();
@@ -515,30 +516,30 @@ impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
         })
     }
 
-    /// Whether it must be settled before anything is done for it.
+    /// Returns whether it must be settled before any work for it.
     fn is_upfront(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.flow() == Flow::Upfront)
     }
 
-    /// Whether it was settled before, and its answer was lost.
+    /// Returns whether it was settled before, and its answer was lost.
     fn is_settled(&self) -> bool {
         self.work.as_ref().is_some_and(|(admission, _)| admission.is_settled())
     }
 
-    /// The payment, for the handler.
+    /// Returns the payment, for the handler.
     fn accepted(&self) -> Option<AcceptedPayment> {
         self.work.as_ref().map(|(admission, _)| admission.accepted())
     }
 
-    /// How long the work for it may take.
+    /// Returns the time that is left for the work.
     fn time_left(&self) -> Duration {
         let now = self.seller.now();
         let until = self.work.as_ref().map_or(now, |(admission, _)| admission.work_until(now));
         Duration::from_secs(until.saturating_sub(now).max(1))
     }
 
-    /// Gives the payment back, to the end also if the caller goes. Whoever is told that it was not
-    /// charged can present it again at once.
+    /// Releases the payment, to the end even if the caller leaves. The buyer can then present it again at
+    /// once.
     async fn give_back(mut self) {
         let Some((admission, permit)) = self.work.take() else { return };
         let seller = Arc::clone(&self.seller);
@@ -549,7 +550,7 @@ impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
         tokio::spawn(release).await.ok();
     }
 
-    /// Settles, to the end also if the caller goes.
+    /// Settles, to the end even if the caller leaves.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -558,8 +559,7 @@ impl<A: Answer, P: Payment + Send + Sync + 'static> Held<A, P> {
         to_the_end(settle(seller, context, self.work.take())).await
     }
 
-    /// Settles, to the end also if the caller goes, and keeps what is given for it: the answer, and
-    /// its length in bytes.
+    /// Settles, to the end even if the caller leaves, and keeps the answer given with its length in bytes.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -597,7 +597,7 @@ async fn settle<A: Answer, P>(
     }
 }
 
-/// A settlement that was begun here; dropped, it has no answer.
+/// A settlement that was begun here. When dropped, it has no answer.
 struct Begun<A: Answer> {
     answers: Option<Arc<Answers<A>>>,
     key: ClaimKey,
@@ -637,21 +637,21 @@ impl<A: Answer, P: Send + 'static> Drop for Held<A, P> {
     }
 }
 
-/// A settled payment, while its answer is on its way. One that is dropped was not written out: the
-/// same request gets the answer again, or has it made once more.
+/// A settled payment whose answer is on its way. When dropped unwritten, the same request gets the answer
+/// again, or has it made again.
 #[must_use]
 pub struct Delivery<A: Answer> {
     context: Context<A>,
-    /// Its claim and its transaction; none once it was written out.
+    /// Its claim and its transaction; `None` once it was written out.
     claim: Option<(ClaimKey, String)>,
     /// Whether its answer is kept here.
     kept: bool,
-    /// Whether the claim says already that it was delivered.
+    /// Whether the claim is already recorded as delivered.
     noted: bool,
 }
 
 impl<A: Answer> Delivery<A> {
-    /// Keeps the answer in case that it is lost.
+    /// Keeps the answer in case it is lost.
     fn keep(&mut self, answer: A, bytes: usize) {
         if let Some((key, _)) = &self.claim {
             self.context.shared.answers.keep(*key, self.context.digest, answer, bytes);
@@ -662,12 +662,12 @@ impl<A: Answer> Delivery<A> {
         }
     }
 
-    /// For carriers that write in pieces; the others call [`written`](Self::written) alone. If it returns `false`,
-    /// call [`taken_over`](Self::taken_over) and write no more.
+    /// This is for carriers that write in pieces; others call only [`written`](Self::written). If it returns
+    /// `false`, call [`taken_over`](Self::taken_over) and write no more.
     ///
-    /// Notes that it is delivered, before the last of it is written: whoever has all of it cannot
-    /// have it made once more, not even by having the process killed in time. `false` if it was made
-    /// once more already, elsewhere: then the rest must not be written.
+    /// Records the delivery before the last piece is written. A reader of the whole answer can then never
+    /// have it made again, even by having the process killed in time. Returns `false` if it was made again
+    /// elsewhere: then the rest must not be written.
     pub fn note(&mut self) -> BoxFuture<'static, bool> {
         let Some((key, transaction)) = self.claim.clone().filter(|_| !self.noted) else {
             return Box::pin(std::future::ready(true));
@@ -675,7 +675,7 @@ impl<A: Answer> Delivery<A> {
         self.noted = true;
         let counted = Arc::clone(&self.context.shared.notes).try_acquire_owned();
         let noted = self.context.delivered(key, transaction);
-        // To its end, also if the connection goes: who noted it must know so.
+        // To its end, even if the connection breaks: this process must know that it made the record.
         let noted = tokio::spawn(async move {
             let mine = noted.await;
             drop(counted);
@@ -684,14 +684,14 @@ impl<A: Answer> Delivery<A> {
         Box::pin(async move { noted.await.unwrap_or(true) })
     }
 
-    /// It is made once more elsewhere: what is kept here is of no use.
+    /// Drops the kept answer, which was made again elsewhere.
     pub fn taken_over(mut self) {
         if let Some((key, _)) = self.claim.take() {
             self.context.shared.answers.written(key, None);
         }
     }
 
-    /// The answer was written out, over a connection whose end is known later, perhaps.
+    /// Reports that the answer was written out, over a connection whose end may be known later.
     pub fn written(mut self, end: Option<ConnectionEnd>) {
         let Some((key, transaction)) = self.claim.take() else { return };
         self.context.shared.answers.written(key, end);
@@ -716,11 +716,11 @@ impl<A: Answer> Drop for Delivery<A> {
     }
 }
 
-/// Runs a future to its end, whether anybody waits for it or not.
+/// Runs a future to its end, even if its caller leaves.
 async fn to_the_end<T: Send + 'static>(
     future: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
-    // In a box, for it is large and tokio moves it about.
+    // Boxed, because it is large and tokio moves it.
     let done = tokio::spawn(Box::pin(future)).await;
     done.unwrap_or_else(|_| Err(Reason::UnexpectedSettleError.into()))
 }

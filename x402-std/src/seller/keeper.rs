@@ -1,4 +1,4 @@
-//! Finishing what is pending, whether the buyer asks again or not.
+//! Finishing pending payments, whether or not the buyer asks again.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ where
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
-    /// Finds out what became of pending payments, at once and then for as long as it is polled: the
-    /// facilitator is asked again. Of the processes that share a store, one asks about a payment at
-    /// a time. A payment that turns out to be settled is served when its buyer presents it again.
+    /// Resolves pending payments by asking the facilitator again, at once and then for as long as it is
+    /// polled. Of the processes that share a store, one at a time asks about a payment. A payment that turns
+    /// out to be settled is served when its buyer presents it again.
     ///
     /// Spawn it beside the seller. Without it, a pending payment waits for its buyer.
     pub async fn keep(self: Arc<Self>) {
@@ -45,7 +45,7 @@ where
         let scheme = self.facilitator.scheme();
         let payer = scheme.named_payer(&view.payment_payload, &view.payment_requirements);
         let payer = payer.map(|payer| payer.to_string());
-        // By then nothing is kept of it anyway.
+        // By then the claim has expired anyway.
         let expires_at = self.clock.now().saturating_add(HOLD.as_secs());
         let (key, untold) = (pending.key, true);
         let (request, verified) = (&request, None);

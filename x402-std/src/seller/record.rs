@@ -7,13 +7,13 @@ use super::RequestDigest;
 use crate::message::VerifyRequest;
 use crate::store::{Record, Role};
 
-/// The record beside a claim: while its payment is pending, all that it takes to ask the
-/// facilitator again; once it is settled, for which request and since when.
+/// The record beside a claim. While the payment is pending, it holds all that is needed to ask the
+/// facilitator again; once settled, the request and the time.
 pub(super) struct Kept {
     pub(super) digest: Option<RequestDigest>,
     /// In Unix seconds; zero while it is pending.
     pub(super) settled_at: u64,
-    /// Whether a keeper settled it: nobody has its answer.
+    /// Whether a keeper settled it, so that its answer was never given.
     pub(super) untold: bool,
     #[cfg_attr(not(feature = "tokio"), expect(dead_code))]
     pub(super) request: Option<VerifyRequest>,
@@ -30,7 +30,8 @@ struct Written {
 }
 
 impl Kept {
-    /// `None` for a request that cannot be written, which was never read.
+    /// Returns the record of a pending payment; `None` for a request that cannot be written, which was never
+    /// read.
     pub(super) fn pending(
         request: &VerifyRequest,
         digest: Option<RequestDigest>,

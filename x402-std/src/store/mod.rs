@@ -33,7 +33,8 @@
 //!
 //! # A store of your own
 //! Implement [`ClaimStore`], and run `conformance` on it (feature `tokio`); its part for records only if the store
-//! keeps them. [`Presented::again`] makes the answer for a payment that is known.
+//! keeps them. [`Presented::again`] makes the answer for a payment that is known, [`encode_state`] a text
+//! of a state.
 //!
 //! # What is beside a claim
 //! A claim that moves can be given a [`Record`]: what it takes to go on with it where it is found. A
@@ -60,6 +61,7 @@ mod memory;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod state;
 
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 pub use durable::OpenError;
@@ -68,6 +70,7 @@ pub use memory::MemoryStore;
 pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+pub use state::{decode_state, encode_state};
 
 /// How long a claim that was broadcast is left to the process that broadcast it before
 /// [`ClaimStore::pending`] hands it out.

@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource, Transaction};
 
-use super::durable::{OpenError, decode, encode};
+use super::durable::OpenError;
+use super::state::{decode_state as decode, encode_state as encode};
 use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
 
 /// For a step, connecting included.

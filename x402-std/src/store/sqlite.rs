@@ -7,7 +7,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
-use super::durable::{CLAIMED, OpenError, decode, encode};
+use super::durable::OpenError;
+use super::state::{CLAIMED, decode_state as decode, encode_state as encode};
 use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
 use crate::clock::{Clock, SystemClock};
 use crate::lock;

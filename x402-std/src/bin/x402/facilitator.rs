@@ -64,7 +64,7 @@ impl Facilitator {
             let text = input::file(path, FILE_BYTES)?;
             let text = String::from_utf8(text)
                 .map_err(|_| Failure::unusable("--config: the file is not UTF-8 text"))?;
-            let config = Config::read(&text).map_err(mistakes)?;
+            let config = Config::read(&text).map_err(settle::mistakes)?;
             return settle::run(config, self.check).await;
         }
         if !self.simulated {
@@ -81,11 +81,6 @@ impl Facilitator {
         let service = Service::new(simulated(&self.networks, &self.fund)?).with_callers(callers);
         Listen::new(self.listen).serve(service.router(), service.finish()).await
     }
-}
-
-/// The failure for all mistakes, a line each.
-pub(crate) fn mistakes(all: Vec<String>) -> Failure {
-    Failure::unusable(all.join("\n"))
 }
 
 /// A balance to begin with.

@@ -421,7 +421,7 @@ async fn deliver_json(bought: Paid<Response>) -> Outcome {
     let status = response.status();
     let mut answer = json!({
         "status": status.as_u16(),
-        "contentType": content_type(&response),
+        "contentType": response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()),
         "location": location(&response),
         "paid": paid,
         "receipt": receipt,
@@ -444,11 +444,6 @@ async fn deliver_json(bought: Paid<Response>) -> Outcome {
             Err(failure)
         }
     }
-}
-
-/// The declared media type of a body.
-pub(crate) fn content_type(response: &Response) -> Option<&str> {
-    response.headers().get(CONTENT_TYPE)?.to_str().ok()
 }
 
 /// A body as a member of an object: JSON as it is, else a text, else base64.

@@ -22,7 +22,6 @@ use x402_std::store::{ClaimStore, MemoryStore, RedisStore, SqliteStore};
 use x402_std::svm::Limits;
 
 use crate::config::{BASE_FEE, Config, Evm, Store, Svm};
-use crate::facilitator::mistakes;
 use crate::listen::Listen;
 use crate::log::{self, Format};
 use crate::metrics::{Counted, Metrics};
@@ -139,6 +138,11 @@ fn ledgers(config: &Config) -> Result<Ledgers, Failure> {
         }
     }
     if wrong.is_empty() { Ok((evm, svm)) } else { Err(mistakes(wrong)) }
+}
+
+/// The failure for all mistakes, a line each.
+pub(crate) fn mistakes(all: Vec<String>) -> Failure {
+    Failure::unusable(all.join("\n"))
 }
 
 fn svm_settings(config: &Svm) -> SvmSettings {

@@ -1,4 +1,4 @@
-//! The body of a paid answer, which is noted as delivered before its end is written.
+//! The body of a paid answer, recorded as delivered before its end is written.
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::{CHUNK, ConnectionEnd, PaidAnswer};
 use crate::extension::BoxFuture;
 use crate::seller::driver::Delivery;
 
-/// A body of this layer's own, or one that was withheld until it was paid for.
+/// A body of this layer's own, or one withheld until it was paid for.
 pub struct OwnBody {
     pub(super) left: Bytes,
     pub(super) begun: bool,
@@ -21,8 +21,8 @@ pub struct OwnBody {
     pub(super) end: Option<ConnectionEnd>,
 }
 
-/// Why an answer that was paid for is not written to its end: it took too long, and the same payment
-/// had it made once more, elsewhere.
+/// The error of a paid answer that is cut short: it took too long, and the same payment had it made again
+/// elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TakenOver;
 
@@ -81,8 +81,8 @@ impl Body for OwnBody {
 }
 
 impl OwnBody {
-    /// Notes that all of it is delivered. `false` if it must not be: somebody who was slow to read it
-    /// has had it made once more elsewhere.
+    /// Records that the whole body is delivered. Returns `false` if it must not be: the reader was slow, and
+    /// had it made again elsewhere.
     fn noted(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         let Some(delivery) = &mut self.delivery else { return Poll::Ready(true) };
         let noting = self.noting.get_or_insert_with(|| delivery.note());
@@ -103,8 +103,8 @@ impl OwnBody {
 
 impl Drop for OwnBody {
     fn drop(&mut self) {
-        // One that was begun and not ended is lost. One that nobody began to read was not wanted; where
-        // it is known how connections end, a buyer who hung up is no such nobody.
+        // A body that was begun and not ended is lost. A body that was never begun was unwanted, unless the
+        // connection's end is known to be the buyer hanging up.
         if !self.begun && (self.left.is_empty() || self.end.is_none()) {
             self.written();
         }

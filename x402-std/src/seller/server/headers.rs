@@ -1,4 +1,4 @@
-//! The headers of the protocol, and the answers that this layer makes itself.
+//! The protocol's headers, and the layer's own answers.
 
 use ::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_LENGTH,
@@ -14,7 +14,7 @@ use super::{Challenge, PaymentBody};
 use crate::message::{SettleResponse, decode_header};
 use crate::seller::Offers;
 
-/// Whether a redirect leads to another server, where the payment is good for nothing.
+/// Returns whether a redirect leads to another server, where the payment is worthless.
 pub(super) fn leads_elsewhere<B>(response: &Response<B>, asked: &str) -> bool {
     let origin = |url: &str| {
         let (scheme, rest) = url.split_once("//")?;
@@ -24,7 +24,7 @@ pub(super) fn leads_elsewhere<B>(response: &Response<B>, asked: &str) -> bool {
         Some(host.strip_suffix(default).unwrap_or(&host).to_owned())
     };
     let location = response.headers().get(LOCATION);
-    // What is no text is nobody's address.
+    // A header that is not text is not an address.
     let location = location.map(|location| location.to_str().unwrap_or("//").trim());
     // A path has no origin of its own; browsers take `\` for `/`.
     location.is_some_and(|to| {
@@ -34,8 +34,8 @@ pub(super) fn leads_elsewhere<B>(response: &Response<B>, asked: &str) -> bool {
     })
 }
 
-/// A redirect, or a 304, that nobody is charged for: it says where to go, and has nothing else to give. The
-/// buyer names the host by which it is told apart from a redirect to the same server.
+/// Strips a free redirect or 304 of everything but its location. The buyer's `Host` distinguishes it from a
+/// redirect to the same server.
 pub(super) fn without_goods<B>(response: Response<B>) -> Response<PaymentBody<B>> {
     let (mut parts, _) = response.into_parts();
     for name in [SET_COOKIE, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
@@ -48,7 +48,7 @@ pub(super) fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-/// The challenge, its body in a version; `None` if there is nothing to ask for.
+/// Returns the challenge, with its body in `version`; `None` if there is nothing to ask for.
 pub(super) fn written(offers: &Offers, version: Version, error: Option<&str>) -> Option<Challenge> {
     let challenge = |version: Version| {
         let missing = match version {
@@ -60,7 +60,7 @@ pub(super) fn written(offers: &Offers, version: Version, error: Option<&str>) ->
     let json = challenge(Version::V2)?;
     let header = base64_value(&json);
     let body = match version {
-        // What v1 cannot name is offered in v2 only.
+        // Offers that v1 cannot name are made in v2 only.
         Version::V1 => challenge(Version::V1).unwrap_or(json),
         Version::V2 => json,
     };
@@ -81,27 +81,27 @@ pub(super) fn ask<B>(challenge: Option<Challenge>, status: StatusCode) -> Respon
     response
 }
 
-/// The path of a base URL, without a slash at its end.
+/// Returns the path of a base URL, without a slash at its end.
 pub(super) fn path_of(base: &str) -> &str {
     let after_scheme = base.split_once("://").map_or(base, |(_, rest)| rest);
     let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
     path.trim_end_matches('/')
 }
 
-/// Browsers ask so before they ask: the challenge would tell them nothing.
+/// Returns whether a request is a CORS preflight, to which a challenge would be useless.
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(ORIGIN)
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The payment among the headers, decoded from base64.
+/// Returns the payment among the headers, decoded from base64.
 pub(super) fn payment(headers: &HeaderMap) -> Result<Option<(Version, Vec<u8>)>, ParseError> {
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     match http::payment(headers)? {
         Some((version, value)) => {
             let json = decode_header(value)?;
-            // Of a payment in both headers, the payment says which.
+            // If both headers carry a payment, the payment's own version decides.
             let own = || wire::PaymentPayload::parse(&json).map(|payment| payment.x402_version());
             let version = version.map_or_else(own, Ok)?;
             Ok(Some((version, json)))
@@ -110,12 +110,12 @@ pub(super) fn payment(headers: &HeaderMap) -> Result<Option<(Version, Vec<u8>)>,
     }
 }
 
-/// Headers that only this layer gives.
+/// Headers that only this layer may set.
 pub(super) const PAYMENT_HEADERS: [&str; 3] =
     [http::PAYMENT_REQUIRED, Version::V2.receipt_header(), Version::V1.receipt_header()];
 
-/// Keeps an answer out of shared caches: what a handler says to the contrary, to caches at large or
-/// to those of content networks (RFC 9213), is taken back.
+/// Keeps an answer out of shared caches. It removes a handler's contrary headers, for caches in general and
+/// for content networks (RFC 9213).
 pub(super) fn keep_private(headers: &mut HeaderMap, otherwise: &'static str) {
     let private = |value: &HeaderValue| {
         let mut parts = value.to_str().unwrap_or_default().split(',').map(str::trim);
@@ -137,7 +137,7 @@ pub(super) fn keep_private(headers: &mut HeaderMap, otherwise: &'static str) {
     }
 }
 
-/// The headers of an answer that an extension granted: nobody else may have it, and it has no receipt.
+/// Sets the headers of an answer that an extension granted: it is private and has no receipt.
 pub(super) fn grant(headers: &mut HeaderMap) {
     for name in PAYMENT_HEADERS {
         headers.remove(name);
@@ -146,7 +146,7 @@ pub(super) fn grant(headers: &mut HeaderMap) {
 }
 
 pub(super) fn give_receipt(headers: &mut HeaderMap, version: Version, receipt: &SettleResponse) {
-    // The handler has no say in what was paid, nor in who else may have it.
+    // The handler decides neither the receipt nor the caching.
     grant(headers);
     insert_receipt(headers, version, receipt);
     expose(headers);
@@ -172,7 +172,7 @@ pub(super) fn expose(headers: &mut HeaderMap) {
     headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, names);
 }
 
-/// No fault is kept by caches: of the next request the answer may be another.
+/// Returns an empty answer that caches must not keep, since the next request may get another.
 pub(super) fn empty<B>(status: StatusCode) -> Response<PaymentBody<B>> {
     let mut response = Response::new(Either::Left(Bytes::new().into()));
     *response.status_mut() = status;

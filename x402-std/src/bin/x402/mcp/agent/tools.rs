@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::Response;
+use reqwest::header::CONTENT_TYPE;
 use rmcp::model::*;
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -29,7 +30,6 @@ use super::request::{Asked, Discover, History, Nothing, Review, arguments, money
 use super::response::*;
 use super::text::{left, price, without, words};
 use crate::key::Wallet;
-use crate::pay::content_type;
 use crate::{decimal, with_causes};
 
 /// Calls of tools at once; more wait.
@@ -370,7 +370,8 @@ impl Inner {
         let is_proven = bought.proof().is_some();
         let Paid { response, receipt, doubt, paid, payment, id } = bought;
         let status = response.status();
-        let content_type = content_type(&response).map(|text| words(text, 100));
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let content_type = content_type.map(|text| words(text, 100));
         let location = location(response.headers());
         let body = Body::read(response).await;
         let (purchase_id, review_token) = body.one_ly();
