@@ -5,10 +5,10 @@ use x402_core::{Amount, Money, Network, Reason};
 
 use crate::message::NetworkId;
 
-/// The payments a facilitator takes on: payees, tokens, and the least amount.
+/// The payments that a facilitator accepts: payees, tokens, and the least amount.
 ///
-/// Every settlement costs the facilitator a fee, and runs the code of the token. Without rules,
-/// whoever can reach it chooses both.
+/// Every settlement costs the facilitator a fee, and runs the token's code. Without rules, every caller
+/// chooses both.
 #[derive(Clone, Debug, Default)]
 pub struct Acceptance {
     payees: Option<Vec<Payee>>,
@@ -21,33 +21,33 @@ pub struct Acceptance {
 pub struct AcceptedAsset {
     network: NetworkId,
     address: Account,
-    /// Known for known tokens; otherwise as written.
+    /// The known token's decimals; for other tokens, as written.
     decimals: Option<u8>,
 }
 
-/// Somebody who may be paid, on EVM networks or on Solana.
+/// An accepted payee, on EVM networks or on Solana.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payee(Account);
 
-/// The least that a payment may be worth.
+/// The least value of a payment.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Least {
-    /// So many units of whichever token.
+    /// This many units of any token.
     Units(Amount),
-    /// So much money, in tokens whose decimals are known; others are not accepted then.
+    /// This much money, in tokens whose decimals are known; other tokens are then refused.
     Money(Money),
 }
 
-/// Why a payment is not taken on.
+/// The reason for which a payment is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotAccepted {
     /// No token of the network is accepted.
     Network,
-    /// The payee is none of those that are worked for.
+    /// The payee is not among the accepted ones.
     Payee,
-    /// The token is none of those that are accepted.
+    /// The token is not among the accepted ones.
     Asset,
     /// The amount is less than the least.
     Amount,
@@ -71,41 +71,41 @@ enum Assets {
 }
 
 impl Acceptance {
-    /// Payments to anybody, of any amount, in the tokens this library knows.
+    /// Accepts payments to any payee, of any amount, in the tokens that this library knows.
     pub fn known() -> Self {
         Self::default()
     }
 
-    /// Payments to anybody, of any amount, in any token: for tests, and for facilitators that only
-    /// their owner's sellers can reach.
+    /// Accepts payments to any payee, of any amount, in any token. It is for tests, and for facilitators that
+    /// only their owner's sellers can reach.
     pub fn any() -> Self {
         Self::default().with_any_asset()
     }
 
-    /// Payments in any token.
+    /// Accepts payments in any token.
     pub fn with_any_asset(self) -> Self {
         Self { assets: Assets::Any, ..self }
     }
 
-    /// Only payments to these.
+    /// Accepts only payments to these payees.
     pub fn with_payees(self, payees: impl IntoIterator<Item = Payee>) -> Self {
         Self { payees: Some(payees.into_iter().collect()), ..self }
     }
 
-    /// Only payments in these tokens, and, with `known`, in those this library knows.
+    /// Accepts only payments in these tokens and, with `known`, in those that this library knows.
     pub fn with_assets(self, known: bool, listed: impl IntoIterator<Item = AcceptedAsset>) -> Self {
         Self { assets: Assets::Only { known, listed: listed.into_iter().collect() }, ..self }
     }
 
-    /// Only payments of at least so much.
+    /// Accepts only payments of at least this much.
     pub fn with_least(self, least: Least) -> Self {
         Self { least: Some(least), ..self }
     }
 
-    /// Whether a payment by these requirements is taken on.
+    /// Checks whether payments by these requirements are accepted.
     ///
     /// # Errors
-    /// [`NotAccepted`]: the first rule that is broken.
+    /// [`NotAccepted`], for the first broken rule.
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), NotAccepted> {
         let network = offer.network;
         if !self.serves(network) {
@@ -146,7 +146,7 @@ impl Acceptance {
         if enough { Ok(()) } else { Err(NotAccepted::Amount) }
     }
 
-    /// Whether a payment on this network can be taken on in any token.
+    /// Returns whether any token on this network is accepted.
     pub fn serves(&self, network: Network<'_>) -> bool {
         let known = match (network.eip155(), network.solana()) {
             (Some(chain_id), _) => x402_evm::assets::default_of(chain_id).is_some(),
@@ -165,7 +165,7 @@ impl Acceptance {
 }
 
 impl Account {
-    /// As the network writes addresses, in any case on EVM networks.
+    /// Reads an address as the network writes it, in any letter case on EVM networks.
     fn read(network: Network<'_>, text: &str) -> Option<Self> {
         match network.solana() {
             Some(_) => x402_svm::Address::parse(text).map(Self::Svm),
@@ -173,13 +173,13 @@ impl Account {
         }
     }
 
-    /// As somebody types it: a checksum that is there must be right.
+    /// Reads an address as people type it: a checksum in it must be right.
     fn typed(text: &str) -> Option<Self> {
         let evm = x402_evm::Address::parse_typed(text).map(Self::Evm);
         evm.or_else(|| x402_svm::Address::parse(text).map(Self::Svm))
     }
 
-    /// The decimals of a known token at this address.
+    /// Returns the decimals of a known token at this address.
     fn decimals(self, network: Network<'_>) -> Option<u8> {
         match self {
             Self::Evm(address) => {
@@ -193,8 +193,8 @@ impl Account {
 }
 
 impl AcceptedAsset {
-    /// Reads `NETWORK/ADDRESS` and `NETWORK/ADDRESS:DECIMALS`. The namespace that CAIP-19 puts before
-    /// an address (`erc20:`, `token:`) may be there. `None` for anything else.
+    /// Reads `NETWORK/ADDRESS` and `NETWORK/ADDRESS:DECIMALS`. CAIP-19's namespace before an address
+    /// (`erc20:`, `token:`) is allowed. Returns `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (network, asset) = text.split_once('/')?;
         let network = Network::parse(network).ok()?;
@@ -212,7 +212,7 @@ impl AcceptedAsset {
             return None;
         }
         let known = address.decimals(network);
-        // Whoever writes other decimals means another token.
+        // Other decimals mean another token.
         if known.is_some() && decimals.is_some() && known != decimals {
             return None;
         }
@@ -220,14 +220,14 @@ impl AcceptedAsset {
         Some(Self { network, address, decimals: known.or(decimals) })
     }
 
-    /// Its decimals, if they are known or written.
+    /// Returns its decimals, if they are known or written.
     pub const fn decimals(&self) -> Option<u8> {
         self.decimals
     }
 }
 
 impl Payee {
-    /// Reads an address of EVM networks or of Solana; a checksum in it must be right. `None` for
+    /// Reads an address of EVM networks or of Solana; a checksum in it must be right. Returns `None` for
     /// anything else.
     pub fn parse(text: &str) -> Option<Self> {
         Account::typed(text).map(Self)
@@ -235,7 +235,7 @@ impl Payee {
 }
 
 impl NotAccepted {
-    /// The reason code: the requirements are to blame, no payment by them would do.
+    /// Returns the reason code. It blames the requirements, because every payment by them would be refused.
     pub const fn reason(self) -> Reason {
         match self {
             Self::Network => Reason::InvalidNetwork,

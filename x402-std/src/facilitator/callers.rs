@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use x402_core::crypto::keccak256;
 use x402_core::domain;
 
-/// The callers a [`Service`](super::Service) answers, and the names it is asked by.
+/// The callers that a [`Service`](super::Service) answers, and the names under which they reach it.
 ///
-/// A page in a browser can send requests to whatever its user's machine can reach, and to any name
-/// that it makes point there. So a body must be `application/json`, which pages of other origins
-/// cannot send; and a request with an `Origin` must be of the origin it is sent to. Names are
-/// checked if they are [given](Self::with_hosts).
+/// A page in a browser can send requests to every service that its user's machine can reach, and under any
+/// name that resolves there. So a body must be `application/json`, which pages of other origins cannot send.
+/// A request with an `Origin` must be sent to that same origin. Names are checked if they are
+/// [given](Self::with_hosts).
 #[derive(Clone, Default)]
 pub struct Callers {
     hosts: Option<Hosts>,
@@ -22,21 +22,20 @@ pub struct Callers {
     tokens: Vec<[u8; 32]>,
 }
 
-/// The names and addresses that a service is asked by. Ports are not looked at.
+/// The names and addresses under which a service is reached. Ports are ignored.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     names: Vec<String>,
     addresses: Vec<IpAddr>,
     any_address: bool,
-    /// Addresses of private networks: a way from there may end at loopback, as emulators' and
-    /// containers' do.
+    /// Whether addresses of private networks count: emulators and containers forward from them to loopback.
     private: bool,
 }
 
 impl Hosts {
-    /// Those of a listener: its own address, and `localhost`. One that listens on every address is
-    /// asked by any address, since it does not know its own, and one on loopback by those of private
-    /// IPv4 networks; no name that somebody else could make point there is an address.
+    /// Returns the hosts of a listener: its own address, and `localhost`. A listener on every address does
+    /// not know its own, so any address is a host. A listener on loopback also has the addresses of private
+    /// IPv4 networks. Addresses are safe, because other parties can only redirect names.
     pub fn of(listener: SocketAddr) -> Self {
         let address = listener.ip().to_canonical();
         let mut addresses = vec![address];
@@ -48,7 +47,8 @@ impl Hosts {
         Self { names: vec!["localhost".into()], addresses, any_address, private }
     }
 
-    /// And a name or address of a proxy's, say. `None` for what is neither, such as one with a port.
+    /// Adds a name or address, of a proxy for example. Returns `None` for other text, such as one with a
+    /// port.
     pub fn with(mut self, name: &str) -> Option<Self> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
@@ -64,7 +64,7 @@ impl Hosts {
         Some(self)
     }
 
-    /// Whether an authority, as in `Host`, is one of these.
+    /// Returns whether an authority, as in `Host`, is one of these.
     fn has(&self, authority: &str) -> bool {
         let Some((host, _)) = parted(authority) else { return false };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -79,7 +79,7 @@ impl Hosts {
     }
 }
 
-/// Host, without a dot at its end and in lower case, and port of an authority without a user.
+/// Returns the host, in lower case without a dot at its end, and the port of an authority without a user.
 fn parted(authority: &str) -> Option<(String, Option<u16>)> {
     let authority = authority.parse::<Authority>().ok().filter(|it| !it.as_str().contains('@'))?;
     let host = authority.host();
@@ -93,13 +93,13 @@ fn parted(authority: &str) -> Option<(String, Option<u16>)> {
 }
 
 impl Callers {
-    /// Callers that ask by one of these names; others are answered 421.
+    /// Admits only callers that use one of these names; others are answered 421.
     pub fn with_hosts(self, hosts: Hosts) -> Self {
         Self { hosts: Some(hosts), ..self }
     }
 
-    /// Callers that have this token, too (RFC 6750); without it, requests that cost something are answered 401.
-    /// Several are for the time in which one takes the other's place. An empty one is nobody's.
+    /// Adds a token that callers may send (RFC 6750); without one, requests that cost something are answered
+    /// 401. Several tokens are for the time in which one replaces another. An empty token admits no caller.
     pub fn with_token(mut self, token: &str) -> Self {
         if !token.is_empty() {
             self.tokens.push(hashed(token.as_bytes()));
@@ -107,7 +107,7 @@ impl Callers {
         self
     }
 
-    /// Refuses a request that is sent by another name, or by a page of another origin.
+    /// Refuses a request under another name, or from a page of another origin.
     pub(super) fn check_way(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         let host = only(headers, &HOST);
@@ -125,7 +125,7 @@ impl Callers {
         None
     }
 
-    /// Refuses a request of somebody unknown, and a body that is not JSON.
+    /// Refuses a request of an unknown caller, and a body that is not JSON.
     pub(super) fn check_caller(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         if !self.tokens.is_empty() {
@@ -146,7 +146,7 @@ impl Callers {
         None
     }
 
-    /// Takes as long for every token: all hashes are compared to their ends.
+    /// Returns whether a token is known, in the same time for every token: all hashes are compared in full.
     fn knows(&self, token: &str) -> bool {
         let hash = hashed(token.as_bytes());
         let differs = |known: &[u8; 32]| {
@@ -156,7 +156,7 @@ impl Callers {
     }
 }
 
-/// Shows no tokens.
+/// Leaves the tokens out.
 impl fmt::Debug for Callers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callers")
@@ -170,27 +170,27 @@ fn hashed(token: &[u8]) -> [u8; 32] {
     keccak256(&[domain::BEARER_TOKEN, token])
 }
 
-/// A header that is there once, as text.
+/// Returns a header that is present exactly once, as text.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut all = headers.get_all(name).iter();
     let first = all.next()?;
     if all.next().is_some() { None } else { first.to_str().ok() }
 }
 
-/// The token of `Authorization: Bearer token`.
+/// Returns the token of `Authorization: Bearer token`.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// `application/json`, with parameters or without.
+/// Returns whether a content type is `application/json`, with or without parameters.
 fn is_json(value: &str) -> bool {
     let essence = value.split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// Whether an origin is that of the host. `null` is nobody's.
+/// Returns whether an origin is that of the host. `null` never is.
 fn is_same_origin(origin: Option<&str>, host: Option<&str>) -> bool {
     let Some((scheme, authority)) = origin.and_then(|origin| origin.split_once("://")) else {
         return false;

@@ -5,22 +5,22 @@ use std::sync::{Arc, Mutex};
 use crate::lock;
 use x402_core::Payment;
 
-/// A payer, and whether the payer signed: payments that anybody can write count apart from those.
+/// A payer, and whether the payer signed. Payments that anybody can write are counted apart.
 pub(crate) type Payer = (String, bool);
 
-/// The payer that a payment counts for.
+/// Returns the payer that a payment counts for.
 pub(crate) fn payer(payment: &impl Payment) -> Payer {
     (payment.payer().to_string(), payment.is_signed())
 }
 
-/// How much is being done at once for each of many.
+/// A count of the tasks in progress for each key.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight<K> {
     limit: usize,
     counts: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-/// One of them being done; dropped when it is.
+/// A task in progress, which ends when dropped.
 #[derive(Debug)]
 pub(crate) struct One<K: Hash + Eq> {
     counts: Arc<Mutex<HashMap<K, usize>>>,
@@ -28,12 +28,12 @@ pub(crate) struct One<K: Hash + Eq> {
 }
 
 impl<K: Hash + Eq + Clone> InFlight<K> {
-    /// At most `limit` for each.
+    /// Returns a count of at most `limit` tasks for each key.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, counts: Arc::default() }
     }
 
-    /// One more, unless there are too many.
+    /// Begins one more task; `None` if the key has `limit` already.
     pub(crate) fn enter(&self, key: K) -> Option<One<K>> {
         let mut counts = lock(&self.counts);
         let count = counts.get(&key).copied().unwrap_or(0);
@@ -46,7 +46,7 @@ impl<K: Hash + Eq + Clone> InFlight<K> {
 }
 
 impl<K: Hash + Eq> InFlight<K> {
-    /// Whether something is being done for it.
+    /// Returns whether a task for the key is in progress.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_busy(&self, key: &K) -> bool {
         lock(&self.counts).contains_key(key)

@@ -1,4 +1,4 @@
-//! Finishing what is pending, whether anybody asks about it or not.
+//! Finishing pending settlements, whether or not a caller asks about them.
 
 #[cfg(feature = "tokio")]
 use {
@@ -37,16 +37,16 @@ struct Kept {
     request: Box<RawValue>,
 }
 
-/// The record beside a claim that the keeper settled: nobody was told of it.
+/// The record beside a claim that the keeper settled, and that no caller has heard of.
 pub(super) const UNTOLD: &[u8] = b"untold";
 
-/// A facilitator's record of these bytes.
+/// Returns a facilitator's record of these bytes.
 pub(super) fn beside(bytes: &[u8]) -> Record {
     Record { role: Role::Facilitator, bytes: bytes.into() }
 }
 
-/// The data to go on with a settlement; `None` for a request that cannot be written, which was
-/// never read.
+/// Returns the data to resume a settlement; `None` for a request that cannot be written, which was never
+/// read.
 pub(super) fn kept(request: &VerifyRequest, raw: &[u8]) -> Option<Record> {
     let request = request.to_json().ok()?;
     let kept = format!(r#"{{"raw":"{}","request":{request}}}"#, hex::encode(raw));
@@ -70,16 +70,15 @@ where
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
-    /// Finishes what is pending, at once and then for as long as it is polled: payments of
-    /// processes that died, and payments whose outcome nobody asked about. A transaction that was
-    /// written down and not sent is sent, or another one in its place. Of the processes that share
-    /// a store, one works on a payment at a time, and one that hangs holds up no other.
+    /// Finishes pending settlements, at once and then for as long as it is polled. These are payments of
+    /// processes that died, and payments whose caller never asked again. A transaction that was recorded but
+    /// not sent is sent, or another one in its place. Of the processes that share a store, one at a time
+    /// works on a payment, and a hanging process does not delay the others.
     ///
-    /// Spawn it beside the facilitator. Without it, a pending payment waits until somebody presents
-    /// it again.
+    /// Spawn it beside the facilitator. Without it, a pending payment waits until it is presented again.
     pub async fn keep(self: Arc<Self>) {
         let facilitator = Arc::clone(&self);
-        // At its side: nodes that do not answer must not hold up verdicts.
+        // In parallel: silent nodes must not delay verdicts.
         let mut tending = JoinSet::new();
         tending.spawn(async move {
             loop {
@@ -90,7 +89,8 @@ where
         Keeper::new(self.store(), Role::Facilitator).keep(self.finisher()).await;
     }
 
-    /// Finishes what is pending now, and returns when each has an outcome or its time is over.
+    /// Finishes the settlements that are pending now, and returns when each has an outcome or its time is
+    /// over.
     pub async fn keep_once(self: &Arc<Self>) {
         Keeper::new(self.store(), Role::Facilitator).keep_once(self.finisher()).await;
     }
@@ -100,7 +100,7 @@ where
         move |pending| {
             let facilitator = Arc::clone(&facilitator);
             Box::pin(async move {
-                // Else somebody waits for it here.
+                // Otherwise a request waits for it in this process.
                 if !facilitator.working.is_busy(&pending.key) {
                     facilitator.finish_one(pending).await;
                 }

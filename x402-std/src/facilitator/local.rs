@@ -23,22 +23,22 @@ use crate::message::{
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
-/// Payments of one payer that are worked on at once, unless told otherwise.
+/// Default limit of payments of one payer that are worked on at once.
 const PAYER_AT_ONCE: usize = 64;
 
-/// How long a look at the chain counts. A payer has so long to move the money between the check and the
-/// transaction, which then costs gas for nothing.
+/// Time for which a check against the chain is reused. In this time a payer can move the money after the
+/// check, and the transaction then costs gas in vain.
 const LOOKED: Duration = Duration::from_secs(2);
 
-/// Looks that are remembered.
+/// Checks that are remembered.
 const LOOKS: usize = 4096;
 
 /// A facilitator in this process, over a ledger and a claim store.
 ///
 /// A payment is broadcast at most once and reported as settled at most once, however often and by
-/// however many it is presented. What was broadcast and is not certain is `settlement_pending`,
-/// with its transaction; presenting it again runs every check again and asks the ledger, but
-/// sends nothing.
+/// however many callers it is presented. A broadcast payment with an uncertain outcome is
+/// `settlement_pending`, with its transaction. Presenting it again runs every check again and asks the
+/// ledger, but sends nothing.
 pub struct LocalFacilitator<
     L: Networks,
     S = MemoryStore,
@@ -50,11 +50,11 @@ pub struct LocalFacilitator<
     store: S,
     clock: C,
     payers: InFlight<Payer>,
-    /// Settlements that are worked on here now.
+    /// Settlements in progress in this process.
     pub(super) working: InFlight<ClaimKey>,
     acceptance: Acceptance,
     extensions: Vec<Arc<dyn FacilitatorExtension>>,
-    /// Payments that the chain was just asked about, each by a request, and when.
+    /// Payments that were just checked against the chain, each with its request and time.
     looks: Mutex<VecDeque<Look>>,
 }
 
@@ -75,14 +75,14 @@ where
 }
 
 impl<L: Networks> LocalFacilitator<L> {
-    /// Over a ledger and by its schemes, with claims in memory and the system's clock.
+    /// Returns a facilitator over a ledger and its schemes, with claims in memory and the system's clock.
     pub fn new(ledger: L) -> Self {
         Self::with_parts(ledger, MemoryStore::default(), SystemClock)
     }
 }
 
 impl<L: Networks, S, C> LocalFacilitator<L, S, C> {
-    /// Over a ledger, a claim store and a clock.
+    /// Returns a facilitator over a ledger, a claim store and a clock.
     pub fn with_parts(ledger: L, store: S, clock: C) -> Self {
         let (payers, working) = (InFlight::new(PAYER_AT_ONCE), InFlight::new(usize::MAX));
         let (scheme, acceptance) = (ledger.scheme(), Acceptance::known());
@@ -92,13 +92,13 @@ impl<L: Networks, S, C> LocalFacilitator<L, S, C> {
 }
 
 impl<L: Networks, S, C> LocalFacilitator<L, S, C, Exact> {
-    /// With other rules for payments on EVM networks.
+    /// Sets other rules for payments on EVM networks.
     pub fn with_evm(mut self, evm: ExactOnEvm) -> Self {
         self.scheme.0 = evm;
         self
     }
 
-    /// With other rules for payments on Solana; the fee payers are the ledger's own.
+    /// Sets other rules for payments on Solana; the fee payers remain the ledger's own.
     pub fn with_svm(mut self, svm: ExactOnSvm) -> Self {
         let fee_payers = self.scheme.1.fee_payers.take();
         self.scheme.1 = ExactOnSvm { fee_payers, ..svm };
@@ -107,10 +107,10 @@ impl<L: Networks, S, C> LocalFacilitator<L, S, C, Exact> {
 }
 
 impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
-    /// With another scheme, or the same with other rules. The ledger must be able to settle its payments.
+    /// Replaces the scheme, or its rules. The ledger must be able to settle its payments.
     pub fn with_scheme<Y: Scheme>(self, scheme: Y) -> LocalFacilitator<L, S, C, Y> {
         let Self { ledger, store, clock, payers, working, acceptance, extensions, .. } = self;
-        // Those were by other rules.
+        // The earlier checks were by other rules.
         let looks = Mutex::default();
         LocalFacilitator {
             scheme,
@@ -125,31 +125,31 @@ impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
         }
     }
 
-    /// How many payments of one payer are worked on at once; more are told to come again
-    /// ([`Reason::Busy`]), before anything is asked of a chain. 64 unless told.
+    /// Sets how many payments of one payer are worked on at once: 64 by default. More are refused as
+    /// [`Reason::Busy`] before any request to a chain.
     pub fn with_payer_limit(mut self, at_once: usize) -> Self {
         self.payers = InFlight::new(at_once);
         self
     }
 
-    /// The payments that are taken on: payees, tokens, and the least amount. Payments to
-    /// anybody in the tokens this library knows, unless told.
+    /// Sets the accepted payments: payees, tokens, and the least amount. By default any payee is accepted, in
+    /// the tokens that this library knows.
     pub fn with_acceptance(self, acceptance: Acceptance) -> Self {
         Self { acceptance, ..self }
     }
 
-    /// With another extension, which `/supported` lists.
+    /// Adds an extension, which `/supported` lists.
     pub fn with_extension(mut self, extension: impl FacilitatorExtension + 'static) -> Self {
         self.extensions.push(Arc::new(extension));
         self
     }
 
-    /// The ledger.
+    /// Returns the ledger.
     pub fn ledger(&self) -> &L {
         &self.ledger
     }
 
-    /// The claim store.
+    /// Returns the claim store.
     pub fn store(&self) -> &S {
         &self.store
     }
@@ -170,7 +170,7 @@ where
         Ok(self.ledger.check(verified, now).await?)
     }
 
-    /// Remembers that the chain has just said yes to a payment, for exactly this request.
+    /// Remembers that a payment has just passed the chain's check, for exactly this request.
     fn looked(&self, request: &VerifyRequest, payment: &X::Payment) {
         let Some(look) = look(request, payment) else { return };
         let mut looks = lock(&self.looks);
@@ -180,8 +180,8 @@ where
         looks.push_back(look);
     }
 
-    /// Whether the chain has just said yes to it. A look counts once, and no other look at the payer counts
-    /// then: both payments may need the same money.
+    /// Returns whether the payment has just passed the chain's check. A check counts once, and cancels the
+    /// payer's other checks: both payments may need the same money.
     fn has_looked(&self, request: &VerifyRequest, payment: &X::Payment) -> bool {
         let Some(look) = look(request, payment) else { return false };
         let mut looks = lock(&self.looks);
@@ -191,7 +191,7 @@ where
         found
     }
 
-    /// Runs the gate for now; a payment that has expired is let through.
+    /// Runs the gate at the present time; an expired payment passes.
     pub(super) fn gate(
         &self,
         request: &VerifyRequest,
@@ -202,13 +202,13 @@ where
         gate::verify_late(&self.scheme, payment, requirements, now)
     }
 
-    /// The time.
+    /// Returns the time.
     #[cfg(feature = "tokio")]
     pub(super) fn now(&self) -> u64 {
         self.clock.now()
     }
 
-    /// Whether a payment by an offer is taken on.
+    /// Checks whether payments by an offer are accepted.
     fn accept(&self, offer: &wire::PaymentRequirements<'_>) -> Result<(), NotAccepted> {
         self.acceptance.check(offer).map_err(|declined| {
             let kinds = self.ledger.kinds();
@@ -217,13 +217,13 @@ where
         })
     }
 
-    /// One more of a payer's payments, unless there are too many.
+    /// Takes one of the payer's places, unless all are taken.
     fn enter(&self, payment: &X::Payment) -> Result<One<Payer>, Failure> {
         let one = self.payers.enter(payer(payment));
         one.ok_or_else(|| Failure::busy("this payer has too many payments in work"))
     }
 
-    /// Refuses a payment that could be used again if the store forgot its claim.
+    /// Refuses a payment that could be reused if the store forgot its claim.
     fn takes(&self, payment: &X::Payment) -> Result<(), Reason> {
         if payment.needs_durable_claim() && !self.store.is_durable() {
             tracing::warn!("a payment is refused: the claim store forgets it at a restart");
@@ -245,7 +245,7 @@ where
         self.takes(payment)?;
         let _one = self.enter(payment)?;
         let _working = self.working.enter(key);
-        // Whoever does not prove it has no part in it, and holds nobody up.
+        // A caller without a proof has no part in the payment, and must not delay others.
         self.ledger.prove(verified).await?;
         match self.store.present(key, caller.into(), payment.expires_at(), now).await? {
             Presented::New => {}
@@ -257,7 +257,7 @@ where
             Presented::Known(ClaimState::Settled(transaction)) => {
                 return self.untold(key, transaction).await;
             }
-            // Nobody works on it any more, and nothing was sent: it is too late for that.
+            // Its work was abandoned, nothing was sent, and now it is too late to send.
             Presented::Known(ClaimState::Claimed) if late.is_some() => {
                 return Err(late.unwrap_or(Reason::UnknownSettlementError).into());
             }
@@ -267,7 +267,7 @@ where
             Presented::Known(state) => return Err(state.into()),
             Presented::ForAnother => return Err(self.told(key).await),
         }
-        // Extensions have a say while nothing was sent. After that it is found out what became of it.
+        // Extensions may refuse until something is sent. After that, only the outcome matters.
         let refusal = match late.or(self.extended(&request.as_view()).err()) {
             Some(reason) => Err(reason),
             None if self.has_looked(request, payment) => Ok(()),
@@ -284,14 +284,14 @@ where
                 return Err(reason.into());
             }
         };
-        // From here on the money may move: the claim says so before anything is sent, and what it
-        // takes to go on is written down beside it.
+        // From here on the money may move. Before sending, the claim records that, and the data to resume is
+        // stored beside it.
         let sending = ClaimState::Broadcast(transaction.clone());
         let record = kept(request, &self.ledger.raw(&unsent));
         match self.store.advance_with(key, &ClaimState::Claimed, sending, record).await {
             Ok(()) => {}
             Err(StoreError::Conflict) => return Err(self.told(key).await),
-            // If it says so nevertheless, it is sent: by the keeper, or when somebody asks again.
+            // If the record was written all the same, the keeper sends it, or the next request for it does.
             Err(_) => {
                 return Err(match self.store.release(key).await {
                     Ok(()) => Failure::busy(UNWRITTEN),
@@ -303,8 +303,8 @@ where
         self.resume(key, verified, transaction, caller).await
     }
 
-    /// What somebody hears of a payment that is settled. If the keeper settled it, nobody was told:
-    /// the first who asks is.
+    /// Returns the answer about a settled payment. If the keeper settled it, the first caller gets the
+    /// success.
     async fn untold(
         &self,
         key: ClaimKey,
@@ -320,7 +320,7 @@ where
         Err(settled.into())
     }
 
-    /// Asks what became of what was sent, and tells nobody.
+    /// Finds the outcome of a sent payment, without a caller.
     #[cfg(feature = "tokio")]
     pub(super) async fn finish(
         &self,
@@ -340,8 +340,8 @@ where
         outcome
     }
 
-    /// Asks what became of what was sent. Of several who ask, one is told that it settled; and
-    /// whoever asks for somebody in particular, as they are one.
+    /// Finds the outcome of a sent payment. If several callers ask, one gets the success. A particular caller
+    /// gets it every time, because it counts as one.
     async fn resume(
         &self,
         key: ClaimKey,
@@ -353,7 +353,7 @@ where
         match self.ledger.confirm(verified, &transaction).await {
             Outcome::Settled(moved) => {
                 let settled = ClaimState::Settled(moved.clone());
-                // Nobody has to go on with it.
+                // There is nothing left to resume.
                 let record = Some(beside(b""));
                 match self.store.advance_with(key, &state, settled, record).await {
                     Ok(()) => Ok(moved),
@@ -377,7 +377,7 @@ where
         }
     }
 
-    /// The first reason that an extension has against a payment.
+    /// Returns the first extension's reason against a payment.
     fn extended(&self, request: &wire::VerifyRequest<'_>) -> Result<(), Reason> {
         self.extensions.iter().try_for_each(|extension| {
             let echo = extension::echo(&request.payment_payload, extension.key());
@@ -385,7 +385,7 @@ where
         })
     }
 
-    /// The answer to a request for verification, by what the gate found.
+    /// Returns the answer to a request for verification, by the gate's result.
     async fn answer_verify(
         &self,
         request: &VerifyRequest,
@@ -422,7 +422,7 @@ where
         }
     }
 
-    /// The answer to a request for settlement, by what the gate found.
+    /// Returns the answer to a request for settlement, by the gate's result.
     async fn answer_settle(
         &self,
         request: &VerifyRequest,
@@ -475,26 +475,26 @@ where
         self.scheme.named_payer(payment, requirements).map(|payer| payer.to_string())
     }
 
-    /// The answer about a settlement to those who have no part in it.
+    /// Returns the answer about a settlement to callers without a part in it.
     async fn told(&self, key: ClaimKey) -> Failure {
         match self.store.state(key).await {
             Ok(Some(state)) => state.into(),
-            // Forgotten meanwhile, or not to be found out: it may have been made.
+            // Forgotten meanwhile, or unreadable: the payment may have been made.
             Ok(None) | Err(_) => Failure::pending(Transaction::new()),
         }
     }
 }
 
-/// By what the settlement of a payment is found: Keccak-256 of `x402 settle` and its claim key. The
-/// claim to settle a payment is not the seller's claim to serve it: both may share a store.
+/// Returns the id of a payment's settlement: Keccak-256 of `x402 settle` and its claim key. It differs from
+/// the seller's claim to serve the payment, because both may share a store.
 pub fn settlement_id(payment: &impl Payment) -> ClaimKey {
     ClaimKey::new(keccak256(&[domain::SETTLE, payment.claim_key().as_bytes()]))
 }
 
-/// A payment that the chain was just asked about.
+/// A payment that was just checked against the chain.
 struct Look {
     at: Instant,
-    /// The payment and the offer: what the chain said by another offer proves nothing.
+    /// The payment and the offer: a check by another offer proves nothing.
     of: [u8; 32],
     payer: Payer,
 }
@@ -507,33 +507,33 @@ fn look(request: &VerifyRequest, payment: &impl Payment) -> Option<Look> {
     Some(Look { at: Instant::now(), of, payer: payer(payment) })
 }
 
-/// A settlement that is not to be served, with its transaction if there is one.
+/// A settlement that must not be served, with its transaction if there is one.
 struct Failure {
     reason: Reason,
     transaction: Transaction,
-    /// Why it is [`Reason::Busy`].
+    /// The cause of [`Reason::Busy`].
     busy: Option<&'static str>,
 }
 
-/// The store did not take the claim's step.
+/// The cause if the store did not record the claim's step.
 const UNWRITTEN: &str = "the claim store does not answer";
 
-/// The ledger sends nothing now.
+/// The cause if the ledger sends nothing now.
 const UNSENT: &str = "no transaction is sent for this payment now: gas costs too much, the sender's funds or \
                       places are used up, or the payer must wait; the facilitator's log says which";
 
 impl Failure {
-    /// It may have been made.
+    /// Returns the failure of a payment that may have been made.
     fn pending(transaction: Transaction) -> Self {
         Self { reason: seller::unclear(&transaction), transaction, busy: None }
     }
 
-    /// Nothing was sent, for a reason that passes.
+    /// Returns the failure of a payment that was not sent, for a temporary reason.
     fn busy(cause: &'static str) -> Self {
         Self { busy: Some(cause), ..Reason::Busy.into() }
     }
 
-    /// Why it is busy, for the log and the answer.
+    /// Returns the cause of being busy, for the log and the answer.
     fn noted(&self) -> Option<String> {
         let cause = self.busy?;
         tracing::warn!("busy: {cause}");
@@ -544,7 +544,7 @@ impl Failure {
 impl From<ClaimState> for Failure {
     fn from(state: ClaimState) -> Self {
         match state {
-            // Somebody is at it: whoever asks now has had nothing sent.
+            // Another request settles it now, and this one has sent nothing.
             ClaimState::Claimed => Self::busy("another request has this payment settled now"),
             ClaimState::Broadcast(transaction) => Self::pending(transaction),
             ClaimState::Settled(transaction) | ClaimState::Delivered(transaction) => {
@@ -608,7 +608,7 @@ where
         Ok(self.settle_for(request, CallerId::ANYBODY).await?.answer)
     }
 
-    /// With [`CallerId::ANYBODY`], which is nobody in particular, success is told once.
+    /// With [`CallerId::ANYBODY`], which is no particular caller, success is reported once.
     async fn settle_for(
         &self,
         request: &VerifyRequest,

@@ -31,15 +31,15 @@ pub use remote::{FacilitatorUrlError, RemoteFacilitator};
 #[cfg(feature = "facilitator")]
 pub use service::{Service, ServiceLimits, router};
 
-/// The header of a caller's name for what they ask for, in requests to settle.
+/// The header with which a caller names its request to settle.
 #[cfg(any(feature = "client", feature = "facilitator"))]
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Longest text of another party's that is passed on, in characters.
+/// Longest text of another party that is passed on, in characters.
 const WORDS_CHARS: usize = 300;
 
-/// Another party's words, to be shown: cut, without control characters, and without URLs, which may have
-/// keys in them.
+/// Returns another party's text for display: cut, without control characters, and without URLs, which may
+/// contain keys.
 pub(crate) fn words(text: &str) -> String {
     let shown = |word: &str| if word.contains("://") { "(a URL)".into() } else { word.to_owned() };
     let text: Vec<_> = text.split_whitespace().map(shown).collect();
@@ -47,18 +47,18 @@ pub(crate) fn words(text: &str) -> String {
     text.replace("\\\"", "\"").replace("\\'", "'")
 }
 
-/// Verifies and settles payments. Spec v2 §7.
+/// A verifier and settler of payments. Spec v2 §7.
 ///
-/// A refusal is an answer (`Ok`); an error means that there was none, and nothing may be served
-/// on the strength of it.
+/// A refusal is an answer (`Ok`). An error means that there was no answer, and nothing may be served after
+/// it.
 pub trait Facilitator: Send + Sync {
-    /// The schemes it settles. Its sellers check payments by the same ones.
+    /// The schemes it settles, by which its sellers check payments too.
     type Scheme: SharedScheme;
 
-    /// Its schemes, as it checks them.
+    /// Returns its schemes, with its own rules.
     fn scheme(&self) -> &Self::Scheme;
 
-    /// Whether a payment would settle; nothing is moved.
+    /// Returns whether a payment would settle; no money moves.
     fn verify(
         &self,
         request: &VerifyRequest,
@@ -70,10 +70,9 @@ pub trait Facilitator: Send + Sync {
         request: &VerifyRequest,
     ) -> impl Future<Output = Result<SettleResponse, FacilitatorError>> + Send;
 
-    /// Settles a payment for somebody in particular, whom `caller` stands for: the hash of a secret
-    /// only they know. If they ask again, because they lost the answer, they may be told again
-    /// that it settled, where everybody else is told `duplicate_settlement`. Facilitators that do
-    /// not tell callers apart [`settle`](Self::settle).
+    /// Settles a payment for a particular `caller`: the hash of a secret that only the caller knows. If the
+    /// caller lost the answer and asks again, it may get the success again; all others get
+    /// `duplicate_settlement`. Facilitators that do not distinguish callers [`settle`](Self::settle).
     fn settle_for(
         &self,
         request: &VerifyRequest,
@@ -84,7 +83,7 @@ pub trait Facilitator: Send + Sync {
     }
 
     /// As [`verify`](Self::verify), for a payment that passed the gate by this facilitator's own
-    /// [scheme](Self::scheme), for this request: one in the same process takes the proof.
+    /// [scheme](Self::scheme), for this request. A facilitator in the same process uses the proof.
     fn verify_proven(
         &self,
         request: &VerifyRequest,
@@ -106,7 +105,7 @@ pub trait Facilitator: Send + Sync {
         self.settle_for(request, caller)
     }
 
-    /// How far a settlement has come; `None` if it is not known.
+    /// Returns the state of a settlement; `None` if it is not known.
     fn settlement(
         &self,
         id: ClaimKey,
@@ -115,17 +114,17 @@ pub trait Facilitator: Send + Sync {
         ready(Ok(None))
     }
 
-    /// The schemes and networks it serves.
+    /// Returns the schemes and networks it serves.
     fn supported(&self)
     -> impl Future<Output = Result<SupportedResponse, FacilitatorError>> + Send;
 }
 
-/// A caller who has payments settled: the hash of a secret that only the caller knows.
+/// A caller that has payments settled: the hash of a secret that only the caller knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallerId(pub [u8; 32]);
 
 impl CallerId {
-    /// Nobody in particular: success is told once.
+    /// No particular caller: success is reported once.
     pub const ANYBODY: Self = Self([0; 32]);
 }
 
@@ -138,31 +137,31 @@ impl From<CallerId> for Resource {
 /// A payment of a facilitator's schemes.
 pub type PaymentOf<F> = <<F as Facilitator>::Scheme as Scheme>::Payment;
 
-/// A settlement, as far as it has come.
+/// The state of a settlement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settlement {
-    /// By which [`Facilitator::settlement`] finds it, if it can.
+    /// The id by which [`Facilitator::settlement`] finds it, if it can.
     pub id: Option<ClaimKey>,
-    /// The answer to whoever asked.
+    /// The answer to the caller.
     pub answer: SettleResponse,
 }
 
-/// Why a facilitator gave no answer.
+/// The reason for which a facilitator gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FacilitatorError {
-    /// It could not be reached, or broke off.
+    /// The facilitator could not be reached, or broke off.
     Unreachable,
-    /// It took too long.
+    /// The answer took too long.
     TimedOut,
-    /// It answered with this HTTP status and nothing this library understands.
+    /// The answer has this HTTP status and no content that this library understands.
     Status(u16),
-    /// Its answer is too long, or not the message it should be.
+    /// The answer is too long, or not the expected message.
     BadAnswer(ParseError),
 }
 
 impl FacilitatorError {
-    /// The reason to give a buyer: no fault of theirs.
+    /// Returns the reason to give a buyer, who is not at fault.
     pub const fn reason(self) -> Reason {
         Reason::FacilitatorUnavailable
     }
@@ -181,8 +180,8 @@ impl fmt::Display for FacilitatorError {
 
 impl std::error::Error for FacilitatorError {}
 
-/// A facilitator whose sellers check payments by a scheme, or by rules, of their own: it checks them again by
-/// its own ones.
+/// A facilitator whose sellers check payments by their own scheme or rules. The facilitator checks them again
+/// by its own.
 #[derive(Clone, Debug)]
 pub struct WithScheme<F, X> {
     facilitator: F,
@@ -190,7 +189,7 @@ pub struct WithScheme<F, X> {
 }
 
 impl<F, X> WithScheme<F, X> {
-    /// The scheme for sellers, beside the facilitator.
+    /// Returns a facilitator with this scheme for its sellers.
     pub const fn new(facilitator: F, scheme: X) -> Self {
         Self { facilitator, scheme }
     }

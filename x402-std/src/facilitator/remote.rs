@@ -13,14 +13,14 @@ use crate::buyer::client::{HttpError, is_private, read_body};
 use crate::message::{ReadError, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
 
-/// Longest wait for an answer: what the official SDKs allow.
+/// Longest wait for an answer, as in the official SDKs.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A facilitator over HTTP.
 ///
-/// It is trusted with whether money moved, so it is asked over TLS or on this machine only, and
-/// its word is taken from nobody else: redirects are not followed, proxies of the environment not
-/// used. Answers are bounded in size and time.
+/// The facilitator is trusted to report whether money moved, so it is reached over TLS or on this machine
+/// only. No other server can answer for it: redirects and the environment's proxies are ignored. Answers are
+/// bounded in size and time.
 #[derive(Clone)]
 pub struct RemoteFacilitator<X = Exact> {
     http: reqwest::Client,
@@ -29,10 +29,10 @@ pub struct RemoteFacilitator<X = Exact> {
     scheme: X,
 }
 
-/// Makes the `Authorization` of a request.
+/// A function that makes the `Authorization` of a request.
 type Authorize = dyn Fn(&Method, &Url) -> Option<String> + Send + Sync;
 
-/// Why an URL cannot be a facilitator's.
+/// The reason for which a URL cannot be a facilitator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FacilitatorUrlError {
@@ -57,8 +57,8 @@ impl fmt::Display for FacilitatorUrlError {
 impl std::error::Error for FacilitatorUrlError {}
 
 impl RemoteFacilitator {
-    /// The facilitator at `url`; paths such as `/verify` are put behind it. For `https` it takes the
-    /// feature `tls`: without it, every question ends in [`FacilitatorError::Unreachable`].
+    /// Returns the facilitator at `url`, to which paths such as `/verify` are appended. `https` needs the
+    /// feature `tls`: without it, every request ends in [`FacilitatorError::Unreachable`].
     ///
     /// # Errors
     /// [`FacilitatorUrlError`].
@@ -81,8 +81,8 @@ impl RemoteFacilitator {
         Ok(Self { http, base, authorize: None, scheme: Exact::default() })
     }
 
-    /// With other rules for payments on EVM networks. It proves alone what they take besides, and is asked
-    /// before anything is served.
+    /// Sets other rules for payments on EVM networks. The facilitator alone proves payments that only they
+    /// accept, and is asked before anything is served.
     pub fn with_evm(mut self, evm: ExactOnEvm) -> Self {
         self.scheme.0 = evm;
         self
@@ -96,7 +96,7 @@ impl RemoteFacilitator {
 }
 
 impl<X> RemoteFacilitator<X> {
-    /// With another scheme, or a pair of schemes, by which its sellers check payments.
+    /// Replaces the scheme, or pair of schemes, by which its sellers check payments.
     pub fn with_scheme<Y>(self, scheme: Y) -> RemoteFacilitator<Y> {
         let Self { http, base, authorize, .. } = self;
         RemoteFacilitator { http, base, authorize, scheme }
@@ -108,8 +108,8 @@ impl<X> RemoteFacilitator<X> {
         self.with_authorizer(move |_, _| Some(value.clone()))
     }
 
-    /// Asks for the `Authorization` of each request, by its method and URL: for facilitators that want a
-    /// token signed for it. `None` sends none.
+    /// Makes the `Authorization` of each request from its method and URL, for facilitators that want a token
+    /// signed for it. `None` sends none.
     ///
     /// ```
     /// # use x402_std::facilitator::RemoteFacilitator;
@@ -129,7 +129,7 @@ impl<X> RemoteFacilitator<X> {
         self
     }
 
-    /// Sends a bearer token with every request (RFC 6750). It is in no log and no `Debug`.
+    /// Sends a bearer token with every request (RFC 6750). It is kept out of logs and `Debug`.
     pub fn with_bearer(self, token: impl fmt::Display) -> Self {
         self.with_authorization(format!("Bearer {token}"))
     }
@@ -145,7 +145,7 @@ impl<X> RemoteFacilitator<X> {
                     value.set_sensitive(true);
                     request.header(AUTHORIZATION, value)
                 }
-                // No header: the request fails, without it in the error.
+                // This is not a header: the request fails, and the error leaves the value out.
                 Err(_) => request.header(AUTHORIZATION, "\n"),
             };
         }
@@ -156,7 +156,7 @@ impl<X> RemoteFacilitator<X> {
     }
 
     fn request(request: &VerifyRequest) -> Result<Option<String>, FacilitatorError> {
-        // Only a v1 offer on a network without a v1 name cannot be written.
+        // This fails only for a v1 offer on a network without a v1 name.
         let json = request.to_json();
         json.map(Some).map_err(|_| FacilitatorError::BadAnswer(ParseError::InvalidNetwork))
     }
@@ -221,7 +221,8 @@ async fn answer<T>(
         _ => FacilitatorError::BadAnswer(ParseError::TooLong),
     })?;
     match read(&body) {
-        // Some facilitators refuse with another status and the usual answer; none agrees so.
+        // Some facilitators refuse with another status and the usual answer; success always has a success
+        // status.
         Ok(answer) if status.is_success() || is_refusal(&answer) => Ok(answer),
         Err(error) if status.is_success() => {
             tracing::warn!(%error, "the facilitator's answer cannot be read");

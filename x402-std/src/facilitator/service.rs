@@ -22,10 +22,10 @@ use super::in_flight::{InFlight, One};
 use super::{CallerId, Facilitator, FacilitatorError, IDEMPOTENCY_KEY};
 use crate::message::{ReadError, SettleResponse, VerifyRequest, VerifyResponse};
 
-/// As many bytes of an idempotency key as are taken.
+/// Longest accepted idempotency key, in bytes.
 const KEY_BYTES: usize = 256;
 
-/// Serves a facilitator: `POST /verify`, `POST /settle`, `GET /supported` and
+/// Returns the routes of a facilitator: `POST /verify`, `POST /settle`, `GET /supported` and
 /// `GET /settlements/{id}`, within the default [`ServiceLimits`].
 pub fn router<F: Facilitator + 'static>(facilitator: F) -> Router {
     Service::new(facilitator).router()
@@ -33,18 +33,17 @@ pub fn router<F: Facilitator + 'static>(facilitator: F) -> Router {
 
 /// A facilitator over HTTP.
 ///
-/// A refusal is answered with 200 and the reason in the answer, as the official SDKs expect;
-/// what cannot be read with 400 and an answer of the same shape; `busy` (more than the limits
-/// allow, or than an account or a store can take on) with 503; a fault, of a node's say, with 502.
+/// A refusal is answered with 200 and the reason in the answer, as the official SDKs expect. An unreadable
+/// request is answered with 400 and the same shape. `busy` (above the limits, or above the capacity of an
+/// account or a store) is answered with 503. A fault, of a node for example, is answered with 502.
 ///
-/// A request whose body is not `application/json`, and one of a page of another origin, is answered
-/// 415 and 403 before it is read. [`with_callers`](Self::with_callers) says who else may not ask.
+/// Before it is read, a request is answered 415 if its body is not `application/json`, and 403 if a page of
+/// another origin sent it. [`with_callers`](Self::with_callers) sets who may ask.
 ///
 /// An answer to `/settle` has a `Content-Location`, `settlements/{id}` beside its own path, under which the settlement
 /// can be looked up later: `{"id","state","transaction","errorReason"}`, where `state` is `claimed`,
-/// `broadcast`, `settled` or `failed`. Who sends an `Idempotency-Key` with `/settle`, a secret of
-/// theirs, and asks again with the same one, is told again that the payment settled; see
-/// [`Facilitator::settle_for`].
+/// `broadcast`, `settled` or `failed`. A caller may send an `Idempotency-Key`, a secret of its own, with
+/// `/settle`. If it asks again with the same key, it gets the success again; see [`Facilitator::settle_for`].
 #[derive(Debug)]
 pub struct Service<F> {
     facilitator: Arc<F>,
@@ -54,21 +53,20 @@ pub struct Service<F> {
     callers: Arc<Callers>,
 }
 
-/// Limits of a service. Requests above them are `busy`, before anything is done
-/// for it.
+/// Limits of a service. Requests above them are refused as `busy`, before any work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServiceLimits {
     /// Requests at once.
     pub at_once: u32,
-    /// Requests at once from one address. Told apart only where the server knows addresses (axum's
-    /// `into_make_service_with_connect_info`). Behind a proxy all are the proxy's.
+    /// Requests at once from one address. Addresses are known only with axum's
+    /// `into_make_service_with_connect_info`. Behind a proxy, all are the proxy's.
     pub per_address: usize,
-    /// How long a request may take to arrive.
+    /// Time in which a request must arrive.
     pub arrival: Duration,
 }
 
 impl Default for ServiceLimits {
-    /// 1024 at once, 256 from one address, ten seconds.
+    /// Returns the default limits: 1024 at once, 256 from one address, ten seconds.
     fn default() -> Self {
         Self { at_once: 1024, per_address: 256, arrival: Duration::from_secs(10) }
     }
@@ -82,19 +80,19 @@ impl<F> Clone for Service<F> {
     }
 }
 
-/// A request that is within the limits, until it is done.
+/// A request within the limits, until it is done.
 struct Admitted {
     body: Bytes,
     _place: (OwnedSemaphorePermit, Option<One<IpAddr>>),
 }
 
 impl<F: Facilitator + 'static> Service<F> {
-    /// Within the default limits.
+    /// Returns a service within the default limits.
     pub fn new(facilitator: F) -> Self {
         Self::with_limits(facilitator, ServiceLimits::default())
     }
 
-    /// Within limits.
+    /// Returns a service within the given limits.
     pub fn with_limits(facilitator: F, limits: ServiceLimits) -> Self {
         let at_once = Arc::new(Semaphore::new(limits.at_once as usize));
         let addresses = InFlight::new(limits.per_address);
@@ -102,17 +100,17 @@ impl<F: Facilitator + 'static> Service<F> {
         Self { facilitator, limits, at_once, addresses, callers }
     }
 
-    /// For these callers: everybody, by any name, unless told.
+    /// Sets the admitted callers: by default everybody, under any name.
     pub fn with_callers(self, callers: Callers) -> Self {
         Self { callers: Arc::new(callers), ..self }
     }
 
-    /// The facilitator.
+    /// Returns the facilitator.
     pub fn facilitator(&self) -> &F {
         &self.facilitator
     }
 
-    /// The routes.
+    /// Returns the service's routes.
     pub fn router(&self) -> Router {
         let callers = Arc::clone(&self.callers);
         let known = from_fn(move |request: Request, next: Next| {
@@ -129,8 +127,8 @@ impl<F: Facilitator + 'static> Service<F> {
         self.guarded(router)
     }
 
-    /// Routes beside the service's own, such as those of probes, to be asked by the same names and
-    /// no pages; without a token.
+    /// Guards routes beside the service's own, such as those of probes. They need the same names and refuse
+    /// pages of other origins, but need no token.
     pub fn guarded(&self, router: Router) -> Router {
         let callers = Arc::clone(&self.callers);
         router.layer(from_fn(move |request: Request, next: Next| {
@@ -139,14 +137,14 @@ impl<F: Facilitator + 'static> Service<F> {
         }))
     }
 
-    /// Waits until everything that was begun is done, also for those who hung up. Nothing is begun
-    /// any more from then on.
+    /// Waits until all work that was begun is done, also for callers that hung up. From then on no new work
+    /// is begun.
     pub async fn finish(&self) {
         // The semaphore is not closed before.
         self.at_once.acquire_many(self.limits.at_once).await.map(|all| all.forget()).ok();
     }
 
-    /// Lets a request in, and reads it.
+    /// Admits a request, and reads it.
     async fn admit(&self, request: Request) -> Result<Admitted, Refused> {
         let place = Arc::clone(&self.at_once).try_acquire_owned();
         let place = place.map_err(|_| busy("the facilitator has too many requests in work"))?;
@@ -173,7 +171,7 @@ async fn answer_or(refused: Option<Response>, request: Request, next: Next) -> R
     }
 }
 
-/// Why a request is not to be answered by the facilitator, also in words.
+/// The reason for which a request does not reach the facilitator, also in words.
 type Refused = (StatusCode, Reason, Option<String>);
 
 fn busy(cause: &str) -> Refused {
@@ -189,7 +187,7 @@ fn unread(error: ReadError) -> Refused {
     (StatusCode::BAD_REQUEST, error.error.reason(), Some(error.to_string()))
 }
 
-/// A refusal is an answer like another one, but for one that is no fault of the payment's.
+/// Returns the status of an answer: 200 for a refusal, unless the payment is not at fault.
 fn answer_status(reason: Option<&str>) -> StatusCode {
     match reason.and_then(Reason::parse) {
         Some(reason) if reason.status() >= 500 => status(reason),
@@ -245,7 +243,7 @@ async fn settle<F: Facilitator + 'static>(
     json_text(status, answer.to_json())
 }
 
-/// A caller who hangs up must not leave a settlement half recorded: it runs to its end.
+/// Settles to the end: a caller that hangs up must not leave a settlement half recorded.
 async fn settle_to_the_end<F: Facilitator + 'static>(
     service: Service<F>,
     request: VerifyRequest,
@@ -268,7 +266,7 @@ async fn settle_to_the_end<F: Facilitator + 'static>(
     Ok(response)
 }
 
-/// Whom a settlement is asked for.
+/// Returns the caller that asks for a settlement.
 fn caller(headers: &HeaderMap) -> CallerId {
     let key = headers.get(IDEMPOTENCY_KEY).map(|key| key.as_bytes());
     let key = key.filter(|key| !key.is_empty() && key.len() <= KEY_BYTES);

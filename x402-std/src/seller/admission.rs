@@ -1,4 +1,4 @@
-//! Payments that a seller admitted, and the refusals of others.
+//! Admitted payments, and refusals.
 
 use std::fmt;
 
@@ -13,40 +13,40 @@ use crate::facilitator::{FacilitatorError, words};
 use crate::message::{Json, PaymentRequirements, ReadError, SettleResponse, VerifyRequest};
 use crate::store::StoreError;
 
-/// A payment that was checked and claimed, and awaits settlement.
+/// A checked and claimed payment that awaits settlement.
 ///
-/// It must be given to [`Seller::settle`](super::Seller::settle) or [`Seller::release`](super::Seller::release): a dropped one stays claimed
-/// until the payment expires.
+/// Pass it to [`Seller::settle`](super::Seller::settle) or [`Seller::release`](super::Seller::release): when
+/// dropped, it stays claimed until the payment expires.
 #[derive(Debug)]
 #[must_use]
 pub struct Admission<P> {
     pub(super) request: VerifyRequest,
     pub(super) verified: Verified<P>,
-    /// The payment's.
+    /// The payment's claim.
     pub(super) key: ClaimKey,
     pub(super) version: Version,
     pub(super) flow: Flow,
     pub(super) state: ClaimState,
     pub(super) digest: Option<RequestDigest>,
-    /// Counted among the payer's until it is done.
+    /// Its place among the payer's payments, held until it is done.
     pub(super) _one: One<Payer>,
 }
 
 impl<P> Admission<P> {
-    /// When to settle: with [`Flow::Upfront`] before anything is done for the payment. It is so,
-    /// whatever the offer says, for a payment that may have been sent already, and for one that was
-    /// settled and whose answer was lost.
+    /// Returns when to settle: with [`Flow::Upfront`], before any work for the payment. Two kinds are upfront
+    /// whatever the offer says: a payment that may have been sent already, and a settled one whose answer was
+    /// lost.
     pub const fn flow(&self) -> Flow {
         self.flow
     }
 
-    /// Whether it was settled before, and its answer was lost: [`Seller::settle`](super::Seller::settle) gives the receipt
-    /// again, once.
+    /// Returns whether it was settled before, and its answer was lost.
+    /// [`Seller::settle`](super::Seller::settle) then returns the receipt again, once.
     pub const fn is_settled(&self) -> bool {
         matches!(self.state, ClaimState::Settled(_))
     }
 
-    /// The transaction it was settled in before.
+    /// Returns the transaction that settled it before.
     #[cfg(feature = "tokio")]
     pub(super) fn settled_in(&self) -> Option<String> {
         match &self.state {
@@ -55,7 +55,7 @@ impl<P> Admission<P> {
         }
     }
 
-    /// Its claim.
+    /// Returns its claim.
     pub const fn claim_key(&self) -> ClaimKey {
         self.key
     }
@@ -70,31 +70,32 @@ impl<P> Admission<P> {
         &self.request.payment_requirements
     }
 
-    /// The version the payment is made in, which the receipt must be given in.
+    /// Returns the payment's version, which the receipt must have too.
     pub const fn version(&self) -> Version {
         self.version
     }
 }
 
-/// An admitted payment, for the handler that works for it: in the extensions of an HTTP request (with
-/// the feature `axum` an extractor) and of a call of an MCP tool.
+/// An admitted payment, as its handler sees it. It is in the extensions of an HTTP request (with the feature
+/// `axum`, an extractor) and of an MCP tool call.
 ///
-/// It is checked and claimed. Unless the offer is paid upfront, it is not settled yet, and may still fail.
+/// The payment is checked and claimed. Unless the offer is paid upfront, it still awaits settlement, which
+/// may fail.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct AcceptedPayment {
     /// The payer's address, as the network writes it.
     pub payer: String,
-    /// The offer that is paid, amount included.
+    /// The paid offer, amount included.
     pub requirements: PaymentRequirements,
-    /// The version of the protocol it is paid in.
+    /// The payment's version of the protocol.
     pub version: Version,
-    /// The payment's identity: the same for every presentation of it.
+    /// The payment's identity, the same at every presentation.
     pub claim_key: ClaimKey,
 }
 
-/// In a handler behind a [`PaymentLayer`](super::server::PaymentLayer). A request that is free, or that an extension
-/// grants, has no payment and is answered with 500: take `Option<AcceptedPayment>` there.
+/// An extractor for handlers behind a [`PaymentLayer`](super::server::PaymentLayer). A request that is free,
+/// or that an extension grants, has no payment and is answered with 500: use `Option<AcceptedPayment>` there.
 #[cfg(feature = "axum")]
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for AcceptedPayment {
     type Rejection = axum::http::StatusCode;
@@ -125,7 +126,7 @@ impl<S: Send + Sync> axum::extract::OptionalFromRequestParts<S> for AcceptedPaym
 }
 
 impl<P: Payment> Admission<P> {
-    /// The payment, as handlers see it.
+    /// Returns the payment, as handlers see it.
     pub fn accepted(&self) -> AcceptedPayment {
         AcceptedPayment {
             payer: self.payment().payer().to_string(),
@@ -135,43 +136,43 @@ impl<P: Payment> Admission<P> {
         }
     }
 
-    /// The last second at which work for it can still be paid for: after it, the payment cannot be
-    /// settled in time, or the offer's time is over. `now` is when work begins.
+    /// Returns the last second (Unix time) at which work for it can still be paid for. After it, the payment
+    /// is too late to settle, or the offer's time is over. `now` is when work begins.
     pub fn work_until(&self, now: u64) -> u64 {
         let offered = now.saturating_add(self.requirements().max_timeout_seconds);
         let valid = self.payment().expires_at().saturating_sub(SETTLEMENT_SECONDS);
-        // A payment that is settled already has no end of its own.
+        // A settled payment has no end of its own.
         if self.state == ClaimState::Claimed { offered.min(valid) } else { offered }
     }
 }
 
-/// A payment that is not served.
+/// The refusal of a payment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// Why.
     pub reason: Reason,
-    /// HTTP status to answer with.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// The fault of a payment that could not be read, and its place.
+    /// The fault of an unreadable payment, and its place.
     pub malformed: Option<Box<ReadError>>,
-    /// The reason of the facilitator or of a scheme from elsewhere, if it is none of the specification's.
+    /// The reason of the facilitator or of another crate's scheme, if it is outside the specification.
     pub said: Option<Box<Said>>,
     /// The claim of a payment that was settled before.
     pub settled: Option<ClaimKey>,
-    /// Whether that claim says that its answer was delivered.
+    /// Whether that claim is recorded as delivered.
     pub delivered: bool,
-    /// The receipt of a settlement that failed or is not certain.
+    /// The receipt of a failed or uncertain settlement.
     pub receipt: Option<Box<SettleResponse>>,
 }
 
 impl Refusal {
-    /// The refusal of an extension: a reason, and a text for people, without secrets.
+    /// Returns an extension's refusal: a reason, and a text for people, without secrets.
     pub fn of_extension(reason: Reason, message: impl Into<String>) -> Self {
         let said = Said { reason: reason.as_str().into(), message: Some(message.into()) };
         Self { said: Some(Box::new(said)), ..reason.into() }
     }
 
-    /// With another HTTP status.
+    /// Sets the HTTP status.
     pub fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }
@@ -192,7 +193,7 @@ impl From<ReadError> for Refusal {
     }
 }
 
-/// A reason of a facilitator's own, and what it says of it, without URLs and control characters.
+/// A facilitator's own reason and explanation, without URLs and control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// The reason.
@@ -202,8 +203,8 @@ pub struct Said {
 }
 
 impl Said {
-    /// The reason in the fields of an answer, if it is none of the specification's.
-    /// One that is no text is in `other`.
+    /// Returns the reason in an answer's fields, if it is outside the specification. A reason that is not
+    /// text is in `other`.
     pub(super) fn by(
         reason: &Option<String>,
         message: &Option<String>,
@@ -231,7 +232,7 @@ impl From<FacilitatorError> for Refusal {
     }
 }
 
-/// [`Reason::Busy`], with its cause in the log.
+/// Returns [`Reason::Busy`], and logs its cause.
 pub(crate) fn busy(cause: impl fmt::Display) -> Reason {
     tracing::warn!("busy: {cause}");
     Reason::Busy
@@ -259,12 +260,12 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl<P: Payment> Admission<P> {
-    /// The answer to a payment whose settlement is not certain.
+    /// Returns the answer to a payment with an uncertain settlement.
     pub(super) fn pending(&self, transaction: &Transaction) -> Refusal {
         self.refused(seller::unclear(transaction), transaction)
     }
 
-    /// The answer to a payment that was settled before.
+    /// Returns the answer to a payment that was settled before.
     pub(super) fn duplicate(&self, transaction: &Transaction) -> Refusal {
         let refusal = self.refused(Reason::DuplicateSettlement, transaction);
         Refusal { settled: Some(self.key), ..refusal }
@@ -275,8 +276,8 @@ impl<P: Payment> Admission<P> {
         Refusal { receipt: Some(Box::new(receipt)), ..reason.into() }
     }
 
-    /// The buyer's receipt. Of the facilitator's answer it has the amount and short extensions only:
-    /// explanations and additions may be long, and quote what is not the buyer's to know.
+    /// Returns the buyer's receipt. Of the facilitator's answer it has only the amount and short extensions.
+    /// Explanations and additions may be long, and may quote private data.
     pub(super) fn receipt(
         &self,
         success: bool,

@@ -1,4 +1,4 @@
-//! Offers: what one request buys, and for how much.
+//! Offers: the goods and prices of one request.
 
 use std::fmt;
 
@@ -13,22 +13,22 @@ use crate::message::{Json, PaymentRequirements, ResourceInfo, SupportedResponse,
 /// The resource that one request buys, and its offers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offers {
-    /// The resource. An empty `url` is filled in by the transport.
+    /// The resource. The transport fills in an empty `url`.
     pub resource: ResourceInfo,
-    /// The offers, in the order the seller likes them.
+    /// The offers, in the seller's order of preference.
     pub accepts: Vec<PaymentRequirements>,
-    /// Extensions announced, an object.
+    /// The announced extensions, an object.
     pub extensions: Option<Json>,
 }
 
 impl Offers {
-    /// One or more offers for a resource that describes itself.
+    /// Returns one or more offers for a resource without a description.
     pub fn new(accepts: impl IntoIterator<Item = PaymentRequirements>) -> Self {
         let accepts = accepts.into_iter().collect();
         Self { resource: ResourceInfo::default(), accepts, extensions: None }
     }
 
-    /// Says what is sold.
+    /// Sets the description of the resource.
     pub fn with_description(
         mut self,
         description: impl Into<String>,
@@ -48,8 +48,8 @@ impl Offers {
         })
     }
 
-    /// Takes what the facilitator adds to its offers from its `/supported` answer: on Solana, who
-    /// pays the fee, and from a simulated one the blockhash that never ends.
+    /// Adds the facilitator's part of the offers from its `/supported` answer. On Solana it is the fee payer;
+    /// from a simulated facilitator, also the blockhash that never expires.
     ///
     /// # Errors
     /// [`Unsupported`] names the first offer that the facilitator does not settle.
@@ -62,9 +62,9 @@ impl Offers {
         Ok(self)
     }
 
-    /// Ties payments on Solana to what they are for: their memo, which the buyer signs, must be one
-    /// that only this secret gives for `method`, `path` and the offer. An offer with a memo keeps its
-    /// own. On EVM networks nothing that is signed can name the resource but the payee.
+    /// Ties payments on Solana to their request. The buyer signs a memo, which must be the one that this
+    /// secret gives for `method`, `path` and the offer. An offer with a memo keeps its own. On EVM networks,
+    /// the payee is the only signed field that can name the resource.
     pub fn with_memo(mut self, secret: &[u8; 32], method: &str, path: &str) -> Self {
         for offer in &mut self.accepts {
             let has_memo =
@@ -72,7 +72,7 @@ impl Offers {
             if offer.network.as_view().solana().is_none() || has_memo {
                 continue;
             }
-            // Of one length each, so that no two lists of parts read the same.
+            // Each has one length, so that different parts never join to the same bytes.
             let hash = |part: &str| keccak256(&[part.as_bytes()]);
             let memo = keccak256(&[
                 domain::MEMO,
@@ -89,7 +89,7 @@ impl Offers {
         self
     }
 
-    /// The challenge as JSON. In version 1 it has the offers on networks that v1 has a name for.
+    /// Returns the challenge as JSON. In version 1 it has only the offers on networks with a v1 name.
     ///
     /// # Errors
     /// [`Reason::InvalidPaymentRequirements`] if no offer is left.
@@ -116,14 +116,14 @@ impl From<PaymentRequirements> for Offers {
     }
 }
 
-/// An offer that a facilitator does not settle.
+/// The error for an offer that a facilitator does not settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     /// Its place among the offers.
     pub index: usize,
 }
 
-/// Why a seller cannot complete its offers.
+/// The reason for which a seller cannot complete its offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotCompleted {
@@ -152,15 +152,15 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// Why an offer cannot be made.
+/// The reason for which an offer cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OfferError {
     /// Not an EVM or Solana network, as CAIP-2 id or v1 name.
     Network,
-    /// No token of this name that can be paid with is known on this network: build the offer by hand.
+    /// This network has no known token of this name that can be paid with: build the offer by hand.
     NoKnownAsset,
-    /// The payee is not an address, or one whose checksum says it was mistyped.
+    /// The payee is not an address, or its checksum is wrong.
     PayTo,
     /// The price is not an amount of money above zero that the token can express.
     Price(ParseError),
@@ -179,10 +179,9 @@ impl fmt::Display for OfferError {
 
 impl std::error::Error for OfferError {}
 
-/// An offer of the scheme `exact` in the network's default stablecoin. The network may be a CAIP-2
-/// id or a v1 name; the offer has the id. On Solana it lacks the fee payer, which is the
-/// facilitator's to name: see [`Offers::with_supported`]; a memo can be asked for by
-/// [`with_extra`](PaymentRequirements::with_extra).
+/// Returns an offer of the scheme `exact` in the network's default stablecoin. The network may be a CAIP-2 id
+/// or a v1 name; the offer has the id. On Solana it lacks the fee payer, which the facilitator names: see
+/// [`Offers::with_supported`]. [`with_extra`](PaymentRequirements::with_extra) can demand a memo.
 ///
 /// ```
 /// let offer = x402_std::seller::exact(
@@ -201,7 +200,7 @@ pub fn exact(network: &str, pay_to: &str, price: &str) -> Result<PaymentRequirem
     exact_in(None, network, pay_to, price)
 }
 
-/// As [`exact`], in a known token by its symbol, in any letter case.
+/// As [`exact`], in a known token, given by its symbol in any letter case.
 ///
 /// ```
 /// let payee = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
@@ -246,7 +245,7 @@ pub fn exact_in<'t>(
     })
 }
 
-/// The fields of an offer about its token and payee.
+/// An offer's fields about its token and payee.
 struct Token {
     asset: String,
     decimals: u8,

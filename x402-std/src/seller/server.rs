@@ -18,15 +18,14 @@
 //! # }
 //! ```
 //!
-//! The price hangs on the route, so whatever path reaches the handler passes it. Nothing reaches it
-//! unpaid. `HEAD` gets the challenge, with a payment too, and a CORS preflight is answered here, empty.
+//! The price is on the route, so every path to the handler passes it. No request reaches the handler unpaid.
+//! `HEAD` gets the challenge, even with a payment, and the layer answers a CORS preflight with an empty body.
 //!
-//! Answers with these statuses are charged: 1xx and 2xx, and 3xx but for 304 and redirects to another
-//! origin. Errors are not charged, nor is what the buyer has already, nor a direction to a server at which
-//! the payment is good for nothing; the payment stays good. Offers that are settled
-//! [`upfront`](crate::message::PaymentRequirements::upfront) are paid whatever the answer is.
-//! To let browsers
-//! of other origins in, put a CORS layer outside this one.
+//! Answers with these statuses are charged: 1xx and 2xx, and 3xx except 304 and redirects to another origin.
+//! All others are free, and the payment stays valid. Those are errors, content that the buyer has already,
+//! and directions to a server at which the payment is worthless. Offers that are settled
+//! [`upfront`](crate::message::PaymentRequirements::upfront) are paid whatever the answer is. To admit
+//! browsers of other origins, put a CORS layer outside this one.
 
 use std::error::Error;
 use std::fmt;
@@ -67,35 +66,35 @@ use headers::{
     leads_elsewhere, path_of, payment, plain, without_goods, written,
 };
 
-/// Most bytes of a paid body that are withheld until settlement, unless set otherwise.
+/// Default limit, in bytes, of a paid body that is withheld until settlement.
 pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
-/// Most bytes of a paid request's body, unless set otherwise.
+/// Default limit, in bytes, of a paid request's body.
 pub const REQUEST_LIMIT: usize = 2 * 1024 * 1024;
 
-/// How long a paid request's body may take to arrive.
+/// Time in which a paid request's body must arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
-/// Bodies of paid requests that are held at the same time, in bytes.
+/// Limit, in bytes, of all bodies of paid requests that are held at the same time.
 const REQUESTS_BYTES: usize = 256 << 20;
 
-/// What is counted of them.
+/// The unit in which they are counted.
 const KIB: usize = 1024;
 
 /// Bytes of a paid answer that are written at a time.
 const CHUNK: usize = 64 * KIB;
 
-/// Most payments that one layer works on at the same time; more are answered with 503.
+/// Limit of payments that one layer works on at the same time; more are answered with 503.
 pub const PAYMENTS_AT_ONCE: usize = 1024;
 
-/// The layer. It charges for every request to the service it wraps.
+/// A layer that charges for every request to the service it wraps.
 pub struct PaymentLayer<F, S = MemoryStore, C = SystemClock>(Arc<Shared<F, S, C>>);
 
 struct Shared<F, S, C> {
     seller: Arc<Seller<F, S, C>>,
     price: Price,
     driver: Driver<PaidAnswer>,
-    /// For the bodies of requests, in KiB.
+    /// Room for the bodies of requests, in KiB.
     room: Arc<Semaphore>,
     request_limit: usize,
     body_limit: usize,
@@ -103,7 +102,7 @@ struct Shared<F, S, C> {
     charge_redirects: bool,
     base_url: Option<String>,
     secret: Option<[u8; 32]>,
-    /// The last price that was made, which the next request mostly asks for.
+    /// The last price that was made, which the next request mostly needs.
     last: Mutex<Option<Arc<Cached>>>,
 }
 
@@ -117,7 +116,7 @@ struct PaidAnswer {
 /// The price of a request.
 struct Cached {
     offers: Arc<Offers>,
-    /// The answer to whoever does not pay.
+    /// The answer to a request without a payment, made once.
     challenge: OnceLock<Option<Challenge>>,
 }
 
@@ -142,7 +141,7 @@ impl<F, S, C> Clone for Shared<F, S, C> {
             driver: self.driver.clone(),
             room: Arc::clone(&self.room),
             base_url: self.base_url.clone(),
-            // Made by other settings, perhaps.
+            // The cached price may come from other settings.
             last: Mutex::default(),
             ..*self
         }
@@ -178,7 +177,7 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
     /// The same offers for every request.
     ///
     /// # Panics
-    /// If nobody could pay them: see [`try_new`](Self::try_new).
+    /// If the offers cannot be paid: see [`try_new`](Self::try_new).
     pub fn new(seller: Arc<Seller<F, S, C>>, offers: impl Into<Offers>) -> Self {
         Self::try_new(seller, offers).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -186,7 +185,7 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
     /// The same offers for every request.
     ///
     /// # Errors
-    /// [`OffersError`] if nobody could pay them: see [`Seller::check`].
+    /// [`OffersError`] if the offers cannot be paid: see [`Seller::check`].
     pub fn try_new(
         seller: Arc<Seller<F, S, C>>,
         offers: impl Into<Offers>,
@@ -196,9 +195,9 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         Ok(Self::priced(seller, Price::Fixed(Arc::new(offers))))
     }
 
-    /// Offers that depend on the request. They must come out the same for the request that is
-    /// answered with a challenge and for the one that pays. `None` is free; an error status is
-    /// answered as it is; offers that nobody can pay are answered with 500.
+    /// Charges by offers that depend on the request. They must be equal for the request that is answered with
+    /// a challenge and for the one that pays. `None` is free; an error status is the answer; offers that
+    /// cannot be paid are answered with 500.
     pub fn with_offers_for(
         seller: Arc<Seller<F, S, C>>,
         offers: impl Fn(&Parts) -> Result<Option<Offers>, StatusCode> + Send + Sync + 'static,
@@ -206,9 +205,10 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         Self::with_offers_for_async(seller, move |parts| ready_now(offers(parts)))
     }
 
-    /// The same offers for every request, which the facilitator's `/supported` answer completes: see
-    /// [`Seller::complete`]. The answer is asked for again after ten minutes. Offers on Solana need it, for the facilitator names who pays the fee.
-    /// While they cannot be completed, requests are answered with 503.
+    /// Charges the same offers for every request, completed by the facilitator's `/supported` answer: see
+    /// [`Seller::complete`]. The layer asks for that answer again after ten minutes. Offers on Solana need
+    /// it, because the facilitator names the fee payer. While they cannot be completed, requests are answered
+    /// with 503.
     pub fn with_supported(seller: Arc<Seller<F, S, C>>, offers: impl Into<Offers>) -> Self
     where
         F: 'static,
@@ -228,8 +228,8 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         })
     }
 
-    /// As [`with_offers_for`](Self::with_offers_for), where it takes time to find out: a look into a database, say.
-    /// The future may not borrow the request's parts.
+    /// As [`with_offers_for`](Self::with_offers_for), for offers that take time to find, in a database for
+    /// example. The future may not borrow the request's parts.
     pub fn with_offers_for_async<T>(
         seller: Arc<Seller<F, S, C>>,
         offers: impl Fn(&Parts) -> T + Send + Sync + 'static,
@@ -261,19 +261,19 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         self
     }
 
-    /// Most bytes of a paid body that are withheld until settlement; a longer one is not sent and
-    /// not charged for. Offers with the flow `upfront` stream without a limit.
+    /// Sets the limit, in bytes, of a paid body that is withheld until settlement; a longer one is neither
+    /// sent nor charged for. Offers with the flow `upfront` stream without a limit.
     pub fn with_body_limit(self, bytes: usize) -> Self {
         self.set(|shared| shared.body_limit = bytes)
     }
 
-    /// Most bytes of a paid request's body: [`REQUEST_LIMIT`] unless set. A longer one is answered
-    /// with 413. It is read before anything is done for the payment, within 30 seconds.
+    /// Sets the limit, in bytes, of a paid request's body: [`REQUEST_LIMIT`] by default. A longer one is
+    /// answered with 413. The body is read before any work for the payment, within 30 seconds.
     pub fn with_request_limit(self, bytes: usize) -> Self {
         self.set(|shared| shared.request_limit = bytes)
     }
 
-    /// Waits until no payment is worked on. Buyers who hang up leave settlements behind: await this
+    /// Waits until all work on payments is finished. Buyers that hang up leave settlements behind: await this
     /// before the process ends.
     pub async fn drain(&self) {
         self.0.driver.drain().await;
@@ -285,25 +285,25 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
         self.set(|shared| shared.v1_body = true)
     }
 
-    /// Ties payments on Solana to method and path of the request: see [`Offers::with_memo`]. All who
-    /// serve the route need the same secret.
+    /// Ties payments on Solana to method and path of the request: see [`Offers::with_memo`]. All servers of
+    /// the route need the same secret.
     pub fn with_memo_secret(self, secret: [u8; 32]) -> Self {
         self.set(|shared| shared.secret = Some(secret))
     }
 
-    /// Charges for redirects to other origins too, for goods that are their address, such as a download
-    /// behind a signed URL. Without this nobody is charged for one, and whoever presents a payment is told
-    /// where it leads.
+    /// Charges for redirects to other origins too. It is for goods that are an address, such as a download
+    /// behind a signed URL. Without this such redirects are free, and a request with a payment gets the
+    /// location.
     pub fn with_charged_redirects(self) -> Self {
         self.set(|shared| shared.charge_redirects = true)
     }
 
-    /// The origin that challenges name before the request's path, such as `https://api.example.com`,
+    /// Sets the origin that challenges name before the request's path, such as `https://api.example.com`,
     /// instead of `http://` and the request's `Host`.
     ///
-    /// Inside axum's `nest`, which cuts its own path off what this layer sees, end it with that path:
-    /// `https://api.example.com/v1`. Without it the challenges name another URL, and payments tied
-    /// to a path ([`PaymentLayer::with_memo_secret`]) are good under every other mount of it.
+    /// Inside axum's `nest`, this layer sees a path without the nest's prefix, so end the origin with that
+    /// prefix: `https://api.example.com/v1`. Without it the challenges name another URL, and payments tied to
+    /// a path ([`PaymentLayer::with_memo_secret`]) are valid under every other mount of it.
     pub fn with_base_url(self, origin: impl Into<String>) -> Self {
         self.set(|shared| shared.base_url = Some(origin.into()))
     }
@@ -317,7 +317,7 @@ impl<I, F, S, C> Layer<I> for PaymentLayer<F, S, C> {
     }
 }
 
-/// A service that is charged for.
+/// A service with a price.
 pub struct PaymentService<I, F, S = MemoryStore, C = SystemClock> {
     inner: I,
     shared: Arc<Shared<F, S, C>>,
@@ -335,7 +335,7 @@ impl<I, F, S, C> fmt::Debug for PaymentService<I, F, S, C> {
     }
 }
 
-/// The body of an answer: this layer's own, one that was withheld, or the handler's.
+/// The body of an answer: this layer's own, a withheld one, or the handler's.
 pub type PaymentBody<B> = Either<OwnBody, B>;
 
 impl<I, F, S, C, Q, B> Service<Request<Q>> for PaymentService<I, F, S, C>
@@ -359,7 +359,7 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        // The clone has not been polled ready; the one that has must be called.
+        // The clone has not been polled ready, so the original must be called.
         let ready = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, ready);
         let exchange = Exchange { inner, shared: Arc::clone(&self.shared) };
@@ -400,7 +400,7 @@ where
             }
             Err(status) => return Ok(empty(status)),
         };
-        // It asks what a GET would be answered: that it costs something.
+        // `HEAD` gets the answer of an unpaid `GET`: the challenge.
         if parts.method == Method::HEAD {
             return Ok(self.shared.challenge(&cached));
         }
@@ -418,7 +418,7 @@ where
         if payment.is_none() && headers.is_empty() {
             return Ok(self.shared.challenge(&cached));
         }
-        // All of it before anything is done for the payment: what does not arrive costs nobody.
+        // The whole body comes first: a body that fails to arrive costs the buyer nothing.
         let (body, _room) = match self.shared.read(body).await {
             Ok(read) => read,
             Err(status) => return Ok(empty(status)),
@@ -455,7 +455,7 @@ where
     }
 }
 
-/// The work for one request: the inner service's.
+/// The inner service's work for one request.
 struct Call<'s, I, F, S, C, Q, B> {
     inner: I,
     request: Request<Q>,
@@ -495,7 +495,7 @@ where
         if paid {
             let is_good = !is_error(response.status());
             let mut response = response.map(Either::Right);
-            // Nobody else may have from a cache what was opened for this request.
+            // An answer opened for this request must not reach others from a cache.
             if granted {
                 grant(response.headers_mut());
             }
@@ -507,7 +507,7 @@ where
                 true => response.map(Either::Right),
                 false => without_goods(response),
             };
-            // Of the next request the answer may be another, or the challenge.
+            // The next request may get another answer, or the challenge.
             keep_private(response.headers_mut(), http::CACHE_CHALLENGE);
             return Worked::NotCharged(Ok(response));
         }
@@ -554,8 +554,7 @@ impl PaidAnswer {
 }
 
 impl<F, S, C> Shared<F, S, C> {
-    /// Whether an answer is worth its price: no error, nothing that the buyer has already (304), and no
-    /// direction to another server.
+    /// Returns whether an answer is charged: an error, a 304, or a direction to another server is free.
     fn is_charged<B>(&self, response: &Response<B>, asked: &str) -> bool {
         let status = response.status();
         let leads_elsewhere = || !self.charge_redirects && leads_elsewhere(response, asked);
@@ -564,7 +563,7 @@ impl<F, S, C> Shared<F, S, C> {
             && !(status.is_redirection() && leads_elsewhere())
     }
 
-    /// Reads the body of a request: within its limit, its time, and the room there is for all.
+    /// Reads the body of a request, within its limit, its time, and the room for all bodies.
     async fn read<Q: Body<Data = Bytes>>(
         &self,
         body: Q,
@@ -600,7 +599,7 @@ impl<F, S, C> Shared<F, S, C> {
         timeout(ARRIVAL, read).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
     }
 
-    /// Reads the body of an answer, which is withheld until the payment is settled.
+    /// Reads the body of an answer, to be withheld until the payment is settled.
     async fn withhold<B>(
         &self,
         response: Response<B>,
@@ -611,7 +610,7 @@ impl<F, S, C> Shared<F, S, C> {
     {
         let (parts, body) = response.into_parts();
         let (limit, declared) = (self.body_limit, body.size_hint().lower());
-        // In one piece: small ones may each keep a large buffer alive.
+        // In one piece: small pieces may each keep a large buffer alive.
         let read = async {
             let mut body = pin!(body);
             let mut whole = Vec::new();
@@ -650,7 +649,7 @@ impl<F, S, C> Shared<F, S, C> {
 }
 
 impl<F: Facilitator, S, C> Shared<F, S, C> {
-    /// The price of a request; `None` if it is free.
+    /// Returns the price of a request; `None` if it is free.
     async fn cached(&self, parts: &Parts) -> Result<Option<Arc<Cached>>, StatusCode> {
         let offers = match &self.price {
             Price::Fixed(offers) if self.secret.is_none() => {
@@ -682,7 +681,7 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
         Ok(Some(Arc::new(self.seller.announce(offers).into())))
     }
 
-    /// Fixed offers for a URL: of one URL everybody is quoted the same.
+    /// Returns the fixed offers for a URL, the same at every request.
     fn cached_fixed(&self, offers: &Offers, url: String) -> Arc<Cached> {
         let last = || lock(&self.last);
         if let Some(cached) = last().as_ref().filter(|cached| cached.offers.resource.url == url) {
@@ -709,14 +708,14 @@ impl<F: Facilitator, S, C> Shared<F, S, C> {
         }
     }
 
-    /// The answer to a request without a payment.
+    /// Returns the answer to a request without a payment.
     fn challenge<B>(&self, cached: &Cached) -> Response<PaymentBody<B>> {
         let version = if self.v1_body { Version::V1 } else { Version::V2 };
         let challenge = cached.challenge.get_or_init(|| written(&cached.offers, version, None));
         ask(challenge.clone(), StatusCode::PAYMENT_REQUIRED)
     }
 
-    /// The answer to a payment that is not served, in the payment's version.
+    /// Returns the answer to a refused payment, in the payment's version.
     fn refuse<B>(
         &self,
         offers: &Offers,

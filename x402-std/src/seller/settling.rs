@@ -1,4 +1,4 @@
-//! Settling what was admitted, once.
+//! Settling an admitted payment, once.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,18 +25,18 @@ where
     S: ClaimStore,
     C: Clock,
 {
-    /// Settles the payment, and gives the receipt. Whoever writes the answer out notes so by
+    /// Settles the payment, and returns the receipt. After writing the answer out, call
     /// [`delivered`](Self::delivered).
     ///
     /// # Errors
-    /// [`Refusal`] with a receipt: the resource must not be served.
+    /// [`Refusal`] with a receipt; the resource must then not be served.
     pub async fn settle(
         &self,
         admission: Admission<PaymentOf<F>>,
     ) -> Result<SettleResponse, Refusal> {
         let key = admission.key;
         if let ClaimState::Settled(transaction) = &admission.state {
-            // Of several who find the answer lost, one makes it once more.
+            // If several requests find the answer lost, one makes it again.
             if self.delivered(key, transaction).await.is_ok() {
                 let answer = SettleResponse::default();
                 return Ok(
@@ -52,7 +52,7 @@ where
             .map(|receipt| self.extended(&admission, receipt))
     }
 
-    /// A receipt with what the extensions add.
+    /// Returns a receipt with the extensions' additions.
     fn extended(
         &self,
         admission: &Admission<PaymentOf<F>>,
@@ -71,7 +71,7 @@ where
         receipt
     }
 
-    /// Has a claimed payment settled, or asks what became of one that was sent before.
+    /// Has a claimed payment settled, or finds the outcome of one that was sent before.
     pub(super) async fn settle_claim(
         &self,
         claim: &Claim<'_, PaymentOf<F>>,
@@ -86,7 +86,7 @@ where
                 _ => Reason::Busy.into(),
             });
         };
-        // As long as nothing can have been sent before, a refusal means that nothing was.
+        // If nothing can have been sent before, a refusal means that nothing was sent.
         let mut first = state == ClaimState::Claimed;
         if first {
             let sending = ClaimState::Broadcast(Transaction::new());
@@ -95,7 +95,7 @@ where
             state = sending;
         }
         let (mut status, mut said) = (None, None);
-        // What is pending is asked about once more, and so it is when the answer is lost.
+        // A pending payment is asked about once more, and so is one whose answer is lost.
         for _ in 0..2 {
             let (facilitator, caller) = (&self.facilitator, self.secret.caller(key));
             let answer = match claim.verified {
@@ -121,7 +121,7 @@ where
             }
             let offer = claim.request.payment_requirements.as_view();
             let payer = claim.payer.as_deref();
-            // A scheme's own reason is one for doing nothing, unless there is a transaction beside it.
+            // A scheme's own reason means that nothing was sent, unless a transaction is beside it.
             let own = answer.error_reason.as_deref().filter(|_| first && !answer.success);
             let own = own.filter(|_| answer.transaction.is_empty());
             let own = own.and_then(|reason| own_reason(facilitator.scheme(), reason));
@@ -139,7 +139,7 @@ where
                         tracing::warn!(%transaction, "the facilitator names a transaction for two payments");
                         outcome = ClaimState::Broadcast(Transaction::new());
                     }
-                    // What was paid is not lost for want of room to compare it with others.
+                    // A full store must not lose a paid settlement, though it cannot be compared with others.
                     Err(StoreError::Full) => {
                         tracing::warn!(%transaction, "store full: a transaction is not compared with others");
                     }
@@ -154,7 +154,7 @@ where
                 ClaimState::Settled(transaction) => {
                     return match self.record_settled(claim, state, transaction).await {
                         Ok(()) => Ok((transaction.clone(), answer)),
-                        // Served by another who shares the store.
+                        // Served by another process that shares the store.
                         Err(StoreError::Conflict) => {
                             Err(Unsettled::of(Reason::DuplicateSettlement, transaction.clone()))
                         }
@@ -163,7 +163,7 @@ where
                 }
                 ClaimState::Failed(reason) => {
                     self.store.advance(key, &state, outcome.clone()).await.ok();
-                    // Nothing was sent: it may be presented again as if it were new.
+                    // Nothing was sent: the payment may be presented again as if it were new.
                     if *reason == Reason::Busy {
                         self.store.release(key).await.ok();
                     }
@@ -187,12 +187,12 @@ where
             return Err(Unsettled::pending(Transaction::new()));
         };
         let pending = Unsettled::pending(transaction);
-        // What a facilitator says of its own is not in place of `settlement_pending`.
+        // A facilitator's own reason must not replace `settlement_pending`.
         let said = said.filter(|_| pending.reason != Reason::SettlementPending);
         Err(Unsettled { status: status.unwrap_or(pending.status), said, ..pending })
     }
 
-    /// Whether a transaction settles this payment and no other that is known here.
+    /// Returns whether a transaction settles this payment and no other known one.
     async fn is_own(
         &self,
         claim: &Claim<'_, PaymentOf<F>>,
@@ -221,8 +221,8 @@ where
     S: ClaimStore,
     C: Clock,
 {
-    /// Moves the claim to settled. Another process may have noted the transaction meanwhile, or its
-    /// keeper that it settled: then it is for the one who has an answer to give.
+    /// Moves the claim to settled. Meanwhile another process may have recorded the transaction, or its keeper
+    /// the settlement. Then the request that has an answer to give takes it.
     async fn record_settled<P>(
         &self,
         claim: &Claim<'_, P>,
@@ -244,7 +244,7 @@ where
                 if !kept.and_then(|it| Kept::read(&it.bytes)).is_some_and(|kept| kept.untold) {
                     return Err(StoreError::Conflict);
                 }
-                // Of several, one takes it.
+                // If there are several, one takes it.
                 let taken = ClaimState::Delivered(transaction.clone());
                 self.store.advance(key, &settled, taken.clone()).await?;
                 self.store.advance_with(key, &taken, settled, record()).await
@@ -254,17 +254,17 @@ where
     }
 }
 
-/// The data that settling a claimed payment takes.
+/// The data needed to settle a claimed payment.
 pub(super) struct Claim<'a, P> {
     pub(super) key: ClaimKey,
     pub(super) request: &'a VerifyRequest,
-    /// Not there for a payment that was written down, and not checked anew.
+    /// `None` for a payment that comes from a record, without a new check.
     pub(super) verified: Option<Verified<&'a P>>,
-    /// None if the scheme names none before its checks.
+    /// `None` if the scheme names no payer before its checks.
     pub(super) payer: Option<String>,
     pub(super) expires_at: u64,
     pub(super) digest: Option<RequestDigest>,
-    /// Whether there is nobody to tell that it settled.
+    /// Whether no caller waits for the outcome.
     pub(super) untold: bool,
 }
 
@@ -282,7 +282,7 @@ impl<'a, P: Payment> Claim<'a, P> {
     }
 }
 
-/// A payment that is not settled, or not to be served.
+/// A payment that is unsettled, or must not be served.
 pub(super) struct Unsettled {
     pub(super) reason: Reason,
     pub(super) status: u16,
@@ -299,7 +299,7 @@ impl Unsettled {
         Self::of(seller::unclear(&transaction), transaction)
     }
 
-    /// It settled, as far as the facilitator says, and that cannot be written down now.
+    /// Returns the outcome of a payment that settled by the facilitator's answer, but could not be recorded.
     fn unwritten(transaction: Transaction) -> Self {
         Self { status: 503, ..Self::pending(transaction) }
     }
@@ -339,7 +339,7 @@ struct Turn<'s> {
 impl<'s> Turn<'s> {
     fn take(settling: &'s Mutex<HashSet<ClaimKey>>, key: ClaimKey) -> Option<Self> {
         let taken = lock(settling).insert(key);
-        // Made only if taken: one that is dropped gives the turn back.
+        // Made only if taken, because a dropped `Turn` gives the turn back.
         taken.then(|| Self { settling, key })
     }
 }
@@ -350,7 +350,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The scheme's own reason that a code spells.
+/// Returns the scheme's own reason with this code.
 fn own_reason(scheme: &impl Scheme, code: &str) -> Option<Reason> {
     (0..=u8::MAX).find(|own| scheme.own_reason(*own) == Some(code)).map(Reason::Own)
 }
@@ -359,7 +359,7 @@ fn reason_of(receipt: &SettleResponse) -> Option<Reason> {
     receipt.error_reason.as_deref().and_then(Reason::parse)
 }
 
-/// The reason in an answer, to be logged.
+/// Returns the reason in an answer, for the log.
 fn reason_given(answer: &SettleResponse) -> Option<String> {
     answer.error_reason.as_deref().map(words)
 }

@@ -31,60 +31,59 @@ pub trait Networks: Send + Sync {
     /// The schemes of the payments it settles.
     type Scheme: SharedScheme;
 
-    /// A transaction that is signed and not sent. Given up, it leaves no trace.
+    /// A transaction that is signed but not sent. When dropped, it leaves no trace.
     type Unsent: Send;
 
-    /// Its schemes, with the rules a facilitator has unless told otherwise: on Solana, only its own fee
-    /// payers pay fees.
+    /// Returns its schemes, with a facilitator's default rules: on Solana, only its own fee payers pay fees.
     fn scheme(&self) -> Self::Scheme;
 
-    /// The kinds of payments it can settle, for `/supported`.
+    /// Returns the kinds of payments it can settle, for `/supported`.
     fn kinds(&self) -> Vec<SupportedKind>;
 
-    /// The accounts that send transactions or pay for them, by networks as `/supported` names them:
+    /// Returns the accounts that send transactions or pay for them, by networks as `/supported` names them:
     /// `eip155:*`, `solana:*`.
     fn signers(&self) -> BTreeMap<&'static str, Vec<String>>;
 
-    /// Sends it. [`confirm`](Ledger::confirm) finds out what came of it: whatever a node
-    /// answers, or does not, it may have sent it on.
+    /// Sends the transaction; [`confirm`](Ledger::confirm) finds its outcome. A node may have passed it on,
+    /// whatever its answer.
     fn send(&self, unsent: Self::Unsent) -> impl Future<Output = ()> + Send;
 
-    /// The signed transaction as bytes, to be written down before it is sent. Anybody who has them can
-    /// send it. Empty where there is nothing to take up again.
+    /// Returns the signed transaction as bytes, to be recorded before it is sent. Any holder of the bytes can
+    /// send it. They are empty where there is nothing to resume.
     fn raw(&self, unsent: &Self::Unsent) -> Vec<u8> {
         let _ = unsent;
         Vec::new()
     }
 
-    /// Looks after all that was sent and is not mined yet, once. It is called now and then.
+    /// Looks after all unmined transactions, once. The keeper calls it at intervals.
     fn tend(&self) -> impl Future<Output = ()> + Send {
         ready(())
     }
 }
 
-/// A chain or several, as a facilitator uses them for payments of one type. It takes only payments that
+/// One or more chains, as a facilitator uses them for payments of one type. It accepts only payments that
 /// passed the gate.
 ///
 /// A settlement is [`prove`](Self::prove), [`check`](Self::check), [`prepare`](Self::prepare),
 /// [`send`](Networks::send) and [`confirm`](Self::confirm), in this order. The transaction's id is known, and
-/// can be written down, before anything is sent.
+/// can be recorded, before anything is sent.
 ///
 /// A pair of ledgers settles payments of a pair of schemes: `(A, B)` is a `Ledger<Either<P, Q>>` if `A`
 /// is a `Ledger<P>` and `B` a `Ledger<Q>`.
 pub trait Ledger<P: Payment>: Networks {
-    /// Proves a payment that passed the gate [unproven](x402_core::Unproven), and that alone. It is asked
-    /// wherever [`check`](Self::check) is not: who asks what became of a payment must be who made it. By
-    /// default unproven payments are refused.
+    /// Proves a payment that passed the gate [unproven](x402_core::Unproven), and nothing more. It runs
+    /// wherever [`check`](Self::check) does not: only a payment's maker may ask for its outcome. By default
+    /// unproven payments are refused.
     ///
     /// # Errors
-    /// The reason for which the payment is nobody's.
+    /// The reason for which the payment has no proven payer.
     fn prove(&self, payment: Verified<&P>) -> impl Future<Output = Result<(), Reason>> + Send {
         let is_proven = payment.payment().is_proven();
         ready(if is_proven { Ok(()) } else { Err(Reason::UnsupportedPayloadType) })
     }
 
-    /// Checks what only the chain knows: balance, nonce, that the transfer would go through; and all
-    /// that [`prove`](Self::prove) does.
+    /// Checks the chain's side of a payment: balance, nonce, success of the transfer, and all that
+    /// [`prove`](Self::prove) checks.
     ///
     /// # Errors
     /// The first reason for which the payment would not settle at `now` (Unix seconds).
@@ -94,18 +93,18 @@ pub trait Ledger<P: Payment>: Networks {
         now: u64,
     ) -> impl Future<Output = Result<(), Reason>> + Send;
 
-    /// Makes and signs the transaction; nothing is sent.
+    /// Makes and signs the transaction, without sending it.
     ///
     /// # Errors
-    /// Why there can be none now; the payment can be presented again.
+    /// The reason for which there can be no transaction now; the payment can be presented again.
     fn prepare(
         &self,
         payment: Verified<&P>,
     ) -> impl Future<Output = Result<(Transaction, Self::Unsent), Reason>> + Send;
 
-    /// Takes up a payment whose transaction was written down, by an earlier life of this process or
-    /// by another one: sends again, or in its place, what the nodes may not have. A payment is moved
-    /// once, however often it is sent.
+    /// Resumes a payment whose transaction was recorded, by an earlier run of this process or by another
+    /// process. It sends the transaction again, or another in its place, if the nodes may lack it. The money
+    /// moves once, however often a payment is sent.
     fn recover(
         &self,
         payment: Verified<&P>,
@@ -116,8 +115,8 @@ pub trait Ledger<P: Payment>: Networks {
         ready(())
     }
 
-    /// Waits until it is certain what became of a payment that was sent, within the ledger's own
-    /// time limit. Sends nothing that was not sent before.
+    /// Waits for the certain outcome of a sent payment, within the ledger's own time limit. It sends only
+    /// transactions that were sent before.
     fn confirm(
         &self,
         payment: Verified<&P>,
@@ -128,11 +127,11 @@ pub trait Ledger<P: Payment>: Networks {
 /// The outcome of a payment that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The money moved as the payment says, in this transaction: the one asked about, or another
-    /// one that somebody made of the same payment.
+    /// The money moved by the payment's terms, in this transaction: the one asked about, or another one made
+    /// of the same payment.
     Settled(Transaction),
-    /// It did not move, and no transaction that was sent will move it.
+    /// The money did not move, and no sent transaction will move it.
     Failed(Reason),
-    /// Not certain yet.
+    /// The outcome is still uncertain.
     Pending,
 }

@@ -1,17 +1,17 @@
-//! Those for whom nothing is sent for a while, because transactions for them failed.
+//! Payers for which nothing is sent for a while, because their transactions failed.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// First and longest time for which no transaction is sent for a payer whose last one failed.
+/// First and longest rest of a payer whose last transaction failed.
 pub(super) const REST: Duration = Duration::from_secs(30);
 pub(super) const LONGEST_REST: Duration = Duration::from_secs(3600);
 
-/// So many are remembered.
+/// Number of payers that are remembered.
 pub(super) const REMEMBERED: usize = 4096;
 
-/// Those who rest, each twice as long as the last time.
+/// Keys that rest, each twice as long as the last time.
 pub(super) struct Resting<K>(HashMap<K, Rest>);
 
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duratio
     first.saturating_mul(1 << times.min(16)).min(longest)
 }
 
-/// Makes room for one more: those whose time is over go, and else the one that is over first.
+/// Makes room for one more. It removes all whose time is over, or else the first to end.
 pub(super) fn forget_some<K: Clone + Eq + Hash, V>(
     all: &mut HashMap<K, V>,
     until: impl Fn(&V) -> Instant,
