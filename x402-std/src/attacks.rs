@@ -854,6 +854,29 @@
 //! - `x402-core/tests/hostile.rs::looking_for_duplicates_has_a_price_limit`
 //! - `x402-svm/tests/exact.rs::bytes_bound_the_transaction`
 //!
+//! # Pages in browsers
+//!
+//! A person who opens a paid URL gets a page, and the page has a wallet sign. Descriptions, names, URLs and
+//! refusals in it are words of strangers. A script among them could ask the wallet for anything. A page inside a
+//! frame could be clicked blindly. A payment that stays in the browser could be presented for something else.
+//!
+//! **Here.** Every such text is data: JSON whose `<`, `>` and `&` are escapes, put into the document as text. The
+//! policy admits one script, by its hash, and no frame around the page. The signed payment is in cookies of its
+//! path, which the browser sends along from the same site only. Their name is a digest of method, URL and body, so
+//! no other request presents them. Handlers do not see them. A payment in cookies passes the same gate and the same
+//! claim as one in a header. It is good for one answer, which is kept for ten minutes.
+//!
+//! **Left to you.** A script of your own on the same path can read these cookies and take the answer: it is your
+//! page. Serve over https. Several processes need connections that stick to one of them, because an answer is kept
+//! by the process that made it. Without that the page shows the answer itself, and HTML without its scripts.
+//!
+//! **Shown by:**
+//! - `x402-std/tests/server.rs::people_get_a_page_and_programs_get_json`
+//! - `x402-std/tests/server.rs::a_payment_in_cookies_is_good_for_one_answer_again`
+//! - `x402-std/tests/server.rs::payments_in_cookies_are_hidden_from_handlers`
+//! - `x402-std/src/page.rs::texts_from_outside_stay_texts`
+//! - `x402-std/src/seller/server/person.rs::payments_in_cookies_are_read_in_order_and_hidden`
+//!
 //! # Sessions without an end
 //!
 //! A client of an MCP server over HTTP introduces itself, and the server keeps a session for it. Whoever

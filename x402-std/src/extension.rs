@@ -51,6 +51,9 @@ pub struct PaidRequest {
     pub payment: Option<(Version, Vec<u8>)>,
     /// The digest of all that is asked for.
     pub digest: RequestDigest,
+    /// Whether the answer is given again for ten minutes, to the same request with the same payment, although it was
+    /// delivered. It is for pages in browsers, which are reloaded.
+    pub again: bool,
     /// The values of the headers that extensions read ([`SellerExtension::header`]), by lower-case name.
     pub headers: Vec<(String, String)>,
 }

@@ -13,6 +13,8 @@ pub mod facilitator;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod message;
+#[cfg(feature = "server")]
+pub mod page;
 #[cfg(feature = "client")]
 pub mod rpc;
 pub mod scheme;

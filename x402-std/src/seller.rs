@@ -433,7 +433,8 @@ where
         if !self.extensions.is_empty() {
             let (offers, payment) = (Arc::new(offers.clone()), Some((version, payment.to_vec())));
             let digest = digest.unwrap_or(RequestDigest([0; 32]));
-            let request = PaidRequest { offers, payment, digest, headers: Vec::new() };
+            let request =
+                PaidRequest { offers, payment, digest, again: false, headers: Vec::new() };
             match self.before(&request).await {
                 Before::GoOn => {}
                 Before::Refuse(refusal) => return Err(*refusal),

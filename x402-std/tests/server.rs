@@ -24,6 +24,7 @@ use x402_std::message::{
     Json, PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse, VerifyRequest,
     decode_header, encode_header,
 };
+use x402_std::page::Page;
 use x402_std::seller::server::PaymentLayer;
 use x402_std::seller::{AcceptedPayment, Offers, Seller, exact};
 use x402_std::store::{ClaimStore, MemoryStore};
@@ -113,7 +114,7 @@ async fn offers_are_completed_by_the_facilitator() {
     // As it is nobody can pay it.
     assert!(PaymentLayer::try_new(Arc::clone(&seller), offer.clone()).is_err());
     let shop = |seller| {
-        let layer = PaymentLayer::with_supported(seller, offer.clone());
+        let layer = PaymentLayer::from_supported(seller, offer.clone());
         let app = Router::new().fallback(any(|| async { "paid" }).layer(layer));
         Shop { app, facilitator: facilitator.clone(), handled: Arc::default() }
     };
@@ -163,6 +164,118 @@ async fn a_required_identifier_is_announced_and_checked() {
     let paid = shop.get("/a", Some(&payment)).await;
     assert_eq!((paid.status(), receipt(&paid).success), (StatusCode::OK, true));
     assert_eq!(shop.facilitator.paid(), 10_000);
+}
+
+const BROWSER: [(&str, &str); 2] =
+    [("accept", "text/html,*/*;q=0.8"), ("user-agent", "Mozilla/5.0 Chrome/156.0")];
+
+/// The data that the page's script reads.
+fn data(html: &str) -> Value {
+    let start = html.find("id=\"x402-data\">").unwrap() + "id=\"x402-data\">".len();
+    let end = start + html[start..].find("</script>").unwrap();
+    serde_json::from_str(&html[start..end]).unwrap()
+}
+
+/// The payment in the cookies of the page, in two parts.
+fn cookie(key: &str, payment: &PaymentText) -> String {
+    let value = encode_header(payment.json.as_bytes());
+    let (one, two) = value.split_at(value.len() / 2);
+    format!("theme=dark; x402-{key}-0={one}; x402-{key}-1={two}")
+}
+
+/// A page differs from the challenge in body, content type and policy alone, and only people get it.
+#[tokio::test]
+async fn people_get_a_page_and_programs_get_json() {
+    let shop = shop_with(offer(), |layer| layer.with_page(Page::new()));
+    let plain = shop.get("/a", None).await;
+    assert_eq!(plain.headers()["content-type"], "application/json");
+    for method in [Method::GET, Method::POST, Method::PUT] {
+        let page = shop.send(method.clone(), "/a", &BROWSER).await;
+        assert_eq!(page.status(), StatusCode::PAYMENT_REQUIRED);
+        for (name, value) in plain.headers() {
+            let same = page.headers().get(name) == Some(value);
+            let is_body = name == "content-type" || name == "content-length";
+            assert!(same || is_body, "{name}");
+        }
+        assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+        let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"));
+        let html = text(page).await;
+        assert_eq!(data(&html)["method"], method.as_str());
+        assert_eq!(data(&html)["offers"][0]["price"], "0.01 USDC");
+    }
+    // HEAD and a preflight are no visits, and without a page nothing changes.
+    let head = shop.send(Method::HEAD, "/a", &BROWSER).await;
+    assert_eq!(head.headers()["content-type"], "application/json");
+    let without = shop_with(offer(), |layer| layer);
+    let plain = without.send(Method::GET, "/a", &BROWSER).await;
+    assert_eq!(plain.headers()["content-type"], "application/json");
+    assert_eq!(shop.handled(), 0);
+}
+
+/// A browser presents a payment in its cookies, and gets one answer as often as it asks. Nobody else does.
+#[tokio::test]
+async fn a_payment_in_cookies_is_good_for_one_answer_again() {
+    let shop = shop_with(offer(), |layer| layer.with_page(Page::new()));
+    let page = text(shop.send(Method::GET, "/a", &BROWSER).await).await;
+    let key = data(&page)["key"].as_str().unwrap().to_owned();
+    let payment = sign(&shop.challenge("/a").await).await;
+    let cookies = cookie(&key, &payment);
+    let with = [BROWSER[0], BROWSER[1], ("cookie", cookies.as_str())];
+    for _ in 0..3 {
+        let paid = shop.send(Method::GET, "/a", &with).await;
+        assert_eq!((paid.status(), receipt(&paid).success), (StatusCode::OK, true));
+        assert_eq!(paid.headers()["x402-kept"], "600");
+        assert_eq!(text(paid).await, "paid content");
+    }
+    assert_eq!((shop.handled(), shop.facilitator.paid()), (1, 10_000));
+    // By header, without the page, it is a payment that was used.
+    let used = shop.get("/a", Some(&payment)).await;
+    assert_eq!(used.status(), StatusCode::PAYMENT_REQUIRED);
+    // Another method or resource has another key, and the cookies are not its.
+    for (method, path) in [(Method::POST, "/a"), (Method::GET, "/b"), (Method::GET, "/a?x=1")] {
+        let other = shop.send(method, path, &with).await;
+        assert_eq!(other.status(), StatusCode::PAYMENT_REQUIRED);
+        assert!(data(&text(other).await)["refusal"].is_null());
+    }
+    // With its key, it is refused, and the page says why.
+    let page = text(shop.send(Method::GET, "/b", &BROWSER).await).await;
+    let moved = cookie(data(&page)["key"].as_str().unwrap(), &payment);
+    let refused = shop.send(Method::GET, "/b", &[BROWSER[0], BROWSER[1], ("cookie", &moved)]).await;
+    assert_eq!(refused.status(), StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(data(&text(refused).await)["refusal"]["error"], "duplicate_settlement");
+    assert_eq!((shop.handled(), shop.facilitator.paid()), (1, 10_000));
+    // Rubbish in a cookie is a malformed payment.
+    let rubbish = format!("x402-{key}-0=bm8=");
+    let refused =
+        shop.send(Method::GET, "/a", &[BROWSER[0], BROWSER[1], ("cookie", &rubbish)]).await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    // Without a page nobody reads cookies.
+    let without = shop_with(offer(), |layer| layer);
+    let unpaid = without.send(Method::GET, "/a", &with).await;
+    assert_eq!((unpaid.status(), without.handled()), (StatusCode::PAYMENT_REQUIRED, 0));
+}
+
+/// The handler and what is behind it see the visitor's cookies, and no payment.
+#[tokio::test]
+async fn payments_in_cookies_are_hidden_from_handlers() {
+    let seller = Arc::new(Seller::new(Scripted::new()));
+    let layer = PaymentLayer::new(seller, offer()).with_page(Page::new());
+    let handler = |request: Request<Body>| async move {
+        request
+            .headers()
+            .get("cookie")
+            .map(|cookie| cookie.to_str().unwrap().to_owned())
+            .unwrap_or_default()
+    };
+    let app = Router::new().fallback(any(handler).layer(layer));
+    let shop = Shop { app, facilitator: Scripted::new(), handled: Arc::default() };
+    let page = text(shop.send(Method::GET, "/a", &BROWSER).await).await;
+    let payment = sign(&shop.challenge("/a").await).await;
+    let cookies = cookie(data(&page)["key"].as_str().unwrap(), &payment);
+    let paid = shop.send(Method::GET, "/a", &[("cookie", &cookies)]).await;
+    assert_eq!((paid.status(), text(paid).await.as_str()), (StatusCode::OK, "theme=dark"));
 }
 
 #[tokio::test]

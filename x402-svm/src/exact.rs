@@ -817,6 +817,11 @@ impl ExactSvmWallet<'_> {
     pub fn check(&self, offer: &PaymentRequirements<'_>) -> Result<(), Reason> {
         Payable::read(offer, self.assets)?.terms.check_payee()
     }
+
+    /// Returns the version of the message that pays an offer; `None` if it cannot be paid.
+    pub fn message_version(&self, offer: &PaymentRequirements<'_>) -> Option<MessageVersion> {
+        Payable::read(offer, self.assets).ok().map(|payable| payable.version)
+    }
 }
 
 impl Wallet for ExactSvmWallet<'_> {

@@ -218,7 +218,8 @@ where
         let parts: [&[u8]; 3] = [b"mcp", request.name.as_bytes(), arguments.as_bytes()];
         let digest = RequestDigest::from_parts(&parts);
         let offers = Arc::new(offers);
-        let asked = PaidRequest { offers: Arc::clone(&offers), payment, digest, headers };
+        let asked =
+            PaidRequest { offers: Arc::clone(&offers), payment, digest, again: false, headers };
         // How the connection ends, over HTTP; and whether the call is cancelled before.
         let end = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
         let (end, cancelled) = (end.cloned(), context.ct.clone());

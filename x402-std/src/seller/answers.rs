@@ -11,7 +11,7 @@ use x402_core::claim::ClaimKey;
 use super::{DELIVERY_SECONDS, RequestDigest};
 
 /// The time for which an answer is kept.
-const KEPT: Duration = Duration::from_secs(600);
+pub(super) const KEPT: Duration = Duration::from_secs(600);
 
 /// Limit of all answers together, in bytes.
 const BYTES: usize = 64 << 20;
@@ -65,6 +65,8 @@ struct Kept<A> {
     /// `None` during settlement, and for an answer on its way that there is no room for.
     answer: Option<A>,
     bytes: usize,
+    /// Whether it is given again after it was delivered.
+    again: bool,
     /// Whether this process recorded its claim as delivered, and whether it is doing so now.
     noted: bool,
     noting: bool,
@@ -111,6 +113,7 @@ impl<A: Clone> Answers<A> {
             stage,
             answer: None,
             bytes: OVERHEAD,
+            again: false,
             noted: false,
             noting: false,
         };
@@ -130,17 +133,20 @@ impl<A: Clone> Answers<A> {
         }
     }
 
-    /// Keeps the answer to a settled payment, which is about to be written out.
+    /// Keeps the answer to a settled payment, which is about to be written out. With `again` it stays after it was
+    /// delivered.
     pub(crate) fn keep(
         &self,
         key: ClaimKey,
         digest: Option<RequestDigest>,
         answer: A,
         bytes: usize,
+        again: bool,
     ) {
         let (now, bytes) = (Instant::now(), bytes.saturating_add(OVERHEAD));
         let (stage, answer) = (Stage::Busy(now), Some(answer));
-        let kept = Kept { digest, made: now, stage, answer, bytes, noted: false, noting: false };
+        let (noted, noting) = (false, false);
+        let kept = Kept { digest, made: now, stage, answer, bytes, again, noted, noting };
         self.all().put(key, kept, now);
     }
 
@@ -153,6 +159,9 @@ impl<A: Clone> Answers<A> {
                     true => Stage::Written(end),
                     false => Stage::Lost,
                 };
+            }
+            (None, Some(kept)) if kept.again && kept.answer.is_some() => {
+                kept.stage = Stage::Written(ConnectionEnd::default());
             }
             _ => all.remove(key),
         }
@@ -253,7 +262,7 @@ impl<A> All<A> {
             let goes = current.is_none_or(|kept| {
                 let delivered =
                     matches!(&kept.stage, Stage::Written(end) if end.is(ConnectionEnd::GOOD));
-                delivered || now.duration_since(made) > KEPT || self.bytes > BYTES
+                delivered && !kept.again || now.duration_since(made) > KEPT || self.bytes > BYTES
             });
             if !goes {
                 return;
@@ -288,7 +297,7 @@ mod tests {
         assert_eq!(answers.take(key(1), this, false), Known::Unknown);
         answers.begin(key(1), this);
         assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
-        answers.keep(key(1), this, "one", 3);
+        answers.keep(key(1), this, "one", 3, false);
         assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
         // A later request, which found it settled, takes nothing away.
         assert!(!answers.begin(key(1), this));
@@ -310,7 +319,7 @@ mod tests {
         assert_eq!(answers.take(key(1), this, false), Known::Unknown);
         assert_eq!(answers.all().bytes, 0);
         // A request without a digest gets nothing a second time.
-        answers.keep(key(2), None, "two", 3);
+        answers.keep(key(2), None, "two", 3, false);
         answers.lost(key(2));
         assert_eq!(answers.take(key(2), None, false), Known::Elsewhere);
     }
@@ -319,7 +328,7 @@ mod tests {
     fn who_delivered_it_gives_it_again_and_nobody_else() {
         let (answers, this) = (Answers::default(), Some(RequestDigest([1; 32])));
         for (number, noted) in [(1, false), (2, true)] {
-            answers.keep(key(number), this, number, 3);
+            answers.keep(key(number), this, number, 3, false);
             if noted {
                 answers.noted(key(number), true);
             }
@@ -339,7 +348,7 @@ mod tests {
     fn what_is_on_its_way_is_not_made_anew() {
         let (answers, this) = (Answers::default(), Some(RequestDigest([1; 32])));
         for number in 0..100 {
-            answers.keep(key(number), this, number, 1 << 20);
+            answers.keep(key(number), this, number, 1 << 20, false);
         }
         assert!(answers.all().bytes <= BYTES);
         assert_eq!(answers.take(key(0), this, false), Known::Elsewhere);
@@ -354,7 +363,7 @@ mod tests {
         // A long settlement does not hold up the others.
         assert!(answers.begin(key(200), None) && !answers.begin(key(200), None));
         for number in 0..100 {
-            answers.keep(key(number), Some(RequestDigest([1; 32])), number, 1 << 20);
+            answers.keep(key(number), Some(RequestDigest([1; 32])), number, 1 << 20, false);
             answers.lost(key(number));
         }
         let all = answers.all();
@@ -369,10 +378,10 @@ mod tests {
     fn what_was_delivered_makes_room() {
         let answers = Answers::default();
         let end = ConnectionEnd::default();
-        answers.keep(key(1), None, 1, 1 << 20);
+        answers.keep(key(1), None, 1, 1 << 20, false);
         answers.written(key(1), Some(end.clone()));
         end.closed();
-        answers.keep(key(2), None, 2, 1);
+        answers.keep(key(2), None, 2, 1, false);
         assert_eq!(answers.all().kept.len(), 1);
     }
 }

@@ -273,7 +273,8 @@ impl<A: Answer> Driver<A> {
                 let (shared, digest) = (self.clone(), Some(request.digest));
                 return match self.answers.again(key, digest) {
                     Some(answer) => {
-                        let context = Context { seller: seller.clone(), shared, digest };
+                        let context =
+                            Context { seller: seller.clone(), shared, digest, again: true };
                         // It was paid for and delivered before: there is nothing to record.
                         let delivery = Delivery { context, claim: None, kept: false, noted: true };
                         Served::Paid(answer, delivery)
@@ -283,15 +284,17 @@ impl<A: Answer> Driver<A> {
             }
             Before::Refuse(refusal) => return Served::Refused(*refusal),
         }
-        let PaidRequest { offers, payment, digest, .. } = request;
+        let PaidRequest { offers, payment, digest, again, .. } = request;
         let Some((version, payment)) = payment else { return Served::Unpaid };
-        let held = match self.admit(seller, offers, version, payment, digest).await {
+        let held = match self.admit(seller, offers, (version, payment), digest, again).await {
             Ok(Entry::Work(held)) => held,
             Ok(Entry::Again(answer, delivery)) => return Served::Paid(answer, delivery),
             Err(refusal) => return Served::Refused(refusal),
         };
-        // A settled payment whose answer was lost is served again as its offer says.
-        let served = if held.is_offered_upfront() || held.is_upfront() && !held.is_settled() {
+        // A settled payment whose answer was lost is served again as its offer says, and so is one whose answer
+        // must be kept.
+        let as_offered = held.is_settled() || again;
+        let served = if held.is_offered_upfront() || held.is_upfront() && !as_offered {
             upfront(held, version, job).await
         } else {
             withheld(held, version, job).await
@@ -307,9 +310,9 @@ impl<A: Answer> Driver<A> {
         &self,
         seller: &Arc<Seller<F, S, C>>,
         offers: Arc<Offers>,
-        version: Version,
-        payment: Vec<u8>,
+        (version, payment): (Version, Vec<u8>),
         digest: RequestDigest,
+        again: bool,
     ) -> Result<Entry<A, PaymentOf<F>>, Refusal>
     where
         F: Facilitator + 'static,
@@ -330,12 +333,12 @@ impl<A: Answer> Driver<A> {
                 }),
             };
             let delivered = matches!(&admitted, Err(refusal) if refusal.delivered);
-            let context = Context { seller: seller.clone(), shared, digest };
+            let context = Context { seller: seller.clone(), shared, digest, again };
             if let Some((key, transaction)) = settled {
                 let answers = &context.shared.answers;
                 // The caller hung up and asks again: the end of the first connection is soon known.
                 let mut waits = 0..ENDS;
-                while answers.is_open(key, digest) && waits.next().is_some() {
+                while !again && answers.is_open(key, digest) && waits.next().is_some() {
                     sleep(END).await;
                 }
                 match answers.take(key, digest, delivered) {
@@ -346,6 +349,11 @@ impl<A: Answer> Driver<A> {
                     }
                     // It is being written out, or was.
                     Known::Elsewhere => {
+                        if let Some(answer) = again.then(|| answers.again(key, digest)).flatten() {
+                            let delivery =
+                                Delivery { context, claim: None, kept: false, noted: true };
+                            return Ok(Entry::Again(answer, delivery));
+                        }
                         let duplicate = || Reason::DuplicateSettlement.into();
                         return Err(admitted.err().unwrap_or_else(duplicate));
                     }
@@ -400,7 +408,7 @@ async fn withheld<J: Job, P: Payment + Send + Sync + 'static>(
     job: J,
 ) -> Result<Served<J::Answer, J::Passed>, Refusal> {
     let (payment, time) = (held.accepted(), held.time_left());
-    let (held, settled) = match held.is_settled() {
+    let (held, settled) = match held.is_upfront() {
         true => (None, Some(held.settle().await?)),
         false => (Some(held), None),
     };
@@ -458,12 +466,14 @@ struct Context<A> {
     seller: Arc<dyn Notes>,
     shared: Driver<A>,
     digest: Option<RequestDigest>,
+    /// Whether its answer is given again after it was delivered.
+    again: bool,
 }
 
 impl<A> Clone for Context<A> {
     fn clone(&self) -> Self {
         let (seller, shared) = (Arc::clone(&self.seller), self.shared.clone());
-        Self { seller, shared, digest: self.digest }
+        Self { seller, shared, digest: self.digest, again: self.again }
     }
 }
 
@@ -654,7 +664,8 @@ impl<A: Answer> Delivery<A> {
     /// Keeps the answer in case it is lost.
     fn keep(&mut self, answer: A, bytes: usize) {
         if let Some((key, _)) = &self.claim {
-            self.context.shared.answers.keep(*key, self.context.digest, answer, bytes);
+            let Context { shared, digest, again, .. } = &self.context;
+            shared.answers.keep(*key, *digest, answer, bytes, *again);
             if self.noted {
                 self.context.shared.answers.noted(*key, true);
             }

@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::header::HOST;
+use ::http::header::{CONTENT_TYPE, HOST};
 use ::http::request::Parts;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, response};
 use bytes::Bytes;
@@ -52,6 +52,7 @@ use crate::extension::{BoxFuture, PaidRequest};
 use crate::facilitator::Facilitator;
 use crate::lock;
 use crate::message::{ReadError, SettleResponse};
+use crate::page::Page;
 pub use crate::seller::ConnectionEnd;
 use crate::seller::driver::{Delivery, Driver, Job, Served, Worked};
 use crate::seller::{AcceptedPayment, Offers, OffersError, Refusal, RequestDigest, Seller};
@@ -59,12 +60,15 @@ use crate::store::{ClaimStore, MemoryStore};
 
 mod body;
 mod headers;
+mod person;
 
 pub use body::{OwnBody, TakenOver};
 use headers::{
     ask, empty, give_receipt, grant, insert_receipt, is_error, is_preflight, keep_private,
     leads_elsewhere, path_of, payment, plain, without_goods, written,
 };
+
+use person::{Asked, Noted, dress, has_payment, hide, is_page, is_person, keep, key_of, presented};
 
 /// Default limit, in bytes, of a paid body that is withheld until settlement.
 pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
@@ -102,6 +106,7 @@ struct Shared<F, S, C> {
     charge_redirects: bool,
     base_url: Option<String>,
     secret: Option<[u8; 32]>,
+    page: Option<Arc<Page>>,
     /// The last price that was made, which the next request mostly needs.
     last: Mutex<Option<Arc<Cached>>>,
 }
@@ -141,6 +146,7 @@ impl<F, S, C> Clone for Shared<F, S, C> {
             driver: self.driver.clone(),
             room: Arc::clone(&self.room),
             base_url: self.base_url.clone(),
+            page: self.page.clone(),
             // The cached price may come from other settings.
             last: Mutex::default(),
             ..*self
@@ -209,7 +215,7 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
     /// [`Seller::complete`]. The layer asks for that answer again after ten minutes. Offers on Solana need
     /// it, because the facilitator names the fee payer. While they cannot be completed, requests are answered
     /// with 503.
-    pub fn with_supported(seller: Arc<Seller<F, S, C>>, offers: impl Into<Offers>) -> Self
+    pub fn from_supported(seller: Arc<Seller<F, S, C>>, offers: impl Into<Offers>) -> Self
     where
         F: 'static,
         S: Send + Sync + 'static,
@@ -252,6 +258,7 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
             charge_redirects: false,
             base_url: None,
             secret: None,
+            page: None,
             last: Mutex::default(),
         }))
     }
@@ -296,6 +303,11 @@ impl<F: Facilitator, S, C> PaymentLayer<F, S, C> {
     /// location.
     pub fn with_charged_redirects(self) -> Self {
         self.set(|shared| shared.charge_redirects = true)
+    }
+
+    /// Shows people a page, on which they pay with the wallet of their browser. Without it they see JSON.
+    pub fn with_page(self, page: Page) -> Self {
+        self.set(|shared| shared.page = Some(Arc::new(page)))
     }
 
     /// Sets the origin that challenges name before the request's path, such as `https://api.example.com`,
@@ -391,7 +403,7 @@ where
         if is_preflight(request.method(), request.headers()) {
             return Ok(empty(StatusCode::NO_CONTENT));
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let cached = match self.shared.cached(&parts).await {
             Ok(Some(cached)) => cached,
             Ok(None) => {
@@ -415,30 +427,86 @@ where
         let headers = self.shared.seller.headers();
         let headers = headers.filter_map(|name| Some((name.to_owned(), value(name)?.to_owned())));
         let headers: Vec<_> = headers.collect();
-        if payment.is_none() && headers.is_empty() {
+        let page = self.shared.page.clone();
+        let page = page.filter(|_| {
+            is_person(&parts.headers) || has_payment(&parts.headers) || is_page(&parts.headers)
+        });
+        if payment.is_none() && headers.is_empty() && page.is_none() {
             return Ok(self.shared.challenge(&cached));
         }
         // The whole body comes first: a body that fails to arrive costs the buyer nothing.
-        let (body, _room) = match self.shared.read(body).await {
-            Ok(read) => read,
+        let (body, _room, too_long) = match self.shared.read(body).await {
+            Ok((body, room)) => (body, room, false),
+            Err(StatusCode::PAYLOAD_TOO_LARGE) if payment.is_none() && page.is_some() => {
+                (Bytes::new(), None, true)
+            }
             Err(status) => return Ok(empty(status)),
         };
-        let version = payment.as_ref().map_or(Version::V2, |(version, _)| *version);
-        let end = parts.extensions.get::<ConnectionEnd>().cloned();
         let url = self.shared.url(&parts);
         let digest =
             RequestDigest::from_parts(&[parts.method.as_str().as_bytes(), url.as_bytes(), &body]);
+        let key = key_of(&digest);
+        let by_page = match &page {
+            Some(_) if !too_long => presented(&parts.headers, &key),
+            _ => Ok(None),
+        };
+        let again = page.is_some() && (!matches!(by_page, Ok(None)) || is_page(&parts.headers));
+        let person = page.filter(|_| is_person(&parts.headers));
+        let (method, now) = (parts.method.clone(), self.shared.seller.clock.now());
+        let content_type = parts.headers.get(CONTENT_TYPE).cloned();
+        let asked_body = body.clone();
+        // A person gets the page in place of JSON.
+        let shown = |response, refusal: Option<&Noted>| match &person {
+            Some(page) => {
+                let asked = Asked {
+                    method: method.as_str(),
+                    url: &cached.offers.resource.url,
+                    content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
+                    body: &asked_body,
+                    too_long,
+                    key: &key,
+                    now,
+                };
+                dress(page, &cached.offers, &asked, refusal, response)
+            }
+            None => response,
+        };
+        let payment = match (payment, by_page) {
+            (Some(payment), _) => Some(payment),
+            (None, Ok(payment)) => payment,
+            (None, Err(error)) => {
+                let refusal = Refusal::from(ReadError::from(error));
+                let noted = Noted::from(&refusal);
+                let refused = self.shared.refuse(&cached.offers, Version::V2, refusal);
+                return Ok(shown(refused, Some(&noted)));
+            }
+        };
+        if payment.is_none() && headers.is_empty() {
+            return Ok(shown(self.shared.challenge(&cached), None));
+        }
+        hide(&mut parts.headers);
+        let version = payment.as_ref().map_or(Version::V2, |(version, _)| *version);
+        let end = parts.extensions.get::<ConnectionEnd>().cloned();
         let offers = Arc::clone(&cached.offers);
-        let asked = PaidRequest { offers, payment, digest, headers };
-        let shared = self.shared;
+        let asked = PaidRequest { offers, payment, digest, again, headers };
+        let shared = Arc::clone(&self.shared);
         let request = Request::from_parts(parts, Q::from(body));
         let call = Call { inner: self.inner, request, shared: &shared, url, body: PhantomData };
         Ok(match shared.driver.serve(&shared.seller, asked, call).await {
-            Served::Paid(answer, delivery) => answer.respond(Some(delivery), end),
+            Served::Paid(answer, delivery) => {
+                let mut response = answer.respond(Some(delivery), end);
+                if again {
+                    keep(&mut response);
+                }
+                response
+            }
             Served::Granted(answer) => answer.respond(None, None),
             Served::Passed(passed) => return passed,
-            Served::Unpaid => shared.challenge(&cached),
-            Served::Refused(refusal) => shared.refuse(&cached.offers, version, refusal),
+            Served::Unpaid => shown(shared.challenge(&cached), None),
+            Served::Refused(refusal) => {
+                let noted = Noted::from(&refusal);
+                shown(shared.refuse(&cached.offers, version, refusal), Some(&noted))
+            }
             served @ (Served::TimedOut(_) | Served::Panicked(_)) => {
                 let (status, receipt) = match served {
                     Served::TimedOut(receipt) => (StatusCode::GATEWAY_TIMEOUT, receipt),

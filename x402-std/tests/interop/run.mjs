@@ -30,6 +30,7 @@ const { servicesFor } = await import('./lib/services.mjs');
 const { casesFor } = await import('./cases.mjs');
 const { mcpCases } = await import('./cases-mcp.mjs');
 const { attackCases } = await import('./cases-attacks.mjs');
+const { browserCases, browserService } = await import('./cases-browser.mjs');
 
 if (what === '--stop') {
   await stopLeftovers();
@@ -41,14 +42,15 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.once(signal, async () => {
     interrupted = true;
     stopCommands();
+    await browserService.stop();
     await stopChildren();
     process.exit(1);
   });
 }
 
-const attacks = binary ? attackCases(binary) : [];
+const attacks = binary ? [...attackCases(binary), ...browserCases(binary)] : [];
 const cases = [...casesFor(binary), ...mcpCases(binary), ...attacks].filter(({ name }) => text.test(name) !== others);
-const services = await servicesFor(binary);
+const services = await servicesFor(binary, { browser: browserService });
 
 const begun = new Map();
 
@@ -125,6 +127,7 @@ try {
   }
 } finally {
   stopCommands();
+  await browserService.stop();
   await stopChildren();
 }
 console.log(`took ${Math.round(performance.now() / 1000)} s`);

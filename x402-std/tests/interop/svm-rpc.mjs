@@ -529,6 +529,9 @@ function log(...parts) {
 }
 
 const server = http.createServer(async (request, response) => {
+  // Pages in browsers ask too.
+  response.setHeader('access-control-allow-origin', '*');
+  response.setHeader('access-control-allow-headers', 'content-type');
   if (request.method !== 'POST') {
     response.end('ok');
     return;

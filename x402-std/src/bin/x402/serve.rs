@@ -20,6 +20,7 @@ use x402_std::core::http;
 use x402_std::exposed;
 use x402_std::facilitator::{self, FacilitatorError, RemoteFacilitator};
 use x402_std::message::PaymentRequirements;
+use x402_std::page::{Page, PageError};
 use x402_std::seller::server::{BODY_LIMIT, PaymentLayer, REQUEST_LIMIT};
 use x402_std::seller::{OfferError, Offers, PAYER_AT_ONCE, Seller, exact};
 use x402_std::store::{ClaimStore, SqliteStore};
@@ -38,6 +39,9 @@ const SUPPORTED: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(120);
 /// The variable for a facilitator's bearer token.
 const FACILITATOR_TOKEN: &str = "X402_FACILITATOR_TOKEN";
+
+/// Most bytes that are read of a file of the page.
+const PAGE_BYTES: usize = 256 * 1024;
 
 /// Most bytes that are read of a token file.
 const TOKEN_BYTES: usize = 8 * 1024;
@@ -87,6 +91,68 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "1|2", default_value_t = 2,
           value_parser = clap::value_parser!(u8).range(1..=2))]
     x402_version: u8,
+    #[command(flatten)]
+    page: PageOptions,
+}
+
+/// The page for people.
+#[derive(Args)]
+struct PageOptions {
+    /// Answers people with JSON, as programs. Without it, browsers get a page on which a person pays with a
+    /// wallet
+    #[arg(long)]
+    no_page: bool,
+    /// The seller's name on the page, instead of the host
+    #[arg(long, value_name = "NAME", conflicts_with = "no_page")]
+    page_seller: Option<String>,
+    /// File with texts of the page: a JSON object, of the names in x402-std/src/page/texts.json
+    #[arg(long, value_name = "FILE", conflicts_with = "no_page")]
+    page_texts: Option<PathBuf>,
+    /// File with CSS that is added to the page's own, such as other colours
+    #[arg(long, value_name = "FILE", conflicts_with = "no_page")]
+    page_style: Option<PathBuf>,
+    /// File with the HTML around the page, which takes the place of <!--x402-->
+    #[arg(long, value_name = "FILE", conflicts_with = "no_page")]
+    page_template: Option<PathBuf>,
+    /// Node that the page asks on a Solana network, such as `solana=https://rpc.example.com`. Everybody can read
+    /// it in the page. May be repeated
+    #[arg(long, value_name = "NETWORK=URL", conflicts_with = "no_page")]
+    page_node: Vec<String>,
+}
+
+impl PageOptions {
+    /// Returns the page; `None` with `--no-page`.
+    fn page(&self) -> Result<Option<Page>, Failure> {
+        if self.no_page {
+            return Ok(None);
+        }
+        let text = |option: &str, path: &Path| {
+            let bytes = input::file(path, PAGE_BYTES).map_err(|failure| failure.about(option))?;
+            String::from_utf8(bytes).map_err(|_| Failure::unusable("not UTF-8").about(option))
+        };
+        let wrong = |option: &str, error: PageError| Failure::unusable(error).about(option);
+        let mut page = Page::new();
+        if let Some(name) = &self.page_seller {
+            page = page.with_seller(name);
+        }
+        if let Some(path) = &self.page_texts {
+            let option = "--page-texts";
+            page = page.with_texts(&text(option, path)?).map_err(|error| wrong(option, error))?;
+        }
+        if let Some(path) = &self.page_style {
+            let option = "--page-style";
+            page = page.with_style(&text(option, path)?).map_err(|error| wrong(option, error))?;
+        }
+        if let Some(path) = &self.page_template {
+            let option = "--page-template";
+            page = page.with_template(text(option, path)?).map_err(|error| wrong(option, error))?;
+        }
+        for node in &self.page_node {
+            let (network, url) = node.split_once('=').unwrap_or((node, ""));
+            page = page.with_node(network, url).map_err(|error| wrong("--page-node", error))?;
+        }
+        Ok(Some(page))
+    }
 }
 
 /// The price, the payee and the facilitator.
@@ -287,6 +353,9 @@ impl Shop for &Serve {
         let offers = Offers::new(offers.map(flow));
         let seller = Arc::new(seller);
         let mut charge = PaymentLayer::new(Arc::clone(&seller), offers);
+        if let Some(page) = self.page.page()? {
+            charge = charge.with_page(page);
+        }
         charge = charge.with_body_limit(self.body_limit).with_request_limit(self.request_limit);
         if self.x402_version == 1 {
             charge = charge.with_v1_body();

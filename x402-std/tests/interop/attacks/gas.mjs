@@ -148,7 +148,7 @@ export const overdraft = binary =>
 export async function shortAuthorizations(binary) {
   const blocks = 10;
   const genesis = Math.floor(Date.now() / 1000) - blocks * SLOW_BLOCK_SECONDS;
-  const chain = await newChain('slow-chain', ['--timestamp', `${genesis}`]);
+  const chain = await newChain('slow-chain', { args: ['--timestamp', `${genesis}`] });
   try {
     await chain.client.mine({ blocks, interval: SLOW_BLOCK_SECONDS });
     await chain.client.setIntervalMining({ interval: SLOW_BLOCK_SECONDS });

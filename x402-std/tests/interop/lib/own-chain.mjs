@@ -1,25 +1,40 @@
 // An anvil of the case's own, with the token on it.
-import { createTestClient, http, publicActions, toHex } from 'viem';
+import { createTestClient, http, publicActions, toHex, walletActions } from 'viem';
 import { anvilBinary } from '../chains.mjs';
-import { anvil, chain, CHAIN_ID, freePort, HOST, publicClient, USDC } from './config.mjs';
+import { accounts, anvil, chain, CHAIN_ID, freePort, HOST, publicClient, tokenAbi, USDC } from './config.mjs';
 import { start, stop } from './processes.mjs';
 
-/** `args` are added to anvil's arguments. It mines each transaction at once until it is told otherwise. */
-export async function newChain(name, args = []) {
+/**
+ * `args` are added to anvil's arguments. It mines each transaction at once until it is told otherwise. `mint` gives
+ * somebody of the token, which stands at `token`.
+ */
+export async function newChain(name, { args = [], chainId = CHAIN_ID, token = USDC } = {}) {
   const port = freePort();
   const url = `http://${HOST}:${port}`;
-  const listen = ['--host', HOST, '--port', `${port}`, '--chain-id', `${CHAIN_ID}`];
+  const listen = ['--host', HOST, '--port', `${port}`, '--chain-id', `${chainId}`];
   await start({ name, port, command: anvilBinary(), args: [...listen, ...args] });
-  const own = createTestClient({ chain, transport: http(url), mode: 'anvil' }).extend(publicActions);
-  await own.setCode({ address: USDC, bytecode: await publicClient.getCode({ address: USDC }) });
+  const own = createTestClient({ chain: { ...chain, id: chainId }, transport: http(url), mode: 'anvil' })
+    .extend(publicActions)
+    .extend(walletActions);
+  await own.setCode({ address: token, bytecode: await publicClient.getCode({ address: USDC }) });
   for (const index of [0, 1, 2].map(slot => toHex(slot, { size: 32 }))) {
     await own.setStorageAt({
-      address: USDC,
+      address: token,
       index,
       value: await publicClient.getStorageAt({ address: USDC, slot: index }),
     });
   }
-  return { url, client: own, stop: () => stop({ name, port }) };
+  const contract = { address: token, abi: tokenAbi };
+  return {
+    url,
+    client: own,
+    async mint(to, amount) {
+      const call = { ...contract, functionName: 'mint', args: [to, amount], account: accounts.deployer };
+      await own.waitForTransactionReceipt({ hash: await own.writeContract(call) });
+    },
+    balance: address => own.readContract({ ...contract, functionName: 'balanceOf', args: [address] }),
+    stop: () => stop({ name, port }),
+  };
 }
 
 /** What some senders sent since a block: how many were mined, and of those that failed the gas and its price. */

@@ -28,9 +28,13 @@ const svmClient = (await svmSigner('client')).address;
 /** What passed through the recorder, one exchange a line. */
 export const RECORD_FILE = path.join(OUT, `record-${PORTS.recorder}.jsonl`);
 
-/** The services of a run of `binary`, or of a self-test when there is none. Each starts when first asked for. */
-export async function servicesFor(binary) {
+/**
+ * The services of a run of `binary`, or of a self-test when there is none, and `others`. Each starts when first asked
+ * for.
+ */
+export async function servicesFor(binary, others = {}) {
   const definitions = {
+    ...others,
     chains: { start: up },
     facilitator: node(['official-facilitator.mjs']),
     server: node(['official-server.mjs'], { FACILITATOR_URL: urlOf('facilitator') }, ['facilitator']),

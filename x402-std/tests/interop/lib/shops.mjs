@@ -12,13 +12,15 @@ const LARGE_BYTES = 1_000_000;
 const EVENT_MS = 1_000;
 const DROPS = 3_000;
 
-/** A shop of the case's own, paid at an address of its own on EVM. It is not started yet. */
-export function newShop(binary, name, { facilitator, upstream, claims = false, price = '$0.01', networks = [] }) {
+/** A shop of the case's own, paid at an address of its own on EVM unless `evm` is false. It is not started yet. */
+export function newShop(binary, name, settings) {
+  const { facilitator, upstream, claims = false, price = '$0.01', evm = true, networks = [], options = [] } = settings;
   const port = freePort();
   const address = { name, port };
   const payTo = newAddress();
-  const offers = [[EVM_NETWORK, payTo], ...networks].flatMap(([network, to]) => ['--network', network, '--pay-to', to]);
-  const args = ['serve', ...offers, '--price', price, '--facilitator', facilitator, '--listen', `${HOST}:${port}`];
+  const own = evm ? [[EVM_NETWORK, payTo]] : [];
+  const offers = [...own, ...networks].flatMap(([network, to]) => ['--network', network, '--pay-to', to]);
+  const args = ['serve', ...offers, '--price', price, '--facilitator', facilitator, '--listen', `${HOST}:${port}`, ...options];
   if (upstream) {
     args.push('--upstream', upstream);
   }

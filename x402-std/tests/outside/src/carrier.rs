@@ -62,6 +62,7 @@ where
                     offers: Arc::clone(&offers),
                     payment: payment.map(|it| (Version::V2, it.to_string().into_bytes())),
                     digest: RequestDigest::from_parts(&[ask.as_bytes()]),
+                    again: false,
                     headers: card
                         .map(|card| ("club-card".into(), card.into()))
                         .into_iter()

@@ -1,0 +1,666 @@
+//! The page that a person sees: the price, and the browser's wallets to pay it with.
+//!
+//! ```no_run
+//! # fn run(facilitator: x402_std::facilitator::RemoteFacilitator) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use axum::{Router, routing::get};
+//! use x402_std::page::Page;
+//! use x402_std::seller::server::PaymentLayer;
+//! use x402_std::seller::{Seller, exact};
+//!
+//! let seller = Arc::new(Seller::new(facilitator));
+//! let offer = exact("eip155:1329", "0x90F79bf6EB2c4f870365E785982E1f101E93b906", "$0.01")?;
+//! let paid = PaymentLayer::new(seller, offer).with_page(Page::new().with_seller("Weather & Sons"));
+//! let app: Router = Router::new()
+//!     .route("/report", get(|| async { "sunny" }).layer(paid))
+//!     .route("/", get(|| async { "free" }));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A request gets the page if `Accept` names `text/html` and the agent is a browser. Status and headers are those
+//! of the challenge, and every other request gets JSON, as without a page. The page is one file of some 30 KB,
+//! and a strict `Content-Security-Policy` is with it. It loads nothing. It asks the resource itself, and for
+//! payments on Solana a node: see [`Page::with_node`].
+//!
+//! The page finds wallets by EIP-6963 and the Wallet Standard. It signs once. The signed payment stays in the
+//! browser's storage while it is valid, and it is presented again after a reload or a lost answer.
+//!
+//! After the payment the browser asks for the resource by itself. Its request has the payment in cookies, which
+//! only this path gets. The layer gives the same answer for ten minutes
+//! ([`PaidRequest::again`](crate::extension::PaidRequest::again)), so a reload pays nothing. The handler does not
+//! see these cookies. An answer of an offer that is paid [`upfront`](PaymentRequirements::upfront) is made once,
+//! and a reload asks for a new payment.
+//!
+//! The page cannot pay by Permit2, and not in v1 transactions on Solana. Requests with more than 64 KB of body
+//! are not repeated from it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use url::Url;
+use x402_core::buyer::{Flow, Wallet as _};
+use x402_core::crypto::sha256;
+use x402_evm::ExactEvmWallet;
+use x402_svm::message::MessageVersion;
+use x402_svm::{ExactSvmWallet, TokenProgram, assets};
+
+use crate::message::{PaymentRequirements, SettleResponse, encode_header};
+
+const SCRIPT: &str = include_str!("page/page.js");
+const STYLE: &str = include_str!("page/page.css");
+const TEXTS: &str = include_str!("page/texts.json");
+
+/// The place of the page in a template.
+const PLACE: &str = "<!--x402-->";
+
+/// Most bytes of a request's body that the page sends again.
+pub(crate) const BODY_BYTES: usize = 64 * 1024;
+
+/// A page for people: see the [module](self).
+#[derive(Clone, Debug)]
+pub struct Page {
+    seller: Option<String>,
+    texts: Map<String, Value>,
+    style: String,
+    template: Option<String>,
+    /// Nodes of Solana networks, by network.
+    nodes: Vec<(String, String)>,
+}
+
+/// The error of a setting of a [`Page`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PageError {
+    /// The texts are not an object of JSON texts.
+    Texts,
+    /// There is no text of this name.
+    UnknownText(String),
+    /// A style contains `</style`.
+    Style,
+    /// A template does not contain `<!--x402-->` exactly once.
+    Template,
+    /// A network is none of Solana's, or a node's URL is neither https nor on this machine.
+    Node,
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Texts => {
+                f.write_str("the page's texts must be a JSON object whose values are texts")
+            }
+            Self::UnknownText(name) => write!(f, "the page has no text named {name:?}"),
+            Self::Style => f.write_str("the page's style must not contain </style"),
+            Self::Template => write!(f, "the page's template must contain {PLACE} exactly once"),
+            Self::Node => f.write_str(
+                "a node for the page needs a Solana network, and an https URL without credentials",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PageError {}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Page {
+    /// Returns the page in English, in its own colours.
+    pub fn new() -> Self {
+        let texts = serde_json::from_str(TEXTS).unwrap_or_default();
+        Self { seller: None, texts, style: STYLE.into(), template: None, nodes: Vec::new() }
+    }
+
+    /// Sets the seller's name, which the page shows instead of the host.
+    pub fn with_seller(self, name: impl Into<String>) -> Self {
+        Self { seller: Some(name.into()), ..self }
+    }
+
+    /// Replaces texts, for another language or other words. `json` is an object of texts by name. The names, and
+    /// the English texts, are in `x402-std/src/page/texts.json`; `lang` is the language's tag.
+    ///
+    /// # Errors
+    /// [`PageError::Texts`] or [`PageError::UnknownText`].
+    pub fn with_texts(mut self, json: &str) -> Result<Self, PageError> {
+        let texts: Map<String, Value> = serde_json::from_str(json).map_err(|_| PageError::Texts)?;
+        for (name, text) in texts {
+            if !text.is_string() {
+                return Err(PageError::Texts);
+            }
+            match self.texts.get_mut(&name) {
+                Some(known) => *known = text,
+                // Further reasons may have texts, too.
+                None if name.starts_with("reason:") => {
+                    self.texts.insert(name, text);
+                }
+                None => return Err(PageError::UnknownText(name)),
+            }
+        }
+        Ok(self)
+    }
+
+    /// Adds CSS after the page's own. The colours are the variables `--x402-accent`, `--x402-on-accent`,
+    /// `--x402-text`, `--x402-quiet`, `--x402-ground`, `--x402-card`, `--x402-line`, `--x402-bad` and
+    /// `--x402-good` of `:root`.
+    ///
+    /// # Errors
+    /// [`PageError::Style`].
+    pub fn with_style(mut self, css: &str) -> Result<Self, PageError> {
+        if css.to_ascii_lowercase().contains("</style") {
+            return Err(PageError::Style);
+        }
+        self.style.push_str(css);
+        Ok(self)
+    }
+
+    /// Sets an HTML document around the page, which takes the place of the comment `<!--x402-->`. The document
+    /// may have images and styles from the same origin. Its scripts, and styles inside it, do not run.
+    ///
+    /// # Errors
+    /// [`PageError::Template`].
+    pub fn with_template(self, html: impl Into<String>) -> Result<Self, PageError> {
+        let html = html.into();
+        let is_one = html.matches(PLACE).count() == 1;
+        if is_one { Ok(Self { template: Some(html), ..self }) } else { Err(PageError::Template) }
+    }
+
+    /// Sets the node that the page asks for a balance and a blockhash on a Solana network, instead of the
+    /// network's public one. Public nodes often refuse browsers. Everybody who opens the page sees the URL.
+    ///
+    /// # Errors
+    /// [`PageError::Node`].
+    pub fn with_node(mut self, network: &str, url: &str) -> Result<Self, PageError> {
+        let network = x402_core::Network::parse(network).map_err(|_| PageError::Node)?;
+        let network = network.caip2().filter(|network| network.solana().is_some());
+        let network = network.ok_or(PageError::Node)?.to_string();
+        let parsed = Url::parse(url).map_err(|_| PageError::Node)?;
+        let is_local = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        let is_safe = parsed.scheme() == "https" || parsed.scheme() == "http" && is_local;
+        if !is_safe || !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(PageError::Node);
+        }
+        self.nodes.retain(|(known, _)| *known != network);
+        self.nodes.push((network, parsed.into()));
+        Ok(self)
+    }
+
+    /// Returns the document, and its `Content-Security-Policy`.
+    pub(crate) fn render(&self, view: &View<'_>) -> Option<(String, String)> {
+        let challenge: Challenge<'_> = serde_json::from_str(view.challenge).ok()?;
+        let offers: Vec<_> = view.offers.iter().map(|offer| self.offer(offer, view)).collect();
+        let text =
+            |name: &'static str| self.texts.get(name).and_then(Value::as_str).unwrap_or(name);
+        let url = view.url;
+        let command = format!("x402 pay {}", quoted(url));
+        let title = view.description.filter(|text| !text.is_empty()).unwrap_or(text("title"));
+        let data = json!({
+            "key": view.key,
+            "now": view.now,
+            "kept": view.kept,
+            "method": view.method,
+            "body": view.body.map(encode_header),
+            "tooLong": view.too_long,
+            "contentType": view.content_type,
+            "seller": self.seller,
+            "resource": { "url": url, "description": view.description },
+            "command": command,
+            "offers": offers,
+            "raw": {
+                "resource": challenge.resource.map(RawValue::get),
+                "accepts": challenge.accepts.iter().map(|raw| raw.get()).collect::<Vec<_>>(),
+                "extensions": challenge.extensions.map(RawValue::get),
+            },
+            "refusal": view.refusal.as_ref().map(|refusal| json!({
+                "status": refusal.status,
+                "error": refusal.error,
+                "receipt": refusal.receipt.and_then(|receipt| receipt.to_json().ok())
+                    .and_then(|json| serde_json::from_str::<Value>(&json).ok()),
+            })),
+            "texts": self.texts,
+        });
+        let mut part = String::with_capacity(SCRIPT.len() + STYLE.len() + 8192);
+        write!(
+            part,
+            "<style>{}</style><main id=\"x402\"><h1>{}</h1><p>{}</p><noscript><p>{}</p><pre>{}</pre></noscript></main>\
+             <script type=\"application/json\" id=\"x402-data\">{}</script><script type=\"module\">{SCRIPT}</script>",
+            self.style,
+            escaped(title),
+            escaped(&offers.iter().filter_map(|offer| offer["price"].as_str()).collect::<Vec<_>>().join(", ")),
+            escaped(text("noScript")),
+            escaped(&command),
+            in_script(&data.to_string()),
+        )
+        .ok()?;
+        let html = match &self.template {
+            Some(template) => {
+                let (before, after) = template.split_once(PLACE)?;
+                format!("{before}{part}{after}")
+            }
+            None => format!(
+                "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\">\
+                 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+                 <title>{}</title></head><body>{part}</body></html>",
+                escaped(text("lang")),
+                escaped(title),
+            ),
+        };
+        let nodes = offers.iter().filter_map(|offer| origin(offer["rpc"].as_str()?));
+        let policy = format!(
+            "default-src 'none'; script-src 'sha256-{}'; style-src 'self' 'sha256-{}'; img-src 'self' data:; \
+             connect-src 'self'{}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            encode_header(&sha256(&[SCRIPT.as_bytes()])),
+            encode_header(&sha256(&[self.style.as_bytes()])),
+            nodes.fold(String::new(), |all, node| format!("{all} {node}")),
+        );
+        Some((html, policy))
+    }
+
+    /// Returns an offer as the page's script needs it.
+    fn offer(&self, offer: &PaymentRequirements, view: &View<'_>) -> Value {
+        let network = offer.network.as_view();
+        let network = network.caip2().unwrap_or(network);
+        let is_repeatable = view.method != "HEAD" && !view.too_long;
+        let known = match (network.eip155(), network.solana()) {
+            (Some(chain), _) => on_evm(offer, chain),
+            (_, Some(reference)) => on_solana(offer, reference),
+            _ => None,
+        };
+        let Some(Known { symbol, decimals, name, is_test, payable, more }) = known else {
+            let price = format!("{} × {}", offer.amount, offer.asset);
+            return json!({ "price": price, "name": network.to_string(), "payable": false });
+        };
+        let mut shown = json!({
+            "price": format!("{} {symbol}", decimal(&offer.amount.to_string(), decimals.into())),
+            "symbol": symbol,
+            "decimals": decimals,
+            "name": name,
+            "testnet": is_test,
+            "payable": payable && is_repeatable,
+            "upfront": Flow::from_requirements(&offer.as_view()) == Some(Flow::Upfront),
+        });
+        if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+            shown.extend(more);
+        }
+        if let Some((_, node)) = self.nodes.iter().find(|(known, _)| *known == network.as_str()) {
+            shown["rpc"] = json!(node);
+        }
+        shown
+    }
+}
+
+/// What a page shows, besides its settings.
+pub(crate) struct View<'a> {
+    /// The challenge of version 2.
+    pub(crate) challenge: &'a str,
+    pub(crate) offers: &'a [PaymentRequirements],
+    pub(crate) description: Option<&'a str>,
+    pub(crate) url: &'a str,
+    pub(crate) method: &'a str,
+    /// The request's body, unless it is empty.
+    pub(crate) body: Option<&'a [u8]>,
+    /// Whether the body is too long to be sent again.
+    pub(crate) too_long: bool,
+    pub(crate) content_type: Option<&'a str>,
+    /// The request's name among the cookies.
+    pub(crate) key: &'a str,
+    /// The time, as payments see it.
+    pub(crate) now: u64,
+    /// Seconds for which a paid answer is given again.
+    pub(crate) kept: u64,
+    /// Why the payment that came with the request is refused.
+    pub(crate) refusal: Option<Refused<'a>>,
+}
+
+/// A refused payment.
+pub(crate) struct Refused<'a> {
+    pub(crate) status: u16,
+    pub(crate) error: &'a str,
+    pub(crate) receipt: Option<&'a SettleResponse>,
+}
+
+/// A challenge's parts in their own spelling, which a payment repeats.
+#[derive(Deserialize)]
+struct Challenge<'a> {
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+    #[serde(borrow)]
+    accepts: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    extensions: Option<&'a RawValue>,
+}
+
+/// An offer in a known token.
+struct Known {
+    symbol: &'static str,
+    decimals: u8,
+    name: Cow<'static, str>,
+    is_test: bool,
+    payable: bool,
+    more: Value,
+}
+
+/// A chain as people and wallets know it.
+struct Chain {
+    id: u64,
+    name: &'static str,
+    is_test: bool,
+    /// A public node.
+    rpc: &'static str,
+    /// The explorer, without a slash at its end.
+    explorer: &'static str,
+    /// Symbol of the coin that pays for gas; it has 18 decimals.
+    coin: &'static str,
+}
+
+/// Source: the chains' own pages for wallets.
+#[rustfmt::skip]
+const CHAINS: [Chain; 10] = [
+    Chain { id: 1329, name: "Sei", is_test: false, rpc: "https://evm-rpc.sei-apis.com", explorer: "https://seiscan.io", coin: "SEI" },
+    Chain { id: 1328, name: "Sei Testnet", is_test: true, rpc: "https://evm-rpc-testnet.sei-apis.com", explorer: "https://testnet.seiscan.io", coin: "SEI" },
+    Chain { id: 8453, name: "Base", is_test: false, rpc: "https://mainnet.base.org", explorer: "https://basescan.org", coin: "ETH" },
+    Chain { id: 84532, name: "Base Sepolia", is_test: true, rpc: "https://sepolia.base.org", explorer: "https://sepolia.basescan.org", coin: "ETH" },
+    Chain { id: 1, name: "Ethereum", is_test: false, rpc: "https://ethereum-rpc.publicnode.com", explorer: "https://etherscan.io", coin: "ETH" },
+    Chain { id: 137, name: "Polygon", is_test: false, rpc: "https://polygon-rpc.com", explorer: "https://polygonscan.com", coin: "POL" },
+    Chain { id: 42161, name: "Arbitrum One", is_test: false, rpc: "https://arb1.arbitrum.io/rpc", explorer: "https://arbiscan.io", coin: "ETH" },
+    Chain { id: 43114, name: "Avalanche C-Chain", is_test: false, rpc: "https://api.avax.network/ext/bc/C/rpc", explorer: "https://snowtrace.io", coin: "AVAX" },
+    Chain { id: 43113, name: "Avalanche Fuji", is_test: true, rpc: "https://api.avax-test.network/ext/bc/C/rpc", explorer: "https://testnet.snowtrace.io", coin: "AVAX" },
+    Chain { id: 42220, name: "Celo", is_test: false, rpc: "https://forno.celo.org", explorer: "https://celoscan.io", coin: "CELO" },
+];
+
+fn on_evm(offer: &PaymentRequirements, id: u64) -> Option<Known> {
+    let (view, wallet) = (offer.as_view(), ExactEvmWallet);
+    let asset = x402_evm::assets::find(id, x402_evm::Address::parse(&offer.asset)?)?;
+    let chain = CHAINS.iter().find(|chain| chain.id == id);
+    let add = chain.map(|Chain { name, rpc, explorer, coin, .. }| {
+        json!({
+            "chainName": name,
+            "rpcUrls": [rpc],
+            "blockExplorerUrls": [explorer],
+            "nativeCurrency": { "name": coin, "symbol": coin, "decimals": 18 },
+        })
+    });
+    let name = chain.map_or_else(|| format!("eip155:{id}").into(), |chain| chain.name.into());
+    Some(Known {
+        symbol: asset.symbol,
+        decimals: asset.decimals,
+        name,
+        is_test: chain.is_some_and(|chain| chain.is_test),
+        payable: wallet.pays(&view) && wallet.pays_to(&view),
+        more: json!({
+            "family": "evm",
+            "chainId": id,
+            "add": add,
+            "explorer": chain.map(|chain| format!("{}/tx/{{}}", chain.explorer)),
+        }),
+    })
+}
+
+fn on_solana(offer: &PaymentRequirements, reference: &str) -> Option<Known> {
+    let (name, chain, cluster, rpc) = match reference {
+        assets::MAINNET => ("Solana", "solana:mainnet", "", "https://api.mainnet-beta.solana.com/"),
+        assets::DEVNET => {
+            ("Solana Devnet", "solana:devnet", "?cluster=devnet", "https://api.devnet.solana.com/")
+        }
+        assets::TESTNET => (
+            "Solana Testnet",
+            "solana:testnet",
+            "?cluster=testnet",
+            "https://api.testnet.solana.com/",
+        ),
+        _ => return None,
+    };
+    let (view, wallet) = (offer.as_view(), ExactSvmWallet::default());
+    let asset = assets::find(reference, x402_svm::Address::parse(&offer.asset)?)?;
+    let program = match asset.mint.program {
+        TokenProgram::Token => "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+        TokenProgram::Token2022 => "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
+    };
+    let is_v0 = wallet.message_version(&view) == Some(MessageVersion::V0);
+    Some(Known {
+        symbol: asset.symbol,
+        decimals: asset.mint.decimals,
+        name: name.into(),
+        is_test: reference != assets::MAINNET,
+        payable: is_v0 && wallet.pays(&view) && wallet.pays_to(&view),
+        more: json!({
+            "family": "svm",
+            "chain": chain,
+            "program": program,
+            "rpc": rpc,
+            "explorer": format!("https://explorer.solana.com/tx/{{}}{cluster}"),
+        }),
+    })
+}
+
+/// Returns an amount of a token's units as a decimal number.
+fn decimal(units: &str, decimals: usize) -> String {
+    let digits = format!("{units:0>width$}", width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    match fraction.trim_end_matches('0') {
+        "" => whole.into(),
+        fraction => format!("{whole}.{fraction}"),
+    }
+}
+
+/// Returns a text for HTML, within an element or an attribute in double quotes.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            // A text must not turn the direction of what is around it.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => safe.push('\u{fffd}'),
+            char => safe.push(char),
+        }
+    }
+    safe
+}
+
+/// Returns JSON that is safe within a `script` element.
+fn in_script(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for char in json.chars() {
+        match char {
+            '<'
+            | '>'
+            | '&'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => {
+                write!(safe, "\\u{:04x}", u32::from(char)).ok();
+            }
+            char => safe.push(char),
+        }
+    }
+    safe
+}
+
+/// Returns a word for a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Returns the origin of a URL, for a `Content-Security-Policy`.
+fn origin(url: &str) -> Option<String> {
+    Some(Url::parse(url).ok()?.origin().ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seller::{Offers, exact};
+    use x402_core::Version;
+
+    const PAYEE: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+    const HOSTILE: &str = "</script><script>alert(1)</script><!--x402-->\u{2028}\u{202e}&\"'`${x}";
+
+    fn render(page: &Page, offers: Offers, url: &str, body: Option<&[u8]>) -> (String, String) {
+        let challenge = offers.challenge(Version::V2, HOSTILE).unwrap();
+        let view = View {
+            challenge: &challenge,
+            offers: &offers.accepts,
+            description: offers.resource.description.as_deref(),
+            url,
+            method: "GET",
+            body,
+            too_long: false,
+            content_type: Some(HOSTILE),
+            key: "0011223344556677",
+            now: 1_800_000_000,
+            kept: 600,
+            refusal: Some(Refused { status: 402, error: HOSTILE, receipt: None }),
+        };
+        page.render(&view).unwrap()
+    }
+
+    fn data(html: &str) -> Value {
+        let (_, rest) = html.split_once("id=\"x402-data\">").unwrap();
+        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn texts_from_outside_stay_texts() {
+        let offer = exact("eip155:1328", PAYEE, "$0.01").unwrap();
+        let mut offers = Offers::new([offer.with_extra("note", HOSTILE)]);
+        offers.resource.url = format!("http://shop.test/{HOSTILE}");
+        let offers = offers.with_description(HOSTILE, "text/plain");
+        let page = Page::new().with_seller(HOSTILE);
+        let page = page.with_texts(&json!({ "noScript": HOSTILE, "lang": HOSTILE }).to_string());
+        let page = page.unwrap().with_template("<html><title>a</title><!--x402--></html>").unwrap();
+        let url = format!("http://shop.test/{HOSTILE}");
+        let (html, policy) = render(&page, offers, &url, Some(HOSTILE.as_bytes()));
+        assert_eq!(html.matches("<script").count(), 2, "{html}");
+        assert_eq!(html.matches("</script").count(), 2);
+        assert!(!html.contains("<!--") && !html.contains('\u{202e}'));
+        let script = html.split_once("id=\"x402-data\">").unwrap().1;
+        assert!(!script.contains('\u{2028}'));
+        assert!(policy.is_ascii() && !policy.contains("alert"));
+        let data = data(&html);
+        for text in [&data["seller"], &data["resource"]["description"], &data["refusal"]["error"]] {
+            assert_eq!(text, HOSTILE);
+        }
+        let command = data["command"].as_str().unwrap();
+        assert_eq!(command, format!("x402 pay '{}'", url.replace('\'', r"'\''")));
+        // The payment repeats the offer as it is written.
+        let accepted: Value =
+            serde_json::from_str(data["raw"]["accepts"][0].as_str().unwrap()).unwrap();
+        assert_eq!(accepted["extra"]["note"], HOSTILE);
+    }
+
+    #[test]
+    fn offers_are_shown_and_paid_as_far_as_they_can_be() {
+        let payee = "GyGKxMyg1p9SsHfm15MkNUu1u9TN2JtTspcdmrtGUdse";
+        let solana = exact("solana-devnet", payee, "$1.50").unwrap();
+        let paying =
+            solana.clone().with_extra("feePayer", "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9");
+        let evm = |network| exact(network, PAYEE, "$0.000001").unwrap();
+        let unknown = PaymentRequirements { asset: PAYEE.into(), ..evm("eip155:1329") };
+        let offers = [
+            evm("eip155:1329"),
+            paying.clone(),
+            solana,
+            paying.clone().with_extra("transactionVersions", json!([1])),
+            unknown,
+            evm("eip155:84532").with_extra("assetTransferMethod", "permit2"),
+            evm("eip155:84532").upfront(),
+            evm("eip155:143"),
+        ];
+        let page = Page::new().with_node("solana-devnet", "http://127.0.0.1:8899").unwrap();
+        let (html, policy) = render(&page, Offers::new(offers), "http://shop.test/", None);
+        let data = data(&html);
+        let shown: Vec<_> = data["offers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|offer| {
+                (
+                    offer["price"].as_str().unwrap(),
+                    offer["name"].as_str().unwrap(),
+                    offer["payable"] == true,
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("0.000001 USDC", "Sei", true),
+                ("1.5 USDC", "Solana Devnet", true),
+                ("1.5 USDC", "Solana Devnet", false),
+                ("1.5 USDC", "Solana Devnet", false),
+                ("1 × 0x90F79bf6EB2c4f870365E785982E1f101E93b906", "eip155:1329", false),
+                ("0.000001 USDC", "Base Sepolia", false),
+                ("0.000001 USDC", "Base Sepolia", true),
+                ("0.000001 USDC", "eip155:143", true),
+            ]
+        );
+        assert_eq!(data["offers"][6]["upfront"], true);
+        assert_eq!(data["offers"][0]["add"]["rpcUrls"][0], "https://evm-rpc.sei-apis.com");
+        assert!(policy.contains("connect-src 'self' http://127.0.0.1:8899"), "{policy}");
+        assert!(data["body"].is_null());
+    }
+
+    #[test]
+    fn settings_that_cannot_be_meant_are_refused() {
+        let page = Page::new;
+        let node = |network, url| page().with_node(network, url).map(drop);
+        let errors = [
+            (page().with_texts("[]").map(drop), PageError::Texts),
+            (page().with_texts(r#"{"title":1}"#).map(drop), PageError::Texts),
+            (
+                page().with_texts(r#"{"titel":"x"}"#).map(drop),
+                PageError::UnknownText("titel".into()),
+            ),
+            (page().with_style("a{}</STYLE>").map(drop), PageError::Style),
+            (page().with_template("<html>").map(drop), PageError::Template),
+            (page().with_template("<!--x402--><!--x402-->").map(drop), PageError::Template),
+            (node("eip155:1", "https://a.test"), PageError::Node),
+            (node("solana", "http://a.test"), PageError::Node),
+            (node("solana", "https://a:b@a.test"), PageError::Node),
+            (node("solana", "rubbish"), PageError::Node),
+            (node("", "https://a.test"), PageError::Node),
+        ];
+        for (result, error) in errors {
+            assert_eq!(result, Err(error));
+        }
+        let words = r#"{"lang":"pt","title":"Pagamento","reason:busy":"Ocupado"}"#;
+        let page = Page::new().with_texts(words).unwrap();
+        let offers = Offers::new([exact("eip155:1328", PAYEE, "$0.01").unwrap()]);
+        let (html, _) = render(&page, offers, "http://shop.test/", None);
+        assert!(
+            html.starts_with("<!doctype html><html lang=\"pt\"")
+                && html.contains("<title>Pagamento")
+        );
+    }
+
+    /// Every text that the script names is in the table, and each of the table is used.
+    #[test]
+    fn the_table_of_texts_is_complete() {
+        let texts: Map<String, Value> = serde_json::from_str(TEXTS).unwrap();
+        let calls = SCRIPT.split("say(").chain(SCRIPT.split("said(")).skip(1);
+        for call in calls {
+            let Some(name) = call.strip_prefix('\'').and_then(|call| call.split('\'').next())
+            else {
+                continue;
+            };
+            assert!(texts.contains_key(name), "{name}");
+        }
+        let rust = include_str!("page.rs");
+        for name in texts.keys().filter(|name| !name.starts_with("reason:")) {
+            let (single, double) = (format!("'{name}'"), format!("text(\"{name}\")"));
+            assert!(SCRIPT.contains(&single) || rust.contains(&double), "{name} is not used");
+        }
+    }
+}

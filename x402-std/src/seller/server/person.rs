@@ -1,0 +1,236 @@
+//! Requests of people: browsers that ask for a page, and the payments in their cookies.
+
+use ::http::header::{
+    ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
+use bytes::Bytes;
+use http_body_util::Either;
+use x402_core::{ParseError, Version};
+
+use super::headers::{header_name, payment};
+use super::{PaymentBody, RequestDigest};
+use crate::message::SettleResponse;
+use crate::page::{BODY_BYTES, Page, Refused, View};
+use crate::seller::answers::KEPT;
+use crate::seller::{Offers, Refusal};
+
+/// Most cookies of one payment. The page makes at most three.
+const PARTS: usize = 4;
+
+/// Returns whether a browser asks for a document, which a person will look at.
+pub(super) fn is_person(headers: &HeaderMap) -> bool {
+    let texts = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let html = |range: &str| {
+        let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let never = parameters.replace(' ', "").to_ascii_lowercase();
+        kind.trim().eq_ignore_ascii_case("text/html") && !matches!(never.as_str(), "q=0" | "q=0.0")
+    };
+    texts(ACCEPT).flat_map(|text| text.split(',')).any(html)
+        && texts(USER_AGENT).any(|agent| agent.contains("Mozilla"))
+}
+
+/// Returns whether the page's script asks.
+pub(super) fn is_page(headers: &HeaderMap) -> bool {
+    headers.contains_key("x402-page")
+}
+
+/// Returns the name of a request among the cookies: `x402-`, this, `-` and a number.
+pub(super) fn key_of(digest: &RequestDigest) -> String {
+    hex::encode(&digest.0[..8])
+}
+
+/// Splits a cookie of the page into key, number and value.
+fn own(cookie: &str) -> Option<(&str, usize, &str)> {
+    let (name, value) = cookie.trim().split_once('=')?;
+    let (key, number) = name.strip_prefix("x402-")?.split_once('-')?;
+    let is_key = key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = number.parse().ok().filter(|number| *number < PARTS);
+    number.filter(|_| is_key).map(|number| (key, number, value))
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(';'))
+}
+
+/// Returns whether some payment is in the cookies.
+pub(super) fn has_payment(headers: &HeaderMap) -> bool {
+    cookies(headers).any(|cookie| own(cookie).is_some())
+}
+
+/// Returns the payment for a request in the cookies, decoded from base64.
+///
+/// # Errors
+/// [`ParseError`].
+pub(super) fn presented(
+    headers: &HeaderMap,
+    key: &str,
+) -> Result<Option<(Version, Vec<u8>)>, ParseError> {
+    let mut parts = [""; PARTS];
+    for (of, number, value) in cookies(headers).filter_map(own) {
+        // Of two cookies of one name, the first has the longer path.
+        if of == key && parts[number].is_empty() {
+            parts[number] = value;
+        }
+    }
+    let whole = parts.concat();
+    let Ok(value) = HeaderValue::try_from(whole.as_str()) else { return Ok(None) };
+    if whole.is_empty() {
+        return Ok(None);
+    }
+    let mut header = HeaderMap::new();
+    header.insert(header_name(Version::V2.payment_header()), value);
+    payment(&header)
+}
+
+/// Removes the payments from the cookies: handlers, and what is behind them, must not see them.
+pub(super) fn hide(headers: &mut HeaderMap) {
+    if !has_payment(headers) {
+        return;
+    }
+    let others: Vec<_> = cookies(headers).filter(|cookie| own(cookie).is_none()).collect();
+    let others = others.iter().map(|cookie| cookie.trim()).collect::<Vec<_>>().join("; ");
+    headers.remove(COOKIE);
+    if let Ok(others) = HeaderValue::try_from(others)
+        && !others.is_empty()
+    {
+        headers.insert(COOKIE, others);
+    }
+}
+
+/// A request that the page repeats.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    pub(super) url: &'a str,
+    pub(super) content_type: Option<&'a str>,
+    pub(super) body: &'a Bytes,
+    pub(super) too_long: bool,
+    pub(super) key: &'a str,
+    pub(super) now: u64,
+}
+
+/// A refusal, as the page needs it.
+pub(super) struct Noted {
+    status: u16,
+    error: String,
+    receipt: Option<Box<SettleResponse>>,
+}
+
+impl From<&Refusal> for Noted {
+    fn from(refusal: &Refusal) -> Self {
+        let (error, receipt) = (refusal.to_string(), refusal.receipt.clone());
+        Self { status: refusal.status, error, receipt }
+    }
+}
+
+/// Puts the page in place of a challenge's body.
+pub(super) fn dress<B>(
+    page: &Page,
+    offers: &Offers,
+    asked: &Asked<'_>,
+    refusal: Option<&Noted>,
+    mut response: Response<PaymentBody<B>>,
+) -> Response<PaymentBody<B>> {
+    let error = refusal.map_or("", |refusal| refusal.error.as_str());
+    let Ok(challenge) = offers.challenge(Version::V2, error) else { return response };
+    let too_long = asked.too_long || asked.body.len() > BODY_BYTES;
+    let view = View {
+        challenge: &challenge,
+        offers: &offers.accepts,
+        description: offers.resource.description.as_deref(),
+        url: asked.url,
+        method: asked.method,
+        body: (!asked.body.is_empty() && !too_long).then_some(asked.body),
+        too_long,
+        content_type: asked.content_type,
+        key: asked.key,
+        now: asked.now,
+        kept: KEPT.as_secs(),
+        refusal: refusal.map(|refusal| Refused {
+            status: refusal.status,
+            error: &refusal.error,
+            receipt: refusal.receipt.as_deref(),
+        }),
+    };
+    let Some((html, policy)) = page.render(&view) else { return response };
+    *response.body_mut() = Either::Left(Bytes::from(html).into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.append(VARY, HeaderValue::from_static("accept, cookie, user-agent"));
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// The header by which the page knows that the same answer is given again.
+pub(super) fn keep<B>(response: &mut Response<B>) {
+    let kept = HeaderName::from_static("x402-kept");
+    response.headers_mut().insert(kept, HeaderValue::from(KEPT.as_secs()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            headers.append(*name, HeaderValue::try_from(*value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn people_have_browsers_that_ask_for_html() {
+        const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0";
+        const ACCEPTED: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+        for (accept, agent, person) in [
+            (ACCEPTED, BROWSER, true),
+            ("application/json, Text/HTML;q=0.1", BROWSER, true),
+            ("*/*", BROWSER, false),
+            ("application/json", BROWSER, false),
+            ("text/html; q=0", BROWSER, false),
+            ("application/text/html+x", BROWSER, false),
+            (ACCEPTED, "curl/8.0", false),
+        ] {
+            let headers = headers(&[("accept", accept), ("user-agent", agent)]);
+            assert_eq!(is_person(&headers), person, "{accept} {agent}");
+        }
+        assert!(!is_person(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn payments_in_cookies_are_read_in_order_and_hidden() {
+        let key = key_of(&RequestDigest([0xab; 32]));
+        assert_eq!(key, "abababababababab");
+        let payment = |json: &str| crate::message::encode_header(json.as_bytes());
+        let value = payment(r#"{"x402Version":2,"payload":{}}"#);
+        let (one, two) = value.split_at(10);
+        let both = format!("a=b; x402-{key}-1={two}; theme=\"x402\"");
+        let mut with = headers(&[
+            ("cookie", &both),
+            ("cookie", &format!("x402-{key}-0={one}; x402-{key}-0=shorter-path")),
+            ("cookie", "x402-0000000000000000-0=elsewhere; x402-x-0=1; x402-abababababababab-9=1"),
+        ]);
+        let (version, json) = presented(&with, &key).unwrap().unwrap();
+        assert_eq!(
+            (version, json.as_slice()),
+            (Version::V2, br#"{"x402Version":2,"payload":{}}"#.as_slice())
+        );
+        assert!(presented(&with, "1111111111111111").unwrap().is_none());
+        assert!(presented(&headers(&[("cookie", &format!("x402-{key}-0=%"))]), &key).is_err());
+        assert!(has_payment(&with));
+        hide(&mut with);
+        assert!(!has_payment(&with));
+        assert_eq!(
+            with.get(COOKIE).unwrap(),
+            "a=b; theme=\"x402\"; x402-x-0=1; x402-abababababababab-9=1"
+        );
+        let mut only = headers(&[("cookie", &format!("x402-{key}-0=1"))]);
+        hide(&mut only);
+        assert!(!only.contains_key(COOKIE));
+    }
+}
