@@ -296,7 +296,7 @@ impl Page {
     }
 }
 
-/// What a page shows, besides its settings.
+/// The contents of a page, besides its settings.
 pub(crate) struct View<'a> {
     /// The challenge of version 2.
     pub(crate) challenge: &'a str,
