@@ -2,15 +2,13 @@
 //! present the payment.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use x402_core::budget::admit;
-use x402_core::buyer::{self, Decline, Flow, Wallet};
+use x402_core::buyer::{self, Decline};
 use x402_core::crypto::SignError;
-use x402_core::{Amount, Money, Reason, Retry, Version};
+use x402_core::{Reason, Retry, Version};
 
 use crate::buyer::budget::{
     Budget, BudgetError, Limit, MemoryBudget, Purchase, Reserved, State, Step, Usage, spend_of,
@@ -19,234 +17,27 @@ use crate::buyer::budget::{
 use crate::buyer::wallet::{PaymentSigner, SignFailure, Unready};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, BuyerExtension, Echo};
-use crate::message::{
-    Json, NetworkId, PaymentRequired, PaymentRequirements, SettleResponse, to_json,
-};
+use crate::message::{Json, PaymentRequired, PaymentRequirements, SettleResponse, to_json};
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 
 pub mod budget;
 #[cfg(feature = "client")]
 pub mod client;
 mod declined;
+mod error;
+mod options;
+mod policy;
 pub(crate) mod receipt;
 pub mod wallet;
 
 pub use declined::{Declined, DeclinedOffer};
+pub use error::{BuyError, Short};
+pub use options::{Approve, Ask, Progress, PurchaseOptions};
+pub use policy::{Asset, Choice, Policy};
 pub use receipt::Doubt;
 
 /// Waits before a payment with an uncertain settlement is presented again.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
-
-/// A buyer's limits. The default is at most one dollar a payment, in the known stablecoins, on any network,
-/// to any payee, without a limit on the sum.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Most for one payment.
-    pub max: Money,
-    /// Limits on the sum of payments; the buyer's [`Budget`] has the record of them.
-    pub limits: Vec<Limit>,
-    /// Price above which a payment needs approval: [`PurchaseOptions::approve`].
-    pub ask_above: Option<Money>,
-    /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
-    /// [`host`](crate::buyer::budget::host) reads a person's spelling. See [`Subject::host`].
-    pub hosts: Option<Vec<String>>,
-    /// Networks allowed, in either version's spelling; `None` allows all.
-    pub networks: Option<Vec<NetworkId>>,
-    /// Assets allowed besides the known ones; their decimals here override known ones.
-    pub assets: Vec<Asset>,
-    /// Payees allowed; `None` allows all. Addresses with `0x` match in any letter case.
-    pub payees: Option<Vec<String>>,
-}
-
-/// An asset a buyer accepts on its own judgement.
-#[derive(Clone, Debug)]
-pub struct Asset {
-    /// Its network.
-    pub network: NetworkId,
-    /// Its address; with `0x`, in any letter case.
-    pub address: String,
-    /// Its decimals.
-    pub decimals: u8,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            max: Money::ONE,
-            limits: Vec::new(),
-            ask_above: None,
-            hosts: None,
-            networks: None,
-            assets: Vec::new(),
-            payees: None,
-        }
-    }
-}
-
-/// An offer that a policy allows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
-    /// Its place in the challenge.
-    pub index: usize,
-    /// The offer.
-    pub offer: PaymentRequirements,
-    /// Decimals of its token.
-    pub decimals: u8,
-    /// Whether it is above [`Policy::ask_above`].
-    pub asks: bool,
-}
-
-impl Policy {
-    /// The offer of a host that a wallet would pay. Nothing is signed, and the sum of earlier payments is not
-    /// checked.
-    ///
-    /// # Errors
-    /// [`Declined`].
-    pub fn choose(
-        &self,
-        required: &PaymentRequired,
-        host: &str,
-        wallet: &impl Wallet,
-    ) -> Result<Choice, Declined> {
-        let mut choices = self.choices(required, host, wallet)?;
-        Ok(choices.swap_remove(0))
-    }
-
-    /// All offers that a wallet would pay, at least one, the best first. Offers that settle after the work
-    /// come before offers that settle first; otherwise the seller's order holds.
-    ///
-    /// # Errors
-    /// [`Declined`].
-    pub fn choices(
-        &self,
-        required: &PaymentRequired,
-        host: &str,
-        wallet: &impl Wallet,
-    ) -> Result<Vec<Choice>, Declined> {
-        let limits: Vec<_> = self.limits.iter().map(Limit::as_view).collect();
-        let hosts: Option<Vec<_>> =
-            self.hosts.as_ref().map(|hosts| hosts.iter().map(String::as_str).collect());
-        let networks: Option<Vec<_>> = self
-            .networks
-            .as_ref()
-            .map(|networks| networks.iter().map(NetworkId::as_view).collect());
-        let assets: Vec<_> = self.assets.iter().map(Asset::as_view).collect();
-        let payees: Option<Vec<_>> =
-            self.payees.as_ref().map(|payees| payees.iter().map(String::as_str).collect());
-        let policy = buyer::Policy {
-            max: self.max,
-            limits: &limits,
-            ask_above: self.ask_above,
-            hosts: hosts.as_deref(),
-            networks: networks.as_deref(),
-            assets: &assets,
-            payees: payees.as_deref(),
-        };
-        required.with_view(|view| {
-            let mut hurdles = Vec::new();
-            let mut choices = Vec::new();
-            for choice in buyer::choices(view, host, wallet, &policy) {
-                match choice {
-                    Ok(choice) => choices.push(choice),
-                    Err(hurdle) => hurdles.push(hurdle),
-                }
-            }
-            if choices.is_empty() {
-                let reason = hurdles.iter().max().copied().unwrap_or(Decline::NoOffers);
-                let offers = hurdles.iter().zip(required.accepts.entries()).enumerate();
-                let offers = offers.map(|(index, (hurdle, entry))| {
-                    DeclinedOffer::new(index, *hurdle, entry, self, wallet)
-                });
-                return Err(Declined { reason, offers: offers.collect() });
-            }
-            choices.sort_by_key(|choice| choice.flow == Flow::Upfront);
-            let owned = |choice: buyer::Choice<'_>| Choice {
-                index: choice.index,
-                offer: PaymentRequirements::from(&choice.offer),
-                decimals: choice.decimals,
-                asks: choice.asks,
-            };
-            Ok(choices.into_iter().map(owned).collect())
-        })
-    }
-}
-
-/// Options of one purchase. The default has none.
-#[derive(Clone, Copy, Default)]
-pub struct PurchaseOptions<'a> {
-    /// The id of the purchase. A second order with it presents the same payment again, and is never charged
-    /// twice; after a crash too, if the budget outlives it. Never use it for another purchase. `None` makes
-    /// a random one.
-    pub id: Option<&'a str>,
-    /// Most for this payment, if it is less than the policy's.
-    pub max: Option<Money>,
-    /// An offer that was seen before: offers with a higher price, another token or another payee are not
-    /// paid.
-    pub quoted: Option<&'a PaymentRequirements>,
-    /// Approves a payment above [`Policy::ask_above`]; without it, no such payment is made.
-    pub approve: Option<Approve<'a>>,
-    /// Gets the progress of the purchase.
-    pub progress: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,
-}
-
-/// Returns whether a payment is approved.
-pub type Approve<'a> = &'a (dyn Fn(Ask) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> + Sync);
-
-/// A payment to approve. All but the numbers are the seller's words.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The host that asks for it.
-    pub host: String,
-    /// The request, in a line for people.
-    pub what: String,
-    /// The offer.
-    pub offer: PaymentRequirements,
-    /// Decimals of the token.
-    pub decimals: u8,
-}
-
-/// The progress of a purchase.
-#[derive(Clone, Copy, Debug)]
-pub enum Progress<'a> {
-    /// This offer was chosen, and is about to be signed.
-    Chosen(&'a PaymentRequirements),
-    /// The payment was sent: the seller checks it, does the work, and settles it.
-    Presented,
-    /// The settlement is not certain yet: the same payment is presented again after this time.
-    Pending(Duration),
-}
-
-impl fmt::Debug for PurchaseOptions<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, max, quoted, .. } = self;
-        f.debug_struct("PurchaseOptions")
-            .field("id", id)
-            .field("max", max)
-            .field("quoted", quoted)
-            .finish_non_exhaustive()
-    }
-}
-
-impl PurchaseOptions<'_> {
-    /// Why a choice does not fit the options.
-    fn objection<R, E>(&self, choice: &Choice) -> Option<BuyError<R, E>> {
-        let Choice { offer, decimals, .. } = choice;
-        if self.max.is_some_and(|max| !max.covers(offer.amount, *decimals)) {
-            return Some(BuyError::Declined(Decline::OverLimit.into()));
-        }
-        let quoted = self.quoted?;
-        let same_asset = Asset::of(quoted).as_view().matches(&offer.as_view());
-        let same_payee = buyer::same_address(&quoted.pay_to, Some(&offer.pay_to));
-        (!same_asset || !same_payee || offer.amount > quoted.amount)
-            .then_some(BuyError::NotAsQuoted)
-    }
-
-    fn hear(&self, progress: Progress<'_>) {
-        if let Some(hear) = self.progress {
-            hear(progress);
-        }
-    }
-}
 
 /// Buys with a wallet: chooses, signs and presents payments.
 ///
@@ -290,130 +81,6 @@ impl<R> Paid<R> {
     pub fn proof(&self) -> Option<&SettleResponse> {
         let proven = self.payment.is_some() && self.doubt.is_none();
         self.receipt.as_ref().filter(|_| proven)
-    }
-}
-
-/// An offer that costs more than a wallet has.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Short {
-    /// The account that would pay.
-    pub owner: String,
-    /// The balance, in units of the token.
-    pub has: Amount,
-    /// The price.
-    pub offer: PaymentRequirements,
-    /// Decimals of the token.
-    pub decimals: u8,
-}
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { owner, has, offer, .. } = self;
-        let (asset, network) = (&offer.asset, &offer.network);
-        write!(
-            f,
-            "not enough money: {owner} has {has} of {} units of {asset} on {network}",
-            offer.amount
-        )
-    }
-}
-
-/// Why nothing was bought.
-#[derive(Debug)]
-pub enum BuyError<R, E> {
-    /// The seller could not be reached, or may not be paid in this way. Nothing was signed or sent.
-    Transport(E),
-    /// The challenge cannot be read. Nothing was signed.
-    Challenge(ChallengeError),
-    /// No offer fits the policy. Nothing was signed.
-    Declined(Declined),
-    /// Offers fit the policy, but the rest of this limit is too small. Nothing was signed.
-    OverBudget(Box<Limit>),
-    /// The budget cannot be read or written. Nothing was sent; what was reserved may count.
-    Budget(BudgetError),
-    /// Every offer is worse than the quoted one. Nothing was signed.
-    NotAsQuoted,
-    /// The offer needs approval, and got none. Nothing was signed.
-    NotApproved,
-    /// This id belongs to another purchase.
-    AnotherPurchase,
-    /// A purchase of this id has no payment yet: it is under way, or its process died. Nothing was sent then,
-    /// and nothing now.
-    Unfinished,
-    /// The purchase was made and paid before, with this receipt. Nothing was sent now.
-    AlreadyBought(Box<SettleResponse>),
-    /// Offers fit the policy, but a node reports that the wallet has too little. Nothing was signed.
-    Short(Box<Short>),
-    /// The offer fits the policy, but could not be signed. It counts, and may have been paid, only after
-    /// [`SignFailure::Sent`].
-    NotSigned(SignFailure),
-    /// A payment was presented and refused. `payment` may be presented again only if `retry` allows it.
-    Refused {
-        /// The seller's answer.
-        response: R,
-        /// The reason, if the seller gave one that this library knows.
-        reason: Option<Reason>,
-        /// The reason in the seller's words, which may be anything.
-        error: Option<String>,
-        /// The way out.
-        retry: Retry,
-        /// The receipt, if the answer had one.
-        receipt: Option<Box<SettleResponse>>,
-        /// The payment that was refused.
-        payment: PaymentText,
-        /// The id of the purchase; empty from [`Buyer::present`].
-        id: String,
-    },
-    /// A payment was sent without an answer, and may have been made. Present it again: order with the same
-    /// id, or use [`Buyer::present`].
-    Unclear {
-        /// The fault.
-        error: E,
-        /// The payment.
-        payment: PaymentText,
-        /// The id of the purchase; empty from [`Buyer::present`].
-        id: String,
-    },
-}
-
-impl<R, E: fmt::Display> fmt::Display for BuyError<R, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Transport(error) => write!(f, "no answer: {error}"),
-            Self::Challenge(error) => write!(f, "the challenge cannot be read: {error}"),
-            Self::Declined(decline) => write!(f, "declined: {decline}"),
-            Self::OverBudget(limit) => {
-                write!(f, "declined: the price is above the rest of the limit {limit}")
-            }
-            Self::Budget(error) => error.fmt(f),
-            Self::NotAsQuoted => f.write_str("declined: every offer is worse than the quote"),
-            Self::NotApproved => f.write_str("declined: the payment was not approved"),
-            Self::AnotherPurchase => {
-                f.write_str("the id belongs to another purchase: use another id")
-            }
-            Self::Unfinished => {
-                f.write_str("a purchase of this id has no payment yet: wait, or use another id")
-            }
-            Self::AlreadyBought(_) => {
-                f.write_str("bought and paid before: use another id to buy again")
-            }
-            Self::Short(short) => short.fmt(f),
-            Self::NotSigned(failure) => failure.fmt(f),
-            Self::Refused { reason: Some(reason), .. } => write!(f, "payment refused: {reason}"),
-            Self::Refused { reason: None, .. } => f.write_str("payment refused"),
-            Self::Unclear { error, .. } => {
-                write!(f, "a payment was sent, and may have been made; present it again: {error}")
-            }
-        }
-    }
-}
-
-impl<R: fmt::Debug, E: std::error::Error + 'static> std::error::Error for BuyError<R, E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Transport(error) | Self::Unclear { error, .. } => Some(error),
-            _ => None,
-        }
     }
 }
 
@@ -847,21 +514,6 @@ async fn approved(options: &PurchaseOptions<'_>, subject: &Subject, choice: &Cho
         decimals: choice.decimals,
     })
     .await
-}
-
-impl Asset {
-    /// The asset of an offer.
-    fn of(offer: &PaymentRequirements) -> Self {
-        Self { network: offer.network.clone(), address: offer.asset.clone(), decimals: 0 }
-    }
-
-    fn as_view(&self) -> buyer::Asset<'_> {
-        buyer::Asset {
-            network: self.network.as_view(),
-            address: &self.address,
-            decimals: self.decimals,
-        }
-    }
 }
 
 /// The reason of a refusal: the receipt's, or else the new challenge's error.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -14,13 +14,18 @@ use url::Url;
 use x402_core::Network;
 use x402_svm::base58;
 
-use crate::buyer::client::{HttpError, is_private, read_body};
+use crate::buyer::client::is_private;
 use crate::buyer::wallet::{BlockhashError, Blockhashes};
 use crate::lock;
 
 mod balances;
+mod error;
+mod exchange;
 
 pub use balances::{Balance, BalanceError, EvmRpc};
+use error::more_telling;
+pub use error::{RpcError, RpcUrlError};
+use exchange::{Call, exchange};
 
 /// Longest wait for an answer to one attempt, by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,92 +44,6 @@ const ANSWER_BYTES: usize = 4 << 20;
 
 /// Time for which a node that failed is asked last.
 const REST: Duration = Duration::from_secs(30);
-
-/// A node's URL is neither `https` nor `http` to this machine, or is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RpcUrlError;
-
-impl fmt::Display for RpcUrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RPC URL is neither https nor this machine's: give an https URL")
-    }
-}
-
-impl std::error::Error for RpcUrlError {}
-
-/// Why there is no result.
-#[derive(Clone)]
-#[non_exhaustive]
-pub enum RpcError {
-    /// The node could not be reached, or broke off.
-    Unreachable,
-    /// The node took too long.
-    TimedOut,
-    /// The node answered with this HTTP status; 429 means too many requests.
-    Status(u16),
-    /// The answer is longer than 4 MiB, not JSON-RPC, or for another request.
-    BadAnswer,
-    /// The node's answer is an error. Its text and data may repeat secrets: `Debug` and `Display` show the
-    /// code alone.
-    Refused {
-        /// The error code, of JSON-RPC or of the chain.
-        code: i64,
-        /// The node's text.
-        message: String,
-        /// The rest of the answer.
-        data: Option<Box<RawValue>>,
-    },
-}
-
-impl RpcError {
-    /// Whether this is an answer, which other nodes would give too.
-    ///
-    /// It is none if the node gets too many requests (429 and -32029 of several services, -32005 of
-    /// EIP-1474). It is none either if the node lags (-32005 and -32016 of Solana's nodes).
-    const fn is_answer(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if !matches!(code, 429 | -32005 | -32016 | -32029))
-    }
-
-    /// Whether a later attempt may succeed.
-    const fn is_passing(&self) -> bool {
-        match self {
-            Self::Status(status) => *status == 429 || *status >= 500,
-            error => !error.is_answer(),
-        }
-    }
-
-    /// The rank of an error: of several, the highest one is returned.
-    const fn telling(&self) -> u8 {
-        match self {
-            Self::Refused { .. } if self.is_answer() => 5,
-            Self::Refused { .. } => 4,
-            Self::Status(_) => 3,
-            Self::BadAnswer => 2,
-            Self::TimedOut => 1,
-            Self::Unreachable => 0,
-        }
-    }
-}
-
-impl fmt::Display for RpcError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable => f.write_str("RPC node cannot be reached: check its URL"),
-            Self::TimedOut => f.write_str("RPC node timed out"),
-            Self::Status(status) => write!(f, "RPC node answered with status {status}"),
-            Self::BadAnswer => f.write_str("RPC node's answer cannot be read: check its URL"),
-            Self::Refused { code, .. } => write!(f, "RPC node answered with error {code}"),
-        }
-    }
-}
-
-impl fmt::Debug for RpcError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::error::Error for RpcError {}
 
 /// The nodes of one network, over JSON-RPC 2.0.
 ///
@@ -496,10 +415,6 @@ fn encode(params: &impl Serialize) -> Result<Box<RawValue>, RpcError> {
     serde_json::value::to_raw_value(params).map_err(|_| RpcError::BadAnswer)
 }
 
-fn more_telling(one: RpcError, other: RpcError) -> RpcError {
-    if other.telling() > one.telling() { other } else { one }
-}
-
 /// Waits, and doubles the next wait.
 async fn pause(wait: &mut Duration) {
     let mut random = [0; 1];
@@ -510,61 +425,6 @@ async fn pause(wait: &mut Duration) {
     let cut = f64::from(random[0]) / f64::from(u8::MAX);
     tokio::time::sleep(wait.mul_f64(0.5 + cut / 2.0)).await;
     *wait = wait.saturating_mul(2).min(LONGEST_WAIT);
-}
-
-#[derive(Serialize)]
-struct Call<'a> {
-    jsonrpc: &'a str,
-    id: u64,
-    method: &'a str,
-    params: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    jsonrpc: String,
-    id: u64,
-    // A result may be `null`, which differs from a missing one.
-    #[serde(default, deserialize_with = "present")]
-    result: Option<Box<RawValue>>,
-    error: Option<Refusal>,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    code: i64,
-    #[serde(default)]
-    message: String,
-    data: Option<Box<RawValue>>,
-}
-
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(from).map(Some)
-}
-
-async fn exchange(request: reqwest::RequestBuilder, id: u64) -> Result<Box<RawValue>, RpcError> {
-    let lost = |error: reqwest::Error| {
-        if error.is_timeout() { RpcError::TimedOut } else { RpcError::Unreachable }
-    };
-    let response = request.send().await.map_err(lost)?;
-    if !response.status().is_success() {
-        return Err(RpcError::Status(response.status().as_u16()));
-    }
-    let body = read_body(response, ANSWER_BYTES).await.map_err(|error| match error {
-        HttpError::Io(error) => lost(error),
-        _ => RpcError::BadAnswer,
-    })?;
-    let answer: Answer = serde_json::from_slice(&body).map_err(|_| RpcError::BadAnswer)?;
-    if answer.jsonrpc != "2.0" || answer.id != id {
-        return Err(RpcError::BadAnswer);
-    }
-    match (answer.result, answer.error) {
-        (Some(result), None) => Ok(result),
-        (None, Some(Refusal { code, message, data })) => {
-            Err(RpcError::Refused { code, message, data })
-        }
-        _ => Err(RpcError::BadAnswer),
-    }
 }
 
 /// A Solana node over JSON-RPC, for recent blockhashes and balances.

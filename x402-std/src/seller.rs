@@ -45,7 +45,7 @@ use x402_core::{Payment, Reason, Scheme, Version, seller, wire};
 use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, Before, PaidRequest, SellerExtension};
 use crate::facilitator::in_flight::{InFlight, Payer, payer};
-use crate::facilitator::{CallerId, Facilitator, FacilitatorError, PaymentOf, words};
+use crate::facilitator::{Facilitator, FacilitatorError, PaymentOf, words};
 use crate::lock;
 use crate::message::{Json, ReadError, SupportedResponse, VerifyRequest};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
@@ -59,6 +59,7 @@ pub mod driver;
 mod keeper;
 mod offers;
 mod record;
+mod secret;
 #[cfg(feature = "server")]
 pub mod server;
 mod settling;
@@ -67,8 +68,10 @@ pub(crate) use admission::busy;
 pub use admission::{AcceptedPayment, Admission, Refusal, Said};
 #[cfg(feature = "tokio")]
 pub use driver::ConnectionEnd;
-pub use offers::{NotCompleted, OfferError, Offers, Unsupported, exact, exact_in};
+pub use offers::{NotCompleted, OfferError, Offers, OffersError, Unsupported, exact, exact_in};
 use record::Kept;
+pub use secret::RequestDigest;
+use secret::Secret;
 
 /// Seconds a buyer has to pay, unless an offer sets another number; the official SDKs allow the same.
 pub const MAX_TIMEOUT_SECONDS: u64 = 300;
@@ -131,44 +134,6 @@ struct Supported {
     answer: Option<(Instant, Arc<SupportedResponse>)>,
     asked: Option<Instant>,
     failed: Option<(Instant, FacilitatorError)>,
-}
-
-/// A hash of a request: over HTTP, of its method, URL and body. If an answer was lost, only the same request
-/// gets it a second time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestDigest(pub [u8; 32]);
-
-impl RequestDigest {
-    /// Returns the digest of a request's parts, in their order.
-    pub fn from_parts(parts: &[&[u8]]) -> Self {
-        let mut all = domain::PAID_REQUEST.to_vec();
-        for part in parts {
-            all.extend_from_slice(&keccak256(&[part]));
-        }
-        Self(keccak256(&[&all]))
-    }
-}
-
-/// The secret by which a facilitator recognises this seller; `None` if the system has no randomness.
-struct Secret(Option<[u8; 32]>);
-
-impl Secret {
-    fn random() -> Self {
-        let mut secret = [0; 32];
-        Self(getrandom::fill(&mut secret).ok().map(|()| secret))
-    }
-
-    /// Returns this seller's name in its requests about one payment.
-    fn caller(&self, key: ClaimKey) -> CallerId {
-        let hash = |secret: &[u8; 32]| keccak256(&[domain::CALLER, secret, key.as_bytes()]);
-        self.0.as_ref().map_or(CallerId::ANYBODY, |secret| CallerId(hash(secret)))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("..")
-    }
 }
 
 /// Leaves the secret out.
@@ -353,35 +318,6 @@ impl<F: Facilitator, S, C> Seller<F, S, C> {
         Ok(())
     }
 }
-
-/// The reason for which offers are unusable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OffersError {
-    /// The index of the offer that cannot be paid; `None` if there are no offers, or the extensions are not
-    /// an object.
-    pub offer: Option<usize>,
-    /// Why.
-    pub reason: Reason,
-}
-
-impl fmt::Display for OffersError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(offer) = self.offer else {
-            return f.write_str("no offers, or extensions that are no object");
-        };
-        write!(f, "offer {offer} cannot be paid: {}", self.reason)?;
-        f.write_str(match self.reason {
-            Reason::InvalidExactSvmPayloadMissingFeePayer => " (Offers::with_supported names one)",
-            Reason::InvalidExactSvmPayloadMemoMismatch => " (memo above 256 bytes)",
-            Reason::InvalidExactSvmPayloadMintMismatch => {
-                " (unknown token: see ExactOnSvm::assets)"
-            }
-            _ => "",
-        })
-    }
-}
-
-impl std::error::Error for OffersError {}
 
 impl<F, S, C> Seller<F, S, C>
 where

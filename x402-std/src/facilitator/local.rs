@@ -1,13 +1,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use x402_core::claim::{ClaimKey, ClaimState, Presented, Transaction};
 use x402_core::crypto::keccak256;
 use x402_core::domain;
 use x402_core::gate::{self, Verified};
-use x402_core::{Payment, Reason, Scheme, seller, wire};
+use x402_core::{Payment, Reason, Scheme, wire};
 
 use super::accept::{Acceptance, NotAccepted};
 use super::in_flight::{InFlight, One, Payer, payer};
@@ -17,21 +16,18 @@ use crate::clock::{Clock, SystemClock};
 use crate::extension::{self, FacilitatorExtension};
 use crate::facilitator::ledger::{Ledger, Networks, Outcome};
 use crate::lock;
-use crate::message::{
-    Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse, to_json,
-};
+use crate::message::{Json, SettleResponse, SupportedResponse, VerifyRequest, VerifyResponse};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, SharedScheme};
 use crate::store::{ClaimStore, MemoryStore, StoreError};
 
+mod failure;
+mod looks;
+
+use failure::{Failure, UNWRITTEN};
+use looks::{LOOKED, LOOKS, Look, look};
+
 /// Default limit of payments of one payer that are worked on at once.
 const PAYER_AT_ONCE: usize = 64;
-
-/// Time for which a check against the chain is reused. In this time a payer can move the money after the
-/// check, and the transaction then costs gas in vain.
-const LOOKED: Duration = Duration::from_secs(2);
-
-/// Checks that are remembered.
-const LOOKS: usize = 4096;
 
 /// A facilitator in this process, over a ledger and a claim store.
 ///
@@ -486,90 +482,11 @@ where
 }
 
 /// Returns the id of a payment's settlement: Keccak-256 of `x402 settle` and its claim key. It differs from
-/// the seller's claim to serve the payment, because both may share a store.
+/// the seller's claim, because both may share a store and make different promises. The seller's claim has a payment
+/// served once. This one has it settled once, for callers beside that seller too, and it holds the transaction that
+/// a restart resumes.
 pub fn settlement_id(payment: &impl Payment) -> ClaimKey {
     ClaimKey::new(keccak256(&[domain::SETTLE, payment.claim_key().as_bytes()]))
-}
-
-/// A payment that was just checked against the chain.
-struct Look {
-    at: Instant,
-    /// The payment and the offer: a check by another offer proves nothing.
-    of: [u8; 32],
-    payer: Payer,
-}
-
-fn look(request: &VerifyRequest, payment: &impl Payment) -> Option<Look> {
-    let offer = request.payment_requirements.as_view();
-    let offer = to_json(&offer).ok()?;
-    let key = payment.claim_key();
-    let of = keccak256(&[domain::LOOK, key.as_bytes(), &keccak256(&[offer.as_bytes()])]);
-    Some(Look { at: Instant::now(), of, payer: payer(payment) })
-}
-
-/// A settlement that must not be served, with its transaction if there is one.
-struct Failure {
-    reason: Reason,
-    transaction: Transaction,
-    /// The cause of [`Reason::Busy`].
-    busy: Option<&'static str>,
-}
-
-/// The cause if the store did not record the claim's step.
-const UNWRITTEN: &str = "the claim store does not answer";
-
-/// The cause if the ledger sends nothing now.
-const UNSENT: &str = "no transaction is sent for this payment now: gas costs too much, the sender's funds or \
-                      places are used up, or the payer must wait; the facilitator's log says which";
-
-impl Failure {
-    /// Returns the failure of a payment that may have been made.
-    fn pending(transaction: Transaction) -> Self {
-        Self { reason: seller::unclear(&transaction), transaction, busy: None }
-    }
-
-    /// Returns the failure of a payment that was not sent, for a temporary reason.
-    fn busy(cause: &'static str) -> Self {
-        Self { busy: Some(cause), ..Reason::Busy.into() }
-    }
-
-    /// Returns the cause of being busy, for the log and the answer.
-    fn noted(&self) -> Option<String> {
-        let cause = self.busy?;
-        tracing::warn!("busy: {cause}");
-        Some(cause.into())
-    }
-}
-
-impl From<ClaimState> for Failure {
-    fn from(state: ClaimState) -> Self {
-        match state {
-            // Another request settles it now, and this one has sent nothing.
-            ClaimState::Claimed => Self::busy("another request has this payment settled now"),
-            ClaimState::Broadcast(transaction) => Self::pending(transaction),
-            ClaimState::Settled(transaction) | ClaimState::Delivered(transaction) => {
-                Self { transaction, ..Reason::DuplicateSettlement.into() }
-            }
-            ClaimState::Failed(reason) => reason.into(),
-        }
-    }
-}
-
-impl From<Reason> for Failure {
-    fn from(reason: Reason) -> Self {
-        let busy = (reason == Reason::Busy).then_some(UNSENT);
-        Self { reason, transaction: Transaction::new(), busy }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Full => Self::busy("the claim store is full"),
-            StoreError::Unavailable => Self::busy(UNWRITTEN),
-            StoreError::Conflict => Reason::DuplicateSettlement.into(),
-        }
-    }
 }
 
 impl<L, S, C, X> Facilitator for LocalFacilitator<L, S, C, X>

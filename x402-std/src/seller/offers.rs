@@ -280,3 +280,32 @@ fn svm_token(symbol: Option<&str>, reference: &str, pay_to: &str) -> Result<Toke
         extra: serde_json::json!({}),
     })
 }
+
+/// The reason for which offers are unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffersError {
+    /// The index of the offer that cannot be paid; `None` if there are no offers, or the extensions are not
+    /// an object.
+    pub offer: Option<usize>,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl fmt::Display for OffersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(offer) = self.offer else {
+            return f.write_str("no offers, or extensions that are no object");
+        };
+        write!(f, "offer {offer} cannot be paid: {}", self.reason)?;
+        f.write_str(match self.reason {
+            Reason::InvalidExactSvmPayloadMissingFeePayer => " (Offers::with_supported names one)",
+            Reason::InvalidExactSvmPayloadMemoMismatch => " (memo above 256 bytes)",
+            Reason::InvalidExactSvmPayloadMintMismatch => {
+                " (unknown token: see ExactOnSvm::assets)"
+            }
+            _ => "",
+        })
+    }
+}
+
+impl std::error::Error for OffersError {}

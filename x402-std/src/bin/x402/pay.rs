@@ -6,23 +6,26 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use reqwest::{Method, Request, Response, StatusCode, Url};
-use serde_json::{Value, json};
+use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Method, Request, Url};
+use serde_json::json;
 use x402_std::buyer::budget::{Budget, Limit};
 use x402_std::buyer::client::{Client, Error, HttpError, HttpTransport};
-use x402_std::buyer::{BuyError, Buyer, Choice, Paid, Policy, Progress, PurchaseOptions};
+use x402_std::buyer::{BuyError, Buyer, Choice, Policy, Progress, PurchaseOptions};
 use x402_std::clock::SystemClock;
 use x402_std::core::{Money, Retry, Version};
 use x402_std::evm::ExactEvmWallet;
-use x402_std::message::encode_header;
 use x402_std::svm::ExactSvmWallet;
 use x402_std::transport::Transport;
 
 use crate::key::{KeySource, Wallet};
 use crate::mcp::agent;
-use crate::shown::{self, Screen};
-use crate::{Exit, Failure, Outcome, describe, input, print, sign, talk, with_causes, written};
+use crate::shown::{self};
+use crate::{Exit, Failure, Outcome, describe, input, print, sign, talk};
+
+mod output;
+
+use output::{deliver, deliver_json, no_answer, verdict};
 
 /// Most bytes of an answer with `--json`.
 const JSON_BYTES: usize = 64 << 20;
@@ -332,10 +335,6 @@ fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     Ok((name, value))
 }
 
-fn verdict(status: StatusCode) -> Exit {
-    if status.is_success() { Exit::Yes } else { Exit::Refused }
-}
-
 /// The step that is under way, in words; `None` if it is still the same.
 fn told(progress: Progress<'_>) -> Option<String> {
     match progress {
@@ -375,163 +374,5 @@ async fn watched<T>(purchase: impl Future<Output = T>, stage: &Mutex<String>) ->
             out.flush().ok();
             shown = true;
         }
-    }
-}
-
-/// Writes the body to stdout as it comes, then the receipt to stderr.
-async fn deliver(bought: Paid<Response>) -> Outcome {
-    let line = receipt_line(&bought);
-    let response = bought.response;
-    let status = response.status();
-    if !status.is_success() {
-        talk(format_args!("status {}{}", status.as_u16(), direction(&response)));
-    }
-    let mut exit = verdict(status);
-    match copy(response).await {
-        // On a terminal both are in one place.
-        Ok(false) if io::stdout().is_terminal() => talk(""),
-        Ok(_) => {}
-        Err(failure) => {
-            talk(failure.text);
-            exit = failure.exit;
-        }
-    }
-    say_paid(&line);
-    Ok(exit)
-}
-
-/// The target of a redirect.
-fn location(response: &Response) -> Option<String> {
-    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
-    location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned())
-}
-
-/// The target of a redirect, in words: it is not followed.
-fn direction(response: &Response) -> String {
-    // The seller's words may be anything.
-    location(response).map_or_else(String::new, |to| {
-        format!(": the answer is at {}, ask there", to.escape_debug())
-    })
-}
-
-/// Prints everything in one object.
-async fn deliver_json(bought: Paid<Response>) -> Outcome {
-    let line = receipt_line(&bought);
-    let Paid { response, receipt, doubt, paid, id, .. } = bought;
-    let status = response.status();
-    let mut answer = json!({
-        "status": status.as_u16(),
-        "contentType": response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()),
-        "location": location(&response),
-        "paid": paid,
-        "receipt": receipt,
-        "doubt": doubt.map(|doubt| doubt.to_string()),
-        "id": id,
-    });
-    match read_whole(response).await {
-        Ok(bytes) => {
-            let (key, value) = body_value(&bytes);
-            answer[key] = value;
-            print(answer)?;
-            say_paid(&line);
-            Ok(verdict(status))
-        }
-        // The payment is printed all the same.
-        Err(failure) => {
-            answer["error"] = failure.text.as_str().into();
-            print(answer)?;
-            say_paid(&line);
-            Err(failure)
-        }
-    }
-}
-
-/// A body as a member of an object: JSON as it is, else a text, else base64.
-fn body_value(bytes: &[u8]) -> (&'static str, Value) {
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return ("body", value);
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => ("body", text.into()),
-        Err(_) => ("bodyBase64", encode_header(bytes).into()),
-    }
-}
-
-async fn read_whole(mut response: Response) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error.into()))? {
-        if body.len() + chunk.len() > JSON_BYTES {
-            return Err(Failure::refused("the answer is longer than 64 MiB, the most for --json"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// The payment and its transaction, in a line.
-fn receipt_line<R>(bought: &Paid<R>) -> String {
-    let Some(offer) = &bought.paid else { return "nothing to pay".into() };
-    let offer = describe(offer);
-    match (bought.proof(), bought.doubt) {
-        // The seller's words may be anything.
-        (Some(receipt), _) => {
-            format!("paid: {offer}, transaction {}", receipt.transaction.escape_debug())
-        }
-        (None, Some(doubt)) => {
-            format!("a payment was sent and the receipt proves nothing, for {doubt}: {offer}")
-        }
-        (None, None) => format!("a payment was sent and there is no receipt: {offer}"),
-    }
-}
-
-/// Prints the line of the payment, in a terminal's usual colours.
-fn say_paid(line: &str) {
-    if io::stderr().is_terminal() {
-        write!(io::stderr().lock(), "\x1b[0m").ok();
-    }
-    talk(line);
-}
-
-/// Copies a body byte for byte, or to a terminal without bytes that steer it. Returns whether it ended
-/// with a line end.
-async fn copy(mut response: Response) -> Result<bool, Failure> {
-    let mut out = io::stdout().lock();
-    let mut screen = out.is_terminal().then(Screen::default);
-    let mut last = b'\n';
-    loop {
-        let chunk = response.chunk().await.map_err(|error| no_answer(&error.into()))?;
-        let is_end = chunk.is_none();
-        let mut bytes = chunk.unwrap_or_default();
-        if let Some(screen) = &mut screen {
-            let text = if is_end { screen.end() } else { screen.shown(&bytes) };
-            bytes = text.into();
-        }
-        last = bytes.last().copied().unwrap_or(last);
-        let result = out.write_all(&bytes).and_then(|()| out.flush());
-        if result.is_err() {
-            return written(result).map(|()| true);
-        }
-        if is_end {
-            break;
-        }
-    }
-    if screen.is_some_and(|screen| screen.is_binary) {
-        talk(
-            "\nthe body is no text, and its bytes are shown as \\xNN: use > FILE to keep them as they are",
-        );
-    }
-    Ok(last == b'\n')
-}
-
-fn no_answer(error: &HttpError) -> Failure {
-    let text = with_causes(error);
-    match error {
-        HttpError::PlainHttp => {
-            Failure::refused(format_args!("declined: {text} (--http-host HOST)"))
-        }
-        HttpError::Setup | HttpError::NotRepeatable | HttpError::AlreadyPaid => {
-            Failure::unusable(text)
-        }
-        _ => Failure::refused(format_args!("no answer: {text}")),
     }
 }
