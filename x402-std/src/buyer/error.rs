@@ -78,17 +78,17 @@ pub enum BuyError<R, E> {
         receipt: Option<Box<SettleResponse>>,
         /// The payment that was refused.
         payment: PaymentText,
-        /// The id of the purchase; empty from [`Buyer::present`].
+        /// The id of the purchase; empty from [`Buyer::present`](super::Buyer::present).
         id: String,
     },
     /// A payment was sent without an answer, and may have been made. Present it again: order with the same
-    /// id, or use [`Buyer::present`].
+    /// id, or use [`Buyer::present`](super::Buyer::present).
     Unclear {
         /// The fault.
         error: E,
         /// The payment.
         payment: PaymentText,
-        /// The id of the purchase; empty from [`Buyer::present`].
+        /// The id of the purchase; empty from [`Buyer::present`](super::Buyer::present).
         id: String,
     },
 }

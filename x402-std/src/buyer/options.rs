@@ -23,7 +23,7 @@ pub struct PurchaseOptions<'a> {
     /// An offer that was seen before: offers with a higher price, another token or another payee are not
     /// paid.
     pub quoted: Option<&'a PaymentRequirements>,
-    /// Approves a payment above [`Policy::ask_above`]; without it, no such payment is made.
+    /// Approves a payment above [`Policy::ask_above`](super::Policy::ask_above); without it, no such payment is made.
     pub approve: Option<Approve<'a>>,
     /// Gets the progress of the purchase.
     pub progress: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,

@@ -13,12 +13,12 @@ use crate::message::{NetworkId, PaymentRequired, PaymentRequirements};
 pub struct Policy {
     /// Most for one payment.
     pub max: Money,
-    /// Limits on the sum of payments; the buyer's [`Budget`] has the record of them.
+    /// Limits on the sum of payments; the buyer's [`Budget`](super::budget::Budget) has the record of them.
     pub limits: Vec<Limit>,
-    /// Price above which a payment needs approval: [`PurchaseOptions::approve`].
+    /// Price above which a payment needs approval: [`PurchaseOptions::approve`](super::PurchaseOptions::approve).
     pub ask_above: Option<Money>,
     /// Hosts allowed, in any letter case, with the port unless it is 80 or 443; `None` allows all.
-    /// [`host`](crate::buyer::budget::host) reads a person's spelling. See [`Subject::host`].
+    /// [`host`](crate::buyer::budget::host) reads a person's spelling. See [`Subject::host`](crate::transport::Subject::host).
     pub hosts: Option<Vec<String>>,
     /// Networks allowed, in either version's spelling; `None` allows all.
     pub networks: Option<Vec<NetworkId>>,

@@ -32,7 +32,7 @@ impl Commitment {
     }
 }
 
-/// An operator's settings of a [`SvmLedger`].
+/// An operator's settings of a [`SvmLedger`](super::SvmLedger).
 #[derive(Clone, Copy, Debug)]
 pub struct SvmSettings {
     /// When a transaction counts as made, or as failed.
@@ -44,7 +44,7 @@ pub struct SvmSettings {
     /// How many nodes must say so before a payment is settled or failed: at least 1, at most all of
     /// the network's.
     pub witnesses: usize,
-    /// With fewer lamports the fee payer takes on no payment: [`Reason::Busy`].
+    /// With fewer lamports the fee payer takes on no payment: [`Reason::Busy`](x402_core::Reason::Busy).
     pub least_lamports: u64,
     /// Most lamports that a payment may take from the fee payer, as the simulation shows them.
     pub most_fee: u64,
@@ -78,7 +78,7 @@ impl fmt::Display for NotSolana {
 
 impl std::error::Error for NotSolana {}
 
-/// Why a [`SvmLedger`] is not ready to settle.
+/// Why a [`SvmLedger`](super::SvmLedger) is not ready to settle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SvmNotReady {
