@@ -37,7 +37,7 @@ impl Commitment {
 pub struct SvmSettings {
     /// When a transaction counts as made, or as failed.
     pub commitment: Commitment,
-    /// How long [`confirm`](Ledger::confirm) waits for certainty.
+    /// How long [`confirm`](crate::facilitator::ledger::Ledger::confirm) waits for certainty.
     pub confirm_within: Duration,
     /// How often a transaction is sent again while it is waited for.
     pub resend_every: Duration,
