@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// Most steps in one transaction.
 const BATCH: usize = 256;
 
-/// A file's application id and schema, as its header has them.
+/// A file's tables, and the application id and version in its header.
 pub(crate) struct Schema {
     pub(crate) application_id: i32,
     pub(crate) version: i32,
@@ -50,8 +50,8 @@ impl Database {
         Ok(Self(jobs))
     }
 
-    /// Makes a step, together with all others that wait, and waits until it is on the disk. `None` if that
-    /// failed: then nothing is known to be done.
+    /// Makes a step, together with all others that wait, and waits until it is on the disk. Returns `None` if
+    /// that failed: then nothing is known to be done.
     pub(crate) async fn step<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -182,7 +182,7 @@ fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
     let started = Instant::now();
     loop {
         match connect(&path, schema) {
-            // A connection that switches a new file to its log, or recovers one, locks others out at once.
+            // While a connection switches a new file to its log, or recovers one, others fail at once.
             Err(Fault::Sqlite(error)) if is_busy(&error) && started.elapsed() < BUSY => {
                 thread::sleep(LOOK);
             }
@@ -196,7 +196,7 @@ fn open(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
     }
 }
 
-/// Makes the file if it is missing. SQLite gives its rights to the files that it puts beside it.
+/// Makes the file if it is missing. SQLite gives the same rights to the files that it puts beside it.
 fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -229,7 +229,7 @@ fn connect(path: &Path, schema: &Schema) -> Result<Connection, Fault> {
         thread::sleep(LOOK);
         tried < tries
     }))?;
-    // In one transaction, for another process may be filling the file.
+    // One transaction, as another process may be filling the file.
     let transaction = db.transaction()?;
     age(&transaction, schema)?;
     drop(transaction);

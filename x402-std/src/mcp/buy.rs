@@ -14,11 +14,11 @@ use super::{PAYMENT, PAYMENT_RESPONSE};
 use crate::message::{PaymentRequired, SettleResponse};
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 
-/// Calls of the tools of one server, which [`Buyer::buy`](crate::buyer::Buyer::buy) pays for if that
-/// is what it takes.
+/// Calls of one server's tools, which [`Buyer::buy`](crate::buyer::Buyer::buy) pays for if they ask for
+/// payment.
 ///
-/// A result with `isError` and a challenge asks for payment, or after a payment refuses it, in version 2
-/// and 1 alike. Any other error of the tool is an answer.
+/// A result with `isError` and a challenge asks for payment, in version 1 or 2. After a payment it is a
+/// refusal. Any other error of the tool is an answer.
 #[derive(Clone, Debug)]
 pub struct McpTransport {
     peer: Peer<RoleClient>,
@@ -26,7 +26,7 @@ pub struct McpTransport {
     within: Duration,
 }
 
-/// How long an answer may take unless set otherwise: as over HTTP, with room for a settlement.
+/// Default time limit for an answer: as over HTTP, with room for a settlement.
 const WITHIN: Duration = Duration::from_secs(100);
 
 /// Why there is no answer to a call.
@@ -37,13 +37,13 @@ pub enum McpError {
     AlreadyPaid,
     /// The challenge is longer than [`limits::MESSAGE_BYTES`].
     TooLong,
-    /// The payment has a number in it that JSON-RPC by serde_json cannot carry.
+    /// The payment has a number that serde_json cannot carry in JSON-RPC.
     Unsendable,
     /// The tool asks for input before it answers, or answers with a task: not supported here.
     NotComplete,
     /// No answer came in time.
     TimedOut,
-    /// The call failed. What the server says is in it, which may be anything.
+    /// The call failed. The error has the server's words in it, which may be anything.
     Service(ServiceError),
 }
 
@@ -70,14 +70,14 @@ impl std::error::Error for McpError {
 }
 
 impl McpTransport {
-    /// To the server that `peer` is connected to. `host` is what budgets and allow-lists know it by,
-    /// such as the host of its URL or the command that runs it: the protocol itself has no name that
-    /// could be trusted.
+    /// Returns a transport to the server that `peer` is connected to. `host` is the server's name in budgets
+    /// and allow-lists, such as the host of its URL or the command that runs it. The protocol itself has no
+    /// name that could be trusted.
     pub fn new(peer: Peer<RoleClient>, host: impl Into<String>) -> Self {
         Self { peer, host: host.into().to_lowercase(), within: WITHIN }
     }
 
-    /// With another time limit for an answer than 100 seconds. The server is told when a call is given
+    /// Sets the time limit for an answer, by default 100 seconds. The server is notified when a call is given
     /// up.
     pub const fn within(mut self, within: Duration) -> Self {
         self.within = within;
@@ -94,7 +94,7 @@ impl Transport for McpTransport {
         let what = format!("mcp://{}/tool/{}", self.host, request.name.escape_debug());
         let mut asked = request.clone();
         asked.meta = None;
-        // Objects of JSON can always be written.
+        // JSON objects can always be written.
         let asked = serde_json::to_vec(&asked).unwrap_or_default();
         let hash = |part: &[u8]| keccak256(&[part]);
         let parts = [domain::TOOL_CALL, &hash(self.host.as_bytes()), &hash(&asked)];
@@ -134,7 +134,7 @@ impl Transport for McpTransport {
     }
 }
 
-/// The challenge in a result: the structured one if there is one, else the one in the first text.
+/// Returns the challenge in a result: the structured one if there is one, else the one in the first text.
 fn challenge(
     result: &CallToolResult,
 ) -> Result<Option<Result<PaymentRequired, ChallengeError>>, McpError> {
@@ -163,7 +163,7 @@ fn challenge(
     text.map_or(Ok(None), read)
 }
 
-/// The receipt in a result. The official Python server gives that of a failed settlement inside the
+/// Returns the receipt in a result. The official Python server puts that of a failed settlement inside the
 /// challenge.
 fn receipt(result: &CallToolResult) -> Option<SettleResponse> {
     let beside = result.meta.as_ref().and_then(|meta| meta.get(PAYMENT_RESPONSE));

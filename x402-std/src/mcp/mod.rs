@@ -1,8 +1,7 @@
-//! Tools of MCP servers that cost something, over rmcp: [`PaidTools`] sells them, [`McpTransport`] buys
-//! them.
+//! Paid tools of MCP servers, over rmcp: [`PaidTools`] sells them, and [`McpTransport`] buys them.
 //!
-//! By the MCP transport of the specification, a call without a payment is answered with the challenge
-//! as a result with `isError`, in `structuredContent` and as text; the payment goes into
+//! By the specification's MCP transport, the answer to a call without a payment is the challenge. It is a
+//! result with `isError`, in `structuredContent` and as text. The payment goes into
 //! [`_meta["x402/payment"]`](PAYMENT) of the call, and the receipt comes in
 //! [`_meta["x402/payment-response"]`](PAYMENT_RESPONSE) of the result.
 //!
@@ -56,10 +55,9 @@
 //! # }
 //! ```
 //!
-//! JSON-RPC is read by serde_json, so of a key that is repeated inside a payment, challenge or receipt
-//! only the last is seen here, and numbers beyond 64 bits have lost digits; amounts are texts and
-//! safe. rmcp's own events of level `debug` and `trace` have whole requests in them, payments too: do
-//! not log them.
+//! serde_json reads JSON-RPC. If a key is repeated inside a payment, challenge or receipt, only the last
+//! value arrives here. Numbers beyond 64 bits lose digits; amounts are texts, and safe. rmcp's own events of
+//! level `debug` and `trace` contain whole requests, with their payments: do not log them.
 
 mod buy;
 mod paid;

@@ -26,40 +26,40 @@ use crate::store::{ClaimStore, MemoryStore};
 /// Most payments that one server works on at the same time; more are refused as `busy`.
 pub const PAYMENTS_AT_ONCE: usize = 1024;
 
-/// A server some of whose tools cost something. All else is the inner server's, its list of tools
-/// included: the specification has no place for prices there.
+/// A server with paid tools. Everything else comes from the inner server, including the list of tools: the
+/// specification has no place for prices there.
 ///
-/// A call that is paid for reaches the inner server without its payment. If that answers with an
-/// error, asks for input first, or the call is cancelled meanwhile, the payment is given back, and may
-/// be presented again. If the payment cannot be settled, nothing of the answer is sent.
+/// A paid call reaches the inner server without its payment. The payment is released if the server answers
+/// with an error or asks for input, or if the call is cancelled. It may then be presented again. If the
+/// payment cannot be settled, no part of the answer is sent.
 ///
-/// A challenge is an object and the same as text; of a tool that has an `outputSchema` it is text alone,
-/// for strict clients hold every object against the schema.
+/// A challenge is sent as an object and as text. For a tool with an `outputSchema` it is text alone, as
+/// strict clients check every object against the schema.
 ///
-/// With the flow `upfront` the payment is settled first, and kept whatever the tool answers. It is the
-/// only flow for tools that answer with a task, which cannot be taken back when it is not paid, and
-/// none for tools that ask for input.
+/// With the flow `upfront` the payment is settled first, and kept whatever the tool answers. Tools that
+/// answer with a task need this flow, since an unpaid task cannot be taken back. It does not suit tools that
+/// ask for input.
 ///
-/// Clones share prices, seller and counts: over streamable HTTP every session can have one.
+/// Clones share prices, seller and counts, so that every session over streamable HTTP can have one.
 pub struct PaidTools<H, F, S = MemoryStore, C = SystemClock> {
     inner: H,
     seller: Arc<Seller<F, S, C>>,
     prices: Arc<Prices>,
     driver: Driver<CallToolResponse>,
-    /// Tools that were listed with a schema of what they give.
+    /// Listed tools with an output schema.
     typed: Arc<Mutex<HashSet<String>>>,
 }
 
-/// So many tools are remembered.
+/// Most tools that are remembered.
 const TYPED: usize = 4096;
 
 type Compute = dyn Fn(&CallToolRequestParams) -> Result<Option<Offers>, ErrorData> + Send + Sync;
 
 #[derive(Clone, Default)]
 struct Prices {
-    /// Of the tools that are named; `None` is free.
+    /// Prices of the named tools; `None` is free.
     tools: HashMap<String, Option<Offers>>,
-    /// Of all others, if they are not free.
+    /// Prices of all other tools; `None` if these are free.
     others: Option<Arc<Compute>>,
     secret: Option<[u8; 32]>,
 }
@@ -83,13 +83,13 @@ impl<H, F, S, C> fmt::Debug for PaidTools<H, F, S, C> {
 }
 
 impl<H, F: Facilitator, S, C> PaidTools<H, F, S, C> {
-    /// A server whose tools are free until they are given prices.
+    /// Returns a server whose tools are free until they get prices.
     pub fn new(inner: H, seller: Arc<Seller<F, S, C>>) -> Self {
         let driver = Driver::new(PAYMENTS_AT_ONCE);
         Self { inner, seller, prices: Arc::default(), driver, typed: Arc::default() }
     }
 
-    /// Gives a tool a price. Unless the offers name another resource, it is `mcp://tool/NAME`.
+    /// Sets the price of a tool. Unless the offers name a resource, it is `mcp://tool/NAME`.
     ///
     /// # Panics
     /// If nobody could pay it: see [`Seller::check`].
@@ -103,8 +103,8 @@ impl<H, F: Facilitator, S, C> PaidTools<H, F, S, C> {
         self.set(|prices| _ = prices.tools.insert(tool.into(), None))
     }
 
-    /// Gives one price to every tool that has none of its own, also to those that do not exist: calls
-    /// of them fail and are not charged for.
+    /// Sets one price for every tool without its own. It covers unknown tools too; calls of those fail, and
+    /// are not charged.
     ///
     /// # Panics
     /// If nobody could pay it: see [`Seller::check`].
@@ -113,9 +113,9 @@ impl<H, F: Facilitator, S, C> PaidTools<H, F, S, C> {
         self.with_offers_for(move |_| Ok(Some(offers.clone())))
     }
 
-    /// Prices that depend on the call, for tools that have none of their own. They must come out the
-    /// same for the call that is answered with a challenge and for the one that pays. `None` is free;
-    /// an error is answered as it is, and offers that nobody can pay with an internal error.
+    /// Sets prices that depend on the call, for tools without their own. They must be the same for the call
+    /// that gets the challenge and for the call that pays. `None` is free. An error is sent as it is; offers
+    /// that nobody can pay are answered with an internal error.
     pub fn with_offers_for(
         self,
         offers: impl Fn(&CallToolRequestParams) -> Result<Option<Offers>, ErrorData>
@@ -126,8 +126,8 @@ impl<H, F: Facilitator, S, C> PaidTools<H, F, S, C> {
         self.set(|prices| prices.others = Some(Arc::new(offers)))
     }
 
-    /// Ties payments on Solana to the tool they are for: see [`Offers::with_memo`]. All who serve the tool
-    /// need the same secret.
+    /// Ties payments on Solana to their tool: see [`Offers::with_memo`]. All servers of the tool need the
+    /// same secret.
     pub fn with_memo_secret(self, secret: [u8; 32]) -> Self {
         self.set(|prices| prices.secret = Some(secret))
     }
@@ -151,7 +151,7 @@ impl<H, F: Facilitator, S, C> PaidTools<H, F, S, C> {
         offers
     }
 
-    /// The price of a call; `None` if it is free.
+    /// Returns the price of a call; `None` if it is free.
     fn quote(&self, request: &CallToolRequestParams) -> Result<Option<Offers>, ErrorData> {
         let tool = request.name.as_ref();
         let named = self.prices.tools.get(tool).cloned();
@@ -188,7 +188,7 @@ where
     S: ClaimStore + 'static,
     C: Clock + 'static,
 {
-    /// Whether a tool says what it gives.
+    /// Returns whether a tool has an output schema.
     fn is_typed(&self, tool: &str) -> bool {
         let listed = lock(&self.typed).contains(tool);
         listed || self.inner.get_tool(tool).is_some_and(|tool| tool.output_schema.is_some())
@@ -202,7 +202,8 @@ where
         let Some(offers) = self.quote(&request)? else {
             return self.inner.call_tool(request, context).await;
         };
-        // rmcp puts what was sent into the context; another server in this process may not.
+        // rmcp moves the metadata of a call into the context; another server in this process may leave it in
+        // the call.
         let in_request = request.meta.as_mut().and_then(|meta| meta.remove(PAYMENT));
         let payment = context.meta.remove(PAYMENT).or(in_request);
         let typed = self.is_typed(&request.name);
@@ -220,13 +221,13 @@ where
         let offers = Arc::new(offers);
         let asked =
             PaidRequest { offers: Arc::clone(&offers), payment, digest, again: false, headers };
-        // How the connection ends, over HTTP; and whether the call is cancelled before.
+        // The end of the connection, over HTTP, and the cancellation of the call before that.
         let end = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
         let (end, cancelled) = (end.cloned(), context.ct.clone());
         let call = Call { inner: &self.inner, request, context };
         match self.driver.serve(&self.seller, asked, call).await {
             Served::Paid(response, delivery) => {
-                // Dropped, it counts as lost.
+                // A dropped delivery counts as lost.
                 if !cancelled.is_cancelled() {
                     delivery.written(end);
                 }
@@ -252,7 +253,7 @@ where
     }
 }
 
-/// The work for one call: the inner server's.
+/// The work for one call, which the inner server does.
 struct Call<'s, H> {
     inner: &'s H,
     request: CallToolRequestParams,
@@ -263,7 +264,8 @@ impl<H: ServerHandler> Job for Call<'_, H> {
     type Answer = CallToolResponse;
     type Passed = Answer<CallToolResponse>;
 
-    /// Here and in no task of its own: what the tool asks its client belongs to this call.
+    /// Runs inside this call, without a task of its own: the tool's requests to its client belong to this
+    /// call.
     async fn work(
         mut self,
         payment: Option<AcceptedPayment>,
@@ -326,7 +328,7 @@ fn is_success(response: &CallToolResponse) -> bool {
     !matches!(response, CallToolResponse::Complete(result) if result.is_error == Some(true))
 }
 
-/// About how many bytes an answer takes.
+/// Returns the approximate size of an answer, in bytes.
 fn size_of(response: &CallToolResponse) -> usize {
     match response {
         CallToolResponse::Complete(result) => {
@@ -340,7 +342,7 @@ fn broken() -> ErrorData {
     ErrorData::internal_error("internal error", None)
 }
 
-/// The answer to a payment that is not served, in the payment's version.
+/// Returns the answer to a refused payment, in the payment's version.
 fn refuse(
     offers: &Offers,
     version: Version,
@@ -355,15 +357,15 @@ fn refuse(
     Ok(response)
 }
 
-/// The challenge as a result: an object, and the same as text. The object would have to be one of a
-/// `typed` tool's.
+/// Returns the challenge as a result, as an object and as text. For a `typed` tool it is text alone, since an
+/// object would have to match the tool's schema.
 fn ask(
     offers: &Offers,
     version: Version,
     error: &str,
     typed: bool,
 ) -> Result<CallToolResponse, ErrorData> {
-    // What v1 cannot name is offered in v2 only.
+    // Offers on networks without a v1 name are in v2 only.
     let challenge = offers.challenge(version, error);
     let json = challenge.or_else(|_| offers.challenge(Version::V2, error)).map_err(|_| broken())?;
     let object = serde_json::from_str(&json).map_err(|_| broken())?;
@@ -372,7 +374,7 @@ fn ask(
     Ok(result.into())
 }
 
-/// Puts a receipt beside what is in `_meta`; the tool has no say in what was paid.
+/// Puts a receipt into `_meta`, in place of any from the tool, and keeps the rest.
 fn give_receipt(response: &mut CallToolResponse, receipt: &SettleResponse) {
     let meta = match response {
         CallToolResponse::Complete(result) => &mut result.meta,
@@ -388,7 +390,7 @@ fn give_receipt(response: &mut CallToolResponse, receipt: &SettleResponse) {
     };
 }
 
-/// Methods that are the inner server's.
+/// Methods that the inner server answers.
 macro_rules! inner {
     ($($(#[$attribute:meta])* $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
         $(#[$attribute])*
@@ -405,7 +407,7 @@ type Answer<T> = Result<T, ErrorData>;
 type Request = RequestContext<RoleServer>;
 type Notification = NotificationContext<RoleServer>;
 
-/// All methods there are: those that rmcp adds must be added here.
+/// All methods of the trait: methods that rmcp adds later must be added here.
 impl<H, F, S, C> ServerHandler for PaidTools<H, F, S, C>
 where
     H: ServerHandler,

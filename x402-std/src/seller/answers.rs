@@ -133,8 +133,8 @@ impl<A: Clone> Answers<A> {
         }
     }
 
-    /// Keeps the answer to a settled payment, which is about to be written out. With `again` it stays after it was
-    /// delivered.
+    /// Keeps the answer to a settled payment, which is about to be written out. With `again` it stays after
+    /// it was delivered.
     pub(crate) fn keep(
         &self,
         key: ClaimKey,

@@ -35,7 +35,7 @@ where
     async fn finish_one(&self, pending: Pending) {
         let kept = Kept::read(&pending.record);
         let Some(Kept { digest, request: Some(request), .. }) = kept else {
-            tracing::warn!("what is beside a pending claim cannot be read");
+            tracing::warn!("the record of a pending claim cannot be read");
             return;
         };
         if !matches!(pending.state, ClaimState::Broadcast(_)) {

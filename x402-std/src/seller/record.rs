@@ -8,7 +8,7 @@ use crate::message::VerifyRequest;
 use crate::store::{Record, Role};
 
 /// The record beside a claim. While the payment is pending, it holds all that is needed to ask the
-/// facilitator again; once settled, the request and the time.
+/// facilitator again; once settled, the request's digest and the time.
 pub(super) struct Kept {
     pub(super) digest: Option<RequestDigest>,
     /// In Unix seconds; zero while it is pending.
@@ -30,8 +30,8 @@ struct Written {
 }
 
 impl Kept {
-    /// Returns the record of a pending payment; `None` for a request that cannot be written, which was never
-    /// read.
+    /// Returns the record of a pending payment; `None` for a request that cannot be written. Such a request
+    /// was never read from a message.
     pub(super) fn pending(
         request: &VerifyRequest,
         digest: Option<RequestDigest>,

@@ -1,6 +1,6 @@
-//! The rules of a claim store, as tests for any of them.
+//! The rules of a claim store, as tests for any store.
 //!
-//! A store of somebody else's is a type and one test:
+//! A store of your own needs one test:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! Not tested, for each store has its own ways: that claims outlive the process, that they are forgotten only
-//! when [`ClaimState::is_forgettable`] says so, leases, and [`ClaimStore::pending`].
+//! Each store tests the rest in its own way: claims that outlive the process, [`ClaimState::is_forgettable`],
+//! leases, and [`ClaimStore::pending`].
 
 use std::future::Future;
 use std::sync::Arc;
@@ -47,8 +47,8 @@ pub async fn claims<S: ClaimStore + 'static>(open: impl AsyncFn() -> S) {
     one_of_many_wins([one, two]).await;
 }
 
-/// Checks the rules about what is beside claims, for a store that keeps records. `open` returns a handle; two
-/// of its claims stay.
+/// Checks the rules about records, for a store that keeps them. `open` returns a handle. Two claims stay in
+/// the store.
 ///
 /// # Panics
 /// At the first rule that the store breaks.
@@ -56,7 +56,7 @@ pub async fn records<S: ClaimStore>(open: impl AsyncFn() -> S) {
     a_record_is_beside_its_claim(&open().await).await;
 }
 
-/// A payment's key: no two rules have one in common.
+/// Returns a payment's key, which only one rule has.
 fn key(rule: u8, number: usize) -> ClaimKey {
     let mut bytes = [rule; 32];
     bytes[24..].copy_from_slice(&(number as u64).to_be_bytes());
@@ -164,7 +164,7 @@ async fn a_payment_is_known_for_one_resource(store: &impl ClaimStore) {
     }
 }
 
-/// What many do at once, the one half over one handle, the other half over another.
+/// Makes a step in many tasks at once, half of them over each handle.
 async fn at_once<S: ClaimStore + 'static, T: Send + 'static, F>(
     handles: [&Arc<S>; 2],
     step: impl Fn(usize, Arc<S>) -> F,
@@ -208,7 +208,7 @@ async fn one_of_many_wins<S: ClaimStore + 'static>(stores: [Arc<S>; 2]) {
             assert_eq!(store.state(key).await, Ok(Some(won[0].1.clone())));
         }
     }
-    // And of many who give one up.
+    // The same holds for many that release one claim.
     let key = key(5, 99);
     stores[0].present(key, HERE, NOW + 60, NOW).await.unwrap();
     let answers =
@@ -241,10 +241,10 @@ async fn a_record_is_beside_its_claim(store: &impl ClaimStore) {
     let first = record(Role::Seller, any);
     store.advance_with(key(6, 1), &Claimed, sent.clone(), first.clone()).await.unwrap();
     assert_eq!(found(1).await, Some(first.clone()));
-    // It stays until there is another, in whichever state.
+    // It stays until another replaces it, in every state.
     store.advance(key(6, 1), &sent, known.clone()).await.unwrap();
     assert_eq!(found(1).await, Some(first.clone()));
-    // A step that is not made leaves it alone.
+    // A refused step leaves it unchanged.
     let other = record(Role::Seller, b"other");
     let step = store.advance_with(key(6, 1), &Claimed, sent.clone(), other.clone()).await;
     assert_eq!(step, Err(StoreError::Conflict));
@@ -252,7 +252,7 @@ async fn a_record_is_beside_its_claim(store: &impl ClaimStore) {
     store.advance_with(key(6, 1), &known, Settled(tx("0x1")), other.clone()).await.unwrap();
     store.advance(key(6, 1), &Settled(tx("0x1")), Delivered(tx("0x1"))).await.unwrap();
     assert_eq!(found(1).await, Some(other));
-    // One that failed needs none, and one that is given up leaves none behind.
+    // A failed claim loses its record, and a released one leaves none behind.
     bring(store, key(6, 2), &Claimed, NOW + 60, NOW).await;
     let kept = record(Role::Facilitator, b"kept");
     store.advance_with(key(6, 2), &Claimed, sent.clone(), kept).await.unwrap();

@@ -8,20 +8,19 @@ use crate::exposed::Exposed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It could not be reached, did not let us in, or did not answer as such a store does.
+    /// The store could not be reached, refused the login, or gave an unexpected answer.
     Unavailable,
-    /// The address is none that this build can reach: not a Redis URL, or one with TLS, without it.
+    /// The address is not a Redis URL, or it needs TLS, which this build lacks.
     Address,
-    /// The file belongs to another application, or is none of ours.
+    /// The file belongs to another application, or is not a store of this kind.
     Foreign,
     /// The file was written by a newer version of this library.
     Newer,
-    /// Others can write the file, or put another in its place: see [`exposed`](crate::exposed).
+    /// Others can write or replace the file: see [`exposed`](crate::exposed).
     Exposed(Exposed),
-    /// Redis may evict claims to make room: `maxmemory` is set, `maxmemory-policy` is not
-    /// `noeviction`.
+    /// Redis may evict claims to make room: `maxmemory` is set, and `maxmemory-policy` is not `noeviction`.
     Evicts,
-    /// The Redis server is a replica: claims are kept by the primary.
+    /// The Redis server is a replica, but the primary keeps the claims.
     Replica,
 }
 
@@ -31,7 +30,7 @@ impl fmt::Display for OpenError {
             Self::Exposed(exposed) => return exposed.fmt(f),
             Self::Unavailable => "store is unavailable",
             Self::Address => "not an address of a store that can be reached",
-            Self::Foreign => "something else's file",
+            Self::Foreign => "the file is not a store of this kind",
             Self::Newer => "store of a newer version",
             Self::Evicts => "this Redis evicts claims: set maxmemory-policy to noeviction",
             Self::Replica => "this Redis is a replica: give the primary",

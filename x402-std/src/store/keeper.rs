@@ -1,4 +1,4 @@
-//! Finishing pending claims, whoever's they are.
+//! The keeper that finishes pending claims, of sellers and of facilitators.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use tokio::time::{sleep, timeout};
 
 use super::{ClaimStore, Pending, Role, Usage};
 
-/// How often it is looked whether something is pending.
+/// Interval between searches for pending claims.
 pub(crate) const EVERY: Duration = Duration::from_secs(2);
 
-/// How long one payment is worked on, and left to who works on it.
+/// Time limit for the work on one payment. For as long, no other process gets its claim.
 pub(crate) const HOLD: Duration = Duration::from_secs(90);
 
-/// So many payments at once at most.
+/// Most payments in work at once.
 const AT_ONCE: usize = 32;
 
-/// It is looked how full the store is once in so many times.
+/// Number of searches for each check of how full the store is.
 const FULL_EVERY: u32 = 30;
 
-/// Share of a store that is used, above which its keeper warns.
+/// Used share of a store at which its keeper warns.
 const NEARLY_FULL: f64 = 0.8;
 
 /// Finishes claims of one role in a store.
@@ -35,7 +35,7 @@ impl<'s, S: ClaimStore> Keeper<'s, S> {
         Self { store, role, working: JoinSet::new() }
     }
 
-    /// Finishes what is pending, at once and then for as long as it is polled.
+    /// Finishes pending claims, at once and then for as long as it is polled.
     pub(crate) async fn keep<W>(mut self, finish: impl Fn(Pending) -> W)
     where
         W: Future<Output = ()> + Send + 'static,
@@ -52,7 +52,7 @@ impl<'s, S: ClaimStore> Keeper<'s, S> {
         }
     }
 
-    /// Finishes what is pending now, and returns when each has an end or its time is over.
+    /// Finishes the claims that are pending now. Returns when each is finished or its time is over.
     pub(crate) async fn keep_once<W>(mut self, finish: impl Fn(Pending) -> W)
     where
         W: Future<Output = ()> + Send + 'static,
@@ -61,7 +61,7 @@ impl<'s, S: ClaimStore> Keeper<'s, S> {
         self.working.join_all().await;
     }
 
-    /// Starts on what is pending, as far as there is room.
+    /// Starts work on pending claims, as far as there is room.
     async fn start<W>(&mut self, finish: &impl Fn(Pending) -> W)
     where
         W: Future<Output = ()> + Send + 'static,

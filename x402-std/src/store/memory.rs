@@ -8,8 +8,8 @@ use x402_core::claim::{ClaimKey, ClaimState, Presented, Resource};
 
 use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
 
-/// Claims in memory, for one process. They are lost when it ends, and so are those of payments that
-/// were sent: for money, take a store that outlives it.
+/// Claims in memory, for one process. They are lost when it ends, even those of sent payments. For real
+/// money, use a store that outlives the process.
 #[derive(Debug)]
 pub struct MemoryStore {
     capacity: usize,
@@ -19,10 +19,10 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Claims {
     all: HashMap<ClaimKey, Claim>,
-    /// All of them by the last second of which each may not be forgotten; first those that always
-    /// may. So nobody walks all claims to make room for one.
+    /// All claims by [`ClaimState::kept_until`], so that making room needs no search through all of them.
+    /// Those that may always be forgotten come first.
     ends: BTreeSet<(Option<u64>, ClaimKey)>,
-    /// Those that somebody must finish, by when the next may look.
+    /// Pending claims, by the time from which they may be handed out.
     due: BTreeSet<(Role, Instant, ClaimKey)>,
 }
 
@@ -59,7 +59,7 @@ impl Claims {
         Some(claim)
     }
 
-    /// Forgets what may be forgotten at `now`, if there is no room for one more.
+    /// Forgets all forgettable claims at `now`, if there is no room for one more.
     fn make_room(&mut self, capacity: usize, now: u64) {
         if self.all.len() < capacity {
             return;
@@ -73,7 +73,7 @@ impl Claims {
 }
 
 impl MemoryStore {
-    /// A store of at most `capacity` claims.
+    /// Returns a store of at most `capacity` claims.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, claims: Mutex::default() }
     }
@@ -160,8 +160,8 @@ impl MemoryStore {
 }
 
 impl Default for MemoryStore {
-    /// Room for 100 000 claims, about 30 MB when full; those that are pending take what their
-    /// requests are long besides.
+    /// Returns a store for 100 000 claims, about 30 MB when full. The requests of pending claims need memory
+    /// besides.
     fn default() -> Self {
         Self::new(100_000)
     }
@@ -276,7 +276,7 @@ mod tests {
             Ok(Presented::Known(broadcast))
         );
         assert_eq!(store.release_now(key(2)), Err(StoreError::Conflict));
-        // What failed makes room at once, however long the payment would have been good for.
+        // A failed claim makes room at once, however long its payment is valid.
         let failed = ClaimState::Failed(x402_core::Reason::InvalidTransactionState);
         store.advance_now(key(3), &ClaimState::Claimed, failed, None).unwrap();
         assert_eq!(store.present_now(key(4), Resource::ANY, 99, 50), Ok(Presented::New));

@@ -1,47 +1,45 @@
-//! Where claims are kept, so that one payment is served once.
+//! Stores for claims, so that one payment is served once.
 //!
 //! | store | feature | for | loses claims when |
 //! |---|---|---|---|
 //! | [`MemoryStore`] | | one process, tests | the process ends |
-//! | [`SqliteStore`] | `sqlite` | processes of one host | its disk is lost, or a backup is put in its place |
-//! | [`RedisStore`] | `redis` | many hosts | Redis loses what it acknowledged; see there |
+//! | [`SqliteStore`] | `sqlite` | processes of one host | its disk is lost, or a backup replaces the file |
+//! | [`RedisStore`] | `redis` | many hosts | Redis loses acknowledged steps; see there |
 //!
-//! A lost claim lets its payment be presented again. The money is still moved once, as the chain
-//! takes a payment once; but what was served for it may be served a second time, and of a payment
-//! that was sent nobody remembers the transaction.
+//! A lost claim lets its payment be presented again. The money still moves once, as the chain takes a payment
+//! once. But the resource may be served a second time, and the transaction of a sent payment is forgotten.
 //!
 //! # Answers that are lost
-//! After [`StoreError::Unavailable`] the step may have been made. Whoever is told so of
-//! [`present`](ClaimStore::present) holds nothing, and presenting again gives
-//! [`Presented::Known`] if the claim was made: such a claim is the next case.
+//! After [`StoreError::Unavailable`] the step may have been made. A caller that gets this error from
+//! [`present`](ClaimStore::present) holds nothing. If the claim was made, presenting again returns
+//! [`Presented::Known`]: such a claim is the next case.
 //!
 //! # Claims that are abandoned
-//! A process that dies between `present` and the next step leaves a claim in
-//! [`ClaimState::Claimed`], and its payment is pending until it expires. Stores that outlive their
-//! processes can be given a lease: a claim that is still `Claimed` when it is presented again for
-//! the same resource, longer after it was made than the lease, is [`Presented::New`] once more, and
-//! made at that time.
+//! A process that dies between `present` and the next step leaves a claim in [`ClaimState::Claimed`], and its
+//! payment is pending until it expires. Stores that outlive their processes can have a lease. It applies when
+//! a payment is presented again for the same resource, and its claim is still `Claimed`. If the claim is
+//! older than the lease, the answer is [`Presented::New`] once more, and the claim's age starts anew.
 //!
-//! This pays nothing twice, however short the lease and whichever clock is wrong. Somebody who is
-//! slow, not dead, then holds the claim together with the newcomer; but nothing is sent before the
-//! claim has moved from `Claimed` to [`ClaimState::Broadcast`], which is a compare-and-swap that one
-//! of them makes. The other one is told [`StoreError::Conflict`] and has sent nothing. If one of them
-//! releases the claim instead, the other one's step is a conflict as well, or moves the claim of
-//! a third who presented it meanwhile, who then gets the conflict. What a lease that is too short
-//! costs is work done twice: give one that is longer than it takes from a payment's arrival to its
-//! broadcast, the paid handler's time included if it runs before the settlement.
+//! No payment is made twice by this, however short the lease is and whichever clock is wrong. If the first
+//! holder is slow, not dead, it holds the claim together with the second. But a payment is sent only after
+//! its claim has moved from `Claimed` to [`ClaimState::Broadcast`]. This is a compare-and-swap, which
+//! succeeds for one of them. The other one gets [`StoreError::Conflict`], and has sent nothing. If one of
+//! them releases the claim instead, the other one's step is a conflict too. If a third caller has presented
+//! the payment meanwhile, that step moves the third one's claim, and the third one gets the conflict. A lease
+//! that is too short costs work done twice. Make it longer than the time from a payment's arrival to its
+//! broadcast. That includes the paid handler's time if it runs before the settlement.
 //!
 //! # A store of your own
-//! Implement [`ClaimStore`], and run `conformance` on it (feature `tokio`); its part for records only if the store
-//! keeps them. [`Presented::again`] makes the answer for a payment that is known, [`encode_state`] a text
-//! of a state.
+//! Implement [`ClaimStore`], and test it with `conformance` (feature `tokio`). The part for records is only
+//! for stores that keep them. [`Presented::again`] returns the answer for a known payment, and
+//! [`encode_state`] a state's text.
 //!
-//! # What is beside a claim
-//! A claim that moves can be given a [`Record`]: what it takes to go on with it where it is found. A
-//! facilitator puts the request and its signed transaction there, a seller the request and what it
-//! was made for. Claims that were broadcast and are not certain are handed out by
-//! [`pending`](ClaimStore::pending), each to one keeper at a time, so that somebody finishes them.
-//! Records hold payments: keep the store as secret as those.
+//! # Records
+//! A step can put a [`Record`] beside its claim: the data to go on with the claim. A facilitator's record
+//! holds the settlement request and its signed transaction. A seller's record holds the settlement request
+//! and the digest of the buyer's request. [`pending`](ClaimStore::pending) hands out the claims in
+//! [`ClaimState::Broadcast`], each to one keeper at a time, which finishes them. Records hold payments: keep
+//! the store as secret as those.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -72,14 +70,14 @@ pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 pub use state::{decode_state, encode_state};
 
-/// How long a claim that was broadcast is left to the process that broadcast it before
-/// [`ClaimStore::pending`] hands it out.
+/// The time for which a claim is left to the process that broadcast it, before [`ClaimStore::pending`] hands
+/// it out.
 pub const PENDING_AFTER: Duration = Duration::from_secs(10);
 
-/// Keeps claims. Every step is a compare-and-swap: of two who try, one succeeds.
+/// A store of claims. Every step is a compare-and-swap: of two callers that try it, one succeeds.
 ///
-/// A store forgets a claim only to make room, and only if [`ClaimState::is_forgettable`] says so; a
-/// full one refuses new claims.
+/// A store forgets a claim only to make room, and only if [`ClaimState::is_forgettable`] allows it. A full
+/// store refuses new claims.
 pub trait ClaimStore: Send + Sync {
     /// Presents a payment that can be settled until `expires_at`, for a resource, at `now` (Unix
     /// seconds).
@@ -106,18 +104,18 @@ pub trait ClaimStore: Send + Sync {
     /// Removes a claim that is `Claimed` or `Failed`.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] for any other, and for an unknown one.
+    /// [`StoreError::Conflict`] for a claim in another state, and for an unknown one.
     fn release(&self, key: ClaimKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The state of a claim, if it is known.
+    /// Returns the state of a claim; `None` if it is unknown.
     fn state(
         &self,
         key: ClaimKey,
     ) -> impl Future<Output = Result<Option<ClaimState>, StoreError>> + Send;
 
-    /// As [`advance`](Self::advance), and puts a record beside the claim in the same step. A store
-    /// that keeps no records leaves pending payments to those who present them again, and cannot
-    /// give a lost answer once more after a restart.
+    /// As [`advance`](Self::advance), and puts a record beside the claim in the same step. In a store without
+    /// records, a pending payment waits until it is presented again, and no lost answer is given again after
+    /// a restart.
     fn advance_with(
         &self,
         key: ClaimKey,
@@ -129,7 +127,7 @@ pub trait ClaimStore: Send + Sync {
         self.advance(key, from, to)
     }
 
-    /// A claim and what is beside it, if it is known.
+    /// Returns the state and the record of a claim; `None` if it is unknown.
     fn find(
         &self,
         key: ClaimKey,
@@ -138,9 +136,9 @@ pub trait ClaimStore: Send + Sync {
         async move { Ok(state.await?.map(|state| Found { state, record: None })) }
     }
 
-    /// At most `most` claims of one role that were broadcast, that are not certain, and that have a
-    /// record. None of them was handed out within `hold` before, to anybody who shares the store,
-    /// nor broadcast within [`PENDING_AFTER`]. Those that waited longest come first.
+    /// Hands out at most `most` claims of one role that are [`ClaimState::Broadcast`] and have a record.
+    /// Claims that were broadcast within [`PENDING_AFTER`] are left out. Each claim is then held back for
+    /// `hold` from every process that shares the store. The claims that waited longest come first.
     fn pending(
         &self,
         role: Role,
@@ -151,31 +149,30 @@ pub trait ClaimStore: Send + Sync {
         ready(Ok(Vec::new()))
     }
 
-    /// How full the store is; `None` if it has no limit.
+    /// Returns how full the store is; `None` if it has no limit.
     fn usage(&self) -> impl Future<Output = Result<Option<Usage>, StoreError>> + Send {
         ready(Ok(None))
     }
 
-    /// Whether claims outlive the process. Where nothing else keeps a payment from being used
-    /// twice, as with transfers that buyers send themselves, it takes a store that does.
+    /// Returns whether claims outlive the process. Some payments need such a store: those that nothing else
+    /// keeps from being used twice, such as transfers that buyers send themselves.
     fn is_durable(&self) -> bool {
         false
     }
 
-    /// Since when (Unix seconds) this process uses the store, if it is certain that no other process
-    /// uses it now.
+    /// Returns when this process began to use the store (Unix seconds), if it is certainly the only user now.
     fn alone_since(&self) -> Option<u64> {
         None
     }
 }
 
-/// Whose claim it is: the seller's, to serve a payment, or the facilitator's, to settle it. Both may
+/// The owner of a claim: the seller, which serves the payment, or the facilitator, which settles it. Both may
 /// share a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// The seller's.
+    /// The seller.
     Seller,
-    /// The facilitator's.
+    /// The facilitator.
     Facilitator,
 }
 
@@ -194,37 +191,37 @@ impl Role {
     }
 }
 
-/// A record beside a claim. Its bytes are for the process that wrote them.
+/// A record beside a claim. Its bytes are opaque to the store.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Whose it is.
+    /// The owner of the claim.
     pub role: Role,
     /// The data to go on with the claim.
     pub bytes: Vec<u8>,
 }
 
-/// Does not show the bytes: there is a payment in them.
+/// Leaves out the bytes, as they contain a payment.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").field("role", &self.role).finish_non_exhaustive()
     }
 }
 
-/// A claim that was found.
+/// A claim in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// How far it has come.
+    /// Its state.
     pub state: ClaimState,
     /// The record beside it.
     pub record: Option<Record>,
 }
 
-/// A claim that somebody must finish.
+/// A claim to be finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// Whose claim it is.
+    /// Its key.
     pub key: ClaimKey,
-    /// [`ClaimState::Broadcast`], when it was handed out.
+    /// Its state when it was handed out: [`ClaimState::Broadcast`].
     pub state: ClaimState,
     /// The bytes of its record.
     pub record: Vec<u8>,
@@ -233,14 +230,14 @@ pub struct Pending {
 /// How full a store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Claims that are kept; in Redis, bytes of memory.
+    /// The number of claims; in Redis, bytes of memory.
     pub used: u64,
-    /// Most that can be kept, in the same unit.
+    /// The most that fit, in the same unit.
     pub capacity: u64,
 }
 
 impl Usage {
-    /// The part that is used: 1.0 is full.
+    /// Returns the used part: 1.0 is full.
     pub fn share(self) -> f64 {
         self.used as f64 / (self.capacity.max(1)) as f64
     }
@@ -316,15 +313,15 @@ impl<S: ClaimStore> ClaimStore for Arc<S> {
     }
 }
 
-/// Why a store did not do as asked.
+/// Why a call to a store failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// There is no room: it is full of claims that may not be forgotten.
+    /// The store is full of claims that may not be forgotten.
     Full,
-    /// The claim is unknown, has moved on, or may not move there.
+    /// The claim is unknown, has moved on, or may not make this step.
     Conflict,
-    /// It could not be reached, did not answer in time, or holds what it cannot read. The step may
-    /// have been made.
+    /// The store could not be reached, did not answer in time, or holds data that it cannot read. The step
+    /// may have been made.
     Unavailable,
 }
 

@@ -13,29 +13,29 @@ use super::durable::OpenError;
 use super::state::{decode_state as decode, encode_state as encode};
 use super::{ClaimStore, Found, PENDING_AFTER, Pending, Record, Role, StoreError, Usage};
 
-/// For a step, connecting included.
+/// Time limit for a step, including the connection.
 const STEP: Duration = Duration::from_secs(5);
-/// For replicas to have a step, within the above.
+/// Time limit for replicas to have a step, within [`STEP`].
 const REPLICATION: Duration = Duration::from_secs(2);
 
-/// Seconds for which Redis keeps a claim longer than it has to, by its own clock.
+/// Seconds by which Redis keeps a claim longer than necessary, by its own clock.
 const MARGIN: u64 = 24 * 60 * 60;
-/// Claims on payments that are good for longer than these seconds never expire.
+/// Claims on payments that are valid for more seconds than this never expire.
 const LONG: u64 = 1_000_000_000;
 
-/// A claim is one string: `<claimed at> <gone from> <resource> <state>`. The first is the caller's
-/// time, in 20 digits so that text compares as numbers do; the second is Redis's time from which the
-/// claim may be gone if it is settled or failed, empty for never; the resource is in hexadecimal.
+/// A claim is one string: `<claimed at> <gone from> <resource> <state>`. The first is the caller's time, in
+/// 20 digits, so that texts compare as numbers do. The second is Redis's time from which the claim may be
+/// gone, empty for never; some states are kept longer. The resource is in hexadecimal.
 ///
-/// A record is another string, `<role> <bytes>`, which expires with its claim. Claims that are pending
-/// and have one are members of a sorted set for each role, scored by when the next may look after
-/// them, by Redis's clock. A claim is named there by its 64 hexadecimal digits.
+/// A record is another string, `<role> <bytes>`, which expires with its claim. Each role has a sorted set of
+/// its pending claims with a record. A member is the claim's name, its 64 hexadecimal digits. Its score is
+/// Redis's time from which the claim may be handed out.
 ///
 /// Each script makes one step.
 ///
-/// Arguments: now, resource, the time before which an abandoned claim was made (empty for no lease),
-/// seconds until the claim may be gone if it settles (empty for never), seconds that it is kept
-/// longer if it does not. Answers with the claim, nothing if it is the caller's now.
+/// Key: the claim. Arguments: now, the resource, the time before which an abandoned claim was made (empty for
+/// no lease), seconds until the claim may be gone (empty for never), seconds for which it is kept longer
+/// until it moves. Returns the claim, or nothing if the caller holds it now.
 static PRESENT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local claim = redis.call('GET', KEYS[1])
@@ -59,13 +59,13 @@ return false",
     )
 });
 
-/// Keys: the claim, its record, and what is pending for sellers and for facilitators. Arguments: the
-/// state to leave, the state to enter, seconds that this one is kept for beyond the payment's end,
-/// seconds that a claim which moves is kept for in any case, the claim's name, `broadcast`, `failed`
-/// or nothing, the record (empty to leave it), seconds until a claim that is broadcast is due.
+/// Keys: the claim, its record, and the pending claims of sellers and of facilitators. Arguments: the old
+/// state, the new state, seconds for which the new state is kept after the payment's end, seconds for which
+/// the claim is kept from now at least, the claim's name, `broadcast`, `failed` or nothing, the record (empty
+/// to leave it), seconds until a broadcast claim is due.
 ///
-/// The expiry goes first: it needs no memory, and after it Redis lets the rest of a script have some
-/// even if it is full. Work that was begun can be ended.
+/// The expiry goes first, as it needs no memory. After it, Redis gives the rest of the script memory even if
+/// it is full, so work that was begun can end.
 static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local claim = redis.call('GET', KEYS[1]) or ''
@@ -99,7 +99,7 @@ return 1",
     )
 });
 
-/// Keys: the claim and its record. Argument: the state it is in.
+/// Keys: the claim and its record. Argument: the claim's state.
 static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local claim = redis.call('GET', KEYS[1]) or ''
@@ -109,8 +109,8 @@ return redis.call('DEL', KEYS[1])",
     )
 });
 
-/// Key: what is pending for a role. Arguments: most of them, seconds until each is due again. Answers
-/// with their names.
+/// Key: the pending claims of a role. Arguments: the most to hand out, seconds until each is due again.
+/// Returns their names.
 static PENDING: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local now = redis.call('TIME')[1]
@@ -124,31 +124,29 @@ return due",
 
 /// Claims in Redis, for many hosts (feature `redis`).
 ///
-/// Needs Redis 6.0, or what speaks as it does, and a runtime of tokio's with its time enabled. A
-/// step is one script on one key, and so a compare-and-swap; it takes 5 seconds at most, and is
-/// [`StoreError::Unavailable`] then. A connection that failed is made anew by the next step.
-/// The user it connects as needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`, `GET`, `GETRANGE`,
-/// `SET`, `EXPIREAT`, `PERSIST`, `DEL`, `ZADD`, `ZREM`, `ZRANGEBYSCORE` and, to wait for replicas,
-/// `WAIT`. `rediss` URLs take the feature `tls`.
+/// It needs Redis 6.0 or a compatible server, and a tokio runtime with time enabled. A step is one script,
+/// and so a compare-and-swap. A step that takes longer than 5 seconds fails with [`StoreError::Unavailable`].
+/// The next step replaces a failed connection. The Redis user needs `INFO`, `EVALSHA`, `SCRIPT LOAD`, `TIME`,
+/// `GET`, `GETRANGE`, `SET`, `EXPIREAT`, `PERSIST`, `DEL`, `ZADD`, `ZREM`, `ZRANGEBYSCORE` and, to wait for
+/// replicas, `WAIT`. `rediss` URLs need the feature `tls`.
 ///
-/// # What Redis must promise
-/// - **It does not evict.** `maxmemory-policy` is `noeviction`, or `maxmemory` is 0; each connection
-///   is refused otherwise. When it is full, what is presented anew is [`StoreError::Full`], and
-///   claims that are there go on.
-/// - **It keeps what it acknowledges.** With `appendonly no` a restart loses the claims made since
-///   the last snapshot: each connection warns. With `appendfsync everysec` a power cut loses the
-///   last second, with `always` none.
-/// - **It is one primary.** Connections to replicas are refused. Replication is asynchronous: a
-///   replica that takes over lacks the last steps of the primary, unless
-///   [`with_replicas`](Self::with_replicas) waits for as many replicas as can take over. A primary
-///   that was cut off and does not know that another took over still takes steps: set
-///   `min-replicas-to-write`. Sentinel and Cluster are not spoken.
+/// # Requirements for Redis
+/// - **It does not evict.** `maxmemory-policy` is `noeviction`, or `maxmemory` is 0; other servers are
+///   refused at each connection. When Redis is full, a new payment is [`StoreError::Full`], and existing
+///   claims go on.
+/// - **It keeps acknowledged steps.** With `appendonly no` a restart loses the claims made since the last
+///   snapshot, and each connection logs a warning. With `appendfsync everysec` a power cut loses the last
+///   second; with `always`, nothing is lost.
+/// - **It is one primary.** Connections to replicas are refused. Replication is asynchronous: a replica that
+///   takes over lacks the primary's last steps, unless [`with_replicas`](Self::with_replicas) waits for as
+///   many replicas as can take over. A primary that was cut off, and is unaware of its successor, still takes
+///   steps: set `min-replicas-to-write`. Sentinel and Cluster are not supported.
 ///
-/// # What expires
-/// Claims expire a day later than [`ClaimState::is_forgettable`] needs, so that Redis does not grow
-/// without end. The seconds until then are counted from the caller's time when the payment is first
-/// presented, and measured by Redis's clock: the two clocks need not agree, but neither may jump
-/// ahead by a day. Claims on payments that are good for another billion seconds never expire.
+/// # Expiry
+/// Claims expire a day later than [`ClaimState::is_forgettable`] needs, so that Redis does not grow without
+/// end. The seconds until then count from the caller's time when the payment is first presented, and Redis's
+/// clock measures them. The two clocks may differ, but neither may jump ahead by a day. Claims on payments
+/// that are valid for more than another billion seconds never expire.
 ///
 /// ```no_run
 /// # async fn connect() -> Result<(), x402_std::store::OpenError> {
@@ -167,7 +165,7 @@ pub struct RedisStore {
     connection: Mutex<Connection>,
 }
 
-/// The connection that all steps share, and how many there were before it.
+/// The connection that all steps share, and the number of connections before it.
 #[derive(Default)]
 struct Connection {
     open: Option<MultiplexedConnection>,
@@ -178,8 +176,8 @@ impl RedisStore {
     /// Connects to the server at `url`: `redis://[[user]:password@]host[:port][/database]`, or
     /// `unix:///path`. The URL is kept secret.
     ///
-    /// Every key begins with `prefix`, so applications that share a server can do so side by side,
-    /// and those that share claims have one prefix.
+    /// Every key begins with `prefix`. Applications that share a server use different prefixes; those that
+    /// share claims use the same one.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -196,21 +194,21 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// Whether [`connect`](Self::connect) takes such a URL. No server is asked.
+    /// Returns whether [`connect`](Self::connect) accepts such a URL. It asks no server.
     pub fn is_address(url: &str) -> bool {
         Client::open(url).is_ok()
     }
 
-    /// With a time, in whole seconds, after which a claim for which nothing was sent is given to
-    /// the next who presents its payment; see [`store`](super#claims-that-are-abandoned). Without,
-    /// such a claim lasts until it expires.
+    /// Sets a lease, in whole seconds. After it, a claim for which nothing was sent goes to the next caller
+    /// that presents its payment: see [`store`](super#claims-that-are-abandoned). Without a lease, such a
+    /// claim lasts until it expires.
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// With so many replicas that have a step before it is acknowledged. If they take longer than 2
-    /// seconds, it is [`StoreError::Unavailable`], and made on the primary all the same.
+    /// Sets how many replicas must have a step before it is acknowledged. If they take longer than 2 seconds,
+    /// the step fails with [`StoreError::Unavailable`], although the primary has made it.
     pub fn with_replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
         self
@@ -228,12 +226,12 @@ impl RedisStore {
         format!("{}pending:{}", self.prefix, role.as_str())
     }
 
-    /// Does something over the connection, which is made anew if it failed before.
+    /// Runs a query over the connection, which is made anew if it failed before.
     async fn ask<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         question: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<T, StoreError> {
-        // The last connection that was tried.
+        // The number of the connection that was tried.
         let mut tried = None;
         let answer = async {
             let connection = {
@@ -253,7 +251,7 @@ impl RedisStore {
                 }
             };
             question(connection).await.map_err(|error| {
-                // The text may say where the server is.
+                // The error's text may contain the server's address.
                 let code = error.code().unwrap_or_default();
                 if code == "OOM" || error.detail().is_some_and(|text| text.contains("OOM command"))
                 {
@@ -267,7 +265,7 @@ impl RedisStore {
             tracing::warn!("claim store did not answer in time");
             Err(StoreError::Unavailable)
         });
-        // Not waiting: whoever has it for long is connecting anew.
+        // This does not wait: a task that holds the lock for long is connecting anew.
         if matches!(answer, Err(StoreError::Unavailable))
             && let Ok(mut shared) = self.connection.try_lock()
             && tried == Some(shared.number)
@@ -320,7 +318,7 @@ impl ClaimStore for RedisStore {
         now: u64,
     ) -> Result<Presented, StoreError> {
         let resource = hex::encode(resource.0);
-        // Made before this second, a claim is older than the lease.
+        // A claim that was made before this second is older than the lease.
         let abandoned = self.lease.and_then(|lease| now.checked_sub(lease.as_secs()));
         let left = expires_at.saturating_sub(now);
         let gone = (left <= LONG).then(|| left + MARGIN);
@@ -399,7 +397,7 @@ impl ClaimStore for RedisStore {
             if self.step::<u8>(&release).await? == 1 {
                 return Ok(());
             }
-            // Mostly it is claimed; what failed may be given up too.
+            // Most such claims are `Claimed`, but a `Failed` one may be released too.
             match self.state(key).await {
                 Ok(Some(now)) if now != state && now.may_be_released() => state = now,
                 _ => return Err(StoreError::Conflict),
@@ -408,7 +406,7 @@ impl ClaimStore for RedisStore {
     }
 
     async fn find(&self, key: ClaimKey) -> Result<Option<Found>, StoreError> {
-        // Not `MGET`, which takes what is no string for nothing.
+        // `GET` fails for a key that is not a string, where `MGET` returns nothing.
         let mut get = redis::pipe();
         get.get(self.key(key)).get(self.record(key));
         let (claim, record): (Option<String>, Option<Vec<u8>>) =
@@ -468,29 +466,29 @@ impl ClaimStore for RedisStore {
     }
 }
 
-/// The role and the bytes of a record.
+/// Reads the role and the bytes of a record.
 fn read_record(record: Vec<u8>) -> Option<Record> {
     let space = record.iter().position(|byte| *byte == b' ')?;
     let (role, bytes) = record.split_at(space);
     Some(Record { role: Role::parse(role)?, bytes: bytes.get(1..)?.into() })
 }
 
-/// A value of what `INFO` answers.
+/// Returns a value from the answer to `INFO`.
 fn info_value<'i>(info: &'i str, name: &str) -> Option<&'i str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// The same of whichever state keeps it longest.
+/// Returns the longest [`kept_longer`], that of a broadcast with a known transaction.
 fn kept_longest() -> u64 {
     kept_longer(&ClaimState::Broadcast(Transaction::try_from("known").unwrap_or_default()))
 }
 
-/// How many seconds longer than to its payment's end a claim is kept.
+/// Returns the seconds for which a claim is kept after its payment's end.
 fn kept_longer(state: &ClaimState) -> u64 {
     state.kept_until(0).unwrap_or(0)
 }
 
-/// The resource and the state of a claim.
+/// Reads the resource and the state of a claim.
 fn read(claim: &str) -> Result<(&str, ClaimState), StoreError> {
     let mut parts = claim.splitn(4, ' ').skip(2);
     let resource = parts.next();
@@ -501,9 +499,9 @@ fn read(claim: &str) -> Result<(&str, ClaimState), StoreError> {
     })
 }
 
-/// Connects, and asks whether claims are safe there.
+/// Connects, and checks that claims are safe there.
 async fn open(client: &Client) -> Result<MultiplexedConnection, OpenError> {
-    // The caller's limit is for all of it.
+    // The caller's time limit covers all of it.
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let failed = |error: RedisError| match error.kind() {

@@ -14,10 +14,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::lock;
 use crate::sqlite::{Database, Schema, seconds};
 
-/// Times are Unix seconds. `kept_until` is the last second at which the claim may not be forgotten,
-/// -1 if it always may be. Claims are counted as they come and go: counting all takes long.
-/// `role` and `record` are there where something is kept beside the claim; `due`, by SQLite's own
-/// clock, is when the next may look after one that is pending.
+/// Times are Unix seconds. `kept_until` is the last second at which the claim may not be forgotten, -1 if it
+/// always may be. Triggers keep the number of claims, since a count of all rows takes long. `role` and
+/// `record` are set if the claim has a record. `due` is the time, by SQLite's clock, from which a pending
+/// claim may be handed out.
 const SCHEMA: Schema = Schema {
     application_id: 0x7834_3032, // x402
     version: 2,
@@ -50,19 +50,19 @@ CREATE INDEX claims_due ON claims (role, due) WHERE due IS NOT NULL;
 ",
 };
 
-/// So many claims at most are forgotten for one that is new: nobody waits for the rest.
+/// Most claims that are forgotten for a new one, so that it waits for no more.
 const FORGET: usize = 1_000;
 
-/// Claims in a file, for the processes of one host (feature `sqlite`). Files `.lock` and
-/// `.lock2` beside it show each process whether others use it.
+/// Claims in a file, for the processes of one host (feature `sqlite`). The files `.lock` and `.lock2` beside
+/// it show each process whether others use it.
 ///
-/// A step is acknowledged when it is on the disk: neither a killed process nor a power cut takes it
-/// back, as far as the disk does what it says. Steps that wait at the same time share one
-/// transaction. Keep the file on a disk of this host, as SQLite's write-ahead log does not work over
-/// network file systems, and do not copy it while it is in use other than by SQLite's own means.
+/// A step is acknowledged when it is on the disk. From then on it survives a killed process, and a power cut
+/// too if the disk reports its writes truthfully. Steps that wait at the same time share one transaction.
+/// Keep the file on a disk of this host, as SQLite's write-ahead log fails over network file systems. While
+/// the file is in use, copy it only by SQLite's own means.
 ///
-/// Times beyond the year 292 277 026 596 are one and the same: a claim on a payment that does not
-/// expire before is never forgotten, unless it failed.
+/// All times beyond the year 292 277 026 596 count as one. A claim on a payment that expires later is never
+/// forgotten, unless it failed.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -77,10 +77,10 @@ pub struct SqliteStore {
     users: Users,
 }
 
-/// The processes that use one file: each has a lock beside it that others can share.
+/// The processes that use one file. Each holds a shared lock on a file beside it.
 struct Users {
-    /// The file that everybody holds, and the one that is held by who looks whether others do: to
-    /// try for a lock of one's own gives up the shared one for a moment.
+    /// The file on which every process holds a shared lock, and the file that a process locks while it looks
+    /// for others. An attempt at an exclusive lock gives up the shared one for a moment.
     lock: Option<Mutex<(File, File)>>,
     since: u64,
 }
@@ -121,7 +121,7 @@ impl SqliteStore {
     /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
     ///
     /// # Errors
-    /// [`OpenError::Foreign`] and [`OpenError::Newer`], in which case the file is as it was;
+    /// [`OpenError::Foreign`] and [`OpenError::Newer`], which leave the file as it was;
     /// [`OpenError::Unavailable`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let database = Database::open(path.as_ref(), &SCHEMA)?;
@@ -129,15 +129,15 @@ impl SqliteStore {
         Ok(Self { capacity: 1_000_000, lease: None, database, users })
     }
 
-    /// With room for so many claims; a million otherwise, about 300 MB when full.
+    /// Sets the capacity, in claims. The default is a million, about 300 MB when full.
     pub fn with_capacity(mut self, claims: usize) -> Self {
         self.capacity = claims as u64;
         self
     }
 
-    /// With a time, in whole seconds, after which a claim for which nothing was sent is given to
-    /// the next who presents its payment; see [`store`](super#claims-that-are-abandoned). Without,
-    /// such a claim lasts until it is forgotten.
+    /// Sets a lease, in whole seconds. After it, a claim for which nothing was sent goes to the next caller
+    /// that presents its payment: see [`store`](super#claims-that-are-abandoned). Without a lease, such a
+    /// claim lasts until it is forgotten.
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
@@ -173,8 +173,8 @@ impl ClaimStore for SqliteStore {
             self.step(move |db| present(db, key, resource, expires_at, now, capacity, lease))
         };
         let presented = with(self.lease).await?;
-        // If nobody else uses the file, whoever claimed it before this process began is dead: its lease
-        // need not end first.
+        // If no other process uses the file, the holder of a claim from before this process began is dead.
+        // Then the claim is free before its lease ends.
         if presented == Presented::Known(ClaimState::Claimed)
             && let Some(lease) = self.lease
             && let Some(alone) = self.alone_since().and_then(|since| now.checked_sub(since))

@@ -5,8 +5,8 @@ use x402_core::claim::{ClaimState, Transaction};
 
 pub(super) const CLAIMED: &str = "claimed";
 
-/// Returns a claim's state as text, as the durable stores keep it: its name, and for all but the first a colon and
-/// the transaction or the code.
+/// Returns a claim's state as text, as the durable stores keep it. It is the state's name; for all states but
+/// `claimed`, a colon and the transaction or the reason follow.
 pub fn encode_state(state: &ClaimState) -> String {
     match state {
         ClaimState::Claimed => CLAIMED.into(),
@@ -18,7 +18,7 @@ pub fn encode_state(state: &ClaimState) -> String {
     }
 }
 
-/// Reads what [`encode_state`] writes; `None` for any other text.
+/// Reads a text of [`encode_state`]; returns `None` for any other.
 pub fn decode_state(text: &str) -> Option<ClaimState> {
     if text == CLAIMED {
         return Some(ClaimState::Claimed);

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Why a text is no host as URLs have it.
+/// Why a text is not a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostError {
@@ -9,7 +9,7 @@ pub enum HostError {
     Form,
     /// The text has a wildcard.
     Wildcard,
-    /// The text has letters that URLs write in another way.
+    /// The text has characters that URLs encode.
     Encoding,
     /// The text is an IP address, not written in full.
     Address,
@@ -34,8 +34,8 @@ impl fmt::Display for HostError {
 impl std::error::Error for HostError {}
 
 /// Reads a host that a person wrote, with a port or without, into the form of
-/// [`Subject::host`](crate::transport::Subject::host): in lower case, without a final dot, and without the
-/// ports 80 and 443, since URLs drop the scheme's own.
+/// [`Subject::host`](crate::transport::Subject::host). It is in lower case and without a final dot. The ports
+/// 80 and 443 are left out, since URLs drop the scheme's own.
 ///
 /// Other spellings of IP addresses (`127.1`, `0x7f.1`), percent signs and letters beyond ASCII are refused: a
 /// limit or an allow-list with them would match nothing.

@@ -69,7 +69,7 @@ pub enum Scope {
     Payee(String),
 }
 
-/// Why a text is no limit.
+/// Why a text is not a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitError {
@@ -100,7 +100,7 @@ impl Limit {
         Self { most: Most::Money(most), per, scope: Scope::All }
     }
 
-    /// The core's form.
+    /// Returns the core's form.
     pub fn as_view(&self) -> budget::Limit<'_> {
         budget::Limit {
             most: match &self.most {
@@ -212,8 +212,8 @@ pub struct Usage {
     pub decimals: u8,
 }
 
-/// The use of every limit at `now`. A limit for each host or payee has an entry for each that was paid. A
-/// sum that is too large to count is returned as the limit.
+/// Returns the use of every limit at `now`. A limit for each host or payee has an entry for each that was
+/// paid. A sum that is too large to count is returned as the limit.
 pub fn usage(limits: &[Limit], spends: &[Spent], now: u64) -> Vec<Usage> {
     limits.iter().flat_map(|limit| used(limit, spends, now)).collect()
 }

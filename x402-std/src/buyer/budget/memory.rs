@@ -9,7 +9,8 @@ use super::{
     Budget, BudgetError, Limit, Purchase, Reserved, Spent, State, Step, UNFUNDED_A_DAY, is_shortage,
 };
 
-/// Most purchases that are remembered one by one; with a limit per day, all of the last day are.
+/// Most purchases that are kept one by one. With a limit per day, those of the last day are kept beyond this
+/// number.
 const HISTORY: usize = 1024;
 
 /// A budget in memory. It forgets everything when the process ends: limits that must last need a budget that

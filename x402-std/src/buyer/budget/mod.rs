@@ -1,12 +1,12 @@
-//! Purchases and limits on more of them, which hold over crashes and between processes.
+//! Purchases, and limits on their sum, which hold over crashes and between processes.
 //!
 //! A payment is reserved before it is signed: it is recorded if it fits all [`Limit`]s, in one step with the
-//! sum of earlier payments. A reservation without a signature is given back, unless the transfer
-//! [may have been sent](crate::buyer::wallet::SignFailure::Sent). Every other payment counts from then on, even if
-//! the seller reports a refusal: the holder of a signed payment can settle it. There is one bounded
-//! exception. Of the payments that were refused because the wallet has too little, three a day stop counting
-//! once they have expired ([`State::Unfunded`]). A limit per day forgets a payment a day after it was
-//! reserved, even if it is settled later, as late as its offer allows: the limit is on authorisations.
+//! sum of earlier payments. A reservation without a signature is given back, unless the transfer [may have
+//! been sent](crate::buyer::wallet::SignFailure::Sent). Every other payment counts from then on, even if the
+//! seller reports a refusal: the holder of a signed payment can settle it. There is one bounded exception. Of
+//! the payments that were refused because the wallet has too little, three a day stop counting once they have
+//! expired ([`State::Unfunded`]). A limit per day forgets a payment a day after it was reserved, even if it
+//! is settled later. A payment can be settled as late as its offer allows: the limit is on authorisations.
 //!
 //! | budget | feature | for | forgets when |
 //! |---|---|---|---|
@@ -70,18 +70,17 @@ pub enum State {
     Signed,
     /// The payment was made: the seller gave a receipt.
     Paid(Box<SettleResponse>),
-    /// The payment was refused by the seller's word, with its reason if that is known.
+    /// The seller reported a refusal, with its reason if that is known.
     Refused(Option<Reason>),
-    /// The payment was refused by the seller's word, because the wallet has too little. A seller that lies
-    /// can take the money all the same, so at most three refusals a day get this state; others are
-    /// [`State::Refused`].
+    /// The seller reported a refusal because the wallet has too little. A seller that lies can take the money
+    /// all the same. So at most three refusals a day get this state; others are [`State::Refused`].
     Unfunded(Reason),
 }
 
 /// Most purchases a day that are [`State::Unfunded`].
 const UNFUNDED_A_DAY: usize = 3;
 
-/// Seconds after the end of its offer when a payment has certainly expired: clocks differ, and so does the
+/// Seconds from the end of an offer until its payment has certainly expired: clocks differ, and so does the
 /// life of a blockhash.
 const EXPIRED_AFTER: u64 = 120;
 
@@ -104,13 +103,13 @@ impl Purchase {
         !matches!(self.state, State::Unfunded(_)) || now <= self.at.saturating_add(life)
     }
 
-    /// The purchase in the form of limits.
+    /// Returns the purchase as limits count it.
     pub fn spend(&self) -> Spend {
         spend_of(&self.host, &self.offer, self.decimals, self.at)
     }
 }
 
-/// A payment of an offer in the form of limits.
+/// Returns a payment of an offer as limits count it.
 pub(crate) fn spend_of(host: &str, offer: &PaymentRequirements, decimals: u8, at: u64) -> Spend {
     let token = (&offer.network, offer.asset.as_str());
     Spent::spend(at, host, &offer.pay_to, token, decimals, offer.amount)
@@ -127,7 +126,7 @@ pub struct Spent {
     pub network: NetworkId,
     /// The token.
     pub asset: String,
-    /// The sum in the form of limits.
+    /// The sum as limits count it.
     pub spend: Spend,
 }
 

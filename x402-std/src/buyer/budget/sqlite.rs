@@ -13,9 +13,9 @@ use crate::sqlite::{Database, Schema, seconds};
 use crate::store::OpenError;
 use crate::transport::PaymentText;
 
-/// Times are Unix seconds. A purchase of more than a day ago is `added_up` in `before`, which has one row
-/// for each host, payee and token: so sums do not take longer over the years. The columns from `pay_to` to
-/// `amount` repeat `offer`, for sums. `receipt`, `reason` and `payment` are set in states that have one.
+/// Times are Unix seconds. A purchase of more than a day ago is `added_up` in `before`, which has one row for
+/// each host, payee and token. So sums stay fast over the years. The columns from `pay_to` to `amount` repeat
+/// `offer`, for sums. `receipt`, `reason` and `payment` are set in states that have one.
 const SCHEMA: Schema = Schema {
     application_id: 0x7834_3042, // x40B
     version: 1,
@@ -68,10 +68,10 @@ const ADD_UP: i64 = 256;
 /// A budget in a file, for the processes of one host (feature `sqlite`).
 ///
 /// A reservation is on the disk before the payment is signed. So a killed process or a power cut never makes
-/// room for a payment that may have been made. The file, which only its owner can read, has each
-/// payment from its signature until its receipt: so it can be presented again by the purchase's id, after a
-/// crash too. Purchases are kept for ever; delete the file to forget them and their sums. Keep it on a disk
-/// of this host, as with [`SqliteStore`](crate::store::SqliteStore).
+/// room for a payment that may have been made. Only its owner can read the file. It has each payment from its
+/// signature until its receipt. So the payment can be presented again by the purchase's id, even after a
+/// crash. Purchases are kept for ever; delete the file to forget them and their sums. Keep it on a disk of
+/// this host, as with [`SqliteStore`](crate::store::SqliteStore).
 ///
 /// ```no_run
 /// use x402_std::buyer::budget::SqliteBudget;
@@ -84,8 +84,8 @@ impl SqliteBudget {
     /// Opens the file, or makes it, readable to its owner only. Waits for the disk.
     ///
     /// # Errors
-    /// [`OpenError::Foreign`], [`OpenError::Newer`] and [`OpenError::Exposed`], in which case the file is
-    /// as it was; [`OpenError::Unavailable`].
+    /// [`OpenError::Foreign`], [`OpenError::Newer`] and [`OpenError::Exposed`], which leave the file as it
+    /// was; [`OpenError::Unavailable`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Database::open(path.as_ref(), &SCHEMA).map(Self)
     }
@@ -282,12 +282,12 @@ fn time(row: &Row<'_>, column: usize) -> Option<u64> {
     row.get::<_, i64>(column).ok()?.try_into().ok()
 }
 
-/// The name of a row, in the log and in the file.
+/// Returns the name of a row, in the log and in the file.
 fn name(row: &Row<'_>, column: usize) -> String {
     row.get(column).unwrap_or_else(|_| "that is no text".into())
 }
 
-/// The error for a row that cannot be read: it must not make room.
+/// Returns the error for a row that cannot be read, and logs it: such a row must not make room.
 fn unknown(id: &str) -> BudgetError {
     tracing::error!(
         id,
@@ -297,8 +297,8 @@ fn unknown(id: &str) -> BudgetError {
     BudgetError::Unavailable
 }
 
-/// The sums that count at `now`: all, or those of a day. Sums from a clock that was ahead, and was corrected
-/// since, count for this day too.
+/// Returns the sums that count at `now`: all, or those of a day. Sums with a later time, from a clock that
+/// has been corrected since, count for this day too.
 fn spends(
     db: &Connection,
     now: u64,
@@ -319,14 +319,15 @@ fn spends(
     Ok(spends.into_iter().collect::<Result<_, _>>().map_err(|id| unknown(&id)))
 }
 
-/// The purchases that count only for a while, or the id of a row that cannot be read.
+/// Returns the purchases that count only for a while, or the id of a row that cannot be read.
 fn unfunded(db: &Connection) -> rusqlite::Result<Vec<Result<Purchase, String>>> {
     let sql = format!("SELECT {COLUMNS} FROM purchases WHERE added_up = 0 AND state = 'unfunded'");
     let mut rows = db.prepare_cached(&sql)?;
     rows.query_map([], |row| Ok(purchase(row).ok_or_else(|| name(row, 0))))?.collect()
 }
 
-/// The sums in `from`; for a row that cannot be read, its id, or its host where purchases are added up.
+/// Returns the sums in `from`. A row that cannot be read has its id instead, or its host where purchases are
+/// added up.
 fn select_spent(
     db: &Connection,
     from: &str,

@@ -185,8 +185,8 @@ where
     F: facilitator::Facilitator + 'static,
     S: ClaimStore + 'static,
 {
-    // The server only answers requests, so it needs no sessions: clients that only begin them would fill
-    // the memory. A client that hangs up gives its call up.
+    // The server only answers requests, so it needs no sessions. Clients that only begin sessions would fill
+    // the memory. A client that hangs up cancels its call.
     let mut config = StreamableHttpServerConfig::default()
         .enforce_origin_validation()
         .with_legacy_session_mode(false);
@@ -260,7 +260,7 @@ fn failed(error: ServiceError) -> ErrorData {
     }
 }
 
-/// Adds the kind of result that newer revisions of MCP require; an older upstream server names none. rmcp
+/// Adds the kind of result, which newer revisions of MCP require and older upstream servers leave out. rmcp
 /// removes it again for older clients.
 macro_rules! complete {
     ($result:expr) => {
@@ -354,13 +354,13 @@ impl ServerHandler for Proxy {
     }
 }
 
-/// Reads `NAME=MONEY`. Names may have `=` in them, money has none.
+/// Reads `NAME=MONEY`. A name may contain `=`; money never does.
 fn priced(text: &str) -> Result<(String, String), &'static str> {
     let (name, price) = text.rsplit_once('=').ok_or("not NAME=MONEY, such as search=$0.01")?;
     Ok((name.into(), price.into()))
 }
 
-/// The URL in a text, or `None` for a command.
+/// Returns the URL in a text, or `None` for a command.
 fn http_url(text: &str) -> Result<Option<Url>, Failure> {
     if !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme)) {
         return Ok(None);
@@ -368,8 +368,8 @@ fn http_url(text: &str) -> Result<Option<Url>, Failure> {
     Url::parse(text).map(Some).map_err(|_| Failure::unusable("--upstream: not a valid URL"))
 }
 
-/// The words of a command. Quotes keep characters together, and so does a backslash outside of single
-/// quotes for the next one.
+/// Returns the words of a command. Quotes keep characters together. Outside of single quotes, a backslash
+/// keeps the next character as it is.
 fn words(command: &str) -> Result<Vec<String>, Failure> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut chars = command.chars();

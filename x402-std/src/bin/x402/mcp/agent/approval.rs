@@ -110,7 +110,7 @@ impl Person {
         }
     }
 
-    /// The question, in our own words but for host, path and address.
+    /// Returns the question. All words are our own, except host, path and address.
     fn form(&self, ask: &Ask) -> ElicitRequestParams {
         let message = format!(
             "Pay {}? {} asks for it, for {}. Payments above {} need your approval.",
@@ -127,7 +127,7 @@ impl Person {
         ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema }
     }
 
-    /// The question that the client asks before it calls again.
+    /// Returns the question that the client asks before it calls again.
     pub(super) fn question(&self, questions: &Recent<Ask>) -> Option<CallToolResponse> {
         let ask = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let mut random = [0; 16];
@@ -139,7 +139,7 @@ impl Person {
         Some(CallToolResponse::InputRequired(InputRequiredResult::new(Some(forms), Some(state))))
     }
 
-    /// The error for a payment that nobody approved.
+    /// Returns the error for a payment that nobody approved.
     pub(super) fn answer(&self) -> Value {
         let why = match (self.how, self.said_no) {
             (How::Nobody, false) => return nobody_to_ask(),

@@ -131,7 +131,7 @@ pub(super) fn tools() -> Vec<Tool> {
             "x402_history",
             "Returns the last purchases, the latest first: request, time, price, receipt. State \
              \"paid\" has a receipt; \"signed\" may have been paid (call again with its id); \"refused\" \
-             was refused by the seller's word; \"reserved\" was not signed. All of them count.",
+             was refused, as the seller reported; \"reserved\" was not signed. All of them count.",
             object(
                 json!({
                     "limit": {

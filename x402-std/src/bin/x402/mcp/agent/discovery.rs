@@ -33,13 +33,13 @@ pub(super) struct Query<'a> {
 
 /// A listing of things to buy.
 pub(super) trait Listing: fmt::Debug + Send + Sync {
-    /// Where it is, without a slash at its end.
+    /// Returns its URL, without a slash at its end.
     fn base(&self) -> &str;
 
-    /// The items for a search, as the model sees them.
+    /// Returns the items for a search, as the model sees them.
     fn find<'a>(&'a self, http: &'a Http, query: &'a Query<'a>) -> BoxFuture<'a, Found>;
 
-    /// Sends a review; `None` if it takes none.
+    /// Sends a review; `None` if it accepts none.
     fn review<'a>(
         &'a self,
         http: &'a Http,
@@ -74,7 +74,7 @@ pub(super) struct Listings {
     http: Http,
 }
 
-/// The clients by which listings are asked.
+/// The HTTP clients for listings.
 pub(super) struct Http {
     proxied: Client,
     /// For listings on this machine: without a proxy.
@@ -114,7 +114,7 @@ impl Listings {
         self.all.is_empty()
     }
 
-    /// The items that may be requested, and the listings that did not answer.
+    /// Returns the items that may be requested, and the listings that did not answer.
     pub(super) async fn find(&self, query: &Query<'_>, reach: &Reach) -> (Vec<Value>, Vec<Value>) {
         let may_be_asked = |listed: &Value| {
             let url = listed["url"].as_str().and_then(|url| Url::parse(url).ok());
@@ -132,7 +132,7 @@ impl Listings {
         (found, silent)
     }
 
-    /// Sends a review to the first listing that takes one; `None` without such a listing.
+    /// Sends a review to the first listing that accepts one; `None` without such a listing.
     pub(super) async fn review(&self, review: &Value) -> Option<Result<Value, NoAnswer>> {
         let sent = self.all.iter().find_map(|listing| listing.review(&self.http, review))?;
         Some(sent.await)

@@ -61,7 +61,7 @@ impl Reach {
         Ok(Self { named, anywhere: anywhere.map_err(|_| HttpError::Setup)?, public })
     }
 
-    /// The transport for a request.
+    /// Returns the transport for a request.
     ///
     /// # Errors
     /// An error for the model, if the host may not be requested.
@@ -78,7 +78,7 @@ impl Reach {
         Ok(&self.public)
     }
 
-    /// Whether a method may be sent for a quote: others are for `x402_call`.
+    /// Checks that a method may be sent for a quote; `x402_call` sends the others.
     pub(super) fn may_quote(&self, method: &Method) -> Result<(), Value> {
         let only_asks = matches!(*method, Method::GET | Method::HEAD);
         let is_plain =
@@ -116,7 +116,8 @@ impl Reach {
     }
 }
 
-/// Whether a request was not sent because its host's name leads to this machine or a private network.
+/// Returns whether a request was held back because its host's name leads to this machine or a private
+/// network.
 pub(super) fn is_refused(error: &HttpError) -> bool {
     let mut cause: Option<&dyn Error> = error.source();
     while let Some(error) = cause {
@@ -137,7 +138,7 @@ pub(super) fn private() -> Value {
     )
 }
 
-/// The name of a header that carries rights.
+/// Returns the name of a header that carries rights.
 fn authority(headers: &HeaderMap) -> Option<&str> {
     let is_one = |name: &&reqwest::header::HeaderName| {
         [AUTHORIZATION, COOKIE, ORIGIN].contains(name) || name.as_str().starts_with("proxy-")
@@ -178,8 +179,8 @@ fn is_local(url: &Url) -> Local {
     }
 }
 
-/// Resolves a name to its public addresses, and fails if there are none: the address of the connection
-/// counts.
+/// Resolves a name to its public addresses, and fails if there are none. So the check covers the very address
+/// that is connected to.
 struct PublicOnly;
 
 /// A name has addresses, and none of them is public.
@@ -208,7 +209,7 @@ impl Resolve for PublicOnly {
     }
 }
 
-/// Whether an address is one of the public internet.
+/// Returns whether an address belongs to the public internet.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -230,7 +231,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Whether an address is none of IANA's special-purpose, multicast and reserved addresses.
+/// Returns whether an address is outside IANA's special-purpose, multicast and reserved ranges.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     !matches!(
@@ -251,7 +252,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     )
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, compatible, 6to4 or through NAT64.
+/// Returns the IPv4 address that an IPv6 one stands for: mapped, compatible, 6to4 or through NAT64.
 fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address else { return None };
     let of = |high: u16, low: u16| {

@@ -18,13 +18,13 @@ use crate::{sign, with_causes};
 
 /// Most bytes of an answer that are kept, and most that are returned at once.
 pub(super) const BODY_BYTES: usize = 1 << 20;
-/// Bytes that are returned by default: hosts have room for little more.
+/// Bytes that are returned by default: the model's host has room for little more.
 pub(super) const SOME_BYTES: usize = 1 << 16;
 
 /// The answer of a tool: a result, or an error for the model.
 pub(super) type Told = Result<Value, Value>;
 
-/// An error for the model: a code, what to do about it, and words.
+/// Returns an error for the model: a code, a hint on another try, and a message.
 pub(super) fn no(code: &str, retry: &str, message: impl std::fmt::Display) -> Value {
     json!({ "error": code, "retry": retry, "message": message.to_string() })
 }
@@ -33,7 +33,7 @@ pub(super) fn bad_arguments(message: impl std::fmt::Display) -> Value {
     no("bad_arguments", "never", message)
 }
 
-/// The answer as an object and as a text.
+/// Returns the answer as an object and as text.
 pub(super) fn result(told: Told) -> CallToolResponse {
     match told {
         Ok(value) => CallToolResult::structured(value),
@@ -86,7 +86,7 @@ pub(super) fn over_budget(limit: &str) -> Value {
     told
 }
 
-/// The reason why a wallet cannot pay: too little money, or no blockhash.
+/// Returns why a wallet cannot pay: too little money, or no signature.
 pub(super) fn unready<R, E>(error: &BuyError<R, E>) -> Value {
     match error {
         BuyError::Short(short) => no("not_enough_money", "never", sign::short(short).text),
@@ -214,7 +214,7 @@ impl Body {
         if self.cut { None } else { serde_json::from_slice(&self.bytes).ok() }
     }
 
-    /// The id and the token for a review, which 1ly adds to an answer.
+    /// Returns the id and the token for a review, which 1ly adds to an answer.
     pub(super) fn one_ly(&self) -> (Option<String>, Option<String>) {
         let json = self.json();
         let field = |name: &str| {

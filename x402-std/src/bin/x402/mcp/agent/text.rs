@@ -8,8 +8,8 @@ use x402_std::transport::PaymentText;
 use crate::shown::is_invisible;
 use crate::{decimal, known_token};
 
-/// A seller's words in one line of at most `most` characters, none of which steers a terminal or is
-/// invisible.
+/// Returns a seller's words in one line of at most `most` characters, without control and invisible
+/// characters.
 pub(super) fn words(text: &str, most: usize) -> String {
     let mut clean: String = text
         .chars()
@@ -40,7 +40,7 @@ pub(super) fn without(payment: Option<&PaymentText>, mut value: Value) -> Value 
     value
 }
 
-/// Removes secrets at every depth, which the reader of JSON limits.
+/// Removes secrets at every depth. The JSON reader limits the depth.
 fn leave_out(secrets: &[String], value: &mut Value) {
     match value {
         Value::String(text) => replace(secrets, text),
@@ -65,7 +65,7 @@ fn replace(secrets: &[String], text: &mut String) {
     }
 }
 
-/// The price of an offer.
+/// Returns the price of an offer.
 pub(super) fn price(offer: &PaymentRequirements, decimals: Option<u8>) -> Value {
     let known = known_token(offer.network.as_view(), &offer.asset);
     let decimals = decimals.or(known.map(|(_, decimals)| decimals));
@@ -90,7 +90,7 @@ pub(super) fn price_in_words(offer: &PaymentRequirements, decimals: u8) -> Strin
     format!("{amount} {token} on {} to {}", &*offer.network, words(&offer.pay_to, 100))
 }
 
-/// The spent part and the rest of a limit.
+/// Returns the spent part and the rest of a limit.
 pub(super) fn left(usage: &Usage) -> Value {
     let amount = |amount: &str| match usage.limit.most {
         Most::Money(_) => format!("${}", decimal(amount, usage.decimals.into())),

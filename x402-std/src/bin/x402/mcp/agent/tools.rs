@@ -316,7 +316,7 @@ impl Inner {
             told["again"] = true.into();
             return Ok(told);
         }
-        // A model without an id may have lost the id of a payment that is still good: until that
+        // A model without an id may have lost the id of a payment that is still good. Until that payment
         // expires, no other is signed for the same request.
         let open = match id {
             Some(_) => None,
@@ -346,8 +346,8 @@ impl Inner {
         Begun(self, id.to_owned())
     }
 
-    /// The last purchase of the same request, if its payment is still good and no call is under way for it:
-    /// the payment may have been made, or was refused and may be presented again.
+    /// Returns the last purchase of the same request, if its payment is still good and no call is under way
+    /// for it. The payment may have been made, or was refused and may be presented again.
     async fn open(&self, subject: &Subject) -> Option<String> {
         let now = SystemClock.now();
         let history = self.buyer.budget().history(LOOKED_AT).await.ok()?;
@@ -421,7 +421,7 @@ impl Inner {
         self.tell(&kept, asked, subject).await
     }
 
-    /// The requested part of an answer, and the rest of each limit.
+    /// Returns the requested part of an answer, and the rest of each limit.
     async fn tell(&self, kept: &Kept, asked: &Asked, subject: &Subject) -> Value {
         let most = asked.max_bytes.unwrap_or(SOME_BYTES).clamp(1, BODY_BYTES);
         let mut told = kept.told.clone();
@@ -508,7 +508,7 @@ impl Inner {
         }
     }
 
-    /// The rest of each limit; a limit for each host or payee only for these.
+    /// Returns the rest of each limit. A limit for each host or payee is included only for these two.
     async fn left(&self, host: &str, payee: Option<&str>) -> Value {
         let Ok(usage) = self.buyer.usage().await else { return Value::Null };
         let concerns = |of: &str| of == host || payee.is_some_and(|it| it.eq_ignore_ascii_case(of));
@@ -516,7 +516,7 @@ impl Inner {
         usage.map(left).collect()
     }
 
-    /// The decimals of a token that the policy allows besides the known ones.
+    /// Returns the decimals of a token that the policy allows besides the known ones.
     fn decimals(&self, offer: &PaymentRequirements) -> Option<u8> {
         let is = |asset: &&Asset| {
             asset.network == offer.network && asset.address.eq_ignore_ascii_case(&offer.asset)
@@ -541,7 +541,7 @@ impl Inner {
         (evm, svm.as_ref().map(|wallet| wallet.address().to_string()))
     }
 
-    /// The wallet's address that pays an offer.
+    /// Returns the wallet's address that pays an offer.
     fn payer(&self, offer: &PaymentRequirements) -> Option<String> {
         let (evm, svm) = self.addresses();
         if offer.network.as_view().solana().is_some() { svm } else { evm }
@@ -567,7 +567,7 @@ impl Inner {
         }))
     }
 
-    /// The balances of the wallet, as far as nodes are set.
+    /// Returns the balances of the wallet, as far as nodes are set.
     async fn balances(&self) -> Value {
         let (svm, evm) = self.buyer.wallet();
         let mut all = Vec::new();
@@ -600,7 +600,8 @@ impl Inner {
         Ok(json!({ "purchases": purchases.iter().map(purchase_told).collect::<Vec<_>>() }))
     }
 
-    /// Reviews as 1ly's own tools do: by the address that paid, or by each in turn if it is unknown.
+    /// Sends a review as 1ly's own tools do: by the address that paid, or by each address in turn if it is
+    /// unknown.
     async fn review(&self, asked: &Review) -> Told {
         if asked.comment.as_ref().is_some_and(|comment| comment.chars().count() > COMMENT_CHARS) {
             return Err(bad_arguments("comment: longer than 500 characters"));

@@ -43,7 +43,7 @@ impl Bazaar {
         Ok(items.iter().filter_map(|item| listed(item, &self.base, query.max)).collect())
     }
 
-    /// The items of a listing with at least one of the words; items with more of them come first.
+    /// Returns the items of a listing with at least one of the words; items with more of them come first.
     async fn all(&self, http: &Http, query: &Query<'_>) -> Result<Vec<Value>, NoAnswer> {
         let url = format!("{}/discovery/resources", self.base);
         let words: Vec<_> = query.text.split_whitespace().map(str::to_lowercase).collect();
@@ -81,7 +81,7 @@ fn items(answer: &mut Value) -> Result<Vec<Value>, NoAnswer> {
     Err(not_a_list())
 }
 
-/// A Bazaar's entry of a resource, whose members may be in several places.
+/// Returns a Bazaar's entry of a resource, as the model sees it. Its members may be in several places.
 fn listed(item: &Value, base: &str, max: Option<Money>) -> Option<Value> {
     let url = item["resource"].as_str().and_then(|url| Url::parse(url).ok());
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && is_short(url))?;

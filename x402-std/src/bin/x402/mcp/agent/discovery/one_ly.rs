@@ -74,7 +74,7 @@ fn fits(max: Money, price: Money) -> bool {
     price.to_units(MONEY_DECIMALS).is_ok_and(|price| max.covers(price, MONEY_DECIMALS))
 }
 
-/// The URL of a 1ly endpoint, which is a path, or a user and a product.
+/// Returns the URL of a 1ly endpoint, which is a URL, a path, or a user and a product.
 fn absolute(base: &str, endpoint: &str) -> Option<String> {
     let url = if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
         endpoint.into()
