@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A source of time. Payments are valid between two seconds of it, so it must be right to a few.
+/// A source of time. It must be right to a few seconds, because payments are valid between two seconds of it.
 pub trait Clock: Send + Sync {
     /// Seconds since 1970-01-01 UTC.
     fn now(&self) -> u64;
@@ -15,7 +15,7 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    /// Before 1970 it is 1970, when no payment is valid yet.
+    /// Returns 0 before 1970, when no payment is valid yet.
     fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
     }

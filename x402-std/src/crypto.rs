@@ -1,7 +1,7 @@
-//! Signature checks besides the core's own. With the feature `libsecp256k1`, sellers and facilitators
-//! of this crate recover the signers of payments on EVM networks by libsecp256k1, and there is nothing
-//! to call; else by [`K256`](x402_core::crypto::secp256k1::K256). The answers are the same. Ed25519 is
-//! always ed25519-dalek.
+//! Signature checks besides the core's own. Sellers and facilitators of this crate recover the signers of
+//! payments on EVM networks by libsecp256k1 if the feature `libsecp256k1` is on. Otherwise they use
+//! [`K256`](x402_core::crypto::secp256k1::K256), with the same answers. Programs call neither themselves.
+//! Ed25519 is always ed25519-dalek.
 
 #[cfg(feature = "libsecp256k1")]
 use std::sync::LazyLock;
@@ -19,13 +19,13 @@ pub(crate) use Libsecp256k1 as Recovery;
 #[cfg(not(feature = "libsecp256k1"))]
 pub(crate) use x402_core::crypto::secp256k1::K256 as Recovery;
 
-/// Recovery of signers by libsecp256k1, with the answers of
+/// Recovery of signers by libsecp256k1, with the same answers as
 /// [`K256`](x402_core::crypto::secp256k1::K256).
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg(feature = "libsecp256k1")]
 pub struct Libsecp256k1;
 
-/// It holds no secret, and takes some time to make.
+/// It holds no secret. It is shared, because it takes some time to make.
 #[cfg(feature = "libsecp256k1")]
 static CONTEXT: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
 
@@ -35,7 +35,7 @@ impl Recover for Libsecp256k1 {
         let id = if signature.is_odd() { RecoveryId::One } else { RecoveryId::Zero };
         let compact = Compact::from_compact(signature.r_s(), id).ok()?;
         let key = CONTEXT.recover_ecdsa(Message::from_digest(*digest), &compact).ok()?;
-        // Without the 4 that stands before the coordinates.
+        // The first byte, 4, stands before the coordinates.
         let [_, point @ ..] = key.serialize_uncompressed();
         keccak256(&[&point]).last_chunk::<20>().copied()
     }
@@ -53,7 +53,7 @@ mod tests {
         hex::decode(text).unwrap().try_into().unwrap()
     }
 
-    /// What both answer.
+    /// Returns the common answer of both, for an even and an odd point.
     fn both(digest: &[u8; 32], r: &[u8; 32], s: &[u8; 32]) -> Vec<Option<[u8; 20]>> {
         let r_s: [u8; 64] = [*r, *s].concat().try_into().unwrap();
         let answer = |odd| {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-/// Users besides the owner who can read or write a file.
+/// Rights of other users on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exposed {
@@ -32,9 +32,9 @@ impl fmt::Display for Exposed {
 
 impl std::error::Error for Exposed {}
 
-/// Checks that only its owner and the system can write a file, and with `is_secret`, that only they can
-/// read it. Pipes, terminals and missing files pass, and so does everything on systems without such rights.
-/// The owner is checked on Linux only.
+/// Checks that only its owner and the system can write a file. With `is_secret`, only they may read it.
+/// Pipes, terminals and missing files pass. On systems without such rights, every file passes. The owner is
+/// checked on Linux only.
 ///
 /// # Errors
 /// [`Exposed`].
@@ -64,12 +64,12 @@ mod unix {
         if is_secret && file.mode() & 0o044 != 0 {
             return Err(Exposed::Readable);
         }
-        // Root can read all keys, and may be given one of another user.
+        // Root can read all keys, and may use another user's key.
         let own = own_id().filter(|own| !(is_secret && *own == 0));
         if own.is_some_and(|own| ![0, own].contains(&file.uid())) {
             return Err(Exposed::Foreign);
         }
-        // For a link, both its own directory and that of its target.
+        // A link has two directories to check: its own and that of its target.
         let places = [std::path::absolute(path), fs::canonicalize(path)];
         let directories = places.iter().flatten().filter_map(|place| place.parent());
         if directories.filter_map(|it| fs::metadata(it).ok()).any(|it| is_everybodys(&it)) {

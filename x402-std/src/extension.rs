@@ -1,11 +1,11 @@
-//! Extensions of the protocol: what a message has beside the payment.
+//! Extensions of the protocol: additions to a message beside the payment.
 //!
-//! An extension has a key among the `extensions` of a challenge, a payment and a receipt. It is three traits,
-//! one for each role: [`SellerExtension`], [`BuyerExtension`] and [`FacilitatorExtension`]. A role takes any
-//! number of them, in the order in which they were given.
+//! An extension has a key in the `extensions` of a challenge, a payment and a receipt. Each role has a trait:
+//! [`SellerExtension`], [`BuyerExtension`] and [`FacilitatorExtension`]. A role uses any number of
+//! extensions, in the order in which they were added.
 //!
-//! An extension at a seller may refuse a request, or serve it without a payment. It cannot change an offer, an amount
-//! or a payee.
+//! An extension at a seller may refuse a request, or serve it without a payment. It cannot change an offer,
+//! an amount or a payee.
 //!
 //! ```
 //! use x402_std::extension::{BuyerExtension, Echo, PaymentIdentifier, SellerExtension};
@@ -42,17 +42,17 @@ pub use payment_identifier::PaymentIdentifier;
 /// A future of an extension's.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A request for something that costs, as a carrier reads it.
+/// A request for a paid resource, as a carrier reads it.
 #[derive(Clone, Debug)]
 pub struct PaidRequest {
-    /// The offers, and the resource that is asked for.
+    /// The offers, and the requested resource.
     pub offers: Arc<Offers>,
     /// The payment as JSON, and the version of the header it came in; `None` if there is none.
     pub payment: Option<(Version, Vec<u8>)>,
-    /// The digest of all that is asked for.
+    /// The digest of the whole request.
     pub digest: RequestDigest,
-    /// Whether the answer is given again for ten minutes, to the same request with the same payment, although it was
-    /// delivered. It is for pages in browsers, which are reloaded.
+    /// Whether a delivered answer is given again for ten minutes, to the same request with the same payment.
+    /// Browsers need this to reload a page.
     pub again: bool,
     /// The values of the headers that extensions read ([`SellerExtension::header`]), by lower-case name.
     pub headers: Vec<(String, String)>,
@@ -65,7 +65,7 @@ impl PaidRequest {
     }
 }
 
-/// The step that an extension takes before a payment is looked at.
+/// The step that an extension takes before a payment is checked.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Before {
@@ -73,9 +73,9 @@ pub enum Before {
     GoOn,
     /// Serve the request without a payment.
     Grant,
-    /// Give again the answer that this claim has paid for, while it is kept; refuse if it is not.
+    /// Give the answer of this paid claim again. If the answer is no longer kept, refuse.
     Replay(ClaimKey),
-    /// Refuse the request. The refusal says with which status and reason.
+    /// Refuse the request, with the status and reason of the refusal.
     Refuse(Box<Refusal>),
 }
 
@@ -84,18 +84,18 @@ pub trait SellerExtension: Send + Sync {
     /// Its key in `extensions`.
     fn key(&self) -> &str;
 
-    /// The value that a challenge announces under the key, an object with `info`. `None` announces
-    /// nothing for these offers; the key must be the extension's own nevertheless.
+    /// Returns the value that a challenge announces under the key, an object with `info`. `None` announces
+    /// nothing for these offers, but the key still belongs to the extension.
     fn declare(&self, offers: &Offers) -> Option<Json>;
 
-    /// Members of `info` that are made anew for each challenge. A payment need not repeat them as the
-    /// last challenge had them.
+    /// Returns the members of `info` that are new in each challenge. A payment may repeat them from an
+    /// earlier challenge.
     fn may_differ(&self) -> &[&str] {
         &[]
     }
 
-    /// The header, in lower case, by which a request can prove something to this extension. [`before`](Self::before)
-    /// sees every request with a payment; a request without one only if it has this header.
+    /// Returns the header, in lower case, by which a request can prove something to this extension.
+    /// [`before`](Self::before) sees every request with a payment or with this header.
     fn header(&self) -> Option<&str> {
         None
     }
@@ -110,7 +110,7 @@ pub trait SellerExtension: Send + Sync {
         Box::pin(ready(Before::GoOn))
     }
 
-    /// The value that the receipt of a settled payment has under the key.
+    /// Returns the value under the key in the receipt of a settled payment.
     fn receipt(&self, payment: &AcceptedPayment, settled: &SettleResponse) -> Option<Json> {
         let _ = (payment, settled);
         None
@@ -122,7 +122,7 @@ pub trait SellerExtension: Send + Sync {
 pub enum Echo {
     /// As it was announced.
     Same,
-    /// Another value, which has all that was announced.
+    /// Another value, which contains the announced one.
     Changed(Json),
 }
 
@@ -131,8 +131,8 @@ pub trait BuyerExtension: Send + Sync {
     /// Its key in `extensions`.
     fn key(&self) -> &str;
 
-    /// The value that a payment has under the key, by the value that the challenge announced. It is asked
-    /// once for each payment, before the payment is sent.
+    /// Returns the value of a payment under the key, from the value that the challenge announced. It is
+    /// called once for each payment, before the payment is sent.
     ///
     /// # Errors
     /// The reason for which no payment is made.
@@ -157,20 +157,20 @@ pub trait FacilitatorExtension: Send + Sync {
         Ok(())
     }
 
-    /// The value that the answer to a settlement has under the key.
+    /// Returns the value under the key in the answer to a settlement.
     fn receipt(&self, settled: &SettleResponse) -> Option<Json> {
         let _ = settled;
         None
     }
 }
 
-/// The payment's value of an extension.
+/// Returns the payment's value of an extension.
 pub(crate) fn echo<'a>(payment: &wire::PaymentPayload<'a>, key: &str) -> Option<RawJson<'a>> {
     payment.extensions?.get(key)
 }
 
-/// Extensions with more members, each in the place of one with the same key. Without members it is what it
-/// was.
+/// Returns the extensions with these members added. A member replaces one with the same key. Without members,
+/// the extensions are unchanged.
 pub(crate) fn merged(
     extensions: Option<&Json>,
     members: impl IntoIterator<Item = (String, Json)>,
@@ -187,7 +187,7 @@ pub(crate) fn merged(
     Json::from_value(&all).ok()
 }
 
-/// The announced extensions that a payment must repeat: without the members that are made anew each time.
+/// Returns the announced extensions that a payment must repeat, without the members that are new each time.
 pub(crate) fn binding(
     announced: Option<&Json>,
     extensions: &[Arc<dyn SellerExtension>],

@@ -29,7 +29,7 @@ pub use x402_core as core;
 pub use x402_evm as evm;
 pub use x402_svm as svm;
 
-/// Locks a mutex. No code of this library panics while it holds a lock, so a poisoned one is as good.
+/// Locks a mutex. Poison is ignored, because no code of this library panics while it holds a lock.
 fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,10 +1,9 @@
-//! Owned forms of the messages: to keep, queue, log and send.
+//! Owned forms of the messages, to keep, queue, log and send.
 //!
-//! Reading goes through the core's strict parser and writing through its encoder, also under
-//! serde, so there is one idea of what a message is. Because open objects are kept byte for byte,
-//! serde works with `serde_json` only, and not where serde buffers first: inside
-//! `#[serde(flatten)]`, untagged and internally tagged enums. Two [`Json`] are equal if their texts
-//! are.
+//! The core's strict parser reads them and its encoder writes them, also under serde, so a message has one
+//! definition. Open objects are kept byte for byte, so serde works with `serde_json` only. It fails where
+//! serde buffers first: inside `#[serde(flatten)]`, untagged and internally tagged enums. Two [`Json`] are
+//! equal if their texts are equal.
 //!
 //! ```
 //! use x402_std::message::PaymentRequirements;
@@ -42,10 +41,11 @@ impl Json {
         Ok(Self(json))
     }
 
-    /// From any value that serde can write as JSON.
+    /// Makes one from any value that serde can write as JSON.
     ///
     /// # Errors
-    /// [`ParseError::InvalidPayload`] if it cannot, or another if the text is refused.
+    /// [`ParseError::InvalidPayload`] if serde cannot write it; another [`ParseError`] if the text is
+    /// refused.
     pub fn from_value(value: &impl Serialize) -> Result<Self, ParseError> {
         Self::parse(serde_json::to_string(value).map_err(|_| ParseError::InvalidPayload)?)
     }
@@ -55,7 +55,7 @@ impl Json {
         &self.0
     }
 
-    /// The value as the core sees it.
+    /// The value in the core's form.
     pub fn as_raw(&self) -> RawJson<'_> {
         RawJson::from_validated_unchecked(&self.0)
     }
@@ -73,19 +73,19 @@ impl fmt::Debug for Json {
     }
 }
 
-/// Why a message cannot be read, and where.
+/// The reason why a message cannot be read, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
     /// The fault.
     pub error: ParseError,
-    /// The path to it, such as `accepts[1].payTo`; empty for the text as a whole.
+    /// The path to the fault, such as `accepts[1].payTo`; empty for the text as a whole.
     pub place: String,
-    /// The byte at which it was noticed; `None` if the text could not be decoded.
+    /// The byte at which the fault was noticed; `None` if the text could not be decoded.
     pub at: Option<usize>,
 }
 
 impl ReadError {
-    /// Of an error in a JSON text.
+    /// Makes one from an error in a JSON text.
     pub fn new(error: Located, json: &[u8]) -> Self {
         Self { error: error.error, place: error.place(json).to_string(), at: Some(error.at) }
     }
@@ -179,7 +179,7 @@ fn raw_value<E: serde::ser::Error>(json: String) -> Result<Box<RawValue>, E> {
     RawValue::from_string(json).map_err(E::custom)
 }
 
-/// Reading and writing that every owned message shares; by what its header is decoded.
+/// The reading and writing of owned messages. `$decode` decodes their headers.
 macro_rules! owned {
     ($decode:ident: $($name:ident),*) => {$(
         impl $name {
@@ -249,7 +249,7 @@ owned!(
 /// # Errors
 /// [`EncodeError::UnnamedNetwork`].
 pub fn to_json<'a>(message: &impl Message<'a>) -> Result<String, EncodeError> {
-    // Most messages fit, and are written once.
+    // Most messages fit, so they are written once.
     let mut few = [0; JSON_BYTES];
     let written = match message.encode(&mut few) {
         Err(EncodeError::BufferTooSmall { needed }) => {
@@ -286,7 +286,7 @@ pub fn encode_header(json: &[u8]) -> String {
 /// # Errors
 /// [`ParseError`].
 pub fn decode_header(header: &[u8]) -> Result<Vec<u8>, ParseError> {
-    // What is longer is refused before it is read.
+    // A longer header is refused before it is read.
     let most = header.len().min(limits::HEADER_BYTES);
     let mut scratch = vec![0; base64::decoded_len(most)];
     let len = base64::decode(header, &mut scratch)?.len();
@@ -294,7 +294,7 @@ pub fn decode_header(header: &[u8]) -> Result<Vec<u8>, ParseError> {
     Ok(scratch)
 }
 
-/// The JSON text of a header value of a seller's, who may write either alphabet of base64.
+/// The JSON text of a seller's header value, in either alphabet of base64.
 fn decode_answer(header: &[u8]) -> Result<Vec<u8>, ParseError> {
     if !header.iter().any(|byte| b"-_".contains(byte)) {
         return decode_header(header);
@@ -306,26 +306,26 @@ fn decode_answer(header: &[u8]) -> Result<Vec<u8>, ParseError> {
     Ok(scratch)
 }
 
-/// The entries of a message's list, those included that cannot be read. See [`wire::List`].
+/// The entries of a message's list, unreadable ones included. See [`wire::List`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct List<T>(Vec<Entry<T>>);
 
 /// An entry of a [`List`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry<T> {
-    /// One that was read, or made.
+    /// An entry that was read, or made.
     Read(T),
-    /// One that cannot be read, kept as it came.
+    /// An unreadable entry, kept as it came.
     Unread {
         /// Its text.
         json: Json,
-        /// Why not, and where in its text.
+        /// The fault, and its place in the text.
         error: Located,
     },
 }
 
 impl<T> List<T> {
-    /// The entries that can be read.
+    /// The readable entries.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().filter_map(Entry::read)
     }
@@ -335,12 +335,12 @@ impl<T> List<T> {
         &self.0
     }
 
-    /// The entry at a place, if there is one that can be read.
+    /// The entry at a place; `None` if it is missing or unreadable.
     pub fn get(&self, place: usize) -> Option<&T> {
         self.0.get(place)?.read()
     }
 
-    /// [`List::get`], to be changed.
+    /// As [`List::get`], mutable.
     pub fn get_mut(&mut self, place: usize) -> Option<&mut T> {
         match self.0.get_mut(place)? {
             Entry::Read(entry) => Some(entry),
@@ -348,7 +348,7 @@ impl<T> List<T> {
         }
     }
 
-    /// How many entries there are, those included that cannot be read.
+    /// The number of entries, unreadable ones included.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -382,7 +382,7 @@ impl<T> List<T> {
 }
 
 impl<T> Entry<T> {
-    /// The entry, if it can be read.
+    /// The entry; `None` if it is unreadable.
     pub fn read(&self) -> Option<&T> {
         match self {
             Self::Read(entry) => Some(entry),
@@ -394,7 +394,7 @@ impl<T> Entry<T> {
 /// The entry at a place.
 ///
 /// # Panics
-/// If there is none, or one that cannot be read: [`List::get`] does not.
+/// If the entry is missing or unreadable. [`List::get`] returns `None` instead.
 impl<T> Index<usize> for List<T> {
     type Output = T;
 
@@ -432,7 +432,7 @@ trait Mirrored {
     fn own(view: &Self::View<'_>) -> Self;
 }
 
-/// Those that are the same in both.
+/// Types that are the same in both forms.
 macro_rules! same {
     ($($name:ty),*) => {$(
         impl Mirrored for $name {
@@ -499,8 +499,8 @@ impl<T: Mirrored + 'static> Mirrored for Option<T> {
     }
 }
 
-/// Messages, each with the keys that the specification does not name in `other`. Those with a list need room
-/// for its entries while they are lent.
+/// Defines the messages. `other` has the keys that the specification does not name. A message with a list
+/// needs room for its entries while it is lent.
 macro_rules! messages {
     ($($(#[$meta:meta])* $name:ident $([$(#[$about:meta])* $list:ident: $entry:ident])? {
         $($(#[$doc:meta])* $field:ident: $type:ty,)*
@@ -575,9 +575,9 @@ messages! {
     /// The challenge. See [`wire::PaymentRequired`].
     #[derive(Clone, Debug, PartialEq)]
     PaymentRequired [#[doc = "The offers."] accepts: PaymentRequirements] {
-        /// Version it is written in.
+        /// Version of the message.
         x402_version: Version,
-        /// Why payment is asked for.
+        /// The reason for which payment is asked.
         error: Option<String>,
         /// The resource for sale.
         resource: Option<ResourceInfo>,
@@ -708,7 +708,7 @@ messages! {
     }
 }
 
-/// The parts of a v1 offer that v2 moved out of it. See [`wire::V1Details`].
+/// The parts of a v1 offer that v2 moved elsewhere. See [`wire::V1Details`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct V1Details {
     /// Where the resource is.
@@ -744,16 +744,16 @@ impl Mirrored for V1Details {
 }
 
 impl PaymentRequirements {
-    /// The same offer with the payment flow `upfront`: settled before anything is done for it.
+    /// Returns the offer with the payment flow `upfront`: the payment is settled before the work begins.
     pub fn upfront(self) -> Self {
         self.with_extra("paymentFlow", "upfront")
     }
 
-    /// The same offer with a key in `extra`, whose value takes the place of one that is there.
+    /// Returns the offer with a key in `extra`. The value replaces an existing one.
     ///
-    /// On Solana: `memo`, a text of at most 256 bytes that the payment must carry (official clients
-    /// fail above some 50 characters, and pay the same memo once within a minute), and
-    /// `recentBlockhash`, which spares the buyer a question to the chain.
+    /// On Solana, `memo` is a text of at most 256 bytes that the payment must carry. Official clients fail
+    /// above some 50 characters, and pay the same memo once within a minute. `recentBlockhash` spares the
+    /// buyer a question to the chain.
     pub fn with_extra(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         let extra = self.extra.as_ref().map(|extra| serde_json::from_str(extra.as_str()));
         let mut extra: serde_json::Map<_, _> = extra.and_then(Result::ok).unwrap_or_default();
@@ -762,9 +762,8 @@ impl PaymentRequirements {
         self
     }
 
-    /// The same offer with what a facilitator that supports it adds on Solana: who pays the fee,
-    /// and the blockhash of a simulated ledger, which is the only one that lasts. `None` if it does
-    /// not support it.
+    /// Returns the offer with a facilitator's additions on Solana: the fee payer, and the blockhash of a
+    /// simulated ledger, which is the only lasting one. `None` if the facilitator does not support the offer.
     pub(crate) fn with_supported(self, supported: &SupportedResponse) -> Option<Self> {
         let network = self.network.as_view();
         let kind = supported.kinds.iter().find(|kind| {
@@ -787,7 +786,7 @@ impl PaymentRequirements {
     }
 }
 
-/// The offer that a payment accepts, as it repeats it. See [`wire::Accepted`].
+/// The accepted offer, as the payment repeats it. See [`wire::Accepted`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Accepted {
     /// v1 names scheme and network only.
@@ -824,7 +823,7 @@ impl Mirrored for Accepted {
 }
 
 impl PaymentPayload {
-    /// The network it is made on, in its version's spelling.
+    /// The payment's network, in its version's spelling.
     pub fn network(&self) -> &NetworkId {
         match &self.accepted {
             Accepted::V1 { network, .. } => network,
@@ -833,7 +832,7 @@ impl PaymentPayload {
     }
 }
 
-/// `/settle` takes what `/verify` takes.
+/// A server's request to `/settle`, of the same form as one to `/verify`.
 pub type SettleRequest = VerifyRequest;
 
 fn members(json: &Option<Json>) -> Members<'_> {

@@ -1,35 +1,36 @@
 //! The schemes this library knows, as a server checks them, and their payments.
 //!
-//! Sellers and facilitators check by [`Exact`] unless they are given another [`Scheme`]. A pair of schemes,
-//! like `(Exact, Mine)`, takes the payments of both.
+//! Sellers and facilitators check by [`Exact`] by default. A pair of schemes, such as `(Exact, Mine)`,
+//! accepts the payments of both.
 //!
 //! # A scheme of your own
 //! The package `tests/outside` of this crate adds one by public API alone: points on a loyalty card, with a
 //! ledger, a claim store and a carrier over TCP. The steps are these:
 //!
 //! 1. **The payment** is a type with [`Payment`]: its identity (`claim_key`), its end (`expires_at`) and its
-//!    payer. Two presentations of one payment must have one identity. If only a chain can say that the payer
-//!    agreed, the scheme returns it as [`Unproven`].
-//! 2. **The scheme** is a type with [`Scheme`]. `handles` says which offers are its own, by scheme and network.
-//!    `check_offer` is for sellers: a route with an offer that nobody can pay does not start. `check` compares
-//!    the payload with the seller's own offer, never with the buyer's copy of it, and verifies the
-//!    signature. Reasons without an official code are [`Reason::Own`], whose codes `own_reason` spells.
-//! 3. **The ledger** moves the money: [`Networks`](crate::facilitator::ledger::Networks) says what it settles, and
-//!    [`Ledger<P>`](crate::facilitator::ledger::Ledger) settles payments of the scheme's type. The transaction's id
-//!    is known before anything is sent, and `confirm` sends nothing. On an EVM chain no ledger has to be written:
-//!    the payment says by `OnEvm` what to ask, what to send and which log proves it, and `EvmLedger::with_scheme`
-//!    settles it.
+//!    payer. Two presentations of one payment must have one identity. If only a chain can prove the payer's
+//!    agreement, the scheme returns the payment as [`Unproven`].
+//! 2. **The scheme** is a type with [`Scheme`]. `handles` returns whether an offer is its own, by scheme and
+//!    network. `check_offer` is for sellers: a route with an offer that nobody can pay does not start.
+//!    `check` compares the payload with the seller's own offer, never with the buyer's copy of it, and
+//!    verifies the signature. Reasons without an official code are [`Reason::Own`], and `own_reason` returns
+//!    their codes.
+//! 3. **The ledger** moves the money: [`Networks`](crate::facilitator::ledger::Networks) lists the networks
+//!    that it settles on, and [`Ledger<P>`](crate::facilitator::ledger::Ledger) settles payments of the
+//!    scheme's type. The transaction's id is known before anything is sent, and `confirm` sends nothing. An
+//!    EVM chain needs no ledger of your own. The payment has `OnEvm`, with the questions to the chain, the
+//!    call to send and the log that proves it. `EvmLedger::with_scheme` settles it.
 //! 4. **The facilitator** is [`LocalFacilitator::new`](crate::facilitator::LocalFacilitator::new) over that
-//!    ledger, or over a pair of ledgers: `(Mine, evm)` settles what `(MyScheme, ExactOnEvm)` checks. A
-//!    facilitator elsewhere is given the scheme by `RemoteFacilitator::with_scheme`.
-//! 5. **The seller** needs nothing more: [`Seller::new`](crate::seller::Seller::new) checks by its facilitator's
-//!    scheme, and passes the proof on to one in the same process.
-//! 6. **The buyer's wallet** is a type with [`Wallet`](x402_core::buyer::Wallet), which says what it pays, and
-//!    [`PaymentSigner`](crate::buyer::wallet::PaymentSigner). Wallets compose in pairs, too.
-//! 7. **The store and the carrier** are a [`ClaimStore`](crate::store::ClaimStore), with
-//!    `store::conformance` as its test, and a `Job` for the seller's driver beside a
-//!    [`Transport`](crate::transport::Transport) for the buyer. What is beside the payment is an
-//!    [extension](crate::extension).
+//!    ledger, or over a pair of ledgers: `(Mine, evm)` settles what `(MyScheme, ExactOnEvm)` checks.
+//!    `RemoteFacilitator::with_scheme` sets the scheme of a facilitator elsewhere.
+//! 5. **The seller** needs nothing more: [`Seller::new`](crate::seller::Seller::new) checks by its
+//!    facilitator's scheme, and passes the proof on to one in the same process.
+//! 6. **The buyer's wallet** is a type with [`Wallet`](x402_core::buyer::Wallet), which selects the offers
+//!    that it pays, and [`PaymentSigner`](crate::buyer::wallet::PaymentSigner). Wallets compose in pairs,
+//!    too.
+//! 7. **The store and the carrier** are a [`ClaimStore`](crate::store::ClaimStore), with `store::conformance`
+//!    as its test, and a `Job` for the seller's driver beside a [`Transport`](crate::transport::Transport)
+//!    for the buyer. Data beside the payment is an [extension](crate::extension).
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -53,8 +54,8 @@ use crate::base64;
 use crate::crypto::Recovery;
 use crate::lock;
 
-/// Longest signature of a smart wallet, in bytes: several keys' or a passkey's, with what deploys
-/// the wallet.
+/// Longest signature of a smart wallet, in bytes. It has room for the signatures of several keys or of a
+/// passkey, with the call that deploys the wallet.
 pub const CONTRACT_SIGNATURE_BYTES: usize = 4096;
 
 /// The scheme `exact` on EVM networks and on Solana.
@@ -63,11 +64,11 @@ pub type Exact = (ExactOnEvm, ExactOnSvm);
 /// A payment of [`Exact`].
 pub type ExactPayment = Either<EvmPayment, SvmTransfer>;
 
-/// A payment of [`ExactOnEvm`]: by an authorization, or by a transfer that the payer signed, and says that it
-/// has sent. Whether the transfer was made the chain alone can say.
+/// A payment of [`ExactOnEvm`]: by an authorization, or by a transfer that the payer signed and claims to
+/// have sent. The chain alone can show whether the transfer was made.
 pub type EvmPayment = Either<Eip3009, Unproven<TransferProofPayment>>;
 
-/// A payment by EIP-3009, of a key or, perhaps, of a smart wallet.
+/// A payment by EIP-3009, of a key or, if a chain confirms it, of a smart wallet.
 pub type Eip3009 = Either<Eip3009Payment, Unproven<Eip3009Contract>>;
 
 /// A scheme that threads share.
@@ -81,9 +82,8 @@ impl<S> SharedScheme for S where
 {
 }
 
-/// A payment by EIP-3009 with a signature that is not one of the payer's key. If there is a contract
-/// at the payer's address, or can be, it may be one that the contract takes (ERC-1271, ERC-6492):
-/// the chain alone can say.
+/// A payment by EIP-3009 whose signature was not made by the payer's key. A contract at the payer's address,
+/// present or future, may accept it (ERC-1271, ERC-6492). The chain alone can show this.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Eip3009Contract {
     unproven: Eip3009Unproven,
@@ -91,7 +91,7 @@ pub struct Eip3009Contract {
 }
 
 impl Eip3009Contract {
-    /// `None` for a signature that is not `0x` and pairs of hexadecimal digits, or longer than
+    /// Returns `None` unless the signature is `0x` and pairs of hexadecimal digits, of at most
     /// [`CONTRACT_SIGNATURE_BYTES`].
     fn read(unproven: Eip3009Unproven, signature: JsonStr<'_>) -> Option<Self> {
         let digits = signature.as_str()?.strip_prefix("0x")?;
@@ -143,13 +143,13 @@ impl SvmTransfer {
         &self.payment
     }
 
-    /// The transaction, signed by the payer. The fee payer's signature is to be put first.
+    /// The transaction, signed by the payer. The fee payer's signature must be put first.
     pub fn transaction(&self) -> &[u8] {
         &self.transaction
     }
 }
 
-/// Does not show the transaction: whoever has it can present it.
+/// Hides the transaction: anybody who has it can present it.
 impl fmt::Debug for SvmTransfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.payment.fmt(f)
@@ -197,19 +197,20 @@ impl Payment for SvmTransfer {
     }
 }
 
-/// The scheme `exact` on EVM networks: payments by EIP-3009 that the payer's key signed, and nothing else
-/// unless told.
+/// The scheme `exact` on EVM networks. By default it accepts only payments by EIP-3009 that the payer's key
+/// signed.
 ///
-/// Either of the rest needs a [`Ledger`](crate::facilitator::ledger::Ledger) that asks the chain, or a facilitator that
-/// has one, before anything is served: such a payment passes the gate [`Unproven`].
+/// Both other kinds pass the gate as [`Unproven`]. They need a [`Ledger`](crate::facilitator::ledger::Ledger)
+/// that asks the chain before anything is served, or a facilitator that has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExactOnEvm {
-    /// Payments by EIP-3009 with signatures of smart wallets (ERC-1271, ERC-6492), as
-    /// [`Eip3009Contract`]. Any bytes pass the gate as such a signature, so everybody can
-    /// make work for the ledger in anybody's name.
+    /// Whether to accept payments by EIP-3009 with signatures of smart wallets (ERC-1271, ERC-6492), as
+    /// [`Eip3009Contract`]. Any bytes pass the gate as such a signature, so everybody can cause work for the
+    /// ledger in anybody's name.
     pub smart_wallets: bool,
-    /// Payments by a transfer the buyer sent itself: see [`TransferProof`] for what is weak about them. Sellers
-    /// that offer them should have [`Binding::must_name_url`](crate::seller::Binding::must_name_url), since such a buyer signs the
+    /// Whether to accept payments by a transfer that the buyer sent itself: see [`TransferProof`] for their
+    /// weaknesses. Sellers that offer them should set
+    /// [`Binding::must_name_url`](crate::seller::Binding::must_name_url), since such a buyer signs the
     /// resource that it names.
     pub transfer_proofs: bool,
 }
@@ -231,9 +232,9 @@ impl ExactOnEvm {
             Err(invalid @ Reason::InvalidExactEvmSignature) if self.smart_wallets => {
                 let checked = check_but_signature(payload, requirements, now);
                 let (unproven, signature) = checked.map_err(|reason| match reason {
-                    // Late, it is asked about to find out what became of it.
+                    // A late payment keeps this reason, so that its outcome can be looked up.
                     Reason::InvalidExactEvmPayloadAuthorizationValidBefore => reason,
-                    // A key's signature, as it seems, is looked at first.
+                    // A signature in the form of a key's is judged first.
                     _ if is_signed_by_key(payload) => invalid,
                     _ => reason,
                 })?;
@@ -245,7 +246,7 @@ impl ExactOnEvm {
     }
 }
 
-/// Whether a payment has a signature in the form that keys give.
+/// Returns whether a payment has a signature in the form of a key's.
 fn is_signed_by_key(payload: &PaymentPayload<'_>) -> bool {
     let payload = Eip3009Payload::read(payload.payload);
     payload.is_ok_and(|payload| payload.recoverable_signature().is_some())
@@ -268,7 +269,7 @@ impl Scheme for ExactOnEvm {
         requirements: &PaymentRequirements<'_>,
         now: u64,
     ) -> Result<EvmPayment, Reason> {
-        // A buyer that knows EIP-3009 only pays the offer of a transfer by it.
+        // A buyer that knows only EIP-3009 pays an offer of a transfer by EIP-3009.
         match self.transfers().filter(|_| TransferProofPayload::is_one(payload.payload)) {
             Some(scheme) => scheme.check(payload, requirements, now).map(Either::Second),
             None => self.check_eip3009(payload, requirements, now).map(Either::First),
@@ -299,28 +300,28 @@ impl Scheme for ExactOnEvm {
     }
 }
 
-/// Finds the address at a place of an address table. See [`Rules::resolve`].
+/// A function that finds the address at a place of an address table. See [`Rules::resolve`].
 pub type Resolve = Arc<dyn Fn(Address, u8) -> Option<Address> + Send + Sync>;
 
 /// The scheme `exact` on Solana, with [`Rules`] of its own.
 #[derive(Clone, Default)]
 pub struct ExactOnSvm {
-    /// The most a payment may cost the fee payer.
+    /// The highest cost of a payment for the fee payer.
     pub limits: Limits,
-    /// Whether more than the amount may be paid; less never.
+    /// Whether more than the amount may be paid. Less is always refused.
     pub over_payment: bool,
-    /// The fee payers whose keys the caller has; `None` takes whichever the offer names.
+    /// The fee payers whose keys the caller has. With `None`, the offer's fee payer is accepted.
     pub fee_payers: Option<Vec<Address>>,
     /// Tokens the caller vouches for besides the known ones.
     pub assets: Vec<Asset<'static>>,
-    /// Finds addresses in tables; transactions that use tables are refused without it.
+    /// Finds addresses in tables. Without it, transactions that use tables are refused.
     pub resolve: Option<Resolve>,
     /// Token accounts of payees that were paid before; shared by clones.
     pub accounts: Accounts,
 }
 
 impl ExactOnSvm {
-    /// The scheme without an allocator, by these rules.
+    /// Returns the allocator-free scheme of `x402-svm`, with these rules.
     fn exact<'a>(
         &'a self,
         account: Option<AccountOf<'a>>,
@@ -394,15 +395,15 @@ impl Scheme for ExactOnSvm {
     }
 }
 
-/// How many [`Accounts`] are kept.
+/// Number of [`Accounts`] that are kept.
 const ACCOUNTS: usize = 256;
 
-/// The token accounts of payees, found once: to derive one takes a tenth of what a signature takes, or
-/// more. There is room for 256; each has one place to be in, and the last to come stays there.
+/// A cache of payees' token accounts. The derivation of one takes at least a tenth of the time of a
+/// signature. There is room for 256. Each account has one place, and the newest one keeps it.
 #[derive(Clone)]
 pub struct Accounts(Arc<[Mutex<Option<Account>>]>);
 
-/// Where `owner` holds the tokens of `mint`.
+/// The account where `owner` holds the tokens of `mint`.
 #[derive(Clone, Copy)]
 struct Account {
     owner: Address,
@@ -412,9 +413,10 @@ struct Account {
 }
 
 impl Accounts {
-    /// The associated account, from memory or derived.
+    /// Returns the associated account, from memory or derived.
     fn of(&self, owner: Address, program: TokenProgram, mint: Address) -> Option<Address> {
-        // Any bytes of an address will do: whoever makes many collide only gets his own derived.
+        // Any bytes of an address will do: owners of colliding addresses only cause derivations of their own
+        // accounts.
         let place = usize::from(owner.0[8] ^ mint.0[8]) % ACCOUNTS;
         let place = || lock(&self.0[place]);
         let same =
@@ -448,7 +450,7 @@ mod tests {
     fn an_account_is_the_derived_one_whoever_was_there_before() {
         let accounts = Accounts::default();
         let mut owners: Vec<_> = (0..40).map(|seed| Address([seed; 32])).collect();
-        // All in the first one's place.
+        // All of these share the first one's place.
         owners.extend((1..5).map(|last| {
             let mut owner = [0; 32];
             owner[31] = last;

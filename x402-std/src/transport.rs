@@ -1,7 +1,7 @@
 //! Carriers of challenges and payments: HTTP now, others by the same trait.
 //!
-//! Buying is written once over [`Transport`]. Selling is written once in [`seller`](crate::seller): a
-//! server of any kind gives it a payment, and gets a challenge or a receipt.
+//! The buyer uses any carrier through [`Transport`]. The [`seller`](crate::seller) serves any carrier: a
+//! server of any kind passes it a payment, and gets a challenge or a receipt.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -17,7 +17,7 @@ pub trait Transport: Send + Sync {
     type Request: Send + Sync;
     /// An answer.
     type Response: Send;
-    /// Why there is no answer.
+    /// The reason why there is no answer.
     type Error: Send;
 
     /// The host of a request, and its content.
@@ -32,7 +32,7 @@ pub trait Transport: Send + Sync {
         payment: Option<&PaymentText>,
     ) -> impl Future<Output = Result<Answer<Self::Response>, Self::Error>> + Send;
 
-    /// Whether a payment may be sent along with a request; asked before one is signed.
+    /// Checks that a payment may be sent with a request, before it is signed.
     ///
     /// # Errors
     /// The reason why it may not.
@@ -40,13 +40,13 @@ pub trait Transport: Send + Sync {
         Ok(())
     }
 
-    /// Whether an answer to a payment can be a delivery. Errors and redirects are none: with them, a receipt
-    /// proves nothing.
+    /// Returns whether an answer to a payment can be a delivery. Errors and redirects cannot: a receipt with
+    /// them proves nothing.
     fn is_delivery(&self, _response: &Self::Response) -> bool {
         true
     }
 
-    /// Waits before a payment is presented again. The default returns at once: a transport with a timer
+    /// Waits before a payment is presented again. The default returns at once. A transport with a timer
     /// should override it.
     fn wait(&self, _time: Duration) -> impl Future<Output = ()> + Send {
         ready(())
@@ -56,20 +56,19 @@ pub trait Transport: Send + Sync {
 /// The host and the content of a request, for budgets and allow-lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The host, in lower case: over HTTP without a final dot, and with the port unless it
-    /// is 80 or 443.
+    /// The host, in lower case. Over HTTP it has no final dot, and a port unless that is 80 or 443.
     pub host: String,
-    /// The request, in a line for people, with nothing secret: over HTTP the method and the
-    /// URL without user, query and fragment.
+    /// The request, in a line for people, without secrets. Over HTTP it is the method and the URL, without
+    /// user, query and fragment.
     pub what: String,
-    /// A hash that identifies the request: over HTTP of method, URL and body.
+    /// A hash that identifies the request. Over HTTP it covers method, URL and body.
     pub digest: [u8; 32],
 }
 
-/// A signed payment, ready to be sent and to be sent again.
+/// A signed payment, ready to be sent any number of times.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PaymentText {
-    /// Its version, which decides where a transport puts it.
+    /// Its version, which decides the header or field for it.
     pub version: Version,
     /// [`PaymentPayload`](crate::message::PaymentPayload) as JSON.
     pub json: String,
@@ -82,14 +81,14 @@ impl fmt::Debug for PaymentText {
     }
 }
 
-/// Why a challenge cannot be read.
+/// The reason why a challenge cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChallengeError {
-    /// The part of the answer that has it: a header's name, or `body`.
+    /// The part of the answer with the challenge: a header's name, or `body`.
     pub part: &'static str,
     /// The fault, and its place.
     pub error: ReadError,
-    /// Whether the body has a challenge that can be read. It is never used in place of the header's.
+    /// Whether the body has a readable challenge. It never replaces the header's.
     pub body_is_good: bool,
 }
 
@@ -112,9 +111,9 @@ impl std::error::Error for ChallengeError {}
 pub struct Answer<R> {
     /// The answer itself.
     pub response: R,
-    /// The challenge in it, if payment is asked for (HTTP: status 402) or was refused (another
-    /// status and the challenge's header), or why it cannot be read.
+    /// The challenge in it, or the reason why it cannot be read. There is one if payment is asked for (over
+    /// HTTP, status 402) or was refused (another status with the challenge's header).
     pub challenge: Option<Result<PaymentRequired, ChallengeError>>,
-    /// The receipt in it, if there is one that can be read.
+    /// The readable receipt in it, if there is one.
     pub receipt: Option<SettleResponse>,
 }

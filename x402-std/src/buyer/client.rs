@@ -36,12 +36,12 @@ use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
 
 /// HTTP through reqwest.
 ///
-/// Redirects are never followed, before a payment and after, unless the client is the caller's
-/// ([`from_client`](Self::from_client)): a payment goes only to the requested URL.
+/// A payment goes only to the requested URL: redirects are never followed, before a payment and after. A
+/// client of the caller's ([`from_client`](Self::from_client)) may follow them.
 ///
 /// Over plain http, anybody on the way can read a payment, take it, or change the payee. So plain http is
-/// for this machine, and for [allowed hosts](Self::with_plain_http_hosts). Requests to this machine use no
-/// proxy.
+/// only for this machine and for [allowed hosts](Self::with_plain_http_hosts). Requests to this machine use
+/// no proxy.
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     http: reqwest::Client,
@@ -53,7 +53,7 @@ pub struct HttpTransport {
     given: bool,
 }
 
-/// Why there is no answer over HTTP.
+/// The reason why there is no answer over HTTP.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -63,12 +63,12 @@ pub enum HttpError {
     NotRepeatable,
     /// The request carries a payment header of its own.
     AlreadyPaid,
-    /// Plain http to another machine, whose host is not allowed: the payment is not sent.
+    /// The request uses plain http to a host that is not allowed. The payment was not sent.
     PlainHttp,
     /// The body is longer than its reader allows.
     TooLong,
-    /// The caller's own client followed a redirect. Payments go to the requested URL only: make the client with
-    /// `redirect::Policy::none()`.
+    /// The caller's own client followed a redirect. Payments go only to the requested URL: make the client
+    /// with `redirect::Policy::none()`.
     Redirected,
     /// Connecting, sending or receiving failed. The URL is left out of the message.
     Io(reqwest::Error),
@@ -109,11 +109,11 @@ impl From<reqwest::Error> for HttpError {
 }
 
 impl HttpTransport {
-    /// Longest wait for an answer by default, which leaves room for a settlement.
+    /// Default of the longest wait for an answer. It leaves time for a settlement.
     pub const TIMEOUT: Duration = Duration::from_secs(100);
 
-    /// With reqwest's defaults, proxies of the environment included, and a time limit of [`Self::TIMEOUT`]
-    /// for an answer.
+    /// Makes a transport with reqwest's defaults, proxies of the environment included, and a time limit of
+    /// [`Self::TIMEOUT`] for an answer.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
@@ -121,8 +121,8 @@ impl HttpTransport {
         Self::configured(|builder| builder.timeout(Self::TIMEOUT))
     }
 
-    /// With reqwest configured by the caller. The redirect policy is set here, and requests to this machine
-    /// use no proxy. `configure` is called twice.
+    /// Makes a transport with reqwest as the caller configures it. The redirect policy is set here, and
+    /// requests to this machine use no proxy. `configure` is called twice.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
@@ -135,17 +135,17 @@ impl HttpTransport {
         Ok(Self { http, direct, plain: Arc::default(), given: false })
     }
 
-    /// With a client that exists already, with its proxies, time limits and headers. If it follows a redirect
-    /// to a price, nothing is paid. If it follows one with a payment, the payment is
-    /// [unclear](BuyError::Unclear), and the other server has seen it. A redirect that leads back to the requested
-    /// URL does not show. So make it with `redirect::Policy::none()`. It is used for this machine too: without
-    /// `no_proxy` its proxy sees payments to `http://localhost`.
+    /// Makes a transport with an existing client, with its proxies, time limits and headers. If the client
+    /// follows a redirect to a price, nothing is paid. If it follows a redirect with a payment, the payment
+    /// is [unclear](BuyError::Unclear), and the other server has seen it. A redirect back to the requested
+    /// URL stays unnoticed. So make the client with `redirect::Policy::none()`. It is used for this machine
+    /// too: unless it has `no_proxy`, its proxy sees payments to `http://localhost`.
     pub fn from_client(client: reqwest::Client) -> Self {
         Self { http: client.clone(), direct: client, plain: Arc::default(), given: true }
     }
 
-    /// Allows payments to these hosts over plain http, each with its port unless that is 80: for networks
-    /// of trusted members only.
+    /// Allows payments to these hosts over plain http, for networks of trusted members only. Each host has
+    /// its port unless that is 80.
     ///
     /// # Errors
     /// [`HostError`].
@@ -192,7 +192,7 @@ impl HttpTransport {
     }
 }
 
-/// Whether two URLs are one, but for what servers do not see.
+/// Returns whether two URLs are the same, fragments aside, which servers do not see.
 fn is_same_url(one: &Url, other: &Url) -> bool {
     let whole = |url: &Url| {
         let mut url = url.clone();
@@ -218,8 +218,8 @@ fn is_same_url(one: &Url, other: &Url) -> bool {
 /// # }
 /// ```
 pub trait WithPayments {
-    /// A [`Client`] that sends by this one and pays what its requests cost: see [`HttpTransport::from_client`]. For
-    /// hosts over plain http, make it by [`Client::with_parts`].
+    /// Returns a [`Client`] that sends through this one and pays for its requests: see
+    /// [`HttpTransport::from_client`]. For hosts over plain http, make it by [`Client::with_parts`].
     fn with_payments<W: PaymentSigner, C: Clock, B: Budget>(
         self,
         buyer: Buyer<W, C, B>,
@@ -235,10 +235,10 @@ impl WithPayments for reqwest::Client {
     }
 }
 
-/// Reads challenge and receipt of a response. It returns the response whole, unless the body is longer than
-/// a challenge may be.
+/// Reads challenge and receipt of a response. It returns the whole response, unless the body is longer than a
+/// challenge may be.
 ///
-/// A payment can be refused with another status than 402; the challenge then comes in the header.
+/// A payment can be refused with another status than 402. The challenge is then in the header.
 async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, HttpError> {
     let receipt = receipt(response.headers());
     let status = response.status();
@@ -254,7 +254,7 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
     let header = all.next();
     let (body, is_whole) = read_some(response, limits::CHALLENGE_BYTES, header.is_some()).await?;
     let challenge = match (header, all.next()) {
-        // Two headers could be read differently by others.
+        // Other readers may choose the other one of two headers.
         (Some(_), Some(_)) => {
             Err(challenge_error(http::PAYMENT_REQUIRED, ParseError::DuplicateKey))
         }
@@ -271,7 +271,7 @@ async fn answer(response: Response, paid: bool) -> Result<Answer<Response>, Http
     Ok(Answer { response: whole.into(), challenge: Some(challenge), receipt })
 }
 
-/// The challenge in a header, which counts before the body.
+/// Reads the challenge in a header, which has precedence over the body.
 fn of_header(header: &HeaderValue, body: Option<&[u8]>) -> Result<PaymentRequired, ChallengeError> {
     PaymentRequired::from_header(header.as_bytes()).map_err(|error| ChallengeError {
         body_is_good: body.is_some_and(|body| PaymentRequired::from_json(body).is_ok()),
@@ -303,8 +303,8 @@ pub(crate) async fn read_body(mut response: Response, most: usize) -> Result<Vec
     Ok(body)
 }
 
-/// Reads up to `most` bytes of a body, and returns whether that is all of it. With `is_beside`, nothing
-/// depends on the body, and a part of it is enough.
+/// Reads up to `most` bytes of a body, and returns whether that is all of it. With `is_beside`, a part of the
+/// body is enough, because nothing depends on it.
 async fn read_some(
     mut response: Response,
     most: usize,
@@ -331,12 +331,12 @@ async fn read_some(
 /// Longest wait for the next part of a body on which nothing depends.
 const BESIDE_TIME: Duration = Duration::from_secs(5);
 
-/// Whether only the host of a URL can read requests to it: over TLS, or on this machine.
+/// Returns whether only the host of a URL can read requests to it: over TLS, or on this machine.
 pub fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)
 }
 
-/// Whether a URL is this machine's, by its address or as `localhost`.
+/// Returns whether a URL is this machine's, by its address or as `localhost`.
 pub fn is_here(url: &Url) -> bool {
     is_loopback(url) || url.host() == Some(Host::Domain("localhost."))
 }
@@ -350,7 +350,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The host in the form of budgets and allow-lists; empty for a URL without one.
+/// Returns the host in the form of budgets and allow-lists. It is empty for a URL without a host.
 fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
@@ -423,7 +423,7 @@ pub struct Client<W, C = SystemClock, B = MemoryBudget> {
 }
 
 impl<W: PaymentSigner, C: Clock, B: Budget> Client<W, C, B> {
-    /// With a buyer.
+    /// Makes a client for a buyer, with a transport of its own.
     ///
     /// # Errors
     /// [`HttpError::Setup`].
@@ -431,7 +431,7 @@ impl<W: PaymentSigner, C: Clock, B: Budget> Client<W, C, B> {
         Ok(Self::with_parts(buyer, HttpTransport::new()?))
     }
 
-    /// With a buyer and a transport.
+    /// Makes a client from a buyer and a transport.
     pub const fn with_parts(buyer: Buyer<W, C, B>, transport: HttpTransport) -> Self {
         Self { buyer, transport }
     }

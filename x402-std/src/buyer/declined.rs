@@ -8,29 +8,29 @@ use x402_core::buyer::{Decline, Wallet};
 use super::Policy;
 use crate::message::{Entry, PaymentRequirements, ReadError};
 
-/// Most offers that are shown with a reason.
+/// Highest number of offers that are shown with a reason.
 const SHOWN: usize = 8;
 
-/// Most characters of a seller's word that are shown.
+/// Highest number of characters that are shown of a seller's text.
 const WORD_CHARS: usize = 40;
 
 /// Why no offer of a challenge was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declined {
-    /// The last hurdle that any offer reached.
+    /// The last check that any offer reached.
     pub reason: Decline,
     /// Each offer, in the challenge's order.
     pub offers: Vec<DeclinedOffer>,
 }
 
-/// Why an offer was not chosen.
+/// The reason why an offer was not chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclinedOffer {
     /// Its place in the challenge, from 0.
     pub index: usize,
-    /// The hurdle.
+    /// The failed check.
     pub reason: Decline,
-    /// The fault, in words. Some are the seller's, without control characters.
+    /// The fault, as text. It can quote the seller, without control characters.
     pub detail: String,
 }
 
@@ -108,7 +108,7 @@ fn detail(
     }
 }
 
-/// A seller's word, which may be anything.
+/// Returns a seller's text for display, cut and escaped.
 fn word(text: &str) -> String {
     let cut = text.char_indices().nth(WORD_CHARS).map_or(text.len(), |(at, _)| at);
     let more = if cut < text.len() { "…" } else { "" };

@@ -10,19 +10,19 @@ use x402_svm::message::{TRANSACTION_V1_BYTES, Transaction};
 use crate::message::{PaymentRequirements, SettleResponse};
 use crate::transport::PaymentText;
 
-/// Why a receipt that says "success" does not prove that a payment was made.
+/// The reason why a receipt with "success" does not prove a payment.
 ///
-/// No check is stricter than the specification: a receipt with one of these faults belongs to another
-/// payment, or to none.
+/// A receipt with one of these faults belongs to another payment, or to none. No check is stricter than the
+/// specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// The answer is an error, or a redirect: see
+    /// The answer is an error or a redirect: see
     /// [`Transport::is_delivery`](crate::transport::Transport::is_delivery).
     NotDelivered,
     /// It gives an error beside its success.
     Contradiction,
-    /// It names no transaction, or one whose id cannot be of the payment's network.
+    /// It names no transaction, or one whose id does not fit the payment's network.
     Transaction,
     /// It names another network.
     Network,
@@ -47,8 +47,8 @@ impl fmt::Display for Doubt {
 
 impl std::error::Error for Doubt {}
 
-/// Why a receipt does not prove that `payment` was made; `None` if it does. Without an offer, it is compared
-/// with the payment alone.
+/// Returns why a receipt does not prove `payment`; `None` if it does. Without an offer, it is compared with
+/// the payment alone.
 pub(super) fn doubt(
     receipt: &SettleResponse,
     is_delivery: bool,
@@ -101,7 +101,7 @@ pub(super) fn doubt(
     }
 }
 
-/// Whether a text can be a transaction's id on the payment's network; on Solana it must parse as one.
+/// Returns whether a text can be a transaction's id on the payment's network. On Solana it must parse as one.
 fn is_transaction(text: &str, network: Option<Network<'_>>) -> bool {
     let reads = |network: Network<'_>| {
         network.solana().is_none() || x402_svm::base58::decode::<64>(text).is_some()
@@ -110,7 +110,7 @@ fn is_transaction(text: &str, network: Option<Network<'_>>) -> bool {
         && network.is_none_or(|network| network.is_transaction(text) && reads(network))
 }
 
-/// The payer of a payment in a known scheme.
+/// Returns the payer of a payment in a known scheme.
 fn payer(payment: &wire::PaymentPayload<'_>) -> Option<String> {
     let payload = payment.payload;
     if payment.network().solana().is_some() {

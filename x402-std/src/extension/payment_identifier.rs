@@ -14,17 +14,17 @@ use crate::buyer::wallet::SignFailure;
 use crate::message::Json;
 use crate::seller::{Offers, Refusal};
 
-/// Characters of an identifier, at least and at most.
+/// Least and greatest length of an id, in characters.
 const LENGTH: std::ops::RangeInclusive<usize> = 16..=128;
 
-/// The extension `payment-identifier`, at all three roles. A buyer names its purchase by an id of 16 to 128
-/// letters, digits, `-` and `_`. An id that is none is refused with 400.
+/// The extension `payment-identifier`, for all three roles. A buyer names its purchase by an id of 16 to 128
+/// letters, digits, `-` and `_`. An id in another form is refused with 400.
 ///
-/// A buyer gives each payment a random id, and does not look at [`required`](Self::required). The id is another one
-/// than [`PurchaseOptions::id`](crate::buyer::PurchaseOptions::id).
+/// A buyer gives each payment a random id, and ignores [`required`](Self::required). This id is independent
+/// of [`PurchaseOptions::id`](crate::buyer::PurchaseOptions::id).
 ///
-/// It is announced and checked here. One purchase is one payment in this library, so a seller finds a
-/// repeated purchase by its payment; an answer is not looked up by its id.
+/// This library announces and checks the id. One purchase is one payment here, so a seller finds a repeated
+/// purchase by its payment, and looks up no answer by its id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PaymentIdentifier {
     /// Whether a payment without an id is refused. Payments of version 1 have none.
@@ -37,7 +37,7 @@ const KEY: &str = "payment-identifier";
 /// The id of an echo; `None` if it has none.
 ///
 /// # Errors
-/// [`Reason::InvalidPayload`] for an id that is not of the form.
+/// [`Reason::InvalidPayload`] for an id in another form.
 fn id(echo: RawJson<'_>) -> Result<Option<&str>, Reason> {
     let info = echo.get("info").filter(|info| info.is_object()).ok_or(Reason::InvalidPayload)?;
     let Some(id) = info.get("id") else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Finishing pending settlements, whether or not a caller asks about them.
+//! Finishes pending settlements, whether or not a caller asks about them.
 
 #[cfg(feature = "tokio")]
 use {
@@ -112,17 +112,17 @@ where
         let id = format!("{:?}", pending.key);
         let ClaimState::Broadcast(transaction) = pending.state else { return };
         let Some((request, raw)) = Kept::read(&pending.record) else {
-            tracing::warn!(id, "what is beside a pending claim cannot be read");
+            tracing::warn!(id, "the record beside a pending claim cannot be read");
             return;
         };
         let verified = match self.gate(&request, self.now()) {
             Ok(verified) if settlement_id(verified.payment()) == pending.key => verified,
             Ok(_) => {
-                tracing::warn!(id, "a pending claim is not that of the payment beside it");
+                tracing::warn!(id, "the record beside a pending claim is of another payment");
                 return;
             }
             Err(reason) => {
-                tracing::warn!(id, %reason, "a pending payment passes the gate no more");
+                tracing::warn!(id, %reason, "a pending payment no longer passes the gate");
                 return;
             }
         };

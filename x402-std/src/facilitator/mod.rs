@@ -49,8 +49,7 @@ pub(crate) fn words(text: &str) -> String {
 
 /// A verifier and settler of payments. Spec v2 §7.
 ///
-/// A refusal is an answer (`Ok`). An error means that there was no answer, and nothing may be served after
-/// it.
+/// A refusal is an answer (`Ok`). An error means that there was no answer. Nothing may be served after it.
 pub trait Facilitator: Send + Sync {
     /// The schemes it settles, by which its sellers check payments too.
     type Scheme: SharedScheme;

@@ -81,14 +81,14 @@ impl RemoteFacilitator {
         Ok(Self { http, base, authorize: None, scheme: Exact::default() })
     }
 
-    /// Sets other rules for payments on EVM networks. The facilitator alone proves payments that only they
-    /// accept, and is asked before anything is served.
+    /// Sets other rules for payments on EVM networks. Payments that only these rules accept are proven by the
+    /// facilitator alone, before anything is served.
     pub fn with_evm(mut self, evm: ExactOnEvm) -> Self {
         self.scheme.0 = evm;
         self
     }
 
-    /// With other rules for payments on Solana.
+    /// Sets other rules for payments on Solana.
     pub fn with_svm(mut self, svm: ExactOnSvm) -> Self {
         self.scheme.1 = svm;
         self

@@ -40,10 +40,11 @@ pub fn router<F: Facilitator + 'static>(facilitator: F) -> Router {
 /// Before it is read, a request is answered 415 if its body is not `application/json`, and 403 if a page of
 /// another origin sent it. [`with_callers`](Self::with_callers) sets who may ask.
 ///
-/// An answer to `/settle` has a `Content-Location`, `settlements/{id}` beside its own path, under which the settlement
-/// can be looked up later: `{"id","state","transaction","errorReason"}`, where `state` is `claimed`,
-/// `broadcast`, `settled` or `failed`. A caller may send an `Idempotency-Key`, a secret of its own, with
-/// `/settle`. If it asks again with the same key, it gets the success again; see [`Facilitator::settle_for`].
+/// An answer to `/settle` has a `Content-Location`, `settlements/{id}` beside its own path, under which the
+/// settlement can be looked up later: `{"id","state","transaction","errorReason"}`, where `state` is
+/// `claimed`, `broadcast`, `settled` or `failed`. A caller may send an `Idempotency-Key`, a secret of its
+/// own, with `/settle`. If it asks again with the same key, it gets the success again; see
+/// [`Facilitator::settle_for`].
 #[derive(Debug)]
 pub struct Service<F> {
     facilitator: Arc<F>,
@@ -140,7 +141,7 @@ impl<F: Facilitator + 'static> Service<F> {
     /// Waits until all work that was begun is done, also for callers that hung up. From then on no new work
     /// is begun.
     pub async fn finish(&self) {
-        // The semaphore is not closed before.
+        // The semaphore is still open here.
         self.at_once.acquire_many(self.limits.at_once).await.map(|all| all.forget()).ok();
     }
 
@@ -171,7 +172,7 @@ async fn answer_or(refused: Option<Response>, request: Request, next: Next) -> R
     }
 }
 
-/// The reason for which a request does not reach the facilitator, also in words.
+/// The reason for which a request does not reach the facilitator, with an explanation.
 type Refused = (StatusCode, Reason, Option<String>);
 
 fn busy(cause: &str) -> Refused {

@@ -1,4 +1,4 @@
-//! Reads keys from the texts that people keep them in.
+//! Reads keys from the forms in which people keep them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{EvmWallet, SvmWallet};
 
-/// Why a text is no key. It hides the text.
+/// The reason why a text is no key. It never shows the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -17,7 +17,7 @@ pub enum KeyError {
     Evm,
     /// Neither base58 of 64 or 32 bytes nor an array of 64 numbers.
     Svm,
-    /// A key for Solana whose public half belongs to another key.
+    /// A key for Solana with the public half of another key.
     OtherHalf,
 }
 
@@ -62,7 +62,7 @@ pub fn svm_key(text: &str) -> Result<ed25519::LocalKey, KeyError> {
     ed25519::LocalKey::from_keypair(&keypair).ok_or(KeyError::OtherHalf)
 }
 
-/// Reads an array of 64 numbers. A reader of JSON would leave copies behind.
+/// Reads an array of 64 numbers. A JSON reader would leave copies of the key in memory.
 fn numbers(text: &str) -> Option<Zeroizing<[u8; 64]>> {
     let text = text.strip_prefix('[')?.strip_suffix(']')?;
     let mut bytes = Zeroizing::new([0; 64]);

@@ -1,4 +1,4 @@
-//! Transfers that the payer sends itself, and presents as payments.
+//! Transfers that the payer sends and then presents as payments.
 
 use std::fmt;
 use std::io;
@@ -21,30 +21,30 @@ use crate::message::{Json, PaymentRequirements};
 /// Bytes of a proof's payload without its reference.
 const PAYLOAD_BYTES: usize = 320;
 
-/// A key on one EVM chain that pays by transfers it sends itself, and proves. It pays offers of
-/// [`TransferProof`](x402_evm::TransferProof), which names their weaknesses, and no others. For the others,
-/// pair it with an [`EvmWallet`](super::EvmWallet); the buyer prefers those where it has the choice.
+/// A key on one EVM chain that pays by transfers, which it sends and proves itself. It pays only offers of
+/// [`TransferProof`](x402_evm::TransferProof), which lists the weaknesses of such payments. For other offers,
+/// pair it with an [`EvmWallet`](super::EvmWallet). The buyer prefers those if it has the choice.
 ///
-/// **The transfer is the payment, and it comes first.** [`PaymentSigner::sign`] sends it, and waits until
-/// it is as deep as [`EvmChain::confirmations`] wants, at most for [`EvmChain::confirm_time`]. Then:
+/// **The transfer is the payment, and it comes first.** [`PaymentSigner::sign`] sends it, and waits for
+/// [`EvmChain::confirmations`], at most for [`EvmChain::confirm_time`]. The results are:
 ///
-/// - [`SignFailure::Sent`]: the money may have moved, and the transfer was not presented yet. It is kept,
-///   and used for the next payment of the same amount, in the same token, to the same payee, for any
-///   resource: no other such transfer is sent before. Budgets count it for both. A transfer is never made if
-///   another transaction takes its nonce, say, and no node knows that for certain:
+/// - [`SignFailure::Sent`]: the money may have moved, and the transfer was not presented yet. The wallet
+///   keeps it for the next payment of the same amount, in the same token, to the same payee, for any
+///   resource. It sends no other such transfer before that. Budgets count it for both. Some transfers are
+///   never made, for example if another transaction takes the nonce, and no node knows this for certain.
 ///   [`TransferWallet::forget`] is for those.
-/// - Every other failure: no tokens moved, and none will. A transfer that fails on chain costs gas.
-/// - The buyer presents a payment that was returned. If a refusal allows it, present the same payment again:
-///   to sign another one is to send another transfer.
+/// - Every other failure: no tokens moved or will move. A transfer that fails on chain costs gas.
+/// - A payment: the buyer presents it. If a refusal allows it, present the same payment again: another
+///   signature sends another transfer.
 ///
 /// All this is in memory. To survive the end of the process, record each transaction before it is sent
 /// ([`with_record`](Self::with_record)), and take up transfers that were not presented
-/// ([`resume`](Self::resume)). Without a record, a transfer is lost to its payer; its hash is in the log.
+/// ([`resume`](Self::resume)). Without a record, the payer loses the transfer. Its hash is in the log.
 ///
-/// Only this wallet may use the account: if others use the same nonce, one of two transactions is never
-/// made. It needs the chain's own coin for gas. It does not raise the fee of a waiting transaction, since
-/// another one would have another hash: within the caps of [`EvmChain`] it offers twice the base fee from
-/// the start.
+/// Only this wallet may use the account: if others use the same nonce, one of two transactions is never made.
+/// The account needs the chain's own coin for gas. The wallet does not raise the fee of a waiting
+/// transaction, because the replacement would have another hash. Instead it offers twice the base fee from
+/// the start, within the caps of [`EvmChain`].
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -76,7 +76,7 @@ type Record = dyn Fn(&str) -> io::Result<()> + Send + Sync;
 struct Unpresented {
     transfer: Transfer,
     hash: B256,
-    /// A call waits for it.
+    /// Whether a call waits for it.
     held: bool,
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for NotOwn {
 
 impl std::error::Error for NotOwn {}
 
-/// Hides key and transactions.
+/// Hides the key and the transactions.
 impl<K> fmt::Debug for TransferWallet<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransferWallet")
@@ -109,8 +109,8 @@ impl<K> TransferWallet<K> {
     }
 
     /// Records every transaction before it is sent, as the text that nodes accept: `0x` and hexadecimal
-    /// digits. If `record` fails, the transaction is not sent. The text moves money: its holder can send it.
-    /// It must be on disk when `record` returns.
+    /// digits. If `record` fails, the transaction is not sent. The text moves money, because its holder can
+    /// send it. It must be on disk when `record` returns.
     pub fn with_record(
         mut self,
         record: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static,
@@ -124,8 +124,8 @@ impl<K> TransferWallet<K> {
         self.all().iter().map(|known| known.hash.0).collect()
     }
 
-    /// Gives a transfer up, and returns whether it was one of the [`unpresented`](Self::unpresented). If it
-    /// was made or will be, its money is lost.
+    /// Gives a transfer up, and returns whether it was one of the [`unpresented`](Self::unpresented). Its
+    /// money is lost if the transfer was made or will be made.
     pub fn forget(&self, tx_hash: &[u8; 32]) -> bool {
         let mut all = self.all();
         let before = all.len();
@@ -137,7 +137,7 @@ impl<K> TransferWallet<K> {
         lock(&self.unpresented)
     }
 
-    /// Takes a kept transfer equal to this one that no call waits for.
+    /// Takes a kept transfer that equals this one, unless a call waits for it.
     fn take(&self, transfer: &Transfer) -> Option<Held<'_>> {
         let mut all = self.all();
         let known = all.iter_mut().find(|known| !known.held && known.transfer == *transfer)?;
@@ -151,14 +151,14 @@ impl<K> TransferWallet<K> {
     }
 }
 
-/// The right to wait for a transfer. Dropping it gives the right back, for a waiting call may be stopped.
+/// The right to wait for a transfer. Dropping it gives the right back, because a waiting call may be stopped.
 struct Held<'w> {
     all: &'w Mutex<Vec<Unpresented>>,
     hash: B256,
 }
 
 impl Held<'_> {
-    /// Forgets the transfer: it is presented now, or was never made.
+    /// Forgets the transfer, which is presented now or was never made.
     fn done(self) {
         let mut all = lock(self.all);
         all.retain(|known| known.hash != self.hash);
@@ -173,7 +173,8 @@ impl Drop for Held<'_> {
 }
 
 impl<K: AsyncSigner<Secp256k1>> TransferWallet<K> {
-    /// Pays on this chain. Only the settings for sending transactions and for their finality count.
+    /// Makes a wallet that pays on this chain. Only the settings for sending transactions and for their
+    /// finality count.
     pub fn new(mut chain: EvmChain, key: K) -> Self {
         chain.replace_after = Duration::MAX;
         let address = Address(key.public_key());
@@ -181,8 +182,8 @@ impl<K: AsyncSigner<Secp256k1>> TransferWallet<K> {
         Self { chain, address, record: None, unpresented: Mutex::default() }
     }
 
-    /// Takes up a transfer that was [recorded](Self::with_record) and may not have been presented. It is
-    /// sent if it was not. If it was presented already, only the next payment that uses it is refused.
+    /// Takes up a transfer that was [recorded](Self::with_record) and may not have been presented. An unsent
+    /// transfer is sent. If it was presented already, only the next payment that uses it is refused.
     ///
     /// # Errors
     /// [`NotOwn`].
@@ -197,7 +198,7 @@ impl<K: AsyncSigner<Secp256k1>> TransferWallet<K> {
         Ok(())
     }
 
-    /// The payload that proves a transfer for an offer.
+    /// Returns the payload that proves a transfer for an offer.
     async fn proof(&self, unsigned: &TransferProofUnsigned<'_>) -> Result<Json, SignError> {
         let key = self.chain.key().ok_or(SignError::Unavailable)?;
         let signature = key.sign(unsigned.digest()).await?;
@@ -220,7 +221,7 @@ fn address(text: JsonStr<'_>) -> Option<Address> {
     text.as_str().and_then(Address::parse)
 }
 
-/// The transfer that would pay an offer.
+/// Returns the transfer that would pay an offer.
 fn transfer_for(offer: &wire::PaymentRequirements<'_>, from: Address) -> Result<Transfer, Reason> {
     let address = |text| address(text).ok_or(Reason::InvalidPaymentRequirements);
     let (asset, pay_to) = (address(offer.asset)?, address(offer.pay_to)?);
@@ -271,7 +272,7 @@ impl<K: AsyncSigner<Secp256k1> + Send> PaymentSigner for TransferWallet<K> {
             TransferProofUnsigned::new(&view, resource, self.address, hash.0)
                 .map_err(SignFailure::Offer)
         };
-        // The proof is signed before anything is sent: failures then cost nothing.
+        // The proof is signed before anything is sent, so that failures cost nothing.
         let (held, proof) = match self.take(&transfer) {
             Some(held) => {
                 let proof = self.proof(&unsigned(held.hash)?).await;

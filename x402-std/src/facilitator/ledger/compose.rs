@@ -14,7 +14,7 @@ use crate::message::SupportedKind;
 #[cfg(feature = "svm-ledger")]
 use crate::scheme::{ExactOnSvm, SvmTransfer};
 
-/// All signers of two ledgers.
+/// Returns the signers of two ledgers together.
 fn joined(
     mut signers: BTreeMap<&'static str, Vec<String>>,
     others: BTreeMap<&'static str, Vec<String>>,
@@ -25,12 +25,12 @@ fn joined(
     signers
 }
 
-/// Solana networks with fee payers or settings of their own; none, too.
+/// Any number of Solana networks, each with a fee payer and settings of its own.
 #[cfg(feature = "svm-ledger")]
 impl<K: AsyncSigner<Ed25519> + Send + Sync> Networks for Vec<SvmLedger<K>> {
     type Scheme = ExactOnSvm;
 
-    /// With the place of the ledger it is for.
+    /// The place of its ledger, and the transaction.
     type Unsent = (usize, <SvmLedger<K> as Networks>::Unsent);
 
     fn scheme(&self) -> ExactOnSvm {
@@ -98,7 +98,7 @@ impl<K: AsyncSigner<Ed25519> + Send + Sync> Ledger<SvmTransfer> for Vec<SvmLedge
     }
 }
 
-/// The ledger for the network of a payment, and its place.
+/// Returns the ledger for the network of a payment, with its place.
 #[cfg(feature = "svm-ledger")]
 fn find<'l, K: AsyncSigner<Ed25519>>(
     ledgers: &'l [SvmLedger<K>],

@@ -26,7 +26,7 @@ pub use simulated::SimulatedLedger;
 #[cfg(feature = "svm-ledger")]
 pub use svm::{Commitment, NotSolana, SvmLedger, SvmNotReady, SvmSettings, SvmUnsent};
 
-/// The networks that a ledger settles on, and the accounts it does so with.
+/// The networks on which a ledger settles, and its accounts there.
 pub trait Networks: Send + Sync {
     /// The schemes of the payments it settles.
     type Scheme: SharedScheme;

@@ -47,7 +47,7 @@ pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duratio
     first.saturating_mul(1 << times.min(16)).min(longest)
 }
 
-/// Makes room for one more. It removes all whose time is over, or else the first to end.
+/// Makes room for one more: removes all whose time is over, or else the first to end.
 pub(super) fn forget_some<K: Clone + Eq + Hash, V>(
     all: &mut HashMap<K, V>,
     until: impl Fn(&V) -> Instant,

@@ -15,12 +15,12 @@ use crate::lock;
 use crate::message::{Json, NetworkId, SupportedKind};
 use crate::scheme::{Exact, ExactOnEvm, ExactOnSvm, ExactPayment, SvmTransfer};
 
-/// A ledger in memory that keeps EIP-3009's rules (balances, nonces that happen once, validity in
-/// time) and Solana's (balances, messages that happen once, one blockhash). For examples, tests and
-/// trying things out; no money is involved.
+/// A ledger in memory, for examples, tests and trials. No money is involved. It applies EIP-3009's rules
+/// (balances, single use of nonces, validity in time) and Solana's (balances, single use of messages, one
+/// blockhash).
 ///
-/// On Solana everybody has the associated accounts of known tokens, and the fee payer is one of
-/// this library's, whose key is no secret.
+/// On Solana everybody has the associated accounts of known tokens. The fee payer is one of this library's,
+/// and its key is public.
 #[derive(Debug)]
 pub struct SimulatedLedger {
     networks: Vec<NetworkId>,
@@ -34,7 +34,7 @@ struct State {
     nonces: HashSet<(EvmAccount, [u8; 32])>,
     svm_balances: HashMap<SvmAccount, u64>,
     svm_messages: HashSet<ClaimKey>,
-    /// The transactions that were sent, and whether they went through.
+    /// The transactions that were sent, and whether they succeeded.
     transactions: HashMap<Transaction, bool>,
     pending: bool,
 }
@@ -55,7 +55,7 @@ impl SimulatedLedger {
     /// The one blockhash on its Solana networks; it never expires.
     pub const BLOCKHASH: [u8; 32] = *b"the simulated ledger's blockhash";
 
-    /// A ledger for every network that has a known token.
+    /// Makes a ledger for every network that has a known token.
     pub fn new() -> Self {
         let mut networks = eip3009_networks();
         let solana = x402_svm::assets::ASSETS.iter().map(|asset| asset.network);
@@ -94,7 +94,7 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    /// The balance of an account on an EVM chain.
+    /// Returns the balance of an account on an EVM chain.
     pub fn balance(
         &self,
         chain_id: u64,
@@ -122,21 +122,21 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    /// What `owner` has of a known token on Solana.
+    /// Returns the balance of `owner` in a known token on Solana.
     pub fn balance_svm(&self, asset: &x402_svm::Asset<'_>, owner: x402_svm::Address) -> u64 {
         let account = svm_account(asset, owner);
         account.and_then(|account| self.state().svm_balances.get(&account).copied()).unwrap_or(0)
     }
 
-    /// While `true`, transactions move the money but are not confirmed.
+    /// Sets whether transactions move the money without being confirmed.
     pub fn set_pending(&self, pending: bool) {
         self.state().pending = pending;
     }
 
-    /// The part of a payment that this ledger knows.
+    /// Returns a payment of a kind that this ledger knows.
     ///
     /// # Errors
-    /// Nobody has a contract here, nor sends transactions.
+    /// Refuses payments by contracts' signatures and by the payer's own transactions.
     fn known(payment: &ExactPayment) -> Result<Either<&Eip3009Payment, &SvmTransfer>, Reason> {
         match payment {
             Either::First(Either::First(Either::First(payment))) => Ok(Either::First(payment)),
@@ -166,7 +166,7 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    /// The result that a validator's simulation would have.
+    /// Checks a payment as a validator's simulation would.
     fn check_svm(state: &State, transfer: &SvmTransfer) -> Result<(), Reason> {
         let payment = transfer.payment();
         let source = (payment.network.to_string(), payment.source);
@@ -184,7 +184,7 @@ impl SimulatedLedger {
         Ok(())
     }
 
-    /// The id that the transaction of a payment has.
+    /// Returns the id of a payment's transaction.
     fn id(&self, payment: &ExactPayment) -> Result<Transaction, Reason> {
         let transfer = match Self::known(payment)? {
             Either::First(payment) => {
@@ -194,7 +194,7 @@ impl SimulatedLedger {
             }
             Either::Second(transfer) => transfer,
         };
-        // A transaction goes by its first signature, the fee payer's.
+        // The id of a transaction is its first signature, the fee payer's.
         let failed = Reason::InvalidExactSvmTransactionFailed;
         let message = x402_svm::message::Transaction::parse(transfer.transaction());
         let message = message.map_err(|_| failed)?;
@@ -204,7 +204,7 @@ impl SimulatedLedger {
         Transaction::try_from(id).map_err(|_| failed)
     }
 
-    /// `None` if it cannot go through any more.
+    /// Moves the money of a payment. Returns `None` if that is no longer possible.
     fn transfer(state: &mut State, payment: &ExactPayment) -> Option<()> {
         match Self::known(payment).ok()? {
             Either::First(payment) => Self::transfer_evm(state, payment),
@@ -240,7 +240,7 @@ impl SimulatedLedger {
             return None;
         }
         let taken = balance_of(state, &from).checked_sub(payment.amount)?;
-        // Nobody pays themselves: the gate refuses it.
+        // Payer and payee differ: the gate refuses payments to oneself.
         let given = balance_of(state, &to).checked_add(payment.amount)?;
         state.svm_balances.insert(from, taken);
         state.svm_balances.insert(to, given);
@@ -254,7 +254,7 @@ fn svm_account(asset: &x402_svm::Asset<'_>, owner: x402_svm::Address) -> Option<
     Some((asset.network.into(), account))
 }
 
-/// The networks whose default token is paid with by EIP-3009.
+/// Returns the networks whose default token uses EIP-3009.
 fn eip3009_networks() -> Vec<NetworkId> {
     let by_eip3009 = |asset: &&assets::Asset| {
         asset.transfer_method == assets::AssetTransferMethod::Eip3009
@@ -342,7 +342,7 @@ impl Ledger<ExactPayment> for SimulatedLedger {
         let reason = match Self::known(payment.payment()) {
             Ok(Either::First(_)) => Reason::InvalidExactEvmTransactionFailed,
             Ok(Either::Second(_)) => Reason::InvalidExactSvmTransactionFailed,
-            // What was sent was another one that somebody names as theirs.
+            // Another payment was sent under this id: this one is of a kind that is never sent here.
             Err(_) => return ready(Outcome::Pending),
         };
         ready(match moved {

@@ -7,24 +7,59 @@ use x402_core::crypto::keccak256;
 use x402_core::domain;
 
 use super::super::in_flight::{Payer, payer};
+use super::LocalFacilitator;
+use crate::clock::Clock;
+use crate::facilitator::ledger::Ledger;
+use crate::lock;
 use crate::message::{VerifyRequest, to_json};
+use crate::scheme::SharedScheme;
+use crate::store::ClaimStore;
 
 /// Time for which a check against the chain is reused. In this time a payer can move the money after the
 /// check, and the transaction then costs gas in vain.
-pub(super) const LOOKED: Duration = Duration::from_secs(2);
+const LOOKED: Duration = Duration::from_secs(2);
 
 /// Checks that are remembered.
-pub(super) const LOOKS: usize = 4096;
+const LOOKS: usize = 4096;
 
 /// A payment that was just checked against the chain.
 pub(super) struct Look {
-    pub(super) at: Instant,
+    at: Instant,
     /// The payment and the offer: a check by another offer proves nothing.
-    pub(super) of: [u8; 32],
-    pub(super) payer: Payer,
+    of: [u8; 32],
+    payer: Payer,
 }
 
-pub(super) fn look(request: &VerifyRequest, payment: &impl Payment) -> Option<Look> {
+impl<L, S, C, X> LocalFacilitator<L, S, C, X>
+where
+    L: Ledger<X::Payment>,
+    S: ClaimStore,
+    C: Clock,
+    X: SharedScheme,
+{
+    /// Remembers that a payment has just passed the chain's check, for exactly this request.
+    pub(super) fn looked(&self, request: &VerifyRequest, payment: &X::Payment) {
+        let Some(look) = look(request, payment) else { return };
+        let mut looks = lock(&self.looks);
+        while looks.len() >= LOOKS || looks.front().is_some_and(|it| it.at.elapsed() > LOOKED) {
+            looks.pop_front();
+        }
+        looks.push_back(look);
+    }
+
+    /// Returns whether the payment has just passed the chain's check. A check counts once, and cancels the
+    /// payer's other checks: both payments may need the same money.
+    pub(super) fn has_looked(&self, request: &VerifyRequest, payment: &X::Payment) -> bool {
+        let Some(look) = look(request, payment) else { return false };
+        let mut looks = lock(&self.looks);
+        let same = |known: &Look| known.of == look.of && known.at.elapsed() <= LOOKED;
+        let found = looks.iter().any(same);
+        looks.retain(|known| known.payer != look.payer);
+        found
+    }
+}
+
+fn look(request: &VerifyRequest, payment: &impl Payment) -> Option<Look> {
     let offer = request.payment_requirements.as_view();
     let offer = to_json(&offer).ok()?;
     let key = payment.claim_key();

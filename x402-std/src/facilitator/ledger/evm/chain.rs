@@ -1,4 +1,4 @@
-//! One chain: what its nodes are asked.
+//! One chain: the questions to its nodes.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,17 +15,18 @@ use x402_core::crypto::{AsyncSigner, Secp256k1};
 
 use super::contract::{evm, revert_text};
 use super::guard::Guard;
+use super::heads::Heads;
 use super::sender::Sender;
 use super::settlement::{Call, Log, Question};
 use super::{EvmChain, NotReady};
 use crate::lock;
 use crate::rpc::{OwnNodes, RpcError};
 
-/// How long it is believed which block is the newest, and how much time blocks take.
+/// Times for which the newest block's time, and the time that a block takes, are reused.
 const HEAD: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_secs(60);
 
-/// So many blocks show how much time one takes.
+/// Number of blocks from which the time of one is measured.
 const PACE_BLOCKS: u64 = 10;
 
 pub(crate) struct Chain<K> {
@@ -35,9 +36,10 @@ pub(crate) struct Chain<K> {
     pub(super) turn: AtomicUsize,
     pub(super) guard: Arc<Guard>,
     pace: Mutex<Option<Pace>>,
+    pub(super) heads: Heads,
 }
 
-/// The newest block's time, and seconds that a block takes, as far as they were asked for.
+/// The newest block's time, and the seconds that a block takes, as they were last measured.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
     pub(super) time: u64,
@@ -48,7 +50,7 @@ pub(super) struct Pace {
 
 /// The failure of a call to a node.
 pub(super) enum CallError {
-    /// The contract does not take it, and says why.
+    /// The contract refuses it, with this text.
     Reverted(String),
     /// There is no answer.
     Fault,
@@ -93,7 +95,7 @@ pub(super) fn wei(answer: &RawValue) -> Option<u128> {
     read::<U256>(answer).and_then(|wei| u128::try_from(wei).ok())
 }
 
-/// `0x` and 64 digits.
+/// Returns the id of a transaction: `0x` and 64 digits.
 pub(super) fn id(hash: B256) -> Transaction {
     Transaction::try_from(&*format!("0x{}", hex::encode(hash))).unwrap_or_default()
 }
@@ -127,11 +129,11 @@ impl<K> Chain<K> {
         let is_right = move |answer: &RawValue| number(answer) == Some(chain_id);
         let own = OwnNodes::new(settings.nodes.clone(), "eth_chainId", is_right);
         let guard = Arc::new(Guard::new(settings.code_at_once));
-        let (turn, pace) = Default::default();
-        Self { settings, own, senders, turn, guard, pace }
+        let (turn, pace, heads) = Default::default();
+        Self { settings, own, senders, turn, guard, pace, heads }
     }
 
-    /// Asks until one node answers with something that can be read.
+    /// Asks nodes in turn until one answers, and reads the answer.
     pub(super) async fn ask<T>(
         &self,
         method: &str,
@@ -147,7 +149,7 @@ impl<K> Chain<K> {
         tracing::warn!(chain_id = self.settings.chain_id, method, %error, "no answer from the chain");
     }
 
-    /// The answer on which as many nodes agree as a verdict takes.
+    /// Returns the answer on which enough nodes agree for a verdict.
     pub(super) async fn agreed<T: PartialEq>(
         &self,
         method: &str,
@@ -167,12 +169,11 @@ impl<K> Chain<K> {
         answers.all(|other| other.as_ref() == Some(&first)).then_some(first)
     }
 
-    /// Whether there are enough nodes that have shown that they are of this chain. Each is asked
-    /// before it is used, whenever it first answers.
+    /// Checks that enough nodes have shown that they are of this chain. Each is asked before its first use.
     pub(super) async fn genuine(&self) -> Result<(), NotReady> {
         let chain_id = self.settings.chain_id;
         let nodes = self.own.get().await;
-        // A mistake in what was given, not a fault that may pass.
+        // This is a mistake in the settings, not a temporary fault.
         if self.own.wrong_at_first() {
             return Err(NotReady::WrongChain { chain_id });
         }
@@ -182,7 +183,7 @@ impl<K> Chain<K> {
         Ok(())
     }
 
-    /// The same, at once: also that no node is of another chain.
+    /// As [`genuine`](Self::genuine), with a question to all nodes now: no node may be of another chain.
     pub(super) async fn all_genuine(&self) -> Result<(), NotReady> {
         let chain_id = self.settings.chain_id;
         if !self.own.ask().await {
@@ -196,7 +197,7 @@ impl<K> Chain<K> {
         lock(&self.pace)
     }
 
-    /// An account's balance in the chain's own coin, in wei.
+    /// Returns an account's balance in the chain's own coin, in wei.
     pub(super) async fn balance(&self, account: x402_evm::Address) -> Option<u128> {
         let read = |answer: &RawValue| read::<U256>(answer).map(|wei| wei.saturating_to());
         self.ask("eth_getBalance", &json!([evm(account), "latest"]), read).await
@@ -206,8 +207,8 @@ impl<K> Chain<K> {
         self.ask("eth_getTransactionCount", &json!([evm(account), block]), number).await
     }
 
-    /// The hash of the code at an address, if there is some: with EIP-7702 that of whom it
-    /// delegates to.
+    /// Returns the hash of the code at an address, if there is some. With EIP-7702 the code names the
+    /// contract that the account delegates to.
     pub(super) async fn code(&self, account: x402_evm::Address) -> Option<Option<B256>> {
         let read = |answer: &RawValue| {
             read::<Bytes>(answer).map(|code| (!code.is_empty()).then(|| keccak256(&code)))
@@ -215,13 +216,13 @@ impl<K> Chain<K> {
         self.ask("eth_getCode", &json!([evm(account), "latest"]), read).await
     }
 
-    /// Calls a contract without a transaction. A node that cannot read its own answer is at fault.
+    /// Calls a contract without a transaction. An unreadable answer is the node's fault.
     pub(super) async fn call(&self, params: &impl Serialize) -> Result<Bytes, CallError> {
         let answer = self.own.get().await.ask("eth_call", params).await.map_err(refusal)?;
         read(&answer).ok_or(CallError::Fault)
     }
 
-    /// The answer of a contract's function: `None` if it has no such function.
+    /// Returns the answer of a contract's function; `None` if it has no such function.
     pub(super) async fn view<F: SolCall>(
         &self,
         contract: x402_evm::Address,
@@ -236,14 +237,14 @@ impl<K> Chain<K> {
     }
 }
 
-/// A call as nodes take it, of the state after the block `at`.
+/// Returns a call in the nodes' form, on the state after the block `at`.
 pub(super) fn call_at(call: &Call, at: impl Serialize) -> serde_json::Value {
     let data = Bytes::copy_from_slice(&call.data);
     json!([{ "to": evm(call.to), "data": data }, at])
 }
 
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// The meaning of what contracts return now.
+    /// Returns the meaning of the contracts' present answers.
     pub(super) async fn meaning<T>(&self, question: &Question<T>) -> Result<T, CallError> {
         let mut answers = Vec::with_capacity(question.calls.len());
         for call in &question.calls {
@@ -260,7 +261,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         self.senders.iter().map(|sender| x402_evm::Address(sender.key.public_key()))
     }
 
-    /// The newest block's time and how long blocks take; `None` if nodes do not say.
+    /// Returns the newest block's time and the time of a block; `None` without an answer of the nodes.
     pub(super) async fn pace(&self) -> Option<Pace> {
         let known = *self.known_pace();
         if let Some(pace) = known.filter(|pace| pace.looked.elapsed() < HEAD) {
@@ -282,12 +283,14 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Some(pace)
     }
 
-    /// The number of the newest block that every witness has.
+    /// Returns the number of the newest block that every witness has.
     pub(super) async fn head(&self) -> Option<u64> {
         let no_params: [(); 0] = [];
         let witnesses = self.settings.witnesses;
         if witnesses <= 1 {
-            return self.ask("eth_blockNumber", &no_params, number).await;
+            let head = self.ask("eth_blockNumber", &no_params, number).await?;
+            self.heads.saw(head);
+            return Some(head);
         }
         let answers = self.own.get().await.ask_each(witnesses, "eth_blockNumber", &no_params).await;
         if answers.len() < witnesses {
@@ -297,7 +300,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         heads.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
-    /// The receipt of a transaction, if it is in a block.
+    /// Returns the receipt of a transaction, if it is in a block.
     pub(super) async fn receipt(&self, hash: Option<B256>) -> Option<Option<Receipt>> {
         let Some(hash) = hash else { return Some(None) };
         let receipt = |answer: &RawValue| read::<Option<Receipt>>(answer);
@@ -306,14 +309,14 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         own.then_some(receipt)
     }
 
-    /// The block at a height.
+    /// Returns the block at a height.
     pub(super) async fn block(&self, at: u64) -> Option<Block> {
         let block: Block =
             self.agreed("eth_getBlockByNumber", &json!([U64::from(at), false]), read).await?;
         (block.number.to::<u64>() == at).then_some(block)
     }
 
-    /// Whether a receipt's block is no newer than `deep`, and the one at its height.
+    /// Returns whether a receipt's block is no newer than `deep`, and still the one at its height.
     pub(super) async fn is_deep(&self, receipt: &Receipt, deep: u64) -> Option<bool> {
         let at = receipt.block_number.to();
         Some(at <= deep && self.block(at).await?.hash == receipt.block_hash)

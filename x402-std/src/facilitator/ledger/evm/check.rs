@@ -1,4 +1,4 @@
-//! Whether a payment would settle now, by the newest block.
+//! Checks whether a payment would settle now, by the newest block.
 
 use alloy_primitives::{B256, Bytes};
 use serde_json::json;
@@ -17,14 +17,14 @@ use super::signature::{self, Proof};
 const BLOCKS_LEFT: u64 = 2;
 
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// Whether a payment is valid for long enough to be mined.
+    /// Returns whether a payment is valid for long enough to be mined.
     pub(super) fn is_in_time(payment: &Authorized, pace: &Pace) -> bool {
         let least = pace.seconds.saturating_mul(BLOCKS_LEFT);
         payment.valid_before > Amount::from(pace.time.saturating_add(least))
     }
 
-    /// Refuses what must not cost gas: payers with code unless they are taken, and who made
-    /// transactions fail.
+    /// Refuses payers that must not cost gas: those with code, unless they are accepted, and those whose
+    /// transactions failed.
     pub(super) fn admit(&self, payment: &Authorized, code: Option<B256>) -> Result<(), Reason> {
         if code.is_some() && !self.settings.smart_wallets {
             return Err(payment.reasons.signature);
@@ -42,9 +42,9 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Reason::Busy
     }
 
-    /// Checks a payment against the newest block: in the official facilitator's order, and with its
-    /// codes. Balance and nonce are looked at even if the simulation goes through: a contract that
-    /// takes any call is no token.
+    /// Checks a payment against the newest block, in the official facilitator's order and with its codes.
+    /// Balance and nonce are checked even if the simulation succeeds, because a contract that accepts any
+    /// call is no token.
     pub(super) async fn check(&self, payment: &Authorized) -> Result<(), Reason> {
         const FAULT: Reason = Reason::UnexpectedVerifyError;
         let Authorized { payer, token, reasons, .. } = payment;
@@ -66,8 +66,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if !good && has_code {
             return Err(reasons.signature);
         }
-        // Not if nothing is made at the payer's address: whatever a token says to the signature then,
-        // the factory's call would be for nothing.
+        // If the factory deploys nothing at the payer's address, its call would be useless, whatever the
+        // token answers.
         let call = proof.call(payment);
         let fees = if has_code { Some(self.fees().await?) } else { None };
         let went_through = good && self.simulate(call, payment.sender, fees).await?.is_some();
@@ -89,7 +89,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if !went_through {
             return Err(reasons.simulation);
         }
-        // Not by the clock here: the token goes by the block's time.
+        // The token uses the block's time, so the clock here does not count.
         if !Self::is_in_time(payment, &pace) {
             return Err(reasons.expired);
         }
@@ -100,13 +100,13 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Ok(())
     }
 
-    /// Whether one of this chain's accounts may send a payment.
+    /// Checks that one of this chain's accounts may send a payment.
     pub(super) fn sends(&self, payment: &Authorized) -> Result<(), Reason> {
         let own = payment.sender.is_none_or(|only| self.addresses().any(|sender| sender == only));
         own.then_some(()).ok_or(payment.reasons.not_supported)
     }
 
-    /// Whether all contracts of a payment are there.
+    /// Checks that all contracts of a payment exist.
     async fn deployed(&self, payment: &Authorized) -> Result<(), Reason> {
         for (contract, reason) in &payment.deployed {
             let code = self.code(*contract).await.ok_or(Reason::UnexpectedVerifyError)?;
@@ -115,10 +115,10 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Ok(())
     }
 
-    /// Proves a signature that no key of the payer's made.
+    /// Proves a signature that the payer's key did not make.
     ///
     /// # Errors
-    /// Those of [`Proof::new`]; [`Reason::UnexpectedVerifyError`] without an answer.
+    /// As [`Proof::new`]; [`Reason::UnexpectedVerifyError`] without an answer.
     pub(super) async fn prove(&self, payment: &Authorized) -> Result<(), Reason> {
         const FAULT: Reason = Reason::UnexpectedVerifyError;
         self.genuine().await.map_err(|_| FAULT)?;
@@ -128,7 +128,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if self.is_good(payment, &proof).await? { Ok(()) } else { Err(payment.reasons.signature) }
     }
 
-    /// The answer of a call; `None` if it is not taken.
+    /// Returns the answer of a call; `None` if it is reverted.
     async fn simulate(
         &self,
         call: Calling,
@@ -142,8 +142,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
     }
 
-    /// Whether a signature is good, of which the contract at the payer's address alone says so: the
-    /// one that is there, or that would be made.
+    /// Returns whether a signature is valid. A contract's signature is judged only by the contract at the
+    /// payer's address, existing or deployed first.
     async fn is_good(&self, payment: &Authorized, proof: &Proof) -> Result<bool, Reason> {
         const FAULT: Reason = Reason::UnexpectedVerifyError;
         if matches!(proof.judge, Judge::Key(_)) {

@@ -1,4 +1,4 @@
-//! What the ledger asks any token, and calls as it makes them.
+//! The questions to any token, and the calls of the ledger.
 
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
@@ -24,7 +24,7 @@ pub(super) fn word(amount: Amount) -> U256 {
     U256::from_be_bytes(amount.to_be_bytes())
 }
 
-/// Tokens that somebody sends, by a transaction of its own that calls the token.
+/// A transfer of tokens by a transaction of its own that calls the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Transfer {
     pub(crate) from: x402_evm::Address,
@@ -34,7 +34,7 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
-    /// Reads what [`Calling::own`] writes.
+    /// Reads a call that [`Calling::own`] makes.
     pub(super) fn read(from: x402_evm::Address, call: &Calling) -> Option<Self> {
         let Token::transferCall { to, value } =
             Token::transferCall::abi_decode_validate(&call.data).ok()?;
@@ -44,34 +44,34 @@ impl Transfer {
     }
 }
 
-/// A call, as it is sent.
+/// A call in the form in which it is sent.
 #[derive(Clone)]
 pub(super) struct Calling {
     pub(super) to: Address,
     pub(super) data: Bytes,
-    /// Whether it makes several calls, and the last one's answer counts.
+    /// Whether it makes several calls. Then the answer of the last one counts.
     pub(super) several: bool,
 }
 
 impl Calling {
-    /// One of a single contract.
+    /// Makes a call of one contract.
     pub(super) fn to(contract: Address, data: Vec<u8>) -> Self {
         Self { to: contract, data: data.into(), several: false }
     }
 
-    /// A transfer of the sender's own tokens.
+    /// Makes a transfer of the sender's own tokens.
     pub(super) fn own(transfer: &Transfer) -> Self {
         let (to, value) = (evm(transfer.pay_to), word(transfer.amount));
         Self::to(evm(transfer.asset), Token::transferCall { to, value }.abi_encode())
     }
 
-    /// The contract's answer, by the result of a call that did not revert.
+    /// Returns the contract's answer, from the result of a call that did not revert.
     pub(super) fn answer(&self, answer: Bytes) -> Option<Bytes> {
         if self.several { last_answer(&answer) } else { Some(answer) }
     }
 }
 
-/// The text inside what a revert returned, if it has one.
+/// Returns the text of a revert, if it has one.
 pub(super) fn revert_text(data: &[u8]) -> Option<String> {
     Revert::abi_decode(data).ok().map(|revert| revert.reason)
 }

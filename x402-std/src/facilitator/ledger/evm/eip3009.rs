@@ -1,4 +1,4 @@
-//! Payments by EIP-3009: what a key authorised, and what a smart wallet did.
+//! Payments by EIP-3009, authorised by a key or by a smart wallet.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ const REASONS: Reasons = Reasons {
     event: Reason::InvalidExactEvmTransferEventMismatch,
 };
 
-/// Reverts, as the official facilitator reads them.
+/// The texts of reverts, as the official facilitator reads them.
 const REVERTS: &[(&[&str], Reason)] = &[
     (&["authorization", "expired"], REASONS.expired),
     (&["authorization", "valid before"], REASONS.expired),
@@ -67,7 +67,7 @@ impl OnEvm for Eip3009Payment {
     }
 }
 
-/// The same, with a signature that the payer's contract judges.
+/// As above, with a signature that the payer's contract judges.
 impl OnEvm for Unproven<Eip3009Contract> {
     fn settlement(&self) -> Settlement {
         let payment = self.as_unproven();
@@ -180,11 +180,11 @@ fn transfer(authorization: &Authorization, judge: &Judge) -> Vec<u8> {
     }
 }
 
-/// The end of an authorization in somebody's transaction.
+/// Returns the end of an authorization, by the logs of a transaction.
 ///
-/// A transaction can use several authorizations of one payer to one payee, of one amount. Each has a
-/// transfer of its own, which tokens log right after the use. A transfer elsewhere may be another
-/// authorization's, and proves nothing.
+/// A transaction can use several authorizations of one payer to one payee, of one amount. Each has a transfer
+/// of its own, which tokens log right after the use. A transfer elsewhere may belong to another
+/// authorization, and proves nothing.
 fn end(logs: &[Log], paid: &Event, used: &Event, cancelled: &Event) -> End {
     let mut pairs = logs.windows(2).filter_map(|pair| <&[Log; 2]>::try_from(pair).ok());
     if pairs.any(|[end, next]| used.is(end) && paid.is(next)) {
@@ -197,10 +197,10 @@ fn end(logs: &[Log], paid: &Event, used: &Event, cancelled: &Event) -> End {
     if cancelled || used && !transferred { End::Spent } else { End::Unclear }
 }
 
-/// Whether the token goes by the name and version the payment was signed for, as far as it says.
+/// Returns the question whether the token has the name and version for which the payment was signed.
 ///
-/// A known token was compared with its table before. Of another one the signature tells: it is the payer's
-/// under the token's own name and version, or else those are others.
+/// A known token was compared with its table before. For another token, the signature decides: it is the
+/// payer's only under the right name and version.
 fn names(
     chain_id: u64,
     token: Address,

@@ -19,7 +19,7 @@ use super::settlement::Authorized;
 /// Wei in one of the chain's own coin.
 const COIN: u128 = 1_000_000_000_000_000_000;
 
-/// How long the nodes are waited for that name a price, once one has.
+/// Time to wait for the prices of the other nodes, once one has answered.
 const QUOTED: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
@@ -29,8 +29,8 @@ struct FeeHistory {
 }
 
 impl<K> Chain<K> {
-    /// Above the caps there is no transaction: one that offers less than is asked for waits, and
-    /// everything after it does.
+    /// Returns the price of gas. Above the caps there is no transaction: one that offers too little waits,
+    /// and so do all after it.
     ///
     /// # Errors
     /// [`Reason::Busy`] above the caps, [`Reason::UnexpectedSettleError`] without an answer.
@@ -38,8 +38,8 @@ impl<K> Chain<K> {
         self.fees_by(|quotes, _| quotes.get(quotes.len().saturating_sub(1) / 2).copied()).await
     }
 
-    /// The price of gas if it must not wait for longer: the most that a node names within the cap. The
-    /// one that named too little must not name what takes its place.
+    /// Returns the price of gas for a transaction that must not wait longer: the highest price of any node
+    /// within the cap. A node that named too low a price must not set the price of the replacement.
     ///
     /// # Errors
     /// As [`fees`](Self::fees).
@@ -73,7 +73,7 @@ impl<K> Chain<K> {
             self.quote("eth_maxPriorityFeePerGas", max_priority_fee_per_gas, pick),
         );
         let (base, priority) = base.zip(priority).ok_or(FAULT)?;
-        // A block's base fee is at most an eighth above that of the one before.
+        // A block's base fee is at most an eighth above that of its parent.
         let next = base.saturating_add(base / 8).saturating_add(priority);
         if priority > max_priority_fee_per_gas || next > cap {
             tracing::warn!(chain_id, base, priority, cap, "gas costs more than allowed");
@@ -83,8 +83,8 @@ impl<K> Chain<K> {
         Ok(Fees { per_gas, priority })
     }
 
-    /// One of the prices that the nodes name, in wei, lowest first: no single one of them sets
-    /// everybody's price, and none that takes long holds up the others.
+    /// Picks one of the nodes' prices, in wei, lowest first. So no single node sets the price or delays the
+    /// others.
     async fn quote(
         &self,
         method: &str,
@@ -95,19 +95,20 @@ impl<K> Chain<K> {
         let answers = self.own.get().await.ask_all(QUOTED, method, &no_params).await;
         let mut quotes: Vec<_> = answers.iter().filter_map(|answer| wei(answer)).collect();
         if quotes.is_empty() {
-            // In case that it passes.
+            // The failure may be temporary.
             return self.ask(method, &no_params, wei).await;
         }
         quotes.sort_unstable();
         pick(&quotes, cap)
     }
 
-    /// Whether gas costs no more than the payment is worth, where the coin's price is known.
+    /// Returns whether gas costs no more than the payment is worth. It is true if the coin's price is
+    /// unknown.
     pub(super) fn is_worth(&self, payment: &Authorized, gas: u64, fees: Fees) -> bool {
         let Some(price) = self.settings.coin_price else { return true };
         let token = assets::find(self.settings.chain_id, payment.token);
         let Some(token) = token else { return true };
-        // In millionths of a cent; 18 decimals of the coin.
+        // In millionths of a cent. The coin has 18 decimals.
         let coin = price
             .to_units(MONEY_DECIMALS)
             .ok()

@@ -1,5 +1,5 @@
-//! What keeps payers from spending a sender's gas for nothing: money that is on its way already,
-//! payers whose transactions failed, and the gas that was lost by it.
+//! Guards a sender's gas against useless spending by payers. It tracks money that is on its way, payers whose
+//! transactions failed, and the lost gas.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,26 +18,26 @@ use crate::facilitator::ledger::resting::{
 };
 use crate::lock;
 
-/// First and longest rest of payers with code, and of all that have the same code.
+/// First and longest rest of payers with code, and the first rest of all payers with the same code.
 const CODE_REST: Duration = Duration::from_secs(3600);
 const LONGEST_CODE_REST: Duration = Duration::from_secs(24 * 3600);
 const SHARED_CODE_REST: Duration = Duration::from_secs(600);
 
-/// Code rests after so many failures, unless so many times more payments by it went well.
+/// Code rests after this many failures, unless it has this many successes for each failure.
 const CODE_FAILURES: u32 = 2;
 const SUCCESSES_EACH: u32 = 8;
 
-/// Lost gas is added up for this long.
+/// Time over which lost gas is added up.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Payments on their way, by token and payer.
 type Flights = HashMap<(Address, Address), Vec<Flight>>;
 
-/// On one chain.
+/// The guard of one chain.
 pub(super) struct Guard {
     flights: Mutex<Flights>,
     trouble: Mutex<Trouble>,
-    /// For payers with code.
+    /// The places for payers with code.
     places: Arc<Semaphore>,
     lost: Lost,
 }
@@ -53,11 +53,11 @@ struct Lost {
 /// Gas that was paid for transactions that failed, since the process began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GasLost {
-    /// How many failed.
+    /// Number of failed transactions.
     pub transactions: u64,
     /// Units of gas that they used.
     pub gas: u64,
-    /// The cost of that, in gwei.
+    /// The cost of this gas, in gwei.
     pub gwei: u64,
 }
 
@@ -65,7 +65,7 @@ pub struct GasLost {
 struct Flight {
     id: Id,
     value: Amount,
-    /// When the token takes it no more, in Unix seconds.
+    /// The time from which the token refuses it, in Unix seconds.
     ends: Amount,
     /// The payer's code when it was reserved.
     code: Option<B256>,
@@ -77,7 +77,7 @@ struct Trouble {
     payers: Resting<Address>,
     codes: HashMap<B256, Code>,
     failed: VecDeque<B256>,
-    /// Gas lost to payers with code, and when.
+    /// Gas lost to payers with code, with the time of each loss.
     by_code: VecDeque<(Instant, u64)>,
 }
 
@@ -88,22 +88,22 @@ struct Code {
     until: Instant,
 }
 
-/// Why no transaction is sent for a payer now.
+/// The reason why no transaction is sent for a payer now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// Other payments of theirs are on their way, and the balance does not cover all.
+    /// The payer has other payments on their way, and the balance does not cover them all.
     Balance,
-    /// A transaction for them failed a short while ago.
+    /// A transaction for the payer failed a short while ago.
     Payer,
     /// Transactions for payers with the same code failed.
     Code,
     /// Payers with code have cost too much gas within an hour.
     GasLost,
-    /// Too many payers with code are being worked for.
+    /// All places for payers with code are taken.
     Places,
 }
 
-/// The right to send a payment; given back when dropped, unless it was sent.
+/// The right to send a payment. Dropping it gives the right back, unless the payment was sent.
 pub(super) struct Reserved {
     guard: Arc<Guard>,
     of: (Address, Address),
@@ -132,7 +132,7 @@ impl Guard {
         Self { flights, trouble, places, lost }
     }
 
-    /// Whether a payer rests, or its code does.
+    /// Returns the reason if a payer or its code rests, or if too much gas was lost.
     pub(super) fn holds(
         &self,
         payer: Address,
@@ -155,12 +155,12 @@ impl Guard {
         (lost >= max_gas_lost).then_some(Hold::GasLost)
     }
 
-    /// What a payer's other payments in the same token come to that are on their way.
+    /// Returns the sum of the payer's other payments on their way in the same token.
     pub(super) fn in_flight(&self, payment: &Authorized, chain_time: u64) -> U256 {
         others(&mut lock(&self.flights), payment, chain_time)
     }
 
-    /// Reserves a payment's money, if the payer's balance covers it with all that is on its way.
+    /// Reserves a payment's money, if the payer's balance covers it with all payments on their way.
     pub(super) fn reserve(
         self: &Arc<Self>,
         payment: &Authorized,
@@ -184,8 +184,8 @@ impl Guard {
         Ok(Reserved { guard: Arc::clone(self), of: of(payment), id, sent: false })
     }
 
-    /// A place for a payer with code. Those of payments that are over are free, though nobody here
-    /// saw their end.
+    /// Returns a place for a payer with code. The places of expired payments are free, even if their end was
+    /// never seen here.
     fn place(&self, chain_time: u64) -> Option<OwnedSemaphorePermit> {
         let free = || Arc::clone(&self.places).try_acquire_owned().ok();
         free().or_else(|| {
@@ -197,14 +197,14 @@ impl Guard {
         })
     }
 
-    /// The code that a payer had when its payment was sent.
+    /// Returns the payer's code at the time of sending.
     pub(super) fn code_of(&self, payment: &Authorized) -> Option<B256> {
         let flights = lock(&self.flights);
         let id = id_of(payment);
         flights.get(&of(payment))?.iter().find(|flight| flight.id == id)?.code
     }
 
-    /// A payment is in a block, or comes to nothing: the payer's balance tells from now on.
+    /// Notes that a payment is in a block, or never will be. From now on the payer's balance is right.
     pub(super) fn landed(&self, payment: &Authorized) {
         self.land(of(payment), id_of(payment));
     }
@@ -219,7 +219,7 @@ impl Guard {
         }
     }
 
-    /// Notes that a transaction for a payer failed, once for each.
+    /// Notes that a transaction for a payer failed. It counts each transaction once.
     pub(super) fn failed(
         &self,
         transaction: B256,
@@ -260,7 +260,7 @@ impl Guard {
         }
     }
 
-    /// Notes that a payment by a payer with code went well.
+    /// Notes that a payment succeeded.
     pub(super) fn succeeded(&self, payer: Address, code: Option<B256>) {
         let mut trouble = lock(&self.trouble);
         trouble.payers.succeeded(&payer);
@@ -278,7 +278,7 @@ impl Guard {
     }
 }
 
-/// What all but one payment come to that the token may still take; the rest go.
+/// Returns the sum of all other payments that the token may still accept. It removes the rest.
 fn others(flights: &mut Flights, payment: &Authorized, chain_time: u64) -> U256 {
     let Some(all) = flights.get_mut(&of(payment)) else { return U256::ZERO };
     all.retain(|flight| flight.ends > Amount::from(chain_time));
@@ -286,7 +286,7 @@ fn others(flights: &mut Flights, payment: &Authorized, chain_time: u64) -> U256 
     others.fold(U256::ZERO, |sum, flight| sum.saturating_add(word(flight.value)))
 }
 
-/// A payment among those of a payer in a token: the contract that counts it, and its nonce there.
+/// The identity of a payment: the contract that counts it, and its nonce there.
 type Id = (Address, [u8; 32]);
 
 fn id_of(payment: &Authorized) -> Id {
@@ -322,7 +322,7 @@ mod tests {
         drop(second);
         first.sent();
         assert_eq!(guard.in_flight(&payment(3, 1), 0), U256::from(6));
-        // What the token takes no more is not on its way.
+        // An expired payment is no longer on its way.
         assert_eq!(guard.in_flight(&payment(3, 1), 100), U256::ZERO);
         reserve(4, 10, 100).unwrap().sent();
         guard.landed(&payment(4, 10));
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(other.err(), Some(Hold::Places));
         drop(first);
         guard.reserve(&payment(6, 1), balance, code, 0).unwrap().sent();
-        // Its end was seen by nobody here; it is over all the same.
+        // Its end was never seen here, but it is over.
         let mut other = payment(7, 1);
         other.payer = Address([9; 20]);
         assert!(guard.reserve(&other, balance, code, 99).is_err());
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(guard.lost(), lost);
         assert_eq!(guard.holds(payer(1), None, 1_000_000), Some(Hold::Payer));
         assert_eq!(guard.holds(payer(2), None, 1_000_000), None);
-        // One failure of an account with code is its own, two are its code's.
+        // One failure counts against the account, two against its code.
         guard.failed(B256::repeat_byte(2), payer(3), code, 240_000, 1);
         assert_eq!(guard.holds(payer(4), code, 1_000_000), None);
         guard.failed(B256::repeat_byte(3), payer(4), code, 240_000, 1);
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(guard.holds(payer(5), other, 1_000_000), None);
         assert_eq!(guard.holds(payer(5), other, 480_000), Some(Hold::GasLost));
         assert_eq!(guard.holds(payer(5), None, 0), None);
-        // Code that mostly goes well does not rest for a few failures.
+        // Code that mostly succeeds keeps working after a few failures.
         for n in 0..40 {
             guard.failed(B256::with_last_byte(100 + n), payer(6), other, 0, 1);
             for _ in 0..2 * SUCCESSES_EACH {

@@ -1,4 +1,4 @@
-//! Transfers that payers send themselves: whether they were made, and, for a payer, making them.
+//! Transfers that payers send themselves: checks of them, and for a payer their sending.
 
 use alloy_primitives::B256;
 use tokio::time::{sleep, timeout};
@@ -14,20 +14,20 @@ use super::sender::Sealed;
 use super::settlement::Made;
 use crate::facilitator::ledger::Outcome;
 
-/// Seconds by which a block's time may be ahead of the clock here. Claims of proofs outlive the
-/// longest age by more.
+/// Seconds by which a block's time may be ahead of the clock here. Claims of proofs live longer than the
+/// greatest age and this together.
 const AHEAD_SECONDS: u64 = 900;
 
-/// Of a node that does not answer.
+/// The reason if a node does not answer.
 const FAULT: Reason = Reason::UnexpectedVerifyError;
 
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// Whether the payer's own transaction pays, and when: in a block that is deep enough, and by a call of
-    /// the contract that the scheme names.
+    /// Checks that the payer's own transaction pays, and returns the time of its block. The block must be
+    /// deep enough, and the transaction must call the scheme's contract.
     ///
     /// # Errors
-    /// [`Reason::SettlementPending`] while it is not that deep, or not there at all: it may come; the
-    /// scheme's reasons for a transaction that failed or does not pay, for good.
+    /// [`Reason::SettlementPending`] while it is missing or not deep enough, because it may still come. For a
+    /// transaction that failed or does not pay, the scheme's reasons, which are final.
     pub(super) async fn made_at(&self, made: &Made) -> Result<u64, Reason> {
         self.genuine().await.map_err(|_| FAULT)?;
         let hash = Some(B256::new(made.transaction));
@@ -51,11 +51,11 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Ok(block.timestamp.to())
     }
 
-    /// Whether a payer's transaction pays, and is not too old to be presented at `now` (Unix seconds).
+    /// Checks that a payer's transaction pays, and is recent enough to be presented at `now` (Unix seconds).
     ///
     /// # Errors
-    /// As [`Self::made_at`]; [`Reason::PaymentExpired`];
-    /// [`Reason::UnsupportedPayloadType`] on a chain where none are taken.
+    /// As [`Self::made_at`]; [`Reason::PaymentExpired`]; [`Reason::UnsupportedPayloadType`] on a chain that
+    /// accepts none.
     pub(super) async fn check_made(&self, made: &Made, now: u64) -> Result<(), Reason> {
         let max_age = self.settings.max_proof_age.as_secs().min(MAX_PROOF_AGE_SECONDS);
         if max_age == 0 {
@@ -68,14 +68,14 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if time.saturating_add(max_age) < now { Err(Reason::PaymentExpired) } else { Ok(()) }
     }
 
-    /// Looks again, within the time limit: a block may have been given up since.
+    /// Checks again, within the time limit, because a block may have been given up since.
     pub(super) async fn confirm_made(&self, made: &Made) -> Outcome {
         let certain = async {
             loop {
                 match self.made_at(made).await {
                     Ok(_) => return Outcome::Settled(id_of(made)),
                     Err(reason) if reason == made.failed => return Outcome::Failed(reason),
-                    // It was this payer's when it was claimed, or somebody else asks.
+                    // It was this payer's at the time of the claim, or another caller asks.
                     Err(reason) if reason == made.event => return Outcome::Pending,
                     Err(_) => sleep(self.settings.poll_interval).await,
                 }
@@ -89,27 +89,26 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     }
 }
 
-/// What a payer does that sends its own. Its transactions must not be replaced by others that pay
-/// more ([`EvmChain::replace_after`](super::EvmChain)): a proof names one.
+/// The side of a payer that sends its own transfers. Its transactions must not be replaced by others that pay
+/// more ([`EvmChain::replace_after`](super::EvmChain)), because a proof names one of them.
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// Who sends, if somebody does.
+    /// Returns the sender's key, if there is one.
     pub(crate) fn key(&self) -> Option<&K> {
         self.senders.first().map(|sender| &sender.key)
     }
 
-    /// Signs the transaction of a transfer, one that would be made.
+    /// Signs the transaction of a transfer that would succeed.
     ///
     /// # Errors
-    /// [`Reason::UnexpectedSettleError`] without an answer of the nodes, [`Reason::Busy`] if it
-    /// cannot be sent now, and the reason for which it would not be made.
+    /// [`Reason::UnexpectedSettleError`] without an answer of the nodes, [`Reason::Busy`] if it cannot be
+    /// sent now, or the reason why it would fail.
     pub(crate) async fn prepare_transfer(&self, transfer: &Transfer) -> Result<Prepared, Reason> {
         self.genuine().await.map_err(|_| Reason::UnexpectedSettleError)?;
         self.prepare_call(Calling::own(transfer)).await
     }
 
-    /// Takes a transfer on that was signed earlier, by the bytes that nodes take: it counts as sent,
-    /// and nodes are told of it again by [`Self::made`]. `None` if it is not one that this chain's
-    /// account signed for it.
+    /// Takes up a transfer that was signed earlier, from its bytes. It counts as sent, and [`Self::made`]
+    /// sends it to the nodes again. Returns `None` unless this chain's account signed it for this chain.
     pub(crate) async fn resume(&self, raw: &[u8]) -> Option<(Transfer, Sealed)> {
         let (from, draft, sealed) = Sealed::read(raw)?;
         let mut own = self.senders.iter();
@@ -122,12 +121,12 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Some((transfer, sealed))
     }
 
-    /// Waits until a transfer is made, as deep as is wanted, within the time limit. The nodes are
-    /// told again meanwhile of all that was sent.
+    /// Waits until a transfer is made and deep enough, within the time limit. Meanwhile all waiting
+    /// transactions go to the nodes again.
     ///
     /// # Errors
-    /// [`Reason::InvalidExactEvmTransactionFailed`]: it is not made, for good.
-    /// [`Reason::InvalidExactEvmTransferEventMismatch`]: the token took the call, and logged no such
+    /// [`Reason::InvalidExactEvmTransactionFailed`]: it has failed for good.
+    /// [`Reason::InvalidExactEvmTransferEventMismatch`]: the token accepted the call, but logged no such
     /// transfer. [`Reason::SettlementPending`] when the time is over.
     pub(crate) async fn made(&self, transfer: &Transfer, hash: B256) -> Result<(), Reason> {
         let made = transfer.made(self.settings.chain_id, hash.0);
@@ -156,7 +155,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     }
 }
 
-/// The payer's transaction.
+/// Returns the id of the payer's transaction.
 pub(super) fn id_of(made: &Made) -> Transaction {
     chain::id(B256::new(made.transaction))
 }

@@ -6,6 +6,7 @@ mod contract;
 mod eip3009;
 mod fees;
 mod guard;
+mod heads;
 mod made;
 mod send;
 mod sender;
@@ -39,84 +40,84 @@ pub(crate) use sender::Sealed;
 pub use settlement::OnEvm;
 use settlement::Settlement;
 
-/// An EVM chain, and how it is used. [`EvmChain::new`] has the defaults.
+/// An EVM chain, with the settings for its use. [`EvmChain::new`] has the defaults.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EvmChain {
     /// The chain's id. Nothing is checked, signed or confirmed through a node of another chain.
     pub chain_id: u64,
-    /// The chain's nodes. Each is asked which chain it is of when it first answers, and for nothing
-    /// else before.
+    /// The chain's nodes. Each is asked for its chain id before anything else.
     pub nodes: Nodes,
-    /// Blocks that make a verdict final, the one it is in included. 1: it is in a block. More guard
-    /// against blocks that are given up for others. At most as many as nodes keep the state of
-    /// (128, commonly).
+    /// Number of blocks that make a verdict final, with the transaction's own block as the first. Default: 1.
+    /// More blocks guard against reorganisations. The number must not exceed the blocks whose state nodes
+    /// keep (commonly 128).
     pub confirmations: u64,
-    /// Nodes that must say alike what became of a payment. 1; more than there are make every
-    /// payment pending for ever, and [`EvmLedger::ready`] say so.
+    /// Number of nodes that must agree on the outcome of a payment. Default: 1. If it exceeds the number of
+    /// nodes, every payment stays pending, and [`EvmLedger::ready`] returns an error.
     pub witnesses: usize,
-    /// Most that is offered for a unit of gas, in wei: 100 gwei. When gas costs more, payments are
+    /// Highest price to offer for a unit of gas, in wei. Default: 100 gwei. When gas costs more, payments are
     /// [`Busy`](Reason::Busy).
     pub max_fee_per_gas: u128,
-    /// Most of it that is offered to who makes the block, in wei: 3 gwei. When nodes suggest more
+    /// Highest part of it to offer to the block's maker, in wei. Default: 3 gwei. When nodes suggest more
     /// (those of Polygon suggest 30 and up), payments are [`Busy`](Reason::Busy).
     pub max_priority_fee_per_gas: u128,
-    /// Most gas a transaction may take: 300 000. A token's own transfer takes about 90 000; a smart
-    /// account can take all of it and still fail, at the sender's expense, however it was simulated.
+    /// Most gas that a transaction may use. Default: 300 000. A token's own transfer uses about 90 000. A
+    /// smart account can use all of it and still fail, at the sender's expense, whatever the simulation
+    /// showed.
     pub gas_limit: u64,
-    /// The price of one of the chain's own coin. If it is known, a payment in a known stablecoin for
-    /// which gas would cost more than it is worth is [`Busy`](Reason::Busy). Not known.
+    /// The price of one of the chain's own coin. Default: `None`. With a price, a payment in a known
+    /// stablecoin is [`Busy`](Reason::Busy) if its gas costs more than its worth.
     pub coin_price: Option<Money>,
-    /// Whether payments are taken of accounts that have code: smart wallets, and keys that delegate
-    /// to a contract (EIP-7702). No. Such code can say yes when it is asked and fail when it is paid
-    /// for: see [`code_at_once`](Self::code_at_once) and [`max_gas_lost`](Self::max_gas_lost).
+    /// Whether to accept payments of accounts with code: smart wallets, and keys that delegate to a contract
+    /// (EIP-7702). Default: `false`. Such code can agree in a simulation and fail in the transaction: see
+    /// [`code_at_once`](Self::code_at_once) and [`max_gas_lost`](Self::max_gas_lost).
     pub smart_wallets: bool,
-    /// Payments of accounts with code that are sent at the same time: 2.
+    /// Number of payments of accounts with code that are sent at the same time. Default: 2.
     pub code_at_once: usize,
-    /// Most gas that transactions for accounts with code may lose within an hour: 1 500 000. Above
-    /// it, all such accounts are [`Busy`](Reason::Busy) for a while; keys go on.
+    /// Most gas that failed transactions for accounts with code may cost within an hour. Default: 1 500 000.
+    /// Above it, all such accounts are [`Busy`](Reason::Busy) for a while. Payments by keys continue.
     pub max_gas_lost: u64,
-    /// Transactions of one account that may wait to be mined at the same time: 16. Nodes keep 16 to
-    /// 64. Payments above it wait for half of [`confirm_time`](Self::confirm_time), and are
-    /// [`Busy`](Reason::Busy) then.
+    /// Number of unmined transactions that one account may have at the same time. Default: 16. Nodes keep 16
+    /// to 64 of them. Further payments wait for half of [`confirm_time`](Self::confirm_time), and are then
+    /// [`Busy`](Reason::Busy).
     pub at_once: usize,
-    /// Blocks that must follow those of [`confirmations`](Self::confirmations) before a payment is
-    /// *failed*: 5. A payer who is told so pays again, so no reorganisation must bring the first
-    /// payment back.
+    /// Number of blocks that must follow those of [`confirmations`](Self::confirmations) before a payment is
+    /// *failed*. Default: 5. The payer of a failed payment pays again, so no reorganisation may bring the
+    /// first payment back.
     pub failed_after: u64,
-    /// Whether the chain has no EIP-1559, and takes transactions with one gas price only.
+    /// Whether the chain lacks EIP-1559, and accepts only transactions with one gas price. Default: `false`.
     pub legacy: bool,
-    /// Longest wait for a verdict: 60 seconds.
+    /// Longest wait for a verdict. Default: 60 seconds.
     pub confirm_time: Duration,
-    /// How often nodes are asked for it: every second.
+    /// Time between questions to the nodes for it. Default: 1 second.
     pub poll_interval: Duration,
-    /// After how long nodes are told again of a transaction that is not mined: 5 seconds.
+    /// Time after which an unmined transaction goes to the nodes again. Default: 5 seconds.
     pub resend_after: Duration,
-    /// After how long a transaction that is not mined is replaced by one that pays more, within the
-    /// caps: 30 seconds.
+    /// Time after which an unmined transaction is replaced by one that pays more, within the caps. Default:
+    /// 30 seconds.
     pub replace_after: Duration,
-    /// Whether a payment counts as settled that a stranger's transaction made: the authorization is
-    /// public once it was sent, and anybody can send it too. No: the stranger may be another
-    /// facilitator, on whose word somebody else serves for it. Such a payment stays pending. Yes, if
-    /// all sellers who are paid through this ledger settle through it alone.
+    /// Whether a payment by a stranger's transaction counts as settled. Anybody can send an authorization
+    /// once it is public. Default: `false`, and such a payment stays pending: the stranger may be another
+    /// facilitator, for which somebody else serves it. Set it to `true` if all sellers of this ledger settle
+    /// through it alone.
     pub settled_by_others: bool,
-    /// How many blocks back another transaction of a payment is looked for: 2 000.
+    /// Number of blocks in which another transaction of a payment is searched. Default: 2 000.
     pub look_back: u64,
-    /// Factories whose calls may be made to deploy a payer's account (ERC-6492). None.
+    /// Factories that may be called to deploy a payer's account (ERC-6492). Default: none.
     ///
-    /// The payer writes the call: list only those of which every function is harmless. It is made
-    /// through Multicall3, in one transaction with the payment and not without it. Deployments take
-    /// more gas than payments: see [`gas_limit`](Self::gas_limit).
+    /// The payer writes the call: list only factories whose functions are all harmless. The call goes through
+    /// Multicall3, always in one transaction with the payment. Deployments use more gas than payments: see
+    /// [`gas_limit`](Self::gas_limit).
     pub factories: Vec<Address>,
-    /// How long after a transfer's block its payer can present it as a payment
-    /// ([`TransferProof`](x402_evm::TransferProof)), in full seconds: at most
-    /// [`MAX_PROOF_AGE_SECONDS`](x402_evm::MAX_PROOF_AGE_SECONDS). Zero: none is taken here, whatever
-    /// passes the gate.
+    /// Time after a transfer's block in which its payer can present it as a payment
+    /// ([`TransferProof`](x402_evm::TransferProof)). It counts in full seconds, up to
+    /// [`MAX_PROOF_AGE_SECONDS`](x402_evm::MAX_PROOF_AGE_SECONDS). Default: zero, which accepts none, even if
+    /// they pass the gate.
     pub max_proof_age: Duration,
 }
 
 impl EvmChain {
-    /// With the defaults.
+    /// Makes a chain with the default settings.
     pub const fn new(chain_id: u64, nodes: Nodes) -> Self {
         Self {
             chain_id,
@@ -145,36 +146,31 @@ impl EvmChain {
     }
 }
 
-/// EVM chains, over the RPC of their nodes: settles payments by EIP-3009.
+/// A ledger on EVM chains, over the RPC of their nodes. It settles payments by EIP-3009.
 ///
-/// A verdict rests on the chain alone, so that it is the same after a restart. `Settled` is a
-/// successful transaction, in a block that is deep enough, with the token's own log of the very
-/// transfer. `Failed` is final: the authorization was used otherwise, was cancelled, or expired
-/// unused. Until one of these is certain a payment is pending, even if its transaction was
-/// reverted: the payer's authorization is public by then, and anybody may submit it while it is
-/// valid.
+/// A verdict rests on the chain alone, so that it is the same after a restart. `Settled` is a successful
+/// transaction, in a block that is deep enough, with the token's own log of the very transfer. `Failed` is
+/// final: the authorization was used otherwise, was cancelled, or expired unused. Until one of these is
+/// certain, a payment is pending, even if its transaction was reverted. The payer's authorization is public
+/// by then, and anybody may submit it while it is valid.
 ///
-/// Each account sends in the order of its nonces, and has at most
-/// [`at_once`](EvmChain::at_once) transactions waiting. What it sent is kept in memory until it is
-/// mined, told to the nodes again, and replaced if it pays too little. After a restart the nodes' own
-/// count of waiting transactions is where it goes on; transactions that were written down beside
-/// their claims are taken up again, and one that nobody knows of is replaced by nothing. An
-/// account must be one process's alone: of two that choose the same nonce, one's payment may stay
-/// pending until it expires.
+/// Each account sends in the order of its nonces, and has at most [`at_once`](EvmChain::at_once) waiting
+/// transactions. A sent transaction is kept in memory until it is mined, sent to the nodes again, and
+/// replaced if it pays too little. After a restart, an account continues from the nodes' count of waiting
+/// transactions. Transactions that were recorded beside their claims are taken up again. An unknown
+/// transaction is replaced by an empty transfer. Only one process may use an account: if two choose the same
+/// nonce, one payment may stay pending until it expires.
 ///
-/// Nothing is sent for a payment that the payer's balance does not cover together with all others
-/// on their way from here, nor for one that is not valid for two more blocks, nor for a payer whose
-/// last transaction failed a short while ago. Processes do not know of each other's payments on
-/// their way.
+/// A payment is sent only if the payer's balance covers it with all the payer's other payments on their way
+/// from here. It must be valid for two more blocks. After a failed transaction, its payer waits for a while.
+/// Processes do not share their knowledge of payments on their way.
 ///
-/// A payer that has a contract at its address (a smart account, EIP-7702) is refused unless
-/// [`smart_wallets`](EvmChain::smart_wallets) are taken. Then it has it judge the
-/// signature (ERC-1271), alone, and is settled by the token's `transferWithAuthorization` that
-/// takes the signature as bytes.
+/// A payer with a contract at its address (a smart account, EIP-7702) is refused by default. With
+/// [`smart_wallets`](EvmChain::smart_wallets), this contract alone judges the signature (ERC-1271). The
+/// payment is then settled by the token's `transferWithAuthorization` with the signature as bytes.
 ///
-/// Not supported: to find who else submitted a payment longer ago than
-/// [`look_back`](EvmChain::look_back), or one in a token that does not log the use of an
-/// authorization right before its transfer. Those stay pending.
+/// A payment by another's transaction stays pending if it is older than [`look_back`](EvmChain::look_back).
+/// So does one in a token that does not log the use of an authorization right before its transfer.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -197,18 +193,18 @@ pub struct EvmLedger<K = LocalKey, X = ExactOnEvm> {
     names: &'static [&'static str],
 }
 
-/// Why a ledger cannot settle payments.
+/// The reason why a ledger cannot settle payments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotReady {
-    /// Fewer nodes of a chain answer than it takes for a verdict.
+    /// Too few nodes of a chain answer for a verdict.
     Unreachable {
         /// The chain's id.
         chain_id: u64,
     },
-    /// A node is of another chain than the one it is given for.
+    /// A node belongs to another chain than the configured one.
     WrongChain {
-        /// The id of the chain it is given for.
+        /// The id of the configured chain.
         chain_id: u64,
     },
     /// A chain has no account to send from.
@@ -216,8 +212,8 @@ pub enum NotReady {
         /// The chain's id.
         chain_id: u64,
     },
-    /// The nodes do not say what gas costs. Those of a chain without EIP-1559 say it only if the
-    /// chain is marked as [`legacy`](EvmChain::legacy).
+    /// The nodes give no price of gas. Those of a chain without EIP-1559 give it only if the chain is marked
+    /// as [`legacy`](EvmChain::legacy).
     NoFees {
         /// The chain's id.
         chain_id: u64,
@@ -254,7 +250,7 @@ impl fmt::Display for NotReady {
             }
             Self::NoSender { chain_id } => write!(f, "no account sends on chain {chain_id}"),
             Self::NoFees { chain_id } => {
-                write!(f, "what gas costs on chain {chain_id} is not known")
+                write!(f, "the price of gas on chain {chain_id} is unknown")
             }
             Self::NoGas { chain_id, sender } => {
                 write!(f, "{sender} cannot pay for gas on chain {chain_id}: send it coins")
@@ -278,21 +274,21 @@ impl<K> Default for EvmLedger<K> {
 }
 
 impl<K> EvmLedger<K> {
-    /// Without chains.
+    /// Makes a ledger without chains.
     pub fn new() -> Self {
         Self { chains: Vec::new(), scheme: ExactOnEvm::default(), names: &["exact"] }
     }
 }
 
 impl<K, X> EvmLedger<K, X> {
-    /// The same chains for another scheme, which `/supported` lists by these names. Its payments must say by
-    /// [`OnEvm`] how they are settled.
+    /// Returns the same chains for another scheme, which `/supported` lists by these names. Its payments must
+    /// have [`OnEvm`].
     pub fn with_scheme<Y>(self, names: &'static [&'static str], scheme: Y) -> EvmLedger<K, Y> {
         EvmLedger { chains: self.chains, scheme, names }
     }
 
-    /// With another chain, and the accounts that send transactions on it and pay for gas: with
-    /// several, payments wait less for each other. A chain that is there already is replaced.
+    /// Adds a chain, with the accounts that send transactions on it and pay for gas. With several accounts,
+    /// payments wait less for each other. A chain with the same id is replaced.
     pub fn with_chain(mut self, chain: EvmChain, senders: Vec<K>) -> Self {
         self.chains.retain(|known| known.settings.chain_id != chain.chain_id);
         self.chains.push(Chain::new(chain, senders));
@@ -303,7 +299,7 @@ impl<K, X> EvmLedger<K, X> {
         self.chains.iter().find(|chain| chain.settings.chain_id == id)
     }
 
-    /// The chain of a payment, and how it is settled there.
+    /// Returns the chain of a payment, and its settlement there.
     fn find<P: OnEvm>(&self, payment: Verified<&P>) -> Result<(&Chain<K>, Settlement), Reason> {
         let settlement = payment.into_payment().settlement();
         let chain = self.chain(settlement.chain_id()).ok_or(Reason::InvalidNetwork)?;
@@ -312,11 +308,11 @@ impl<K, X> EvmLedger<K, X> {
 }
 
 impl<K: AsyncSigner<Secp256k1>, X> EvmLedger<K, X> {
-    /// Whether every chain can be settled on.
+    /// Checks that every chain is ready for settlements.
     ///
     /// # Errors
-    /// [`NotReady`], for the first that cannot. It may pass; [`NotReady::WrongChain`] and
-    /// [`NotReady::NoSender`] do not.
+    /// [`NotReady`], for the first chain that is not ready. It may be temporary, except for
+    /// [`NotReady::WrongChain`] and [`NotReady::NoSender`].
     pub async fn ready(&self) -> Result<(), NotReady> {
         for chain in &self.chains {
             chain.ready().await?;
@@ -324,23 +320,23 @@ impl<K: AsyncSigner<Secp256k1>, X> EvmLedger<K, X> {
         Ok(())
     }
 
-    /// Whether one chain can be settled on: its nodes are there and of that chain, it makes blocks,
-    /// gas is not above the caps, and its accounts can pay for the gas of a transaction.
+    /// Checks that one chain is ready for settlements. Its nodes are reachable and of that chain, and it
+    /// makes blocks. Gas is within the caps, and its accounts can pay for the gas of a transaction.
     ///
     /// # Errors
-    /// [`NotReady`]; [`NotReady::NoSender`] for a chain that is not there.
+    /// [`NotReady`]. For an unknown chain it is [`NotReady::NoSender`].
     pub async fn ready_on(&self, chain_id: u64) -> Result<(), NotReady> {
         self.chain(chain_id).ok_or(NotReady::NoSender { chain_id })?.ready().await
     }
 
-    /// Gas that was lost to transactions that failed, by chain id, since the process began.
+    /// Returns the gas lost to failed transactions since the process began, by chain id.
     pub fn gas_lost(&self) -> Vec<(u64, GasLost)> {
         self.chains.iter().map(|chain| (chain.settings.chain_id, chain.guard.lost())).collect()
     }
 }
 
-/// A chain whose newest block is older than this, in seconds, or than this many blocks take, stands
-/// still.
+/// A chain stands still if its newest block is older than both this many seconds and the time of this many
+/// blocks.
 const STILL_SECONDS: u64 = 60;
 const STILL_BLOCKS: u64 = 10;
 
@@ -375,21 +371,21 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
     }
 }
 
-/// Shows no keys.
+/// Hides the keys.
 impl<K, X> fmt::Debug for EvmLedger<K, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.chains.iter().map(|chain| &chain.settings)).finish()
     }
 }
 
-/// A transaction that is signed and not sent. Its nonce is its own until it is sent or given up.
+/// A signed transaction that was not sent. Its nonce is reserved until it is sent or given up.
 pub struct EvmUnsent {
     chain_id: u64,
-    /// None for what was sent by somebody else.
+    /// `None` for a transaction that somebody else sent.
     prepared: Option<Prepared>,
 }
 
-/// Shows no signature.
+/// Hides the signature.
 impl fmt::Debug for EvmUnsent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EvmUnsent").field("chain_id", &self.chain_id).finish_non_exhaustive()
@@ -457,7 +453,7 @@ where
     X: SharedScheme + Clone,
 {
     async fn prove(&self, payment: Verified<&P>) -> Result<(), Reason> {
-        // A chain that is not there is no reason yet to refuse what is proven.
+        // A proven payment is not refused here, even on an unknown chain.
         if payment.payment().is_proven() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Transactions: made, signed, sent, sent again and replaced.
+//! Makes, signs, sends, resends and replaces transactions.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -26,15 +26,15 @@ use crate::rpc::{Nodes, RpcError};
 /// Longest wait for an account that can send.
 const TURN: Duration = Duration::from_secs(10);
 
-/// How often a transaction is signed anew because its nonce is taken.
+/// Number of attempts to send a transaction whose nonce is taken.
 const NONCES: usize = 3;
 
 /// Gas of a transfer of the chain's own coin.
 const PLAIN_TRANSFER_GAS: u64 = 21_000;
 
-/// A transaction that is signed and not sent.
+/// A signed transaction that was not sent.
 pub(crate) struct Prepared {
-    /// The place of who sends it.
+    /// The place of its sender.
     sender: usize,
     next: OwnedMutexGuard<u64>,
     draft: Draft,
@@ -44,20 +44,20 @@ pub(crate) struct Prepared {
     payment: Option<(Authorized, Reserved)>,
 }
 
-/// Why it is not known how much gas a call takes.
+/// The reason why the gas of a call is unknown.
 enum NoGas {
-    /// It is reverted, and says why.
+    /// The call is reverted, with this text.
     Reverted(String),
-    /// More than a transaction may take.
+    /// It is more than a transaction may use.
     AboveLimit,
     /// There is no answer.
     Fault,
 }
 
-/// A node's reason not to take a transaction.
+/// A node's reason for refusing a transaction.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// It has it already.
+    /// The node has it already.
     Known,
     /// Another transaction of the account has its nonce.
     NonceTaken,
@@ -89,8 +89,8 @@ impl Refusal {
 }
 
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// A call as one of the senders would make it. With fees it is simulated as it will be run: code
-    /// can tell by them whether somebody pays for it.
+    /// Returns a call as one of the senders would make it. With fees, the simulation equals the later run.
+    /// Code can distinguish the two by the fees.
     pub(super) fn as_sender(
         &self,
         call: &Calling,
@@ -113,10 +113,10 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         call
     }
 
-    /// The gas a call takes, with a quarter more for what changes until it is mined.
+    /// Returns the gas of a call, with a quarter more for changes until it is mined.
     ///
     /// # Errors
-    /// The text of the revert, or the reason for which it is not known.
+    /// [`NoGas`].
     async fn gas(
         &self,
         call: &Calling,
@@ -137,7 +137,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Ok(gas.saturating_add(gas / 4).min(cap))
     }
 
-    /// An account that nobody sends from at the moment, and its nonce.
+    /// Returns an account that no other payment uses at the moment, and its nonce.
     async fn turn(
         &self,
         only: Option<Address>,
@@ -193,7 +193,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             tracing::warn!(chain_id, gas_limit, "gas costs more than the payment is worth");
             return Err(Reason::Busy);
         }
-        // It was looked at before; gas is estimated by it once more.
+        // The balance was checked before, and the estimate of the gas checks it again.
         let balance = balance.ok().flatten().unwrap_or(U256::MAX);
         let reserved = self.guard.reserve(payment, balance, code, pace.time);
         let reserved = reserved.map_err(|hold| self.held(payer, hold))?;
@@ -211,8 +211,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         self.sign(call, gas_limit, fees?, None).await
     }
 
-    /// Chooses an account and its nonce, and signs. Payments wait for a place among those of the
-    /// account that are not mined.
+    /// Chooses an account and its nonce, and signs. Payments wait until the account may have one more unmined
+    /// transaction.
     async fn sign(
         &self,
         call: Calling,
@@ -226,7 +226,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let (place, sender, next, known, balance, unmined) = loop {
             let only = payment.as_ref().and_then(|(payment, _)| payment.sender);
             let Some((place, sender, next)) = self.turn(only).await else {
-                tracing::warn!(chain_id, "every sender signs for others: too many payments wait");
+                tracing::warn!(chain_id, "all senders are busy: too many payments wait");
                 return Err(Reason::Busy);
             };
             let account = x402_evm::Address(sender.key.public_key());
@@ -242,7 +242,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             if unmined < self.settings.at_once.max(1) {
                 break (place, sender, next, known, balance, unmined);
             }
-            // In case that nobody waits for them any more.
+            // Perhaps no other task sends the waiting transactions again.
             drop(next);
             timeout(TURN, self.push()).await.ok();
             if queued.elapsed() >= self.settings.confirm_time / 2 {
@@ -252,7 +252,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             sleep(self.settings.poll_interval).await;
         };
         let account = x402_evm::Address(sender.key.public_key());
-        // What waits is paid from it too, and what some chains charge for data comes on top.
+        // The balance also pays for the waiting transactions, and for data on some chains.
         let shares = u128::try_from(unmined).unwrap_or(u128::MAX).saturating_add(2);
         let cost = fees.per_gas.saturating_mul(gas_limit.into()).saturating_mul(shares);
         if balance < cost {
@@ -269,11 +269,11 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Ok(Prepared { sender: place, next, draft, sealed, payment })
     }
 
-    /// Sends a transaction to every node. If its nonce turns out to be taken, another one is signed
-    /// and sent: of both, the authorization lets one move money. Which one that was, its log tells.
-    /// A transfer of the sender's own has no such guard, and is sent as it is.
+    /// Sends a transaction to every node. If its nonce is taken, another one is signed and sent. The
+    /// authorization lets only one of them move money, and the log shows which. A transfer of the sender's
+    /// own lacks this guard, and is sent unchanged.
     ///
-    /// Others choose their nonces meanwhile: a node that takes long holds up nobody else.
+    /// Other payments choose their nonces meanwhile, so a slow node does not delay them.
     pub(crate) async fn send(&self, prepared: Prepared) {
         let Prepared { sender: place, mut next, mut draft, mut sealed, payment } = prepared;
         let Some(sender) = self.senders.get(place) else { return };
@@ -300,7 +300,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             }
             let Some(payment) = &payment else { return };
             let account = x402_evm::Address(sender.key.public_key());
-            // Not if it was this very transaction that took the nonce.
+            // This very transaction may have taken the nonce.
             let (known, used) =
                 tokio::join!(self.is_known(sealed.hash), self.meaning(&payment.used));
             let (Some(false), Ok(Some(false))) = (known, used) else { return };
@@ -313,14 +313,14 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
     }
 
-    /// Whether nodes know of a transaction.
+    /// Returns whether nodes know a transaction.
     async fn is_known(&self, hash: B256) -> Option<bool> {
         let known = |known: &RawValue| Some(known.get() != "null");
         self.ask("eth_getTransactionByHash", &json!([hash]), known).await
     }
 
-    /// Takes up a payment whose transaction was written down. What the nodes have is left to them;
-    /// what they do not have is sent again, and if its nonce is taken, in another transaction.
+    /// Takes up a payment whose transaction was recorded. If the nodes lack the transaction, it is sent
+    /// again. If its nonce is taken, another transaction is sent.
     pub(super) async fn recover(&self, payment: &Authorized, hash: Option<B256>, raw: &[u8]) {
         let read = Sealed::read(raw).filter(|(_, draft, sealed)| {
             draft.chain_id == self.settings.chain_id && hash.is_none_or(|it| it == sealed.hash)
@@ -342,7 +342,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         let Some(mined) = self.count(from, "latest").await else { return };
         let free = draft.nonce >= mined;
         match own {
-            // It is looked after like those that were sent from here.
+            // It is treated like transactions that were sent from here.
             Some(sender) if free => {
                 if !sender.take_up(&draft, &sealed).await {
                     self.send_anew(payment).await;
@@ -354,7 +354,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
     }
 
-    /// Sends a payment in another transaction, unless it was used. Of both one moves its money.
+    /// Sends a payment in another transaction, unless it was used. Only one of the two moves its money.
     async fn send_anew(&self, payment: &Authorized) {
         match self.meaning(&payment.used).await {
             Ok(Some(false)) => {}
@@ -377,8 +377,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         tell(&self.own.get().await, sealed).await
     }
 
-    /// Frees accounts that are stuck behind a transaction which nobody here knows of: one of an
-    /// earlier life, that offers too little. A transfer of nothing to oneself takes its place.
+    /// Frees accounts that are stuck behind an unknown transaction: one of an earlier run that offers too
+    /// little. An empty transfer to the account itself replaces it.
     pub(super) async fn unwedge(&self) {
         let EvmChain { chain_id, replace_after, legacy, .. } = self.settings;
         if replace_after == Duration::MAX || self.genuine().await.is_err() {
@@ -391,7 +391,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             let (Some(mined), Some(known)) = (mined, known) else { continue };
             let Some(times) = sender.wedged(mined, known, replace_after) else { continue };
             let Ok(fees) = self.fees_to_replace().await else { continue };
-            // More each time: how much the other one offers is not known.
+            // Each attempt offers more, because the other offer is unknown.
             let mut fees = (0..times).fold(fees, |fees, _| fees.to_replace());
             fees.per_gas = fees.per_gas.min(self.settings.max_fee_per_gas);
             fees.priority = fees.priority.min(self.settings.max_priority_fee_per_gas);
@@ -404,15 +404,15 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             let told = self.tell(&sealed).await;
             let taken = told.is_ok();
             tracing::warn!(chain_id, sender = %account, nonce = mined, %transaction, taken,
-                "an unknown transaction holds up the account: it is replaced by nothing");
+                "an unknown transaction blocks the account: an empty transfer replaces it");
             if taken {
                 sender.take_up(&draft, &sealed).await;
             }
         }
     }
 
-    /// Tells the nodes again what waits to be mined, and has the first of it pay more if it has
-    /// waited for long.
+    /// Sends waiting transactions to the nodes again, and raises the fee of the first if it has waited for
+    /// long.
     pub(super) async fn push(&self) {
         for sender in &self.senders {
             let EvmChain { chain_id, resend_after, replace_after, .. } = self.settings;
@@ -424,7 +424,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             let mut telling = JoinSet::new();
             for sealed in sender.due(mined, resend_after) {
                 let nodes = self.own.get().await;
-                // What comes of it shows when it is mined.
+                // Its success shows when it is mined.
                 telling.spawn(async move { tell(&nodes, &sealed).await.ok() });
             }
             telling.join_all().await;

@@ -1,5 +1,4 @@
-//! Accounts that send transactions: their keys, nonces and fees, and what they sent that is not
-//! mined yet.
+//! Accounts that send transactions: their keys, nonces and fees, and their unmined transactions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,26 +15,26 @@ use super::contract::Calling;
 use crate::crypto::Recovery;
 use crate::lock;
 
-/// How long a transaction is kept for after it was mined, in case that its block is given up. One
-/// that the nodes have not heard of for so long loses its nonce to another.
+/// Time for which a mined transaction is kept, in case its block is given up. After the same time, a
+/// transaction that is unknown to the nodes loses its nonce to another.
 const KEPT: Duration = Duration::from_secs(600);
 
 /// The price of gas, in wei.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fees {
-    /// For each unit, at most. All of it on a chain without EIP-1559.
+    /// The highest price of a unit. On a chain without EIP-1559, the whole price.
     pub(super) per_gas: u128,
-    /// The part of it that is for the block's maker.
+    /// The part of it for the block's maker.
     pub(super) priority: u128,
 }
 
 impl Fees {
-    /// The likely price of a unit: half of the offer is for a base fee that rises.
+    /// Returns the likely price of a unit: half of the offer is a reserve for a rising base fee.
     pub(super) fn likely(self) -> u128 {
         (self.per_gas.saturating_sub(self.priority) / 2).saturating_add(self.priority)
     }
 
-    /// Enough to take the place of a transaction that pays these: nodes want a tenth more.
+    /// Returns fees high enough to replace a transaction with these: nodes ask for a tenth more.
     pub(super) fn to_replace(self) -> Self {
         let more = |fee: u128| fee.saturating_add(fee / 8).saturating_add(1);
         Self { per_gas: more(self.per_gas), priority: more(self.priority) }
@@ -65,7 +64,7 @@ pub(super) struct Draft {
 /// A payment, by the contract that counts it, its payer and its nonce.
 pub(super) type Of = (x402_evm::Address, x402_evm::Address, [u8; 32]);
 
-/// A transaction that is signed: its hash, and the bytes nodes take.
+/// A signed transaction: its hash, and the bytes that nodes accept.
 #[derive(Clone)]
 pub(crate) struct Sealed {
     pub(crate) hash: B256,
@@ -100,7 +99,7 @@ impl Draft {
 }
 
 impl Sealed {
-    /// Reads a transaction as nodes take it: who signed it, and what.
+    /// Reads the bytes that nodes accept, and returns the signer, the draft and the transaction.
     pub(super) fn read(raw: &[u8]) -> Option<(x402_evm::Address, Draft, Self)> {
         let rest = &mut &*raw;
         let (from, hash, draft) = if raw.first() == Some(&2) {
@@ -140,7 +139,7 @@ where
 {
     let digest = transaction.signature_hash();
     let signature = key.sign(&digest.0).await?;
-    // With another's signature it would be another's transaction.
+    // With another account's signature, it would be another account's transaction.
     if Recovery.recover(&digest.0, &signature) != Some(key.public_key()) {
         return Err(SignError::Invalid);
     }
@@ -154,8 +153,8 @@ where
 /// An account that sends transactions on one chain.
 pub(super) struct Sender<K> {
     pub(super) key: K,
-    /// The nonce after the last one that was, or may have been, used. Held by whoever chose a nonce
-    /// until what it is for has been sent.
+    /// The nonce after the last one that was, or may have been, used. A task that chose a nonce holds it
+    /// until its transaction has been sent.
     pub(super) next: Arc<tokio::sync::Mutex<u64>>,
     waiting: Mutex<Waiting>,
 }
@@ -164,25 +163,25 @@ pub(super) struct Sender<K> {
 struct Waiting {
     /// The transactions that were sent, by nonce.
     sent: BTreeMap<u64, Sent>,
-    /// How many transactions of the account are mined, as far as is known.
+    /// The number of the account's mined transactions, as far as is known.
     mined: u64,
-    /// The nonce at which the nodes have a transaction that is not known here, since when, and how
-    /// often it was tried to take its place.
+    /// A nonce at which the nodes have a transaction that is unknown here, the time since then, and the
+    /// number of attempts to replace it.
     wedge: Option<(u64, Instant, u32)>,
 }
 
 pub(super) struct Sent {
     pub(super) draft: Draft,
     pub(super) sealed: Sealed,
-    /// Those whose place it took; nodes may have mined one of them all the same.
+    /// The transactions that it replaced. Nodes may still have mined one of them.
     replaced: Vec<B256>,
-    /// When it was sent first.
+    /// The time of the first sending.
     first: Instant,
-    /// When it was last replaced, or sent first.
+    /// The time of the last replacement, or else of the first sending.
     priced: Instant,
-    /// When nodes were last told of it.
+    /// The time when it last went to the nodes.
     told: Instant,
-    /// Nodes must be told at once.
+    /// Whether it must go to the nodes at once.
     overdue: bool,
 }
 
@@ -201,8 +200,8 @@ impl<K> Sender<K> {
         lock(&self.waiting)
     }
 
-    /// Notes what is about to be sent: from here on its nonce counts as used. It is kept until it
-    /// is mined, so that nothing that comes after waits for a nonce no node has heard of.
+    /// Notes a transaction that is about to be sent: from now on its nonce counts as used. It is kept until
+    /// it is mined, because later transactions would wait for its nonce.
     pub(super) fn note(&self, next: &mut OwnedMutexGuard<u64>, draft: &Draft, sealed: &Sealed) {
         **next = (**next).max(draft.nonce.saturating_add(1));
         let now = Instant::now();
@@ -222,8 +221,8 @@ impl<K> Sender<K> {
         self.waiting().sent.insert(nonce, sent);
     }
 
-    /// Takes up a transaction that was signed before, unless another one has its nonce. Nodes are
-    /// told of it soon.
+    /// Takes up a transaction that was signed before, unless another one has its nonce. It goes to the nodes
+    /// soon.
     pub(super) async fn take_up(&self, draft: &Draft, sealed: &Sealed) -> bool {
         let mut next = self.next.clone().lock_owned().await;
         if let Some(known) = self.waiting().sent.get(&draft.nonce) {
@@ -236,8 +235,9 @@ impl<K> Sender<K> {
         true
     }
 
-    /// Whether the nodes count more transactions than are mined and know one, at the first nonce, that
-    /// is not known here; how often it was tried before to take its place. Once in `every`.
+    /// Returns the number of earlier attempts to replace an unknown transaction that blocks the account, at
+    /// most once in `every`. There is one if the nodes count more than `mined`, and the first unmined nonce
+    /// is unknown here.
     pub(super) fn wedged(&self, mined: u64, known: u64, every: Duration) -> Option<u32> {
         let mut waiting = self.waiting();
         if known <= mined || waiting.sent.contains_key(&mined) {
@@ -259,7 +259,7 @@ impl<K> Sender<K> {
         }
     }
 
-    /// How many transactions wait, now that `mined` are mined.
+    /// Returns the number of waiting transactions, now that `mined` are mined.
     pub(super) fn unmined(&self, mined: u64) -> usize {
         let mut waiting = self.waiting();
         waiting.mined = mined;
@@ -267,22 +267,23 @@ impl<K> Sender<K> {
         waiting.sent.range(mined..).count()
     }
 
-    /// The nonce to use, if the nodes know of `known` transactions, waiting ones included.
+    /// Returns the nonce to use, if the nodes know of `known` transactions, waiting ones included.
     ///
-    /// It is the one after the last used, except where nodes have not heard of an earlier one for
-    /// long: with a gap, nothing after it is ever mined.
+    /// It is the one after the last used, unless the nodes have long lacked an earlier transaction. That
+    /// one's nonce is then used again, because nothing after a gap is ever mined.
     pub(super) fn choose(&self, next: u64, known: u64) -> u64 {
         let waiting = self.waiting();
         let lost = || waiting.sent.get(&known).is_none_or(|sent| sent.first.elapsed() >= KEPT);
         if known < next && !lost() { next } else { known }
     }
 
-    /// Whether something waits that nodes were not told of for `interval`.
+    /// Returns whether a waiting transaction has not gone to the nodes for `interval`.
     pub(super) fn is_due(&self, interval: Duration) -> bool {
         self.waiting().sent.values().any(|sent| sent.is_due(interval))
     }
 
-    /// What nodes are to be told again, now that `mined` transactions are mined. It counts as told.
+    /// Returns the transactions to send to the nodes again, now that `mined` are mined. They count as sent
+    /// again.
     pub(super) fn due(&self, mined: u64, interval: Duration) -> Vec<Sealed> {
         self.unmined(mined);
         let mut waiting = self.waiting();
@@ -294,14 +295,22 @@ impl<K> Sender<K> {
         .collect()
     }
 
-    /// The transactions that were sent for a payment from here, as far as they are remembered.
+    /// Returns the transactions that were sent for a payment from here, as far as they are remembered.
     pub(super) fn sent_for(&self, payment: Of) -> Vec<B256> {
         let waiting = self.waiting();
         let its = waiting.sent.values().filter(|sent| sent.draft.of == Some(payment));
         its.flat_map(|sent| sent.replaced.iter().copied().chain([sent.sealed.hash])).collect()
     }
 
-    /// The transaction that holds up the others, if it has for `limit`. It counts as replaced.
+    /// Returns whether a transaction was sent from here first within the last `time`.
+    pub(super) fn has_just_sent(&self, hash: B256, time: Duration) -> bool {
+        let waiting = self.waiting();
+        let mut sent = waiting.sent.values();
+        sent.any(|sent| sent.sealed.hash == hash && sent.first.elapsed() < time)
+    }
+
+    /// Returns the transaction that has blocked the others for `limit`, if there is one. It counts as
+    /// replaced.
     pub(super) fn stuck(&self, limit: Duration) -> Option<(Draft, B256)> {
         let mut waiting = self.waiting();
         let mined = waiting.mined;
@@ -310,7 +319,7 @@ impl<K> Sender<K> {
         Some((sent.draft.clone(), sent.sealed.hash))
     }
 
-    /// Puts a transaction in the place of the one with its nonce, if that is still `old`.
+    /// Replaces the transaction with the same nonce, if that is still `old`.
     pub(super) fn replace(&self, old: B256, draft: Draft, sealed: Sealed) -> bool {
         let mut waiting = self.waiting();
         match waiting.sent.get_mut(&draft.nonce).filter(|sent| sent.sealed.hash == old) {
@@ -332,7 +341,7 @@ mod tests {
     fn which_nonce_is_next() {
         let sender = Sender::new(());
         let mut next = sender.next.clone().try_lock_owned().unwrap();
-        // What other processes sent before counts, and what nodes have not seen yet.
+        // Earlier transactions of other processes count, and so do those that the nodes have not seen yet.
         assert_eq!(sender.choose(*next, 3), 3);
         let call = Calling::to(Default::default(), vec![]);
         let fees = Fees { per_gas: 80, priority: 0 };
@@ -342,15 +351,15 @@ mod tests {
         let sealed = Sealed { hash: B256::ZERO, raw: Arc::new([]) };
         sender.note(&mut next, &draft, &sealed);
         assert_eq!((*next, sender.choose(*next, 3), sender.choose(*next, 4)), (4, 4, 4));
-        // Nothing is known to wait at 2 or in the gap at 4: what comes after would wait for ever.
+        // No transaction is known at 2 or in the gap at 4: later ones would wait for ever.
         sender.note(&mut next, &Draft { nonce: 5, ..draft.clone() }, &sealed);
         assert_eq!((*next, sender.choose(*next, 4), sender.choose(*next, 2)), (6, 4, 2));
         sender.note(&mut next, &Draft { nonce: 4, ..draft.clone() }, &sealed);
         assert_eq!((*next, sender.choose(*next, 4), sender.choose(*next, 9)), (6, 6, 9));
-        // Nodes want a tenth more for taking another's place.
+        // Nodes ask for a tenth more for a replacement.
         assert_eq!(fees.to_replace(), Fees { per_gas: 91, priority: 1 });
         assert_eq!((sender.unmined(3), sender.unmined(5), sender.unmined(6)), (3, 1, 0));
-        // One that was replaced may be mined all the same.
+        // A replaced transaction may still be mined.
         let other = Sealed { hash: B256::repeat_byte(1), raw: Arc::new([]) };
         assert!(sender.replace(B256::ZERO, Draft { nonce: 5, ..draft.clone() }, other));
         let of = draft.of.unwrap();

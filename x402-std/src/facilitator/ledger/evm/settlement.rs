@@ -1,4 +1,4 @@
-//! A scheme on an EVM chain, as data for the ledger.
+//! The settlement of a payment on an EVM chain, as data for the ledger.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use x402_evm::Address;
 
 /// A payment that an [`EvmLedger`](super::EvmLedger) can settle.
 ///
-/// A scheme says by its [`Settlement`] what to ask a chain, what to send, and which logs prove that it
-/// paid. The ledger does the rest in the same way for every scheme: it simulates, sends, replaces, waits and
+/// Its [`Settlement`] has the questions to the chain, the call to send, and the logs that prove the payment.
+/// The ledger does the rest in the same way for every scheme: it simulates, sends, replaces, waits and
 /// decides.
 pub trait OnEvm: Payment + Sync {
-    /// The settlement of this payment.
+    /// Returns the settlement of this payment.
     fn settlement(&self) -> Settlement;
 }
 
@@ -27,7 +27,7 @@ impl<A: OnEvm, B: OnEvm> OnEvm for Either<A, B> {
     }
 }
 
-/// How a payment is settled on a chain.
+/// The way in which a payment is settled on a chain.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Settlement {
@@ -67,7 +67,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether a log is this event, of a block that was not given up.
+    /// Returns whether a log is this event. A log of a block that was given up is none.
     pub fn is(&self, log: &Log) -> bool {
         log.contract() == Some(self.contract)
             && log.topics().eq(self.topics.iter())
@@ -89,7 +89,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log as a node returns it.
+    /// Makes a log as a node returns it.
     pub fn new(contract: Address, topics: &[[u8; 32]], data: Vec<u8>) -> Self {
         let (address, data) = (super::contract::evm(contract), data.into());
         let topics = topics.iter().copied().map(B256::new).collect();
@@ -119,14 +119,14 @@ pub enum End {
     Paid,
     /// It was used up otherwise: for another transfer, or cancelled.
     Spent,
-    /// The logs say neither, or could mean either.
+    /// The logs show neither, or could mean either.
     Unclear,
 }
 
-/// A function of a scheme's.
+/// A function of a scheme.
 pub type Function<A, T> = Arc<dyn Fn(&A) -> T + Send + Sync>;
 
-/// The meaning of what contracts return; `None` stands for a call that was reverted.
+/// The meaning of contracts' answers. `None` stands for a call that was reverted.
 pub type Meaning<T> = Function<[Option<Vec<u8>>], T>;
 
 /// Calls, and the meaning of their answers.
@@ -143,10 +143,10 @@ pub struct Question<T> {
 pub struct Signed {
     /// The signature as it was sent, with ERC-6492's wrapper if it has one.
     pub signature: Vec<u8>,
-    /// Whether the scheme has seen that the payer's own key made it. If not, a contract at the payer's
-    /// address must confirm it (ERC-1271).
+    /// Whether the scheme has verified it by the payer's key. Otherwise a contract at the payer's address
+    /// must confirm it (ERC-1271).
     pub by_key: bool,
-    /// The domain in which it is signed.
+    /// The domain of the signature.
     pub domain: Domain,
     /// The EIP-712 digest, by the domain's separator.
     pub digest: Function<[u8; 32], [u8; 32]>,
@@ -162,7 +162,7 @@ pub enum Domain {
     Of(Address),
 }
 
-/// How a signature is put before the contract that takes it.
+/// The form in which a contract receives a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judge {
     /// The payer's key made it: 64 bytes and `v`.
@@ -176,15 +176,15 @@ pub enum Judge {
 pub struct Reasons {
     /// The signature is not the payer's.
     pub signature: Reason,
-    /// The authorization ended, or ends before it can be in a block.
+    /// The authorization has ended, or ends before it can be in a block.
     pub expired: Reason,
     /// The authorization was used or cancelled.
     pub used: Reason,
-    /// The contract does not know such authorizations, or takes them from a sender that this ledger is not.
+    /// The contract does not know such authorizations, or accepts them only from another sender.
     pub not_supported: Reason,
-    /// The payer has too little.
+    /// The payer's balance is too small.
     pub balance: Reason,
-    /// The call would fail, and nothing else says why.
+    /// The call would fail, for no other known reason.
     pub simulation: Reason,
     /// The transaction was reverted.
     pub failed: Reason,
@@ -192,7 +192,7 @@ pub struct Reasons {
     pub event: Reason,
 }
 
-/// A call that a payer authorised by a signature, and that anybody, or one sender, can make once.
+/// A call that a payer authorised by a signature. Anybody, or one sender, can make it once.
 #[derive(Clone)]
 pub struct Authorized {
     /// The id of the chain.
@@ -205,11 +205,11 @@ pub struct Authorized {
     pub value: Amount,
     /// The first second at which the authorization is not valid any more (Unix time).
     pub valid_before: Amount,
-    /// The contract that keeps count of the payer's authorizations.
+    /// The contract that records the payer's used authorizations.
     pub contract: Address,
     /// The authorization's identity among those of the payer in [`contract`](Self::contract).
     pub nonce: [u8; 32],
-    /// The only account that the contract takes the call from; `None` for any.
+    /// The only account from which the contract accepts the call; `None` for any.
     pub sender: Option<Address>,
     /// Addresses that must have code, and the reason if one has none.
     pub deployed: Vec<(Address, Reason)>,
@@ -219,9 +219,9 @@ pub struct Authorized {
     pub call: Function<Judge, Call>,
     /// Whether the authorization is used up; `None` if the answer cannot be read.
     pub used: Question<Option<bool>>,
-    /// What to ask when the simulated call fails: the first that has a reason gives it.
+    /// The questions for when the simulated call fails. The first with a reason gives the reason.
     pub causes: Vec<Question<Result<(), Reason>>>,
-    /// The event that proves the payment, in a transaction of the ledger's own.
+    /// The event that proves the payment in the ledger's own transaction.
     pub paid: Event,
     /// The contract whose logs name the transactions that used the authorization up.
     pub logged_by: Address,
@@ -229,19 +229,20 @@ pub struct Authorized {
     pub logged: Vec<Vec<[u8; 32]>>,
     /// The end of the authorization, by the logs of such a transaction.
     pub end: Function<[Log], End>,
-    /// Reasons by the text of a revert: the first whose words are in it, in order and in lower case.
+    /// Reasons by the text of a revert. The first entry counts whose words are all in it, in order and in
+    /// lower case.
     pub reverts: &'static [(&'static [&'static str], Reason)],
     /// The other reasons.
     pub reasons: Reasons,
 }
 
 impl Authorized {
-    /// The payment's identity on its chain.
+    /// Returns the payment's identity on its chain.
     pub(super) const fn key(&self) -> super::sender::Of {
         (self.contract, self.payer, self.nonce)
     }
 
-    /// The reason for a revert, by its text.
+    /// Returns the reason for a revert, by its text.
     pub(super) fn reason_of(&self, text: &str) -> Reason {
         let text = text.to_ascii_lowercase();
         let has = |words: &[&str]| {
@@ -271,11 +272,11 @@ pub struct Made {
     pub pays: Function<[Log], bool>,
     /// The reason if it was reverted.
     pub failed: Reason,
-    /// The reason if it is another's, calls another contract, or does not pay.
+    /// The reason if another account sent it, or if it calls another contract or does not pay.
     pub event: Reason,
 }
 
-/// Shows no signature.
+/// Hides the signature.
 impl fmt::Debug for Settlement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

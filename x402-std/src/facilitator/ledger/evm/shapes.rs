@@ -1,4 +1,4 @@
-//! Schemes that are not built yet, written down as settlements: the shape of [`Settlement`] must hold them.
+//! Schemes that are not built yet, as settlements. They show that the shape of [`Settlement`] fits them.
 //!
 //! | scheme | what it needs of the shape |
 //! |---|---|
@@ -9,9 +9,10 @@
 //! | auth-capture | two payments of one order: `authorize`, then `capture` by the operator |
 //!
 //! An extension that adds a call before (EIP-2612's permit) is another [`call`](Authorized::call) of the same
-//! proxy. One that adds a transaction before (an approval) is sent by the payer's own bytes, and needs a field
+//! proxy. One that adds a transaction before (an approval) sends the payer's own bytes, and needs a field
 //! beside `call`. A scheme whose price is known after the handler makes its payment anew from the
-//! requirements of the settlement: the payment says what is sent, and the signature how much may be.
+//! requirements of the settlement. The payment then has the amount to send, and the signature has the
+//! maximum.
 
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ const FACILITATOR: Address = Address([6; 20]);
 const ESCROW: Address = Address([7; 20]);
 
 const REASONS: Reasons = Reasons {
-    // Permit2's own codes come with their scheme; these stand for them.
+    // Permit2's own codes come with their scheme. These stand for them.
     signature: Reason::InvalidExactEvmSignature,
     expired: Reason::PaymentExpired,
     used: Reason::InvalidExactEvmNonceAlreadyUsed,
@@ -97,8 +98,8 @@ fn number(answers: &[Option<Vec<u8>>], at: usize) -> Option<U256> {
     U256::abi_decode(answers.get(at)?.as_ref()?.get(..32)?).ok()
 }
 
-/// All that payments by Permit2 have in common. Permit2 logs nothing when a nonce is used: who used it
-/// shows by the token's own log of a transfer to the payee.
+/// Makes the common part of payments by Permit2. Permit2 does not log the use of a nonce: the token's log of
+/// a transfer to the payee shows the user.
 fn permit2(
     value: Amount,
     paid: Amount,
@@ -177,7 +178,7 @@ fn exact_by_permit2(value: Amount) -> Settlement {
     })))
 }
 
-/// The price is the settlement's, the ceiling the signature's.
+/// The settlement has the price, and the signature the ceiling.
 fn upto(ceiling: Amount, price: Amount) -> Settlement {
     let mut payment = permit2(ceiling, price, move |judge| {
         let (to, facilitator) = (evm(PAYEE), evm(FACILITATOR));
@@ -190,7 +191,7 @@ fn upto(ceiling: Amount, price: Amount) -> Settlement {
 }
 
 /// A deposit into a channel: EIP-3009's `receiveWithAuthorization` behind another call. The token counts the
-/// authorization; the escrow receives.
+/// authorization, and the escrow receives.
 fn escrow_deposit(value: Amount) -> Settlement {
     let inner = authorized(&[7; 65], true);
     let paid = transfer(TOKEN, OWNER, ESCROW, value);
@@ -205,8 +206,8 @@ fn escrow_deposit(value: Amount) -> Settlement {
     Settlement::Authorized(Box::new(Authorized { value, deployed, call, paid, ..inner }))
 }
 
-/// A claim of what vouchers say. Most payments settle nothing; one claim moves the sum of many. It is used up
-/// when the contract's count has come as far, and it never ends.
+/// A claim of the sum of vouchers. Most payments settle nothing, and one claim moves the sum of many. It is
+/// used up when the contract's count reaches its sum, and it never ends.
 fn claim(total: u128) -> Settlement {
     let id = [9; 32];
     let state = Channels::channelsCall { id: B256::new(id) }.abi_encode();
@@ -216,7 +217,7 @@ fn claim(total: u128) -> Settlement {
         data: U256::from(total).abi_encode(),
     };
     Settlement::Authorized(Box::new(Authorized {
-        // The money is the escrow's already.
+        // The escrow has the money already.
         value: Amount::ZERO,
         valid_before: Amount::MAX,
         contract: ESCROW,
@@ -299,7 +300,7 @@ fn the_shape_holds_schemes_to_come() {
     assert_eq!((proxy.meaning)(&[Some(topic(PERMIT2).to_vec())]), Ok(()));
     assert!((allowance.meaning)(&[Some(U256::from(99).abi_encode())]).is_err());
     assert_eq!((allowance.meaning)(&[Some(U256::from(100).abi_encode())]), Ok(()));
-    // The price of `upto` moves, and not the ceiling; one account alone can send it.
+    // `upto` moves the price rather than the ceiling, and only one account can send it.
     let payment = of(upto(ceiling, price));
     assert_eq!((payment.sender, payment.value), (Some(FACILITATOR), ceiling));
     let log = |value: Amount| {
@@ -308,7 +309,7 @@ fn the_shape_holds_schemes_to_come() {
     };
     assert_eq!((payment.end)(&log(price)), End::Paid);
     assert_eq!((payment.end)(&log(ceiling)), End::Unclear);
-    // A voucher is used up once the contract has counted as far, by this claim or by a later one.
+    // A voucher is used up once the contract's count reaches it, by this claim or by a later one.
     let payment = of(claim(100));
     let counted = |total: u64| Some((U256::from(500), U256::from(total)).abi_encode());
     for (total, used) in [(99, false), (100, true), (101, true)] {

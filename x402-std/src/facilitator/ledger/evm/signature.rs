@@ -1,5 +1,5 @@
-//! Signatures that a contract at the payer's address judges: ERC-1271, and ERC-6492 for one that is not
-//! deployed yet.
+//! Signatures that a contract at the payer's address judges (ERC-1271), also before its deployment
+//! (ERC-6492).
 
 use alloy_primitives::{Address, B256, Bytes, address};
 use alloy_sol_types::{SolCall, SolValue};
@@ -8,16 +8,16 @@ use x402_core::Reason;
 use super::contract::{Calling, evm};
 use super::settlement::{Authorized, Judge};
 
-/// The same contract on every chain that has it. <https://github.com/mds1/multicall>
+/// This contract has the same address on every chain that has it. <https://github.com/mds1/multicall>
 const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
 
-/// The last 32 bytes of a signature that says how its contract is to be made first (ERC-6492).
+/// The last 32 bytes of a signature with instructions to deploy its contract first (ERC-6492).
 const ERC6492_SUFFIX: [u8; 32] = [
     0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92,
     0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92, 0x64, 0x92,
 ];
 
-/// The answer of an account's contract to a signature of its own (ERC-1271).
+/// The answer of an account's contract to a valid signature (ERC-1271).
 const ERC1271_MAGIC: [u8; 4] = [0x16, 0x26, 0xba, 0x7e];
 
 alloy_sol_types::sol! {
@@ -40,7 +40,7 @@ alloy_sol_types::sol! {
     }
 }
 
-/// Who judges a payment's signature, and what must be called first.
+/// The judge of a payment's signature, and the call that must come first.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Proof {
     pub(super) judge: Judge,
@@ -49,8 +49,8 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// From a payment's signature; `has_code` is whether there is a contract at the payer's address.
-    /// Then only that contract judges, whatever the key could say: with EIP-7702 an account has both.
+    /// Makes one from a payment's signature. With `has_code`, the contract at the payer's address is the only
+    /// judge, even if the account also has a key (EIP-7702).
     ///
     /// # Errors
     /// The scheme's reason for a bad signature, or [`Reason::Eip6492FactoryNotAllowed`].
@@ -82,14 +82,14 @@ impl Proof {
         Ok(Self { judge, made_by: None })
     }
 
-    /// The call that makes the payment.
+    /// Returns the call that makes the payment.
     pub(super) fn call(&self, payment: &Authorized) -> Calling {
         let call = (payment.call)(&self.judge);
         self.after(Calling::to(evm(call.to), call.data))
     }
 
-    /// The question to the contract at the payer's address, or to the one that is made there first,
-    /// whether the signature is good. `None` if no contract judges.
+    /// Returns the question to the payer's contract, existing or deployed first, whether the signature is
+    /// valid. `None` if the judge is a key.
     pub(super) fn question(&self, account: x402_evm::Address, digest: [u8; 32]) -> Option<Calling> {
         let Judge::Contract(signature) = &self.judge else { return None };
         let (digest, signature) = (B256::new(digest), signature.clone().into());
@@ -97,11 +97,11 @@ impl Proof {
         Some(self.after(Calling::to(evm(account), ask)))
     }
 
-    /// A call after the factory's, in one transaction: neither without the last one.
+    /// Returns a call after the factory's, in one transaction, which fails if the last call fails.
     fn after(&self, last: Calling) -> Calling {
         let Some((factory, call)) = self.made_by.clone() else { return last };
         let calls = vec![
-            // If somebody makes the contract first, this fails and the last one does not.
+            // If somebody else has deployed the contract, only this call fails.
             Multicall3::Call3 { target: factory, allowFailure: true, callData: call },
             Multicall3::Call3 { target: last.to, allowFailure: false, callData: last.data },
         ];
@@ -110,15 +110,15 @@ impl Proof {
     }
 }
 
-/// The contract's answer, by the result of [`Multicall3`]. Where there is no such contract, every call goes
-/// through and answers nothing.
+/// Returns the contract's answer, from the result of [`Multicall3`]. On a chain without it, every call
+/// succeeds with an empty answer.
 pub(super) fn last_answer(answer: &[u8]) -> Option<Bytes> {
     let results = Multicall3::aggregate3Call::abi_decode_returns_validate(answer).ok()?;
     let [_, last] = <[_; 2]>::try_from(results).ok()?;
     last.success.then_some(last.returnData)
 }
 
-/// Whether an account's contract said yes to a signature.
+/// Returns whether an account's contract accepted a signature.
 pub(super) fn is_valid(answer: &[u8]) -> bool {
     answer.len() == 32 && answer.starts_with(&ERC1271_MAGIC)
 }
@@ -153,10 +153,10 @@ mod tests {
             let refused = proof(&vec![7; length], false, &[]);
             assert_eq!(refused, Err(Reason::InvalidExactEvmSignature));
         }
-        // Without a contract, what is not the key's is nobody's.
+        // Without a contract, only the key can have signed.
         let refused = Proof::new(&authorized(&good, false), false, &[factory]).err();
         assert_eq!(refused, Some(Reason::InvalidExactEvmSignature));
-        // A contract that is there already needs no factory.
+        // An existing contract needs no factory.
         assert_eq!(proof(&wrapped, true, &[]).unwrap(), "contract 6");
         assert_eq!(proof(&wrapped, false, &[factory]).unwrap(), "undeployed 6");
         let unlisted = [x402_evm::Address([8; 20])];
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((first.target, &first.callData, first.allowFailure), (factory, &made, true));
         let second = (second.target, &second.callData, second.allowFailure);
         assert_eq!(second, (token, &alone.data, false));
-        // Where there is no such contract, everything goes through.
+        // On a chain without Multicall3, every call succeeds.
         assert_eq!(both_call.answer(Bytes::new()), None);
         let answer = |successes: &[bool]| {
             let result = |(n, success): (usize, &bool)| Multicall3::Result {
@@ -205,7 +205,7 @@ mod tests {
         for wrong in [&[true, false][..], &[true], &[true; 3], &[]] {
             assert_eq!(both_call.answer(answer(wrong)), None);
         }
-        // The question goes to the payer's account, or to the one that is made first.
+        // The question goes to the payer's account, existing or deployed first.
         let (account, digest) = (x402_evm::Address([1; 20]), [5; 32]);
         assert!(proof(Judge::Key([27; 65]), None).question(account, digest).is_none());
         let asked = there.question(account, digest).unwrap();

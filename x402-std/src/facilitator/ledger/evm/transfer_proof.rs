@@ -9,7 +9,7 @@ use x402_evm::{Address, TransferProofPayment};
 use super::contract::{Transfer, evm};
 use super::settlement::{Log, Made, OnEvm, Settlement};
 
-/// The reason for which a transfer of the sender's own would be reverted, by the text.
+/// Returns the reason why a transfer of the sender's own would be reverted, by the text.
 pub(super) fn reason_of(text: &str) -> Reason {
     let text = text.to_ascii_lowercase();
     let says = |first, then| text.split_once(first).is_some_and(|(_, rest)| rest.contains(then));
@@ -29,7 +29,8 @@ impl OnEvm for Unproven<TransferProofPayment> {
 }
 
 impl Transfer {
-    /// The transaction that makes it: a call of the token, so that it is no payment by another method.
+    /// Returns the transaction that makes it. It is a call of the token, so a payment by another method does
+    /// not count.
     pub(crate) fn made(self, chain_id: u64, transaction: [u8; 32]) -> Made {
         Made {
             chain_id,
@@ -42,9 +43,9 @@ impl Transfer {
         }
     }
 
-    /// Whether the logs of a transaction have the transfer, or one of more.
+    /// Returns whether the logs of a transaction have the transfer, or a larger one.
     ///
-    /// A transfer by an authorization is another payment's: it pays once, and not again as a transfer.
+    /// A transfer by an authorization belongs to another payment, and does not pay again as a transfer.
     fn is_in(&self, logs: &[Log]) -> bool {
         let word = |address: Address| evm(address).into_word().0;
         let (from, to) = (word(self.from), word(self.pay_to));

@@ -1,9 +1,11 @@
-//! What became of a payment, by the blocks that are deep enough.
+//! The outcome of a payment, by the blocks that are deep enough.
+
+use std::time::Duration;
 
 use alloy_primitives::{B256, Bytes, U64};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use x402_core::Amount;
 use x402_core::claim::Transaction;
 use x402_core::crypto::{AsyncSigner, Secp256k1};
@@ -14,38 +16,52 @@ use super::contract::evm;
 use super::settlement::{Authorized, End, Log};
 use crate::facilitator::ledger::Outcome;
 
-/// Most transactions looked at that claim to have used one authorization. There can be one; only a
-/// node or a token that lies names more.
+/// Highest number of transactions that are checked for the use of one authorization. There can be only one.
+/// More come from a lying node or token.
 const USERS: usize = 4;
+
+/// Time for which nothing but its own block is likely to come of a transaction that was sent.
+const JUST_SENT: Duration = Duration::from_secs(1);
 
 /// The state of a payment that was sent.
 enum Look {
     Final(Outcome),
-    /// Something may come of it yet.
+    /// The payment may still be made.
     Open,
-    /// Nothing comes of what was sent here, and it is not for this ledger to say more: the payer's
-    /// authorization is good and public, and somebody may use it, or somebody has.
+    /// The transactions from here make no payment. The outcome stays open for this ledger: the payer's
+    /// authorization is valid and public, and somebody else may use it, or has used it.
     Spoilt,
 }
 
 impl<K: AsyncSigner<Secp256k1>> Chain<K> {
-    /// Waits until it is certain what became of a payment, within the time limit.
+    /// Waits for the certain outcome of a payment, within the time limit.
     pub(super) async fn confirm(&self, payment: &Authorized, transaction: &Transaction) -> Outcome {
         let hash = transaction.parse::<B256>().ok();
         let EvmChain { chain_id, poll_interval, confirm_time, .. } = self.settings;
         let certain = async {
+            // A transaction that was just sent is looked for. Anything else may have happened to an older
+            // one.
+            let mut whole = !hash.is_some_and(|hash| {
+                self.senders.iter().any(|sender| sender.has_just_sent(hash, JUST_SENT))
+            });
+            let mut looked = Instant::now();
             loop {
+                let newest = self.heads.newest();
                 if self.genuine().await.is_ok() {
-                    match self.look(payment, hash).await {
+                    match self.look(payment, hash, whole).await {
                         Some(Look::Final(outcome)) => return outcome,
                         Some(Look::Spoilt) => return Outcome::Pending,
                         Some(Look::Open) | None => {}
                     }
                 }
-                sleep(poll_interval).await;
+                if whole {
+                    looked = Instant::now();
+                }
+                self.heads.after(newest, poll_interval, || self.head()).await;
+                whole = looked.elapsed() >= poll_interval;
             }
         };
-        // At its side: a node that takes long to be told must not hold up a verdict.
+        // In parallel: a slow node must not delay a verdict.
         let pushed = async {
             loop {
                 sleep(poll_interval).await;
@@ -72,29 +88,33 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         outcome
     }
 
-    /// The state of a payment, by the blocks that are deep enough. `None` if the nodes do not say,
-    /// or not alike.
-    async fn look(&self, payment: &Authorized, hash: Option<B256>) -> Option<Look> {
+    /// Returns the state of a payment, by the blocks that are deep enough. `None` if the nodes give no
+    /// answer, or different ones. Only a look at the `whole` finds the transactions of others.
+    async fn look(&self, payment: &Authorized, hash: Option<B256>, whole: bool) -> Option<Look> {
         let depth = self.settings.confirmations.max(1);
+        let own = self.own_receipt(payment, hash).await?;
+        if own.is_none() && !whole {
+            return Some(Look::Open);
+        }
         let head = self.head().await?;
-        // Seen from the newest block as 1.
+        // The newest block has depth 1.
         let Some(deep) = head.checked_sub(depth - 1) else {
             return Some(Look::Open);
         };
-        // "Failed" must never be taken back: whoever is told so pays again.
+        // "Failed" must be final, because the payer then pays again.
         let deeper = deep.checked_sub(self.settings.failed_after);
-        // What is said if it turns out that the money never moves.
+        // The reason if the money never moves.
         let reasons = &payment.reasons;
         let mut reason = reasons.expired;
         let mut spoilt = false;
-        if let Some(receipt) = self.own_receipt(payment, hash).await? {
-            // The payer's balance tells from now on.
+        if let Some(receipt) = own {
+            // From now on the payer's balance includes it.
             self.guard.landed(payment);
             if !self.is_deep(&receipt, deep).await? {
                 return Some(Look::Open);
             }
             let succeeded = receipt.succeeded();
-            // The ledger's own transaction makes no other payment.
+            // The ledger's own transaction makes only this payment.
             if succeeded && receipt.logs.iter().any(|log| payment.paid.is(log)) {
                 return Some(Look::Final(Outcome::Settled(id(receipt.transaction_hash))));
             }
@@ -102,7 +122,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
             reason = if succeeded { reasons.event } else { reasons.failed };
         }
         if !self.is_spent(payment, deep).await? {
-            // Blocks only get later: what is too late for this one is too late for all after it.
+            // Block times only rise: a payment that is too late for this block is too late for all later
+            // ones.
             let expired = match deeper {
                 Some(deeper) => {
                     let time = Amount::from(self.block(deeper).await?.timestamp.to::<u64>());
@@ -153,8 +174,8 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Some(Look::Open)
     }
 
-    /// The receipt of the transaction that was written down for a payment, or of another one that was
-    /// sent for it: one that moved the money rather than one that failed. Each that failed is noted.
+    /// Returns the receipt of the payment's recorded transaction, or of another one that was sent for it. A
+    /// successful transaction is preferred to a failed one. Each failed one is noted.
     pub(super) async fn own_receipt(
         &self,
         payment: &Authorized,
@@ -173,7 +194,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Some(found)
     }
 
-    /// Remembers what came of a transaction of this chain's own: gas that was lost, and by whom.
+    /// Remembers the outcome of a transaction from here: the lost gas, and the payer that caused it.
     async fn note(&self, payment: &Authorized, receipt: &Receipt) {
         if !self.is_own(receipt) {
             return;
@@ -183,7 +204,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         if !failed && payment.signed.by_key && !self.settings.smart_wallets {
             return;
         }
-        // By the one it had when this was sent, too: code can be taken away in time.
+        // The code at the time of sending counts too: the payer may have removed it since.
         let Some(code) = self.code(payer).await else { return };
         let code = self.guard.code_of(payment).or(code);
         if failed {
@@ -195,12 +216,12 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         }
     }
 
-    /// Whether one of this chain's accounts sent a transaction.
+    /// Returns whether one of this chain's accounts sent a transaction.
     fn is_own(&self, receipt: &Receipt) -> bool {
         self.addresses().any(|sender| receipt.from == Some(evm(sender)))
     }
 
-    /// Whether the payment's authorization was used or cancelled, as of the block `at`.
+    /// Returns whether the payment's authorization was used or cancelled, as of the block `at`.
     async fn is_spent(&self, payment: &Authorized, at: u64) -> Option<bool> {
         let mut answers = Vec::with_capacity(payment.used.calls.len());
         for call in &payment.used.calls {
@@ -214,7 +235,7 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         (payment.used.meaning)(&answers)
     }
 
-    /// The transactions that used or cancelled the payment's authorization, up to the block `deep`.
+    /// Returns the transactions that used or cancelled the payment's authorization, up to the block `deep`.
     async fn users(&self, payment: &Authorized, deep: u64) -> Option<Vec<B256>> {
         let topics = payment.logged.iter().map(|any| any.iter().copied().map(B256::new));
         let topics: Vec<Vec<_>> = topics.map(Iterator::collect).collect();

@@ -1,4 +1,4 @@
-//! The answers of nodes, as far as they are read.
+//! The parts of nodes' answers that are read.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -30,7 +30,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The balance of a token account of the payment's token that is in use and not frozen.
+    /// Returns the balance of a token account of the payment's token that is initialised and not frozen.
     pub(super) fn token(&self, payment: &SvmPayment) -> Option<u64> {
         let mut bytes = vec![0; base64::decoded_len(self.data.0.len())];
         let bytes = base64::decode(self.data.0.as_bytes(), &mut bytes).ok()?;
@@ -96,12 +96,12 @@ pub(super) fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Erro
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
-/// `null` for none, but there: an answer that does not say whether there was an error says nothing.
+/// Reads a member that may be `null`, but must be there: an answer that omits the error proves nothing.
 pub(super) fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Option::deserialize(from)
 }
 
-/// `null` as an empty list.
+/// Reads a list, or `null` as an empty one.
 pub(super) fn or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TokenBalance>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! What keeps payers from spending the fee payer's lamports for nothing: money that is on its way
-//! already, and payers whose transactions failed.
+//! Guards the fee payer's lamports against useless spending by payers. It tracks money that is on its way,
+//! and payers whose transactions failed.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -12,13 +12,13 @@ use x402_svm::{Address, SvmPayment};
 use crate::facilitator::ledger::resting::{LONGEST_REST, REST, Resting};
 use crate::lock;
 
-/// A payment that was sent may land for so long: its blockhash lives for 150 blocks.
+/// Time in which a sent payment may land: its blockhash lives for 150 blocks.
 const LIFE: Duration = Duration::from_secs(120);
 
-/// For so long a balance read before a payment landed may still be in somebody's hands.
+/// Time in which a balance that was read before a payment landed may still be in use.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// On one network.
+/// The guard of one network.
 #[derive(Default)]
 pub(super) struct Guard {
     /// Payments on their way, by the account debited.
@@ -28,22 +28,23 @@ pub(super) struct Guard {
 
 struct Flight {
     key: ClaimKey,
-    /// 0 once it has landed.
+    /// The amount; 0 once it has landed.
     amount: u64,
     until: Instant,
 }
 
-/// Why no transaction is sent for a payer now.
+/// The reason why no transaction is sent for a payer now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// Other payments of theirs are on their way, and the balance does not cover all.
+    /// The payer has other payments on their way, and the balance does not cover them all.
     Balance,
-    /// A transaction for them failed a short while ago.
+    /// A transaction for the payer failed a short while ago.
     Payer,
 }
 
 impl Guard {
-    /// Whether a payer rests, or a balance does not cover a payment with all that is on its way.
+    /// Returns the reason if a payer rests, or if a balance does not cover a payment with all others on their
+    /// way.
     pub(super) fn holds(&self, payment: &SvmPayment, balance: u64) -> Option<Hold> {
         if lock(&self.resting).rests(&payment.payer) {
             return Some(Hold::Payer);
@@ -52,7 +53,7 @@ impl Guard {
         (balance < needed).then_some(Hold::Balance)
     }
 
-    /// Whether a balance that was read a moment ago may not be the one to go by.
+    /// Returns whether a balance that was read a moment ago may be outdated.
     pub(super) fn is_moving(&self, payment: &SvmPayment) -> bool {
         let now = Instant::now();
         let key = payment.claim_key();
@@ -61,8 +62,7 @@ impl Guard {
         all.into_iter().any(|flight| flight.key != key && flight.until > now)
     }
 
-    /// Reserves a payment's money. Without a balance it is covered as long as nothing else is on
-    /// its way.
+    /// Reserves a payment's money. Without a balance, it is covered if no other payment is on its way.
     pub(super) fn reserve(&self, payment: &SvmPayment, balance: Option<u64>) -> Result<(), Hold> {
         let mut flights = lock(&self.flights);
         let now = Instant::now();
@@ -82,7 +82,7 @@ impl Guard {
         Ok(())
     }
 
-    /// A payment has landed, or never will: the balance tells from now on.
+    /// Notes that a payment has landed, or never will. From now on the balance is right.
     pub(super) fn landed(&self, payment: &SvmPayment) {
         let key = payment.claim_key();
         let mut flights = lock(&self.flights);
@@ -93,7 +93,7 @@ impl Guard {
         }
     }
 
-    /// A payer's transaction failed on the chain, and cost its fee.
+    /// Notes that a payer's transaction failed on the chain, and cost its fee.
     pub(super) fn failed(&self, payment: &SvmPayment) {
         lock(&self.resting).failed(payment.payer, REST, LONGEST_REST);
     }
@@ -103,7 +103,7 @@ impl Guard {
     }
 }
 
-/// What all but one payment of an account come to that may still land.
+/// Returns the sum of an account's other payments that may still land.
 fn others(flights: &HashMap<Address, Vec<Flight>>, payment: &SvmPayment) -> u64 {
     let (key, now) = (payment.claim_key(), Instant::now());
     let all = flights.get(&payment.source).into_iter().flatten();

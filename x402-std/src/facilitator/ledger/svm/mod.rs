@@ -1,6 +1,9 @@
 mod answers;
 mod guard;
+mod network;
 mod settings;
+mod simulation;
+mod watch;
 mod witnesses;
 
 pub use settings::{Commitment, NotSolana, SvmNotReady, SvmSettings};
@@ -8,12 +11,8 @@ pub use settings::{Commitment, NotSolana, SvmNotReady, SvmSettings};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::json;
 use x402_core::claim::{ClaimKey, Transaction};
 use x402_core::crypto::ed25519::{Dalek, LocalKey};
 use x402_core::crypto::{AsyncSigner, Ed25519, Verify, sha256};
@@ -21,15 +20,16 @@ use x402_core::{Payment as _, Reason, Verified};
 use x402_svm::message::{self, Unsigned};
 use x402_svm::{Address, SvmPayment, base58};
 
-use self::answers::{Account, Accounts, InContext, Simulation};
-use self::guard::{Guard, Hold};
-use self::witnesses::{Asked, Status, Witnesses};
+use self::answers::{Account, InContext};
+use self::network::{SvmNetwork, ask, send, to_base64};
+use self::simulation::Effect;
+use self::watch::Watched;
+use self::witnesses::Asked;
 use super::{Ledger, Networks, Outcome};
-use crate::base64;
 use crate::clock::{Clock as _, SystemClock};
 use crate::lock;
 use crate::message::{Json, NetworkId, SupportedKind};
-use crate::rpc::{Nodes, OwnNodes, RpcError};
+use crate::rpc::Nodes;
 use crate::scheme::{ExactOnSvm, SvmTransfer};
 
 /// Characters of the CAIP-2 reference of a Solana network: the start of its genesis hash.
@@ -40,17 +40,6 @@ const STILL_SECONDS: u64 = 60;
 
 /// How often an effect is looked at again that another payment may have blurred.
 const SIMULATIONS: usize = 3;
-
-/// First and longest wait between two looks at a payment that was sent.
-const FIRST_LOOK: Duration = Duration::from_millis(400);
-const LONGEST_LOOK: Duration = Duration::from_secs(2);
-
-/// Slots a blockhash lives at most while no slot is skipped; it lives for as many blocks.
-const BLOCKHASH_SLOTS: u64 = 150;
-
-/// How long it is remembered that something was sent, and how far back nodes are then taken to
-/// know what happened, without being asked how far they do.
-const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 
 /// How far back, in slots, a node must know what happened before its word counts that something
 /// this process does not remember did not happen: three days of 400 ms. A claim that was broadcast
@@ -113,47 +102,6 @@ impl fmt::Debug for SvmUnsent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SvmUnsent")
     }
-}
-
-/// One network and its nodes.
-struct SvmNetwork {
-    id: NetworkId,
-    nodes: Arc<OwnNodes>,
-    guard: Guard,
-}
-
-impl SvmNetwork {
-    fn new(id: NetworkId, nodes: Nodes) -> Self {
-        let reference = id.as_view().solana().unwrap_or_default().to_owned();
-        let nodes = OwnNodes::new(nodes, "getGenesisHash", move |answer| {
-            let hash = read::<String>(answer).unwrap_or_default();
-            base58::decode::<32>(&hash).is_some() && hash.starts_with(&reference)
-        });
-        Self { id, nodes, guard: Guard::default() }
-    }
-
-    fn held(&self, payment: &SvmPayment, hold: Hold) -> Reason {
-        let (network, payer) = (&self.id, payment.payer);
-        tracing::warn!(%network, %payer, ?hold, "no transaction is sent for this payer now");
-        Reason::Busy
-    }
-
-    /// The nodes that have shown the right genesis hash; `None` if there is none yet.
-    async fn nodes(&self) -> Option<Nodes> {
-        let nodes = self.nodes.get().await;
-        (nodes.count() > 0).then_some(nodes)
-    }
-}
-
-/// The memory of a payment that was sent, or asked about.
-struct Watched {
-    since: Instant,
-    /// The transaction to send while it is waited for, in base64.
-    transaction: Option<Arc<str>>,
-    /// Whether this process signed it, so that it is no older than `since`.
-    is_fresh: bool,
-    /// A finalized chain that has come this far knows the payment's blockhash if it is alive.
-    known_from: Option<u64>,
 }
 
 impl SvmLedger<LocalKey> {
@@ -286,69 +234,6 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         Ok((transfer, network.ok_or(Reason::InvalidNetwork)?))
     }
 
-    /// Simulates a payment and looks at what it would do.
-    async fn simulate(
-        &self,
-        network: &SvmNetwork,
-        nodes: &Nodes,
-        transfer: &SvmTransfer,
-    ) -> Result<Effect, Reason> {
-        let fault = Reason::UnexpectedVerifyError;
-        let payment = transfer.payment();
-        let addresses = [payment.source, payment.destination, payment.fee_payer];
-        let addresses = addresses.map(|address| address.to_string());
-        // Whoever pays names the account, which may be a very long one of something else.
-        let params = json!([addresses, {
-            "commitment": "confirmed",
-            "encoding": "base64",
-            "dataSlice": { "offset": 0, "length": TOKEN_ACCOUNT_BYTES },
-        }]);
-        let before: InContext<Accounts> =
-            ask(nodes, "getMultipleAccounts", &params).await.map_err(|_| fault)?;
-        let [.., fee_payer] = &before.value;
-        if fee_payer.as_ref().map_or(0, |account| account.lamports) < self.settings.least_lamports {
-            tracing::warn!(fee_payer = %payment.fee_payer, "fee payer is short of lamports");
-            return Err(Reason::Busy);
-        }
-        let params = json!([to_base64(transfer.transaction()).ok_or(fault)?, {
-            "sigVerify": false,
-            "replaceRecentBlockhash": false,
-            "commitment": "confirmed",
-            "encoding": "base64",
-            "minContextSlot": before.context.slot,
-            "accounts": { "encoding": "base64", "addresses": addresses },
-        }]);
-        let after = match ask::<InContext<Simulation>>(nodes, "simulateTransaction", &params).await
-        {
-            // The node cannot read it, or does not know its version.
-            Err(RpcError::Refused { code: -32602, .. }) => {
-                return Err(Reason::InvalidExactSvmTransactionSimulationFailed);
-            }
-            answer => answer.map_err(|_| fault)?,
-        };
-        match after.value.err {
-            None => {}
-            // Made already, and perhaps forgotten here: not to be paid for once more.
-            Some(Value::String(error)) if error == "AlreadyProcessed" => {
-                return Err(Reason::DuplicateSettlement);
-            }
-            Some(_) => return Err(Reason::InvalidExactSvmTransactionSimulationFailed),
-        }
-        let accounts = after.value.accounts.ok_or(fault)?;
-        let [source, ..] = &before.value;
-        if let Some(balance) = source.as_ref().and_then(|source| source.token(payment))
-            && let Some(hold) = network.guard.holds(payment, balance)
-        {
-            return Err(network.held(payment, hold));
-        }
-        Ok(match is_effect(payment, &before.value, &accounts, self.settings.most_fee) {
-            true => Effect::Right,
-            // Two looks at one state of the chain: nobody else was in between.
-            false if before.context.slot == after.context.slot => Effect::Wrong,
-            false => Effect::Blurred,
-        })
-    }
-
     /// Reserves a payment's money. The simulation has just shown the balance, unless other payments
     /// of the same account were on their way then.
     async fn reserve(&self, network: &SvmNetwork, payment: &SvmPayment) -> Result<(), Reason> {
@@ -399,119 +284,6 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
             && made.signatures().first() == Some(&signature)
             && Dalek.verify(&fee_payer.0, message.as_bytes(), &signature);
         if is_same && is_ours { Ok((signature, signed)) } else { Err(fault) }
-    }
-
-    /// Looks until it is certain what became of a payment.
-    async fn watch(&self, network: &Arc<SvmNetwork>, asked: &Asked<'_>) -> Outcome {
-        let (mut pause, mut tended) = (FIRST_LOOK, None);
-        loop {
-            if let Some(nodes) = network.nodes().await {
-                let witnesses = Witnesses { nodes, count: self.witnesses(network) };
-                if let Some(outcome) = self.look(network, &witnesses, asked, &mut tended).await {
-                    network.guard.landed(asked.payment);
-                    return outcome;
-                }
-            }
-            let due = tended.map(|at| self.settings.resend_every.saturating_sub(at.elapsed()));
-            tokio::time::sleep(pause.min(due.unwrap_or(pause))).await;
-            pause = (pause * 3 / 2).min(LONGEST_LOOK);
-        }
-    }
-
-    /// `None` if nothing is certain. What is not there yet is tended to now and then: sent again,
-    /// if it was sent from here, and looked for in the past.
-    async fn look(
-        &self,
-        network: &SvmNetwork,
-        witnesses: &Witnesses,
-        asked: &Asked<'_>,
-        tended: &mut Option<Instant>,
-    ) -> Option<Outcome> {
-        let unknown_at = match witnesses.status(asked, self.settings.commitment).await? {
-            Status::Reached { failed } => {
-                let outcome = witnesses.effect(asked, self.settings.commitment, failed).await?;
-                match failed {
-                    true => network.guard.failed(asked.payment),
-                    false => network.guard.succeeded(asked.payment),
-                }
-                return Some(outcome);
-            }
-            Status::Seen => None,
-            Status::Unknown { slot } => Some(slot),
-        };
-        let first = tended.is_none();
-        if !first && tended.is_some_and(|at| at.elapsed() < self.settings.resend_every) {
-            return None;
-        }
-        *tended = Some(Instant::now());
-        let (sent, is_fresh) = self.sent(asked);
-        // The first time it has just been sent.
-        if let Some(transaction) = sent.clone().filter(|_| !first) {
-            let nodes = witnesses.nodes.clone();
-            tokio::spawn(async move { send(&nodes, &transaction).await });
-        }
-        let Some(known_from) = self.known_from(asked) else {
-            let alive = witnesses.is_blockhash_valid(asked, "confirmed").await;
-            let slot = match alive.filter(|alive| alive.is_valid) {
-                Some(alive) => alive.latest,
-                None => unknown_at?.saturating_add(BLOCKHASH_SLOTS),
-            };
-            self.remember(asked.key, sent, is_fresh, Some(slot));
-            // What is final is not as far yet.
-            return None;
-        };
-        unknown_at?;
-        if self.is_gone(witnesses, asked, known_from, is_fresh).await? {
-            return Some(Outcome::Failed(Reason::InvalidExactSvmTransactionFailed));
-        }
-        None
-    }
-
-    /// Whether it can be ruled out that a transaction is in the chain or will be. The order of the
-    /// questions matters: with a dead blockhash it comes no more, so if it is nowhere after that it
-    /// is nowhere for good. Asked the other way round it could come in between.
-    async fn is_gone(
-        &self,
-        witnesses: &Witnesses,
-        asked: &Asked<'_>,
-        known_from: u64,
-        remembered: bool,
-    ) -> Option<bool> {
-        let blockhash = witnesses.is_blockhash_valid(asked, "finalized").await?;
-        if blockhash.is_valid || blockhash.earliest < known_from {
-            return Some(false);
-        }
-        if !remembered && !witnesses.know_history(blockhash.latest).await? {
-            return Some(false);
-        }
-        match witnesses.status(asked, self.settings.commitment).await? {
-            Status::Unknown { slot } => Some(slot >= blockhash.latest),
-            _ => Some(false),
-        }
-    }
-
-    /// What is sent while it is waited for, and whether this process signed it lately.
-    fn sent(&self, asked: &Asked<'_>) -> (Option<Arc<str>>, bool) {
-        let watched = self.watched();
-        let watched = watched.get(&asked.key).filter(|one| one.since.elapsed() < REMEMBERED);
-        watched.map_or((None, false), |it| (it.transaction.clone(), it.is_fresh))
-    }
-
-    fn known_from(&self, asked: &Asked<'_>) -> Option<u64> {
-        self.watched().get(&asked.key)?.known_from
-    }
-
-    fn remember(
-        &self,
-        key: ClaimKey,
-        transaction: Option<Arc<str>>,
-        is_fresh: bool,
-        known_from: Option<u64>,
-    ) {
-        let mut watched = self.watched();
-        watched.retain(|_, watched| watched.since.elapsed() < REMEMBERED);
-        let since = watched.get(&key).map_or_else(Instant::now, |before| before.since);
-        watched.insert(key, Watched { since, transaction, is_fresh, known_from });
     }
 }
 
@@ -642,55 +414,4 @@ impl<K: AsyncSigner<Ed25519> + Send> Ledger<SvmTransfer> for SvmLedger<K> {
         }
         outcome
     }
-}
-
-/// The effect that a simulation shows.
-enum Effect {
-    Right,
-    Wrong,
-    /// Something else may have happened between the looks before and after.
-    Blurred,
-}
-
-/// Whether the one account gives and the other one gets the amount, and the payer of the fee no
-/// more than `most_fee`. In the order of source, destination and fee payer.
-fn is_effect(payment: &SvmPayment, before: &Accounts, after: &Accounts, most_fee: u64) -> bool {
-    let [source, destination, fee_payer] = [0, 1, 2].map(|place| (&before[place], &after[place]));
-    let change = |(before, after): (&Option<Account>, &Option<Account>)| {
-        let token = |account: &Option<Account>| account.as_ref()?.token(payment);
-        Some((token(before)?, token(after)?))
-    };
-    let gives = change(source).and_then(|(before, after)| before.checked_sub(after));
-    let gets = change(destination).and_then(|(before, after)| after.checked_sub(before));
-    let fee = match fee_payer {
-        (Some(before), Some(after)) => Some(before.lamports.saturating_sub(after.lamports)),
-        _ => None,
-    };
-    gives == Some(payment.amount)
-        && gets == Some(payment.amount)
-        && fee.is_some_and(|fee| fee <= most_fee)
-}
-
-async fn send(nodes: &Nodes, transaction: &str) {
-    let params = json!([transaction, { "encoding": "base64", "skipPreflight": true }]);
-    if let Err(error) = nodes.tell("sendTransaction", &params).await {
-        tracing::warn!(%error, "no node says that it took the transaction");
-    }
-}
-
-async fn ask<T: DeserializeOwned>(
-    nodes: &Nodes,
-    method: &str,
-    params: &impl Serialize,
-) -> Result<T, RpcError> {
-    read(&nodes.ask(method, params).await?).ok_or(RpcError::BadAnswer)
-}
-
-fn read<T: DeserializeOwned>(answer: &RawValue) -> Option<T> {
-    serde_json::from_str(answer.get()).ok()
-}
-
-fn to_base64(bytes: &[u8]) -> Option<String> {
-    let mut text = vec![0; base64::encoded_len(bytes.len())];
-    base64::encode(bytes, &mut text).ok().map(str::to_owned)
 }

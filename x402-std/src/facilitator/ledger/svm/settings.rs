@@ -7,12 +7,12 @@ use x402_svm::Address;
 
 use crate::message::NetworkId;
 
-/// How certain a transaction must be to count as made.
+/// The certainty that a transaction needs to count as made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Commitment {
-    /// Two thirds of the stake have voted for it, after about a second. To undo it a third would
-    /// have to vote against its own votes.
+    /// Two thirds of the stake have voted for it, after about a second. To undo it, a third would have to
+    /// vote against its own votes.
     #[default]
     Confirmed,
     /// It cannot be undone, after about 13 seconds.
@@ -35,24 +35,25 @@ impl Commitment {
 /// An operator's settings of a [`SvmLedger`](super::SvmLedger).
 #[derive(Clone, Copy, Debug)]
 pub struct SvmSettings {
-    /// When a transaction counts as made, or as failed.
+    /// The certainty at which a transaction counts as made. A failed one counts only at
+    /// [`Commitment::Finalized`].
     pub commitment: Commitment,
-    /// How long [`confirm`](crate::facilitator::ledger::Ledger::confirm) waits for certainty.
+    /// Longest wait of [`confirm`](crate::facilitator::ledger::Ledger::confirm) for certainty.
     pub confirm_within: Duration,
-    /// How often a transaction is sent again while it is waited for.
+    /// Time after which a transaction is sent again while it is unconfirmed.
     pub resend_every: Duration,
-    /// How many nodes must say so before a payment is settled or failed: at least 1, at most all of
-    /// the network's.
+    /// Number of nodes that must agree before a payment is settled or failed: at least 1, at most all of the
+    /// network's.
     pub witnesses: usize,
-    /// With fewer lamports the fee payer takes on no payment: [`Reason::Busy`](x402_core::Reason::Busy).
+    /// Least lamports of the fee payer. Below it, payments are [`Reason::Busy`](x402_core::Reason::Busy).
     pub least_lamports: u64,
     /// Most lamports that a payment may take from the fee payer, as the simulation shows them.
     pub most_fee: u64,
 }
 
 impl Default for SvmSettings {
-    /// `confirmed`, within a minute, sent again every two seconds, one witness. The fee payer keeps
-    /// 10 000 000 lamports (0.01 SOL) and spends at most 110 000 on a payment, which is what
+    /// Returns the defaults: `confirmed`, within a minute, sent again every two seconds, one witness. The fee
+    /// payer keeps 10 000 000 lamports (0.01 SOL) and spends at most 110 000 on a payment, as
     /// [`Limits::default`](x402_svm::Limits) allows.
     fn default() -> Self {
         Self {
@@ -66,7 +67,7 @@ impl Default for SvmSettings {
     }
 }
 
-/// A network is not one of Solana, by its CAIP-2 id or its name in version 1.
+/// The network is none of Solana's, by its CAIP-2 id or its name in version 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotSolana;
 
@@ -78,13 +79,13 @@ impl fmt::Display for NotSolana {
 
 impl std::error::Error for NotSolana {}
 
-/// Why a [`SvmLedger`](super::SvmLedger) is not ready to settle.
+/// The reason why a [`SvmLedger`](super::SvmLedger) is not ready to settle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SvmNotReady {
     /// There is no network.
     NoNetwork,
-    /// A node given for this network is one of another.
+    /// A node for this network belongs to another one.
     WrongNetwork(NetworkId),
     /// Too few of this network's nodes answer.
     Unreachable(NetworkId),

@@ -1,4 +1,4 @@
-//! What nodes say of a payment that was sent, where several must say the same.
+//! The nodes' answers about a payment that was sent, where several must agree.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -8,7 +8,8 @@ use x402_svm::message::{self, MessageVersion, TRANSACTION_V1_BYTES};
 use x402_svm::{Address, SvmPayment, base58};
 
 use super::answers::{InContext, Landed, SignatureStatus, TokenBalance};
-use super::{Commitment, HISTORY_SLOTS, read};
+use super::network::read;
+use super::{Commitment, HISTORY_SLOTS};
 use crate::base64;
 use crate::facilitator::ledger::Outcome;
 use crate::rpc::Nodes;
@@ -34,7 +35,8 @@ impl<'p> Asked<'p> {
         })
     }
 
-    /// The content of a node's record of the transaction; `None` if it is one of another transaction.
+    /// Returns the effect in a node's record of the transaction; `None` if the record is of another
+    /// transaction.
     pub(super) fn moved(&self, landed: &Landed) -> Option<Moved> {
         let (text, "base64") = (&landed.transaction.0, &*landed.transaction.1) else { return None };
         let mut bytes = [0; TRANSACTION_V1_BYTES];
@@ -50,7 +52,7 @@ impl<'p> Asked<'p> {
         }
         let destination = wanted.keys().iter().position(|key| *key == self.payment.destination.0);
         let recorded = !meta.pre_token_balances.is_empty() || !meta.post_token_balances.is_empty();
-        // From a table, it has a place that only the node knows.
+        // An account from an address table has a place that only the node knows.
         let (true, Some(place)) = (recorded, destination) else { return Some(Moved::AsAsked) };
         let balance = |all: &[TokenBalance]| match all.iter().find(|one| one.account_index == place)
         {
@@ -73,18 +75,18 @@ pub(super) enum Moved {
     Failed,
 }
 
-/// Where a transaction is.
+/// The place of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// Nowhere, at this slot.
+    /// In no chain, at this slot.
     Unknown { slot: u64 },
     /// In a chain that may be given up.
     Seen,
-    /// As certain as asked for.
+    /// As certain as required.
     Reached { failed: bool },
 }
 
-/// Whether a blockhash is valid, and the earliest and the latest slot that it was said for.
+/// The validity of a blockhash, with the earliest and the latest slot of the answers.
 #[derive(Clone, Copy)]
 pub(super) struct Validity {
     pub(super) is_valid: bool,
@@ -92,14 +94,14 @@ pub(super) struct Validity {
     pub(super) latest: u64,
 }
 
-/// Nodes of which `count` must say the same.
+/// Nodes of which `count` must agree.
 pub(super) struct Witnesses {
     pub(super) nodes: Nodes,
     pub(super) count: usize,
 }
 
 impl Witnesses {
-    /// The word of each; `None` unless all say something.
+    /// Returns the answer of each; `None` unless all answer.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -119,7 +121,7 @@ impl Witnesses {
             self.ask("getSignatureStatuses", &params).await?;
         let read = |InContext { context, value: [status] }: &InContext<[_; 1]>| match status {
             None => Status::Unknown { slot: context.slot },
-            // "Failed" must never be taken back: whoever is told so pays again.
+            // "Failed" must be final, because the payer then pays again.
             Some(SignatureStatus { err: Some(_), confirmation_status: Some(reached) }) => {
                 match Commitment::Finalized.is_reached(reached) {
                     true => Status::Reached { failed: true },
@@ -172,7 +174,7 @@ impl Witnesses {
         }
     }
 
-    /// `None` also if they do not agree.
+    /// Returns the validity of the payment's blockhash; `None` without an answer, or if the nodes disagree.
     pub(super) async fn is_blockhash_valid(
         &self,
         asked: &Asked<'_>,
@@ -188,7 +190,7 @@ impl Witnesses {
         agree.then_some(Validity { is_valid, earliest, latest })
     }
 
-    /// Whether they know what happened for long enough before a slot.
+    /// Returns whether they have the history of enough slots before this one.
     pub(super) async fn know_history(&self, slot: u64) -> Option<bool> {
         let first: Vec<u64> = self.ask("getFirstAvailableBlock", &json!([])).await?;
         Some(first.iter().all(|first| {

@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::Response;
-use reqwest::header::CONTENT_TYPE;
 use rmcp::model::*;
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -13,12 +11,12 @@ use tokio::sync::Semaphore;
 use x402_std::SystemClock;
 use x402_std::buyer::budget::{Budget, Purchase, SqliteBudget, State};
 use x402_std::buyer::client;
-use x402_std::buyer::{Approve, Ask, Asset, BuyError, Buyer, Paid, Progress, PurchaseOptions};
+use x402_std::buyer::{Approve, Ask, Buyer, Progress, PurchaseOptions};
 use x402_std::clock::Clock;
 use x402_std::core::buyer::Decline;
-use x402_std::core::{Money, Reason, Retry};
+use x402_std::core::{Reason, Retry};
 use x402_std::message::PaymentRequirements;
-use x402_std::transport::{PaymentText, Subject, Transport};
+use x402_std::transport::{Subject, Transport};
 
 use super::approval::{How, Person};
 use super::descriptions::{COMMENT_CHARS, INSTRUCTIONS, tools};
@@ -28,9 +26,13 @@ use super::reach::Reach;
 use super::recent::Recent;
 use super::request::{Asked, Discover, History, Nothing, Review, arguments, money, quote_of};
 use super::response::*;
-use super::text::{left, price, without, words};
+use super::text::{price, words};
 use crate::key::Wallet;
-use crate::{decimal, with_causes};
+
+mod account;
+mod bought;
+
+use bought::Kept;
 
 /// Calls of tools at once; more wait.
 const CALLS_AT_ONCE: usize = 1024;
@@ -67,16 +69,6 @@ impl Drop for Begun<'_> {
 
 /// Most purchases that are searched for an open one.
 const LOOKED_AT: usize = 100;
-
-/// A paid answer.
-struct Kept {
-    /// The digest of the request.
-    digest: [u8; 32],
-    told: Value,
-    body: Body,
-    payment: Option<PaymentText>,
-    payee: Option<String>,
-}
 
 /// Most values of each kind that are remembered.
 const REMEMBERED: usize = 256;
@@ -364,233 +356,6 @@ impl Inner {
         let is_good = now < last.at.saturating_add(last.offer.max_timeout_seconds);
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         (is_open && is_good && !begun.contains(&last.id)).then(|| last.id.clone())
-    }
-
-    async fn deliver(&self, bought: Paid<Response>, asked: &Asked, subject: &Subject) -> Value {
-        let is_proven = bought.proof().is_some();
-        let Paid { response, receipt, doubt, paid, payment, id } = bought;
-        let status = response.status();
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-        let content_type = content_type.map(|text| words(text, 100));
-        let location = location(response.headers());
-        let body = Body::read(response).await;
-        let (purchase_id, review_token) = body.one_ly();
-        let payer = paid.as_ref().and_then(|offer| self.payer(offer));
-        if let (Some(purchase), Some(payer)) = (&purchase_id, &payer) {
-            self.payers.put(purchase.clone(), payer.clone());
-        }
-        let mut notes = body.notes.clone();
-        if status.is_redirection() {
-            notes.push("the seller redirects you; the redirect was not followed");
-        }
-        match (&paid, &receipt) {
-            (Some(_), None) => notes.push(
-                "a payment was sent and there is no receipt: it may have been made. If this is \
-                 not the answer you need, call again with the same id",
-            ),
-            (Some(_), Some(_)) if !is_proven => notes.push(
-                "a payment was sent, and the receipt is not one of this payment: it proves nothing. \
-                 If this is not the answer you need, call again with the same id",
-            ),
-            _ => {}
-        }
-        let mut told = json!({
-            "status": status.as_u16(),
-            "headers": { "content-type": content_type, "location": location },
-            "paid": paid.as_ref().map(|offer| price(offer, self.decimals(offer))),
-            "receipt": receipt.as_ref().map(receipt_told),
-            "id": id,
-        });
-        if let Some(doubt) = doubt {
-            told["receiptProvesNothing"] = doubt.to_string().into();
-        }
-        if !notes.is_empty() {
-            told["notes"] = notes.into();
-        }
-        if let Some(id) = purchase_id {
-            told["purchaseId"] = id.into();
-        }
-        if let Some(token) = review_token {
-            told["reviewToken"] = token.into();
-        }
-        let payee = paid.map(|offer| offer.pay_to);
-        let kept = Arc::new(Kept { digest: subject.digest, told, body, payment, payee });
-        if let (Some(id), true) = (id, is_proven) {
-            self.answers.put(id, Arc::clone(&kept));
-        }
-        self.tell(&kept, asked, subject).await
-    }
-
-    /// Returns the requested part of an answer, and the rest of each limit.
-    async fn tell(&self, kept: &Kept, asked: &Asked, subject: &Subject) -> Value {
-        let most = asked.max_bytes.unwrap_or(SOME_BYTES).clamp(1, BODY_BYTES);
-        let mut told = kept.told.clone();
-        kept.body.tell(&mut told, asked.offset.unwrap_or(0), most);
-        told["left"] = self.left(&subject.host, kept.payee.as_deref()).await;
-        without(kept.payment.as_ref(), told)
-    }
-
-    async fn explain(
-        &self,
-        error: client::Error,
-        subject: &Subject,
-        person: &Person,
-        max: Option<Money>,
-    ) -> Value {
-        match error {
-            BuyError::Transport(error) => no_answer(&error),
-            BuyError::Challenge(error) => bad_challenge(&error),
-            BuyError::Declined(it) if it.reason == Decline::OverLimit && max.is_some() => {
-                over_max_price()
-            }
-            BuyError::Declined(it) => declined(&it),
-            BuyError::OverBudget(limit) => {
-                let mut told = over_budget(&limit.to_string());
-                told["left"] = self.left(&subject.host, None).await;
-                told
-            }
-            BuyError::Budget(_) => no_budget(),
-            BuyError::NotAsQuoted => no(
-                "not_as_quoted",
-                "quote",
-                "the seller now asks for more than was quoted, for another token or for another \
-                 payee; nothing was paid. Quote again, and call again only if you still want it",
-            ),
-            BuyError::NotApproved => person.answer(),
-            BuyError::AnotherPurchase => no(
-                "another_purchase",
-                "another_id",
-                "this id belongs to another purchase; nothing was paid. Use another id",
-            ),
-            BuyError::Unfinished => no(
-                "unfinished",
-                "same_id",
-                "another call with this id is under way: wait, and call again with the same id. If \
-                 this error stays, that call died before it paid anything: use another id then",
-            ),
-            BuyError::AlreadyBought(receipt) => {
-                let mut told = no(
-                    "already_bought",
-                    "never",
-                    "this was bought and paid before, and is not charged again; its answer is not \
-                     kept any more",
-                );
-                told["receipt"] = receipt_told(&receipt);
-                told
-            }
-            error @ (BuyError::NotSigned(_) | BuyError::Short(_)) => unready(&error),
-            BuyError::Refused { response, reason, error, retry, receipt, payment, id } => {
-                let retry = match retry {
-                    Retry::Never => "never",
-                    Retry::SignAnew => "another_id",
-                    Retry::SameAgain => "same_id",
-                };
-                let message = "the seller refused the payment; it counts against the limits, for \
-                               the seller could still use it";
-                let mut told = no("refused", retry, message);
-                told["status"] = response.status().as_u16().into();
-                told["reason"] = reason.map(|reason| reason.as_str()).into();
-                told["sellerSays"] = error.map(|text| words(&text, 300)).into();
-                told["receipt"] = receipt.as_deref().map(receipt_told).into();
-                told["id"] = id.into();
-                without(Some(&payment), told)
-            }
-            BuyError::Unclear { error, payment, id } => {
-                let message = format!(
-                    "a payment was sent without an answer: it may have been made. Call again \
-                     with the same id, which is never charged twice ({})",
-                    words(&with_causes(&error), 200)
-                );
-                let mut told = no("unclear", "same_id", message);
-                told["id"] = id.into();
-                without(Some(&payment), told)
-            }
-        }
-    }
-
-    /// Returns the rest of each limit. A limit for each host or payee is included only for these two.
-    async fn left(&self, host: &str, payee: Option<&str>) -> Value {
-        let Ok(usage) = self.buyer.usage().await else { return Value::Null };
-        let concerns = |of: &str| of == host || payee.is_some_and(|it| it.eq_ignore_ascii_case(of));
-        let usage = usage.iter().filter(|it| it.of.as_deref().is_none_or(concerns));
-        usage.map(left).collect()
-    }
-
-    /// Returns the decimals of a token that the policy allows besides the known ones.
-    fn decimals(&self, offer: &PaymentRequirements) -> Option<u8> {
-        let is = |asset: &&Asset| {
-            asset.network == offer.network && asset.address.eq_ignore_ascii_case(&offer.asset)
-        };
-        self.buyer.policy().assets.iter().find(is).map(|asset| asset.decimals)
-    }
-
-    fn has_key(&self) -> Result<(), Value> {
-        let (svm, evm) = self.buyer.wallet();
-        if svm.is_some() || evm.is_some() {
-            return Ok(());
-        }
-        let message = "no key is set: the person running this server makes one with \
-                       `x402 key new evm FILE`, gives it with --key-file FILE (or --svm-key-file, \
-                       X402_EVM_KEY, X402_SVM_KEY), sends it money, and starts this server again";
-        Err(no("no_key", "never", message))
-    }
-
-    fn addresses(&self) -> (Option<String>, Option<String>) {
-        let (svm, evm) = self.buyer.wallet();
-        let evm = evm.as_ref().map(|wallet| wallet.address().to_string());
-        (evm, svm.as_ref().map(|wallet| wallet.address().to_string()))
-    }
-
-    /// Returns the wallet's address that pays an offer.
-    fn payer(&self, offer: &PaymentRequirements) -> Option<String> {
-        let (evm, svm) = self.addresses();
-        if offer.network.as_view().solana().is_some() { svm } else { evm }
-    }
-
-    async fn budget(&self, context: &RequestContext<RoleServer>) -> Told {
-        let buyer = &self.buyer;
-        let policy = buyer.policy();
-        let usage = buyer.usage().await.map_err(|_| no_budget())?;
-        let (evm, svm) = self.addresses();
-        let any = |list: Option<Vec<String>>| list.map_or_else(|| json!("any"), |list| json!(list));
-        let networks = policy.networks.as_ref();
-        Ok(json!({
-            "limits": usage.iter().map(left).collect::<Vec<_>>(),
-            "maxPerPayment": policy.max.to_string(),
-            "askAbove": policy.ask_above.map(|above| above.to_string()),
-            "canAsk": How::of(context) != How::Nobody,
-            "wallet": { "evm": evm, "solana": svm },
-            "balances": self.balances().await,
-            "networks": any(networks.map(|all| all.iter().map(ToString::to_string).collect())),
-            "hosts": any(policy.hosts.clone()),
-            "payees": any(policy.payees.clone()),
-        }))
-    }
-
-    /// Returns the balances of the wallet, as far as nodes are set.
-    async fn balances(&self) -> Value {
-        let (svm, evm) = self.buyer.wallet();
-        let mut all = Vec::new();
-        if let Some((nodes, owner)) =
-            evm.as_ref().and_then(|it| it.balances().as_ref().zip(Some(it.address())))
-        {
-            all.extend(nodes.balances(owner).await);
-        }
-        if let Some((node, owner)) =
-            svm.as_ref().and_then(|it| it.blockhashes().as_ref().zip(Some(it.address())))
-        {
-            all.extend(node.default_balance(owner).await);
-        }
-        all.iter()
-            .map(|it| {
-                json!({
-                    "network": &*it.network,
-                    "address": it.owner,
-                    "symbol": it.symbol,
-                    "amount": decimal(&it.units.to_string(), it.decimals.into()),
-                })
-            })
-            .collect()
     }
 
     async fn history(&self, asked: &History) -> Told {
