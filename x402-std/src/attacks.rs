@@ -857,9 +857,10 @@
 //! of its path, which the browser sends along from the same site only. Their name is a digest of method, URL
 //! and body, so no other request presents them. Handlers do not see them. A payment in cookies passes the
 //! same gate and the same claim as one in a header. It is good for one answer, which is kept for ten minutes.
+//! A settled payment is public on its chain, so the answer is bound to a random token of the page too.
 //!
-//! **Left to you.** A script of your own on the same path can read these cookies and take the answer: it is
-//! your page. Serve over https. Several processes need connections that stick to one of them, because an
+//! **Left to you.** A script of your own on the same origin can read the storage, where the payment lies, and the
+//! cookies of its path: it is your page. Serve over https. Several processes need connections that stick to one of them, because an
 //! answer is kept by the process that made it. Without that the page shows the answer itself, and HTML
 //! without its scripts.
 //!

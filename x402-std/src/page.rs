@@ -19,7 +19,8 @@
 //! ```
 //!
 //! A request gets the page if `Accept` names `text/html` and the agent is a browser. Status and headers are those
-//! of the challenge, and every other request gets JSON, as without a page. The page is one file of some 30 KB,
+//! of the challenge, and every other request gets JSON, as without a page. A browser's `User-Agent` contains
+//! `Mozilla`. Behind a proxy that speaks TLS, set [`PaymentLayer::with_base_url`]. The page is one file of 38 KB,
 //! and a strict `Content-Security-Policy` is with it. It loads nothing. It asks the resource itself, and for
 //! payments on Solana a node: see [`Page::with_node`].
 //!
@@ -28,9 +29,16 @@
 //!
 //! After the payment the browser asks for the resource by itself. Its request has the payment in cookies, which
 //! only this path gets. The layer gives the same answer for ten minutes
-//! ([`PaidRequest::again`](crate::extension::PaidRequest::again)), so a reload pays nothing. The handler does not
-//! see these cookies. An answer of an offer that is paid [`upfront`](PaymentRequirements::upfront) is made once,
+//! ([`PaidRequest::again`](crate::extension::PaidRequest::again)), so a reload pays nothing. It keeps the answer in
+//! memory, for a random token of the page: a settled payment is public on its chain. Several processes need
+//! connections that stick to one of them. The handler does not see these cookies. An answer of an offer that is paid [`upfront`](PaymentRequirements::upfront) is made once,
 //! and a reload asks for a new payment.
+//!
+//! The page needs the feature `server`. With an offer on Solana, use [`PaymentLayer::from_supported`], which adds
+//! the facilitator's fee payer, and set a node that admits your origin: the public one mostly refuses browsers.
+//!
+//! [`PaymentLayer::with_base_url`]: crate::seller::server::PaymentLayer::with_base_url
+//! [`PaymentLayer::from_supported`]: crate::seller::server::PaymentLayer::from_supported
 //!
 //! The page cannot pay by Permit2, and not in v1 transactions on Solana. Requests with more than 64 KB of body
 //! are not repeated from it.
@@ -124,8 +132,9 @@ impl Page {
         Self { seller: Some(name.into()), ..self }
     }
 
-    /// Replaces texts, for another language or other words. `json` is an object of texts by name. The names, and
-    /// the English texts, are in `x402-std/src/page/texts.json`; `lang` is the language's tag.
+    /// Replaces texts, for another language or other words. `json` is an object of texts by name. Texts that are
+    /// left out stay English. `{name}` in a text stands for a value, and no text is HTML. The names, and the English
+    /// texts, are in `x402-std/src/page/texts.json`; `lang` is the language's tag.
     ///
     /// # Errors
     /// [`PageError::Texts`] or [`PageError::UnknownText`].
@@ -161,8 +170,8 @@ impl Page {
         Ok(self)
     }
 
-    /// Sets an HTML document around the page, which takes the place of the comment `<!--x402-->`. The document
-    /// may have images and styles from the same origin. Its scripts, and styles inside it, do not run.
+    /// Sets a whole HTML document around the page, which takes the place of the comment `<!--x402-->`: once, in the
+    /// body. The document may have images and styles from the same origin. Its scripts, and styles inside it, do not run.
     ///
     /// # Errors
     /// [`PageError::Template`].

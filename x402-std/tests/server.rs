@@ -178,7 +178,11 @@ fn data(html: &str) -> Value {
 
 /// The payment in the cookies of the page, in two parts.
 fn cookie(key: &str, payment: &PaymentText) -> String {
-    let value = encode_header(payment.json.as_bytes());
+    cookie_of(key, payment, "0123456789abcdef0123456789abcdef")
+}
+
+fn cookie_of(key: &str, payment: &PaymentText, token: &str) -> String {
+    let value = format!("{token}.{}", encode_header(payment.json.as_bytes()));
     let (one, two) = value.split_at(value.len() / 2);
     format!("theme=dark; x402-{key}-0={one}; x402-{key}-1={two}")
 }
@@ -233,6 +237,16 @@ async fn a_payment_in_cookies_is_good_for_one_answer_again() {
     // By header, without the page, it is a payment that was used.
     let used = shop.get("/a", Some(&payment)).await;
     assert_eq!(used.status(), StatusCode::PAYMENT_REQUIRED);
+    // Somebody who has read the payment on its chain has no token, or another one.
+    let (name, value) = header(&payment);
+    for token in ["", "1", "fedcba9876543210fedcba9876543210"] {
+        let by_header = [(name, value.as_str()), ("x402-page", token)];
+        let seen = shop.send(Method::GET, "/a", &by_header).await;
+        assert_eq!(seen.status(), StatusCode::PAYMENT_REQUIRED, "{token}");
+    }
+    let other = cookie_of(&key, &payment, "fedcba9876543210fedcba9876543210");
+    let seen = shop.send(Method::GET, "/a", &[("cookie", &other)]).await;
+    assert_eq!(seen.status(), StatusCode::PAYMENT_REQUIRED);
     // Another method or resource has another key, and the cookies are not its.
     for (method, path) in [(Method::POST, "/a"), (Method::GET, "/b"), (Method::GET, "/a?x=1")] {
         let other = shop.send(method, path, &with).await;
@@ -247,7 +261,7 @@ async fn a_payment_in_cookies_is_good_for_one_answer_again() {
     assert_eq!(data(&text(refused).await)["refusal"]["error"], "duplicate_settlement");
     assert_eq!((shop.handled(), shop.facilitator.paid()), (1, 10_000));
     // Rubbish in a cookie is a malformed payment.
-    let rubbish = format!("x402-{key}-0=bm8=");
+    let rubbish = format!("x402-{key}-0=0123456789abcdef0123456789abcdef.bm8=");
     let refused =
         shop.send(Method::GET, "/a", &[BROWSER[0], BROWSER[1], ("cookie", &rubbish)]).await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);

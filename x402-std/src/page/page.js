@@ -179,7 +179,15 @@ function run() {
   const now = () => data.now + Math.floor((performance.now() - started) / 1000);
   const name = `x402-${data.key}`;
   /** Whether the browser itself can make the request: by its address, or by a form. */
-  const isForm = method === 'GET' || data.contentType?.startsWith('application/x-www-form-urlencoded');
+  const isForm = method === 'GET' || isRepeatable();
+  /** Whether a form of the same fields makes the same body, byte for byte. */
+  function isRepeatable() {
+    if (!data.contentType?.startsWith('application/x-www-form-urlencoded')) return false;
+    const text = body ? new TextDecoder().decode(body) : '';
+    const fields = new URLSearchParams(text);
+    const isPlain = ([name, value]) => name !== '_charset_' && !/[\r\n]/.test((name + value).replaceAll('\r\n', ''));
+    return fields.toString() === text && [...fields].every(isPlain);
+  }
 
   // What is said: `{name}` in a text stands for a value.
   const say = (key, values = {}) => (texts[key] ?? key).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
@@ -216,10 +224,13 @@ function run() {
     document.cookie = `${name}-${part}=${value}; path=${location.pathname}; max-age=${age}; samesite=strict${secure}`;
   };
   /** Lets the browser present the payment at its next visits; returns whether it will. */
-  const present = ({ payment }) => {
-    const parts = payment.match(new RegExp(`.{1,${COOKIE_CHARS}}`, 'g'));
+  const present = ({ payment, token }) => {
+    // A `;` would end the cookie's path.
+    if (location.pathname.includes(';')) return false;
+    const parts = `${token}.${payment}`.match(new RegExp(`.{1,${COOKIE_CHARS}}`, 'g'));
     if (parts.length > 3) return false;
     parts.forEach((part, at) => cookie(at, part, data.kept));
+    for (let at = parts.length; at < 3; at += 1) cookie(at, '', 0);
     return document.cookie.includes(`${name}-${parts.length - 1}=`);
   };
   const forget = () => {
@@ -404,7 +415,7 @@ function run() {
       canPay: offer => wallet.chains.includes(offer.chain),
       async connect() {
         const { accounts } = await wallet.features['standard:connect'].connect();
-        const account = (accounts ?? wallet.accounts).find(account => account.features.includes('solana:signTransaction'));
+        const account = (accounts ?? wallet.accounts).find(account => account.features?.includes('solana:signTransaction'));
         if (!account) throw said('noAccount');
         return account;
       },
@@ -443,7 +454,8 @@ function run() {
     });
     dispatchEvent(new Event('eip6963:requestProvider'));
     const register = (...wallets) => {
-      const usable = wallet => wallet.features?.['standard:connect'] && wallet.features['solana:signTransaction'];
+      const usable = wallet =>
+        Array.isArray(wallet?.chains) && wallet.features?.['standard:connect'] && wallet.features['solana:signTransaction'];
       for (const wallet of wallets.filter(usable)) addWallet(solanaWallet(wallet));
       return () => {};
     };
@@ -466,6 +478,7 @@ function run() {
     const open = remembered();
     if (open) return presentIt(open);
     const [offer, accept] = [offers[index], accepts[index]];
+    let signed;
     busy(true);
     try {
       show(say('connecting', { wallet: wallet.name }));
@@ -478,9 +491,10 @@ function run() {
       }
       show(balance === undefined ? say('sign') : say('signWith', { balance: `${decimal(balance, offer.decimals)} ${offer.symbol}` }));
       const { payload, until } = await wallet.sign(account, accept, offer);
-      const kept = { payment: paymentHeader(data, index, payload), until, index };
-      remember(kept);
-      await presentIt(kept);
+      // Another tab may have been faster; what was signed here is not shown to anybody.
+      const token = hexOf(crypto.getRandomValues(new Uint8Array(16)));
+      signed = remembered() ?? { payment: paymentHeader(data, index, payload), token, until, index };
+      remember(signed);
     } catch (error) {
       busy(false);
       const isNo = error?.code === 4001 || /reject|denied|cancel/i.test(error?.message ?? '');
@@ -488,7 +502,9 @@ function run() {
       else if (isNo) fail(say('refused'));
       else if (error?.code === -32002) fail(say('walletBusy'));
       else fail(say('walletError', { error: `${error?.message ?? error}`.slice(0, 200) }));
+      return undefined;
     }
+    return presentIt(signed);
   }
 
   const receiptOf = headers => {
@@ -518,23 +534,29 @@ function run() {
     for (;;) {
       show(kept.transaction ? say('pending') : say('settling'));
       let answer;
+      let blob;
       try {
-        const headers = { 'PAYMENT-SIGNATURE': kept.payment, 'x402-page': '1', accept: '*/*', ...(data.contentType && { 'content-type': data.contentType }) };
+        const headers = { 'PAYMENT-SIGNATURE': kept.payment, 'x402-page': kept.token, accept: '*/*', ...(data.contentType && { 'content-type': data.contentType }) };
         answer = await fetch(location.href, { method, headers, body, redirect: 'manual', cache: 'no-store' });
+        blob = answer.ok ? await answer.blob() : undefined;
       } catch {
         busy(false);
         return fail(say('noAnswer'), button(say('again'), () => presentIt(kept)));
       }
-      if (answer.type === 'opaqueredirect' && present(kept)) return navigate(kept);
+      if (answer.type === 'opaqueredirect') {
+        if (isForm && !kept.went && present(kept)) return navigate(kept);
+        busy(false);
+        return fail(say('sellerFailed', { status: 'redirect' }));
+      }
       const receipt = receiptOf(answer.headers);
-      if (answer.ok) return done(kept, answer, receipt);
-      const again = await refused(kept, answer.status, receipt, reasonOf(answer.headers));
+      if (answer.ok) return done(kept, answer, blob, receipt);
+      const again = await refused(kept, answer.status, receipt, reasonOf(answer.headers), answer.headers.has('payment-required'));
       if (!again) return;
     }
   }
 
   /** Says why there is no answer; returns whether the payment is to be presented once more. */
-  async function refused(kept, status, receipt, error) {
+  async function refused(kept, status, receipt, error, isSellers) {
     const reason = receipt?.errorReason ?? error ?? '';
     const isPending = /^(settlement_pending|busy)$/.test(reason);
     if (isPending && now() < kept.until + 60) {
@@ -547,7 +569,8 @@ function run() {
       return true;
     }
     busy(false);
-    const isRefused = status === 402 || status === 400 || status === 403 || status === 409;
+    // Anything without the seller's challenge, or after a settlement, is no refusal.
+    const isRefused = isSellers && status < 500 && !receipt?.success;
     if (!isRefused || isPending) {
       fail(say(isPending ? 'stillPending' : 'sellerFailed', { status }), button(say('again'), () => presentIt(kept)));
       return false;
@@ -570,11 +593,10 @@ function run() {
     );
   }
 
-  async function done(kept, answer, receipt) {
+  async function done(kept, answer, blob, receipt) {
     remember({ ...kept, until: Math.max(kept.until, now() + data.kept) });
     if (receipt) showReceipt(kept, { ...receipt, success: true });
     show(say('paid'));
-    const blob = await answer.blob();
     const disposition = answer.headers.get('content-disposition') ?? '';
     if (/^\s*attachment/i.test(disposition)) {
       const file = fileName(disposition);
@@ -608,7 +630,8 @@ function run() {
       form.append(make('input', { type: 'hidden', name, value }));
     }
     document.body.append(form);
-    form.submit();
+    // A field may be named `submit`.
+    HTMLFormElement.prototype.submit.call(form);
   }
 
   draw();
@@ -618,7 +641,7 @@ function run() {
     // The browser presented the payment, and got this page.
     const receipt = data.refusal.receipt ?? undefined;
     const kept = open ?? { until: 0, index: chosen };
-    refused(kept, data.refusal.status, receipt, data.refusal.error).then(again => again && open && presentIt(open));
+    refused(kept, data.refusal.status, receipt, data.refusal.error, true).then(again => again && open && presentIt(open));
   } else if (open) {
     presentIt(open);
   } else {

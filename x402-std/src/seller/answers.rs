@@ -150,6 +150,11 @@ impl<A: Clone> Answers<A> {
         self.all().put(key, kept, now);
     }
 
+    /// Drops an answer that was made again elsewhere.
+    pub(crate) fn drop_answer(&self, key: ClaimKey) {
+        self.all().remove(key);
+    }
+
     pub(crate) fn written(&self, key: ClaimKey, end: Option<ConnectionEnd>) {
         let mut all = self.all();
         match (end, all.kept.get_mut(&key)) {

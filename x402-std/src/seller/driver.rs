@@ -291,9 +291,13 @@ impl<A: Answer> Driver<A> {
                     }
                     // It is being written out, or was.
                     Known::Elsewhere => {
-                        if let Some(answer) = again.then(|| answers.again(key, digest)).flatten() {
+                        // Delivered elsewhere: it was made again there.
+                        let is_here = again && (!delivered || answers.is_noted(key));
+                        if let Some(answer) = is_here.then(|| answers.again(key, digest)).flatten()
+                        {
+                            let claim = Some((key, transaction));
                             let delivery =
-                                Delivery { context, claim: None, kept: false, noted: true };
+                                Delivery { context, claim, kept: true, noted: delivered };
                             return Ok(Entry::Again(answer, delivery));
                         }
                         let duplicate = || Reason::DuplicateSettlement.into();

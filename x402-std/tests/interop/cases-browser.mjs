@@ -438,7 +438,7 @@ async function staysItself(binary) {
     await open(`${shop.url}/page`);
     const key = await tab.evaluate(() => JSON.parse(document.querySelector('#x402-data').textContent).key);
     await tab.evaluate(key => {
-      document.cookie = `x402-${key}-0=bm8=; path=/page`;
+      document.cookie = `x402-${key}-0=${'ab'.repeat(16)}.bm8=; path=/page`;
       document.cookie = 'x402-0000000000000000-0=bm8=; path=/page';
     }, key);
     await open(`${shop.url}/page`);

@@ -98,17 +98,18 @@ pub(crate) struct Serve {
 /// The page for people.
 #[derive(Args)]
 struct PageOptions {
-    /// Answers people with JSON, as programs. Without it, browsers get a page on which a person pays with a
+    /// No page: browsers get JSON, as programs do. Without it, they get a page on which a person pays with a
     /// wallet
     #[arg(long)]
     no_page: bool,
-    /// The seller's name on the page, instead of the host
+    /// The seller's name on the page, instead of the host: a text that is only shown
     #[arg(long, value_name = "NAME", conflicts_with = "no_page")]
     page_seller: Option<String>,
     /// File with texts of the page: a JSON object, of the names in x402-std/src/page/texts.json
     #[arg(long, value_name = "FILE", conflicts_with = "no_page")]
     page_texts: Option<PathBuf>,
-    /// File with CSS that is added to the page's own, such as other colours
+    /// File with CSS that is added to the page's own. Colours are the variables --x402-accent, --x402-on-accent,
+    /// --x402-text, --x402-quiet, --x402-ground, --x402-card, --x402-line, --x402-bad and --x402-good of :root
     #[arg(long, value_name = "FILE", conflicts_with = "no_page")]
     page_style: Option<PathBuf>,
     /// File with the HTML around the page, which takes the place of <!--x402-->

@@ -59,7 +59,7 @@ impl<A: Answer> Delivery<A> {
     /// Drops the kept answer, which was made again elsewhere.
     pub fn taken_over(mut self) {
         if let Some((key, _)) = self.claim.take() {
-            self.context.shared.answers.written(key, None);
+            self.context.shared.answers.drop_answer(key);
         }
     }
 

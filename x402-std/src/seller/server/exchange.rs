@@ -16,7 +16,7 @@ use super::headers::{
     empty, give_receipt, grant, is_error, is_preflight, keep_private, payment, without_goods,
 };
 use super::person::{
-    Asked, Noted, dress, has_payment, hide, is_page, is_person, keep, key_of, presented,
+    Asked, Noted, dress, has_payment, hide, is_person, keep, key_of, presented, token,
 };
 use super::{ConnectionEnd, OwnBody, PaidAnswer, PaymentBody, Shared};
 use crate::clock::Clock;
@@ -58,6 +58,9 @@ where
         let cached = match self.shared.cached(&parts).await {
             Ok(Some(cached)) => cached,
             Ok(None) => {
+                if self.shared.page.is_some() {
+                    hide(&mut parts.headers);
+                }
                 let request = Request::from_parts(parts, body);
                 return Ok({ self.inner }.call(request).await?.map(Either::Right));
             }
@@ -80,7 +83,9 @@ where
         let headers: Vec<_> = headers.collect();
         let page = self.shared.page.clone();
         let page = page.filter(|_| {
-            is_person(&parts.headers) || has_payment(&parts.headers) || is_page(&parts.headers)
+            is_person(&parts.headers)
+                || has_payment(&parts.headers)
+                || token(&parts.headers).is_some()
         });
         if payment.is_none() && headers.is_empty() && page.is_none() {
             return Ok(self.shared.challenge(&cached));
@@ -88,7 +93,9 @@ where
         // The whole body comes first: a body that fails to arrive costs the buyer nothing.
         let (body, _room, too_long) = match self.shared.read(body).await {
             Ok((body, room)) => (body, room, false),
-            Err(StatusCode::PAYLOAD_TOO_LARGE) if payment.is_none() && page.is_some() => {
+            Err(StatusCode::PAYLOAD_TOO_LARGE)
+                if payment.is_none() && headers.is_empty() && page.is_some() =>
+            {
                 (Bytes::new(), None, true)
             }
             Err(status) => return Ok(empty(status)),
@@ -101,7 +108,17 @@ where
             Some(_) if !too_long => presented(&parts.headers, &key),
             _ => Ok(None),
         };
-        let again = page.is_some() && (!matches!(by_page, Ok(None)) || is_page(&parts.headers));
+        // By header or by cookie, the answer is for the token's owner.
+        let token = match (&page, &payment, &by_page) {
+            (Some(_), Some(_), _) => token(&parts.headers).map(str::to_owned),
+            (_, None, Ok(Some((token, _)))) => Some(token.clone()),
+            _ => None,
+        };
+        let again = token.is_some();
+        let digest = match &token {
+            Some(token) => RequestDigest::from_parts(&[&digest.0, token.as_bytes()]),
+            None => digest,
+        };
         let person = page.filter(|_| is_person(&parts.headers));
         let (method, now) = (parts.method.clone(), self.shared.seller.clock.now());
         let content_type = parts.headers.get(CONTENT_TYPE).cloned();
@@ -124,7 +141,7 @@ where
         };
         let payment = match (payment, by_page) {
             (Some(payment), _) => Some(payment),
-            (None, Ok(payment)) => payment,
+            (None, Ok(presented)) => presented.map(|(_, payment)| payment),
             (None, Err(error)) => {
                 let refusal = Refusal::from(ReadError::from(error));
                 let noted = Noted::from(&refusal);

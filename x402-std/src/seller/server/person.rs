@@ -30,9 +30,15 @@ pub(super) fn is_person(headers: &HeaderMap) -> bool {
         && texts(USER_AGENT).any(|agent| agent.contains("Mozilla"))
 }
 
-/// Returns whether the page's script asks.
-pub(super) fn is_page(headers: &HeaderMap) -> bool {
-    headers.contains_key("x402-page")
+/// Returns the token of the page's script. After settlement a payment is public on its chain, so it is no proof
+/// that somebody bought the answer. The token is.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x402-page")?.to_str().ok().filter(|token| is_token(token))
+}
+
+/// A token is 128 random bits.
+fn is_token(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns the name of a request among the cookies: `x402-`, this, `-` and a number.
@@ -59,14 +65,14 @@ pub(super) fn has_payment(headers: &HeaderMap) -> bool {
     cookies(headers).any(|cookie| own(cookie).is_some())
 }
 
-/// Returns the payment for a request in the cookies, decoded from base64.
+/// A payment in the cookies, with its token.
+pub(super) type Presented = (String, (Version, Vec<u8>));
+
+/// Returns the payment for a request in the cookies, decoded from base64, and its token.
 ///
 /// # Errors
 /// [`ParseError`].
-pub(super) fn presented(
-    headers: &HeaderMap,
-    key: &str,
-) -> Result<Option<(Version, Vec<u8>)>, ParseError> {
+pub(super) fn presented(headers: &HeaderMap, key: &str) -> Result<Option<Presented>, ParseError> {
     let mut parts = [""; PARTS];
     for (of, number, value) in cookies(headers).filter_map(own) {
         // Of two cookies of one name, the first has the longer path.
@@ -75,13 +81,13 @@ pub(super) fn presented(
         }
     }
     let whole = parts.concat();
-    let Ok(value) = HeaderValue::try_from(whole.as_str()) else { return Ok(None) };
-    if whole.is_empty() {
+    let Some((token, value)) = whole.split_once('.').filter(|(token, _)| is_token(token)) else {
         return Ok(None);
-    }
+    };
+    let Ok(value) = HeaderValue::try_from(value) else { return Ok(None) };
     let mut header = HeaderMap::new();
     header.insert(header_name(Version::V2.payment_header()), value);
-    payment(&header)
+    Ok(payment(&header)?.map(|payment| (token.to_owned(), payment)))
 }
 
 /// Removes the payments from the cookies: handlers, and what is behind them, must not see them.
@@ -208,6 +214,8 @@ mod tests {
         assert_eq!(key, "abababababababab");
         let payment = |json: &str| crate::message::encode_header(json.as_bytes());
         let value = payment(r#"{"x402Version":2,"payload":{}}"#);
+        let token = "0123456789abcdef0123456789abcdef";
+        let value = format!("{token}.{value}");
         let (one, two) = value.split_at(10);
         let both = format!("a=b; x402-{key}-1={two}; theme=\"x402\"");
         let mut with = headers(&[
@@ -215,13 +223,20 @@ mod tests {
             ("cookie", &format!("x402-{key}-0={one}; x402-{key}-0=shorter-path")),
             ("cookie", "x402-0000000000000000-0=elsewhere; x402-x-0=1; x402-abababababababab-9=1"),
         ]);
-        let (version, json) = presented(&with, &key).unwrap().unwrap();
+        let (of, (version, json)) = presented(&with, &key).unwrap().unwrap();
+        assert_eq!(of, token);
         assert_eq!(
             (version, json.as_slice()),
             (Version::V2, br#"{"x402Version":2,"payload":{}}"#.as_slice())
         );
         assert!(presented(&with, "1111111111111111").unwrap().is_none());
-        assert!(presented(&headers(&[("cookie", &format!("x402-{key}-0=%"))]), &key).is_err());
+        assert!(
+            presented(&headers(&[("cookie", &format!("x402-{key}-0={token}.%"))]), &key).is_err()
+        );
+        for without in ["bm8=", "short.bm8=", ".bm8="] {
+            let cookie = headers(&[("cookie", &format!("x402-{key}-0={without}"))]);
+            assert!(presented(&cookie, &key).unwrap().is_none(), "{without}");
+        }
         assert!(has_payment(&with));
         hide(&mut with);
         assert!(!has_payment(&with));
