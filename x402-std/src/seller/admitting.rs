@@ -44,11 +44,11 @@ where
         self.admit_for(offers, version, payment, None).await
     }
 
-    /// Extensions see no headers here. A request that they would grant or replay is refused as
-    /// `duplicate_settlement`; the driver supports both.
-    ///
     /// As [`admit`](Self::admit), for a request with a digest. If the payment was settled for the same
     /// request, and its answer was never [delivered](Self::delivered), it is admitted again.
+    ///
+    /// Extensions see no headers here. A request that they would grant or replay is refused as
+    /// `duplicate_settlement`; the driver supports both.
     ///
     /// # Errors
     /// [`Refusal`]; the claim is given back then.

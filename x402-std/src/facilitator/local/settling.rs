@@ -124,7 +124,7 @@ where
             Outcome::Failed(reason) => (ClaimState::Failed(*reason), None),
             Outcome::Pending => return outcome,
         };
-        // Whoever was faster has written the same.
+        // A faster request has written the same.
         self.store.advance_with(key, &state, next, record).await.ok();
         outcome
     }
@@ -158,7 +158,7 @@ where
                 }
             }
             Outcome::Failed(reason) => {
-                // Whoever was faster has written the same.
+                // A faster request has written the same.
                 self.store.advance(key, &state, ClaimState::Failed(reason)).await.ok();
                 Err(Failure { reason, transaction, busy: None })
             }

@@ -89,7 +89,7 @@ pub struct EvmChain {
     pub legacy: bool,
     /// Longest wait for a verdict. Default: 60 seconds.
     pub confirm_time: Duration,
-    /// Time between questions to the nodes for it. Default: 1 second.
+    /// Longest time between two looks for it. A new block is looked at when it is there. Default: 1 second.
     pub poll_interval: Duration,
     /// Time after which an unmined transaction goes to the nodes again. Default: 5 seconds.
     pub resend_after: Duration,

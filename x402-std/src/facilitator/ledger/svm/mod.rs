@@ -273,7 +273,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         if !unsigned.sign(0, &signature) {
             return Err(fault);
         }
-        // What is sent is what was verified, in every byte but the new signature.
+        // The sent bytes are those that were verified, but for the new signature.
         let verified = message::Transaction::parse(transfer.transaction()).map_err(|_| fault)?;
         let made = message::Transaction::parse(&signed).map_err(|_| fault)?;
         let (verified_message, message) = (verified.message(), made.message());

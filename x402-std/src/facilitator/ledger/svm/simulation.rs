@@ -23,7 +23,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         let payment = transfer.payment();
         let addresses = [payment.source, payment.destination, payment.fee_payer];
         let addresses = addresses.map(|address| address.to_string());
-        // Whoever pays names the account, which may be a very long one of something else.
+        // The payer names the accounts, and one of them may be a very long one of another program.
         let params = json!([addresses, {
             "commitment": "confirmed",
             "encoding": "base64",

@@ -1,4 +1,4 @@
-//! What became of a payment that was sent.
+//! The outcome of a payment that was sent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,8 +52,8 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         }
     }
 
-    /// `None` if nothing is certain. What is not there yet is tended to now and then: sent again,
-    /// if it was sent from here, and looked for in the past.
+    /// Returns the outcome; `None` if nothing is certain. A transaction that is missing is tended to now and then:
+    /// it is sent again, if it was sent from here, and looked for in the past.
     async fn look(
         &self,
         network: &SvmNetwork,
@@ -91,7 +91,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
                 None => unknown_at?.saturating_add(BLOCKHASH_SLOTS),
             };
             self.remember(asked.key, sent, is_fresh, Some(slot));
-            // What is final is not as far yet.
+            // Finality has not come as far yet.
             return None;
         };
         unknown_at?;
@@ -124,7 +124,7 @@ impl<K: AsyncSigner<Ed25519>> SvmLedger<K> {
         }
     }
 
-    /// What is sent while it is waited for, and whether this process signed it lately.
+    /// Returns the transaction that is sent again during the wait, and whether this process signed it lately.
     fn sent(&self, asked: &Asked<'_>) -> (Option<Arc<str>>, bool) {
         let watched = self.watched();
         let watched = watched.get(&asked.key).filter(|one| one.since.elapsed() < REMEMBERED);
