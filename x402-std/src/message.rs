@@ -26,6 +26,20 @@ use x402_core::{Amount, EncodeError, Network, ParseError, Version, limits};
 
 use crate::base64;
 
+/// Returns an amount of a token's units as a decimal number.
+///
+/// ```
+/// assert_eq!(x402_std::message::decimal("10000", 6), "0.01");
+/// ```
+pub fn decimal(units: &str, decimals: usize) -> String {
+    let digits = format!("{units:0>width$}", width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    match fraction.trim_end_matches('0') {
+        "" => whole.into(),
+        fraction => format!("{whole}.{fraction}"),
+    }
+}
+
 /// A JSON value, checked once and kept as it was written. `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(Box<str>);

@@ -31,8 +31,8 @@
 //! only this path gets. The layer gives the same answer for ten minutes
 //! ([`PaidRequest::again`](crate::extension::PaidRequest::again)), so a reload pays nothing. It keeps the answer in
 //! memory, for a random token of the page: a settled payment is public on its chain. Several processes need
-//! connections that stick to one of them. The handler does not see these cookies. An answer of an offer that is paid [`upfront`](PaymentRequirements::upfront) is made once,
-//! and a reload asks for a new payment.
+//! connections that stick to one of them. The handler does not see these cookies. An answer of an offer that is
+//! paid [`upfront`](PaymentRequirements::upfront) is made once, and a reload asks for a new payment.
 //!
 //! The page needs the feature `server`. With an offer on Solana, use [`PaymentLayer::from_supported`], which adds
 //! the facilitator's fee payer, and set a node that admits your origin: the public one mostly refuses browsers.
@@ -45,6 +45,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -53,15 +54,19 @@ use url::Url;
 use x402_core::buyer::Flow;
 use x402_core::crypto::sha256;
 
-use crate::message::{PaymentRequirements, SettleResponse, encode_header};
+use crate::message::{PaymentRequirements, SettleResponse, decimal, encode_header};
+use crate::transport::is_private;
 
 mod offer;
 
-use offer::{Known, decimal, on_evm, on_solana};
+use offer::{Known, on_evm, on_solana};
 
 const SCRIPT: &str = include_str!("page/page.js");
 const STYLE: &str = include_str!("page/page.css");
 const TEXTS: &str = include_str!("page/texts.json");
+
+/// The script's name in the policy.
+static SCRIPT_HASH: LazyLock<String> = LazyLock::new(|| hash(SCRIPT));
 
 /// The place of the page in a template.
 const PLACE: &str = "<!--x402-->";
@@ -75,6 +80,7 @@ pub struct Page {
     seller: Option<String>,
     texts: Map<String, Value>,
     style: String,
+    style_hash: String,
     template: Option<String>,
     /// Nodes of Solana networks, by network.
     nodes: Vec<(String, String)>,
@@ -124,7 +130,8 @@ impl Page {
     /// Returns the page in English, in its own colours.
     pub fn new() -> Self {
         let texts = serde_json::from_str(TEXTS).unwrap_or_default();
-        Self { seller: None, texts, style: STYLE.into(), template: None, nodes: Vec::new() }
+        let (style, style_hash) = (STYLE.into(), hash(STYLE));
+        Self { seller: None, texts, style, style_hash, template: None, nodes: Vec::new() }
     }
 
     /// Sets the seller's name, which the page shows instead of the host.
@@ -167,11 +174,13 @@ impl Page {
             return Err(PageError::Style);
         }
         self.style.push_str(css);
+        self.style_hash = hash(&self.style);
         Ok(self)
     }
 
     /// Sets a whole HTML document around the page, which takes the place of the comment `<!--x402-->`: once, in the
-    /// body. The document may have images and styles from the same origin. Its scripts, and styles inside it, do not run.
+    /// body. The document may have images and styles from the same origin. Its scripts, and styles inside it, do
+    /// not run.
     ///
     /// # Errors
     /// [`PageError::Template`].
@@ -191,9 +200,7 @@ impl Page {
         let network = network.caip2().filter(|network| network.solana().is_some());
         let network = network.ok_or(PageError::Node)?.to_string();
         let parsed = Url::parse(url).map_err(|_| PageError::Node)?;
-        let is_local = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        let is_safe = parsed.scheme() == "https" || parsed.scheme() == "http" && is_local;
-        if !is_safe || !parsed.username().is_empty() || parsed.password().is_some() {
+        if !is_private(&parsed) || !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(PageError::Node);
         }
         self.nodes.retain(|(known, _)| *known != network);
@@ -263,10 +270,10 @@ impl Page {
         };
         let nodes = offers.iter().filter_map(|offer| origin(offer["rpc"].as_str()?));
         let policy = format!(
-            "default-src 'none'; script-src 'sha256-{}'; style-src 'self' 'sha256-{}'; img-src 'self' data:; \
+            "default-src 'none'; script-src {}; style-src 'self' {}; img-src 'self' data:; \
              connect-src 'self'{}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-            encode_header(&sha256(&[SCRIPT.as_bytes()])),
-            encode_header(&sha256(&[self.style.as_bytes()])),
+            *SCRIPT_HASH,
+            self.style_hash,
             nodes.fold(String::new(), |all, node| format!("{all} {node}")),
         );
         Some((html, policy))
@@ -382,6 +389,11 @@ fn in_script(json: &str) -> String {
         }
     }
     safe
+}
+
+/// Returns a text's name in a `Content-Security-Policy`.
+fn hash(text: &str) -> String {
+    format!("'sha256-{}'", encode_header(&sha256(&[text.as_bytes()])))
 }
 
 /// Returns a word for a POSIX shell.

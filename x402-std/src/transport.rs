@@ -117,3 +117,25 @@ pub struct Answer<R> {
     /// The readable receipt in it, if there is one.
     pub receipt: Option<SettleResponse>,
 }
+
+/// Returns whether only the host of a URL can read requests to it: over TLS, or on this machine.
+#[cfg(any(feature = "client", feature = "server"))]
+pub fn is_private(url: &url::Url) -> bool {
+    url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)
+}
+
+/// Returns whether a URL is this machine's, by its address or as `localhost`.
+#[cfg(any(feature = "client", feature = "server"))]
+pub fn is_here(url: &url::Url) -> bool {
+    is_loopback(url) || url.host() == Some(url::Host::Domain("localhost."))
+}
+
+#[cfg(any(feature = "client", feature = "server"))]
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}

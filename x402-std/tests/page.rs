@@ -9,7 +9,7 @@ use x402_std::core::crypto::ed25519::Dalek;
 use x402_std::core::crypto::{Signer, ed25519, secp256k1};
 use x402_std::core::wire::{Message as _, PaymentRequirements};
 use x402_std::evm::{Address, Eip3009Unsigned};
-use x402_std::svm::{Inputs, PAYMENT_BYTES, SvmUnsigned, TokenProgram, assets};
+use x402_std::svm::{Inputs, PAYMENT_BYTES, SvmUnsigned, assets};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -43,13 +43,9 @@ fn svm(offer: &Value, nonce: [u8; 16]) -> Value {
     let transaction = hex::encode(unsigned.sign(&[0; 64]));
     let mint = x402_std::svm::Address::parse(offer["asset"].as_str().unwrap()).unwrap();
     let asset = assets::find(view.network.solana().unwrap(), mint).unwrap();
-    let program = match asset.mint.program {
-        TokenProgram::Token => "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
-        TokenProgram::Token2022 => "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
-    };
     json!({
         "offer": offer,
-        "coin": { "program": program, "decimals": asset.mint.decimals },
+        "coin": { "program": asset.mint.program.address().to_string(), "decimals": asset.mint.decimals },
         "payer": payer.to_string(),
         "blockhash": x402_std::svm::Address(blockhash).to_string(),
         "nonce": hex::encode(nonce),

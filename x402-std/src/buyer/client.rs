@@ -22,7 +22,6 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy as Redirects;
 use reqwest::{Method, Request, Response, ResponseBuilderExt, StatusCode, Url};
-use url::Host;
 use x402_core::crypto::keccak256;
 use x402_core::domain;
 use x402_core::{ParseError, Version, http, limits};
@@ -33,6 +32,7 @@ use crate::buyer::{BuyError, Buyer, Paid, PurchaseOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::message::{PaymentRequired, ReadError, SettleResponse, encode_header};
 use crate::transport::{Answer, ChallengeError, PaymentText, Subject, Transport};
+pub use crate::transport::{is_here, is_private};
 
 /// HTTP through reqwest.
 ///
@@ -330,25 +330,6 @@ async fn read_some(
 
 /// Longest wait for the next part of a body on which nothing depends.
 const BESIDE_TIME: Duration = Duration::from_secs(5);
-
-/// Returns whether only the host of a URL can read requests to it: over TLS, or on this machine.
-pub fn is_private(url: &Url) -> bool {
-    url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)
-}
-
-/// Returns whether a URL is this machine's, by its address or as `localhost`.
-pub fn is_here(url: &Url) -> bool {
-    is_loopback(url) || url.host() == Some(Host::Domain("localhost."))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
-}
 
 /// Returns the host in the form of budgets and allow-lists. It is empty for a URL without a host.
 fn host_of(url: &Url) -> String {

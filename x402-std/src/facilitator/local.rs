@@ -1,6 +1,5 @@
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use x402_core::claim::{ClaimKey, ClaimState};
 use x402_core::crypto::keccak256;
@@ -23,7 +22,7 @@ mod looks;
 mod settling;
 
 use failure::Failure;
-use looks::Look;
+use looks::Looks;
 
 /// Default limit of payments of one payer that are worked on at once.
 const PAYER_AT_ONCE: usize = 64;
@@ -50,7 +49,7 @@ pub struct LocalFacilitator<
     acceptance: Acceptance,
     extensions: Vec<Arc<dyn FacilitatorExtension>>,
     /// Payments that were just checked against the chain, each with its request and time.
-    looks: Mutex<VecDeque<Look>>,
+    looks: Looks,
 }
 
 impl<L, S, C, X> fmt::Debug for LocalFacilitator<L, S, C, X>
@@ -81,7 +80,7 @@ impl<L: Networks, S, C> LocalFacilitator<L, S, C> {
     pub fn with_parts(ledger: L, store: S, clock: C) -> Self {
         let (payers, working) = (InFlight::new(PAYER_AT_ONCE), InFlight::new(usize::MAX));
         let (scheme, acceptance) = (ledger.scheme(), Acceptance::known());
-        let (extensions, looks) = (Vec::new(), Mutex::default());
+        let (extensions, looks) = (Vec::new(), Looks::default());
         Self { scheme, ledger, store, clock, payers, working, acceptance, extensions, looks }
     }
 }
@@ -106,7 +105,7 @@ impl<L: Networks, S, C, X> LocalFacilitator<L, S, C, X> {
     pub fn with_scheme<Y: Scheme>(self, scheme: Y) -> LocalFacilitator<L, S, C, Y> {
         let Self { ledger, store, clock, payers, working, acceptance, extensions, .. } = self;
         // The earlier checks were by other rules.
-        let looks = Mutex::default();
+        let looks = Looks::default();
         LocalFacilitator {
             scheme,
             ledger,
@@ -340,7 +339,7 @@ where
     ) -> Result<VerifyResponse, FacilitatorError> {
         let answer = self.answer_verify(request, Ok(payment)).await;
         if answer.is_valid {
-            self.looked(request, payment.payment());
+            self.looks.note(request, *payment.payment());
         }
         Ok(answer)
     }

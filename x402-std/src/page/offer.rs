@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use x402_core::buyer::Wallet as _;
 use x402_evm::ExactEvmWallet;
 use x402_svm::message::MessageVersion;
-use x402_svm::{ExactSvmWallet, TokenProgram, assets};
+use x402_svm::{ExactSvmWallet, assets};
 
 use crate::message::PaymentRequirements;
 
@@ -92,10 +92,6 @@ pub(super) fn on_solana(offer: &PaymentRequirements, reference: &str) -> Option<
     };
     let (view, wallet) = (offer.as_view(), ExactSvmWallet::default());
     let asset = assets::find(reference, x402_svm::Address::parse(&offer.asset)?)?;
-    let program = match asset.mint.program {
-        TokenProgram::Token => "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
-        TokenProgram::Token2022 => "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
-    };
     let is_v0 = wallet.message_version(&view) == Some(MessageVersion::V0);
     Some(Known {
         symbol: asset.symbol,
@@ -106,19 +102,9 @@ pub(super) fn on_solana(offer: &PaymentRequirements, reference: &str) -> Option<
         more: json!({
             "family": "svm",
             "chain": chain,
-            "program": program,
+            "program": asset.mint.program.address().to_string(),
             "rpc": rpc,
             "explorer": format!("https://explorer.solana.com/tx/{{}}{cluster}"),
         }),
     })
-}
-
-/// Returns an amount of a token's units as a decimal number.
-pub(super) fn decimal(units: &str, decimals: usize) -> String {
-    let digits = format!("{units:0>width$}", width = decimals + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - decimals);
-    match fraction.trim_end_matches('0') {
-        "" => whole.into(),
-        fraction => format!("{whole}.{fraction}"),
-    }
 }

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 use x402_std::core::Network;
-use x402_std::message::{PaymentRequirements, ReadError};
+use x402_std::message::{PaymentRequirements, ReadError, decimal};
 use x402_std::{evm, svm};
 
 /// Payments by the x402 protocol: read, check, sign, pay, charge.
@@ -227,14 +227,4 @@ fn known_token(network: Network<'_>, address: &str) -> Option<(&'static str, u8)
     }
     let asset = evm::assets::find(network.eip155()?, evm::Address::parse(address)?)?;
     Some((asset.symbol, asset.decimals))
-}
-
-/// Puts the decimal point into a number of units.
-fn decimal(units: &str, decimals: usize) -> String {
-    let padded = format!("{units:0>width$}", width = decimals + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - decimals);
-    match fraction.trim_end_matches('0') {
-        "" => whole.into(),
-        fraction => format!("{whole}.{fraction}"),
-    }
 }

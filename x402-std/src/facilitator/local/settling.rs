@@ -59,7 +59,7 @@ where
         // Extensions may refuse until something is sent. After that, only the outcome matters.
         let refusal = match late.or(self.extended(&request.as_view()).err()) {
             Some(reason) => Err(reason),
-            None if self.has_looked(request, payment) => Ok(()),
+            None if self.looks.take(request, *payment) => Ok(()),
             None => self.ledger.check(verified, now).await,
         };
         if let Err(reason) = refusal {
