@@ -83,7 +83,7 @@ enum Stage {
 /// The state of the answer to a payment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Known<A> {
-    /// The answer was lost, and is given here.
+    /// The answer was lost, or may be given again, and is given here.
     Lost(A),
     /// The answer is on its way, was delivered, or belongs to another request.
     Elsewhere,
@@ -217,23 +217,26 @@ impl<A: Clone> Answers<A> {
     }
 
     /// Takes the lost answer for the same request, to be written out again. If its claim is `delivered`, the
-    /// answer is taken only where this process recorded so: otherwise it was made again elsewhere.
+    /// answer is taken only where this process recorded so: otherwise it was made again elsewhere. With `again` an
+    /// answer that was not lost is taken, too.
     pub(crate) fn take(
         &self,
         key: ClaimKey,
         digest: Option<RequestDigest>,
         delivered: bool,
+        again: bool,
     ) -> Known<A> {
         let mut all = self.all();
         let now = Instant::now();
         all.forget_old(now);
         let Some(kept) = all.kept.get_mut(&key) else { return Known::Unknown };
         let Some(answer) = &kept.answer else { return Known::Elsewhere };
-        let lost = match &kept.stage {
-            Stage::Lost => true,
-            Stage::Busy(since) => since.elapsed() > Duration::from_secs(DELIVERY_SECONDS),
-            Stage::Written(end) => end.is(ConnectionEnd::BROKEN),
-        };
+        let lost = again
+            || match &kept.stage {
+                Stage::Lost => true,
+                Stage::Busy(since) => since.elapsed() > Duration::from_secs(DELIVERY_SECONDS),
+                Stage::Written(end) => end.is(ConnectionEnd::BROKEN),
+            };
         if !lost || delivered && !kept.noted || kept.digest.is_none() || kept.digest != digest {
             return Known::Elsewhere;
         }
@@ -299,34 +302,34 @@ mod tests {
     fn only_what_was_lost_is_given_again_and_only_to_the_same_request() {
         let answers = Answers::default();
         let (this, other) = (Some(RequestDigest([1; 32])), Some(RequestDigest([2; 32])));
-        assert_eq!(answers.take(key(1), this, false), Known::Unknown);
+        assert_eq!(answers.take(key(1), this, false, false), Known::Unknown);
         answers.begin(key(1), this);
-        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false, false), Known::Elsewhere);
         answers.keep(key(1), this, "one", 3, false);
-        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false, false), Known::Elsewhere);
         // A later request, which found it settled, takes nothing away.
         assert!(!answers.begin(key(1), this));
         answers.forget(key(1));
         answers.lost(key(1));
         for not_this in [other, None] {
-            assert_eq!(answers.take(key(1), not_this, false), Known::Elsewhere);
+            assert_eq!(answers.take(key(1), not_this, false, false), Known::Elsewhere);
         }
-        assert_eq!(answers.take(key(1), this, false), Known::Lost("one"));
+        assert_eq!(answers.take(key(1), this, false, false), Known::Lost("one"));
         // It is on its way again, to one request only.
-        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false, false), Known::Elsewhere);
         let end = ConnectionEnd::default();
         answers.written(key(1), Some(end.clone()));
-        assert_eq!(answers.take(key(1), this, false), Known::Elsewhere);
+        assert_eq!(answers.take(key(1), this, false, false), Known::Elsewhere);
         end.broke();
         end.closed();
-        assert_eq!(answers.take(key(1), this, false), Known::Lost("one"));
+        assert_eq!(answers.take(key(1), this, false, false), Known::Lost("one"));
         answers.written(key(1), None);
-        assert_eq!(answers.take(key(1), this, false), Known::Unknown);
+        assert_eq!(answers.take(key(1), this, false, false), Known::Unknown);
         assert_eq!(answers.all().bytes, 0);
         // A request without a digest gets nothing a second time.
         answers.keep(key(2), None, "two", 3, false);
         answers.lost(key(2));
-        assert_eq!(answers.take(key(2), None, false), Known::Elsewhere);
+        assert_eq!(answers.take(key(2), None, false, false), Known::Elsewhere);
     }
 
     #[test]
@@ -340,13 +343,13 @@ mod tests {
             answers.lost(key(number));
             assert_eq!(answers.is_noted(key(number)), noted);
         }
-        assert_eq!(answers.take(key(1), this, true), Known::Elsewhere);
-        assert_eq!(answers.take(key(2), this, true), Known::Lost(2));
+        assert_eq!(answers.take(key(1), this, true, false), Known::Elsewhere);
+        assert_eq!(answers.take(key(2), this, true, false), Known::Lost(2));
         // An answer written after its connection ended was not read.
         let end = ConnectionEnd::default();
         end.closed();
         answers.written(key(2), Some(end));
-        assert_eq!(answers.take(key(2), this, true), Known::Lost(2));
+        assert_eq!(answers.take(key(2), this, true, false), Known::Lost(2));
     }
 
     #[test]
@@ -356,10 +359,10 @@ mod tests {
             answers.keep(key(number), this, number, 1 << 20, false);
         }
         assert!(answers.all().bytes <= BYTES);
-        assert_eq!(answers.take(key(0), this, false), Known::Elsewhere);
+        assert_eq!(answers.take(key(0), this, false, false), Known::Elsewhere);
         // Its connection broke, and its answer is forgotten.
         answers.lost(key(0));
-        assert_eq!(answers.take(key(0), this, false), Known::Unknown);
+        assert_eq!(answers.take(key(0), this, false, false), Known::Unknown);
     }
 
     #[test]

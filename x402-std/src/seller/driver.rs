@@ -283,7 +283,7 @@ impl<A: Answer> Driver<A> {
                 while !again && answers.is_open(key, digest) && waits.next().is_some() {
                     sleep(END).await;
                 }
-                match answers.take(key, digest, delivered) {
+                match answers.take(key, digest, delivered, again) {
                     Known::Lost(answer) => {
                         let claim = Some((key, transaction));
                         let delivery = Delivery { context, claim, kept: true, noted: delivered };
@@ -291,15 +291,6 @@ impl<A: Answer> Driver<A> {
                     }
                     // It is being written out, or was.
                     Known::Elsewhere => {
-                        // Delivered elsewhere: it was made again there.
-                        let is_here = again && (!delivered || answers.is_noted(key));
-                        if let Some(answer) = is_here.then(|| answers.again(key, digest)).flatten()
-                        {
-                            let claim = Some((key, transaction));
-                            let delivery =
-                                Delivery { context, claim, kept: true, noted: delivered };
-                            return Ok(Entry::Again(answer, delivery));
-                        }
                         let duplicate = || Reason::DuplicateSettlement.into();
                         return Err(admitted.err().unwrap_or_else(duplicate));
                     }

@@ -283,21 +283,23 @@ impl<K: AsyncSigner<Secp256k1>> Chain<K> {
         Some(pace)
     }
 
-    /// Returns the number of the newest block that every witness has.
+    /// Returns the number of the newest block that every witness has, and notes it.
     pub(super) async fn head(&self) -> Option<u64> {
         let no_params: [(); 0] = [];
         let witnesses = self.settings.witnesses;
-        if witnesses <= 1 {
-            let head = self.ask("eth_blockNumber", &no_params, number).await?;
-            self.heads.saw(head);
-            return Some(head);
-        }
-        let answers = self.own.get().await.ask_each(witnesses, "eth_blockNumber", &no_params).await;
-        if answers.len() < witnesses {
-            return None;
-        }
-        let heads = answers.iter().map(|answer| number(answer.as_ref().ok()?));
-        heads.collect::<Option<Vec<_>>>()?.into_iter().min()
+        let head = if witnesses <= 1 {
+            self.ask("eth_blockNumber", &no_params, number).await?
+        } else {
+            let nodes = self.own.get().await;
+            let answers = nodes.ask_each(witnesses, "eth_blockNumber", &no_params).await;
+            if answers.len() < witnesses {
+                return None;
+            }
+            let heads = answers.iter().map(|answer| number(answer.as_ref().ok()?));
+            heads.collect::<Option<Vec<_>>>()?.into_iter().min()?
+        };
+        self.heads.saw(head);
+        Some(head)
     }
 
     /// Returns the receipt of a transaction, if it is in a block.

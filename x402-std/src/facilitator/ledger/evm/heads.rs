@@ -47,10 +47,10 @@ impl Heads {
     }
 
     /// Waits until a block after `number` is there, for `most` at most, and returns the newest. `ask` asks
-    /// the nodes for the newest. Only one of the waiting tasks asks.
+    /// the nodes for the newest, and notes it by [`saw`](Self::saw). Only one of the waiting tasks asks.
     pub(super) async fn after<F>(&self, number: u64, most: Duration, ask: impl Fn() -> F) -> u64
     where
-        F: Future<Output = Option<u64>>,
+        F: Future,
     {
         let deadline = Instant::now() + most;
         let mut seen = self.seen.subscribe();
@@ -64,9 +64,7 @@ impl Heads {
                     return;
                 }
                 sleep(now.pause(began)).await;
-                if let Some(newest) = ask().await {
-                    self.saw(newest);
-                }
+                ask().await;
             }
         };
         tokio::select! {
@@ -132,10 +130,11 @@ mod tests {
         const BLOCK: u64 = 400;
         let block = move || 1 + u64::try_from(start.elapsed().as_millis()).unwrap() / BLOCK;
         let ask = {
-            let questions = Arc::clone(&questions);
+            let (heads, questions) = (Arc::clone(&heads), Arc::clone(&questions));
             move || {
                 questions.fetch_add(1, Ordering::Relaxed);
-                ready(Some(block()))
+                heads.saw(block());
+                ready(())
             }
         };
         let mut waiting = tokio::task::JoinSet::new();
@@ -169,11 +168,11 @@ mod tests {
     async fn silent_nodes_and_waiters_that_leave() {
         let heads = Heads::default();
         let start = Instant::now();
-        assert_eq!(heads.after(0, Duration::from_secs(5), || ready(None)).await, 0);
+        assert_eq!(heads.after(0, Duration::from_secs(5), || ready(())).await, 0);
         assert_eq!(start.elapsed(), Duration::from_secs(5));
-        let gone = heads.after(0, Duration::from_secs(60), || ready(None));
+        let gone = heads.after(0, Duration::from_secs(60), || ready(()));
         tokio::time::timeout(Duration::from_secs(1), gone).await.unwrap_err();
-        assert_eq!(heads.after(0, Duration::from_secs(60), || ready(Some(7))).await, 7);
+        assert_eq!(heads.after(0, Duration::from_secs(60), || async { heads.saw(7) }).await, 7);
         heads.saw(5);
         assert_eq!(heads.newest(), 7);
     }
