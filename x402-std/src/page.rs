@@ -51,10 +51,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use url::Url;
+use x402_core::Version;
 use x402_core::buyer::Flow;
 use x402_core::crypto::sha256;
 
 use crate::message::{PaymentRequirements, SettleResponse, decimal, encode_header};
+use crate::seller::Offers;
 use crate::transport::is_private;
 
 mod offer;
@@ -72,7 +74,7 @@ static SCRIPT_HASH: LazyLock<String> = LazyLock::new(|| hash(SCRIPT));
 const PLACE: &str = "<!--x402-->";
 
 /// Most bytes of a request's body that the page sends again.
-pub(crate) const BODY_BYTES: usize = 64 * 1024;
+const BODY_BYTES: usize = 64 * 1024;
 
 /// A page for people: see the [module](self).
 #[derive(Clone, Debug)]
@@ -209,24 +211,33 @@ impl Page {
     }
 
     /// Returns the document, and its `Content-Security-Policy`.
-    pub(crate) fn render(&self, view: &View<'_>) -> Option<(String, String)> {
-        let challenge: Challenge<'_> = serde_json::from_str(view.challenge).ok()?;
-        let offers: Vec<_> = view.offers.iter().map(|offer| self.offer(offer, view)).collect();
+    pub(crate) fn render(
+        &self,
+        priced: &Offers,
+        visit: &Visit<'_>,
+        refused: Option<&Refused>,
+    ) -> Option<(String, String)> {
+        let error = refused.map_or("", |refused| refused.error.as_str());
+        let challenge = priced.challenge(Version::V2, error).ok()?;
+        let challenge: Challenge<'_> = serde_json::from_str(&challenge).ok()?;
+        let too_long = visit.too_long || visit.body.len() > BODY_BYTES;
+        let offers: Vec<_> =
+            priced.accepts.iter().map(|offer| self.offer(offer, !too_long)).collect();
         let text =
             |name: &'static str| self.texts.get(name).and_then(Value::as_str).unwrap_or(name);
-        let url = view.url;
+        let (url, description) = (visit.url, priced.resource.description.as_deref());
         let command = format!("x402 pay {}", quoted(url));
-        let title = view.description.filter(|text| !text.is_empty()).unwrap_or(text("title"));
+        let title = description.filter(|text| !text.is_empty()).unwrap_or(text("title"));
         let data = json!({
-            "key": view.key,
-            "now": view.now,
-            "kept": view.kept,
-            "method": view.method,
-            "body": view.body.map(encode_header),
-            "tooLong": view.too_long,
-            "contentType": view.content_type,
+            "key": visit.key,
+            "now": visit.now,
+            "kept": visit.kept,
+            "method": visit.method,
+            "body": (!visit.body.is_empty() && !too_long).then(|| encode_header(visit.body)),
+            "tooLong": too_long,
+            "contentType": visit.content_type,
             "seller": self.seller,
-            "resource": { "url": url, "description": view.description },
+            "resource": { "url": url, "description": description },
             "command": command,
             "offers": offers,
             "raw": {
@@ -234,10 +245,10 @@ impl Page {
                 "accepts": challenge.accepts.iter().map(|raw| raw.get()).collect::<Vec<_>>(),
                 "extensions": challenge.extensions.map(RawValue::get),
             },
-            "refusal": view.refusal.as_ref().map(|refusal| json!({
-                "status": refusal.status,
-                "error": refusal.error,
-                "receipt": refusal.receipt.and_then(|receipt| receipt.to_json().ok())
+            "refusal": refused.map(|refused| json!({
+                "status": refused.status,
+                "error": refused.error,
+                "receipt": refused.receipt.as_ref().and_then(|receipt| receipt.to_json().ok())
                     .and_then(|json| serde_json::from_str::<Value>(&json).ok()),
             })),
             "texts": self.texts,
@@ -280,10 +291,9 @@ impl Page {
     }
 
     /// Returns an offer as the page's script needs it.
-    fn offer(&self, offer: &PaymentRequirements, view: &View<'_>) -> Value {
+    fn offer(&self, offer: &PaymentRequirements, is_repeatable: bool) -> Value {
         let network = offer.network.as_view();
         let network = network.caip2().unwrap_or(network);
-        let is_repeatable = view.method != "HEAD" && !view.too_long;
         let known = match (network.eip155(), network.solana()) {
             (Some(chain), _) => on_evm(offer, chain),
             (_, Some(reference)) => on_solana(offer, reference),
@@ -312,16 +322,12 @@ impl Page {
     }
 }
 
-/// The contents of a page, besides its settings.
-pub(crate) struct View<'a> {
-    /// The challenge of version 2.
-    pub(crate) challenge: &'a str,
-    pub(crate) offers: &'a [PaymentRequirements],
-    pub(crate) description: Option<&'a str>,
+/// A request that the page stands for, and repeats.
+pub(crate) struct Visit<'a> {
     pub(crate) url: &'a str,
     pub(crate) method: &'a str,
-    /// The request's body, unless it is empty.
-    pub(crate) body: Option<&'a [u8]>,
+    /// The request's body; it may be empty.
+    pub(crate) body: &'a [u8],
     /// Whether the body is too long to be sent again.
     pub(crate) too_long: bool,
     pub(crate) content_type: Option<&'a str>,
@@ -331,15 +337,13 @@ pub(crate) struct View<'a> {
     pub(crate) now: u64,
     /// Seconds for which a paid answer is given again.
     pub(crate) kept: u64,
-    /// Why the payment that came with the request is refused.
-    pub(crate) refusal: Option<Refused<'a>>,
 }
 
-/// A refused payment.
-pub(crate) struct Refused<'a> {
+/// Why the payment that came with a request is refused.
+pub(crate) struct Refused {
     pub(crate) status: u16,
-    pub(crate) error: &'a str,
-    pub(crate) receipt: Option<&'a SettleResponse>,
+    pub(crate) error: String,
+    pub(crate) receipt: Option<Box<SettleResponse>>,
 }
 
 /// A challenge's parts in their own spelling, which a payment repeats.
@@ -409,18 +413,13 @@ fn origin(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seller::{Offers, exact};
-    use x402_core::Version;
+    use crate::seller::exact;
 
     const PAYEE: &str = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
     const HOSTILE: &str = "</script><script>alert(1)</script><!--x402-->\u{2028}\u{202e}&\"'`${x}";
 
-    fn render(page: &Page, offers: Offers, url: &str, body: Option<&[u8]>) -> (String, String) {
-        let challenge = offers.challenge(Version::V2, HOSTILE).unwrap();
-        let view = View {
-            challenge: &challenge,
-            offers: &offers.accepts,
-            description: offers.resource.description.as_deref(),
+    fn render(page: &Page, offers: Offers, url: &str, body: &[u8]) -> (String, String) {
+        let visit = Visit {
             url,
             method: "GET",
             body,
@@ -429,9 +428,9 @@ mod tests {
             key: "0011223344556677",
             now: 1_800_000_000,
             kept: 600,
-            refusal: Some(Refused { status: 402, error: HOSTILE, receipt: None }),
         };
-        page.render(&view).unwrap()
+        let refused = Refused { status: 402, error: HOSTILE.into(), receipt: None };
+        page.render(&offers, &visit, Some(&refused)).unwrap()
     }
 
     fn data(html: &str) -> Value {
@@ -449,7 +448,7 @@ mod tests {
         let page = page.with_texts(&json!({ "noScript": HOSTILE, "lang": HOSTILE }).to_string());
         let page = page.unwrap().with_template("<html><title>a</title><!--x402--></html>").unwrap();
         let url = format!("http://shop.test/{HOSTILE}");
-        let (html, policy) = render(&page, offers, &url, Some(HOSTILE.as_bytes()));
+        let (html, policy) = render(&page, offers, &url, HOSTILE.as_bytes());
         assert_eq!(html.matches("<script").count(), 2, "{html}");
         assert_eq!(html.matches("</script").count(), 2);
         assert!(!html.contains("<!--") && !html.contains('\u{202e}'));
@@ -487,7 +486,7 @@ mod tests {
             evm("eip155:143"),
         ];
         let page = Page::new().with_node("solana-devnet", "http://127.0.0.1:8899").unwrap();
-        let (html, policy) = render(&page, Offers::new(offers), "http://shop.test/", None);
+        let (html, policy) = render(&page, Offers::new(offers), "http://shop.test/", b"");
         let data = data(&html);
         let shown: Vec<_> = data["offers"]
             .as_array()
@@ -546,7 +545,7 @@ mod tests {
         let words = r#"{"lang":"pt","title":"Pagamento","reason:busy":"Ocupado"}"#;
         let page = Page::new().with_texts(words).unwrap();
         let offers = Offers::new([exact("eip155:1328", PAYEE, "$0.01").unwrap()]);
-        let (html, _) = render(&page, offers, "http://shop.test/", None);
+        let (html, _) = render(&page, offers, "http://shop.test/", b"");
         assert!(
             html.starts_with("<!doctype html><html lang=\"pt\"")
                 && html.contains("<title>Pagamento")

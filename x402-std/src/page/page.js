@@ -240,7 +240,7 @@ function run() {
   };
 
   /** Keeps the answer beside: the browser's own request may reach another server, which has none. */
-  const store = async (blob) => {
+  const store = async blob => {
     try {
       await (await caches.open(name)).put(location.href, new Response(blob));
     } catch {
@@ -404,7 +404,7 @@ function run() {
         body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
       });
       const { result, error } = await answer.json();
-      if (error) throw Object.assign(new Error(error.message), { rpc: true });
+      if (error) throw new Error(error.message);
       return result;
     };
     return {

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import axe from 'axe-core';
 import { hashTypedData, toHex } from 'viem';
@@ -121,9 +120,6 @@ async function withTab(binary, settings, wallets, play) {
   }
 }
 
-/** To the payee of all cases, so that balances can be compared. */
-const toPayTo = { payTo: accounts.payTo.address };
-
 async function paysOnce(ledger, amount, pay) {
   const { result, moved } = await watched(ledger, pay);
   assert.deepEqual(moved, [amount, -amount], 'what payTo and the payer got');
@@ -161,6 +157,7 @@ async function buysHtml(binary) {
   });
 }
 
+/** Paid to the payee of all cases, so that balances can be compared. */
 const toPayToOptions = (options = []) => ({ options, networks: [[`eip155:${CHAIN_ID}`, accounts.payTo.address]], evm: false });
 
 async function buysByOurs(binary) {

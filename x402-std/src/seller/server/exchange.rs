@@ -15,14 +15,14 @@ use x402_core::{Version, http};
 use super::headers::{
     empty, give_receipt, grant, is_error, is_preflight, keep_private, payment, without_goods,
 };
-use super::person::{
-    Asked, Noted, dress, has_payment, hide, is_person, keep, key_of, presented, token,
-};
+use super::person::{dress, has_payment, hide, is_person, keep, key_of, presented, token};
 use super::{ConnectionEnd, OwnBody, PaidAnswer, PaymentBody, Shared};
 use crate::clock::Clock;
 use crate::extension::PaidRequest;
 use crate::facilitator::Facilitator;
 use crate::message::{ReadError, SettleResponse};
+use crate::page::{Refused, Visit};
+use crate::seller::answers::KEPT;
 use crate::seller::driver::{Delivery, Job, Served, Worked};
 use crate::seller::{AcceptedPayment, Refusal, RequestDigest};
 use crate::store::ClaimStore;
@@ -81,12 +81,11 @@ where
         let headers = self.shared.seller.headers();
         let headers = headers.filter_map(|name| Some((name.to_owned(), value(name)?.to_owned())));
         let headers: Vec<_> = headers.collect();
-        let page = self.shared.page.clone();
-        let page = page.filter(|_| {
-            is_person(&parts.headers)
-                || has_payment(&parts.headers)
-                || token(&parts.headers).is_some()
-        });
+        let page = self.shared.page.as_deref();
+        let person = page.filter(|_| is_person(&parts.headers));
+        let shown_token = token(&parts.headers);
+        let page = page
+            .filter(|_| person.is_some() || has_payment(&parts.headers) || shown_token.is_some());
         if payment.is_none() && headers.is_empty() && page.is_none() {
             return Ok(self.shared.challenge(&cached));
         }
@@ -104,38 +103,38 @@ where
         let digest =
             RequestDigest::from_parts(&[parts.method.as_str().as_bytes(), url.as_bytes(), &body]);
         let key = key_of(&digest);
-        let by_page = match &page {
+        let by_page = match page {
             Some(_) if !too_long => presented(&parts.headers, &key),
             _ => Ok(None),
         };
         // By header or by cookie, the answer is for the token's owner.
-        let token = match (&page, &payment, &by_page) {
-            (Some(_), Some(_), _) => token(&parts.headers).map(str::to_owned),
-            (_, None, Ok(Some((token, _)))) => Some(token.clone()),
+        let token = match (page, &payment, &by_page) {
+            (Some(_), Some(_), _) => shown_token,
+            (_, None, Ok(Some((token, _)))) => Some(token.as_str()),
             _ => None,
         };
         let again = token.is_some();
-        let digest = match &token {
+        let digest = match token {
             Some(token) => RequestDigest::from_parts(&[&digest.0, token.as_bytes()]),
             None => digest,
         };
-        let person = page.filter(|_| is_person(&parts.headers));
         let (method, now) = (parts.method.clone(), self.shared.seller.clock.now());
         let content_type = parts.headers.get(CONTENT_TYPE).cloned();
         let asked_body = body.clone();
         // A person gets the page in place of JSON.
-        let shown = |response, refusal: Option<&Noted>| match &person {
+        let shown = |response, refused: Option<&Refused>| match person {
             Some(page) => {
-                let asked = Asked {
-                    method: method.as_str(),
+                let visit = Visit {
                     url: &cached.offers.resource.url,
-                    content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
+                    method: method.as_str(),
                     body: &asked_body,
                     too_long,
+                    content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
                     key: &key,
                     now,
+                    kept: KEPT.as_secs(),
                 };
-                dress(page, &cached.offers, &asked, refusal, response)
+                dress(page, &cached.offers, &visit, refused, response)
             }
             None => response,
         };
@@ -144,7 +143,7 @@ where
             (None, Ok(presented)) => presented.map(|(_, payment)| payment),
             (None, Err(error)) => {
                 let refusal = Refusal::from(ReadError::from(error));
-                let noted = Noted::from(&refusal);
+                let noted = Refused::from(&refusal);
                 let refused = self.shared.refuse(&cached.offers, Version::V2, refusal);
                 return Ok(shown(refused, Some(&noted)));
             }
@@ -172,7 +171,7 @@ where
             Served::Passed(passed) => return passed,
             Served::Unpaid => shown(shared.challenge(&cached), None),
             Served::Refused(refusal) => {
-                let noted = Noted::from(&refusal);
+                let noted = Refused::from(&refusal);
                 shown(shared.refuse(&cached.offers, version, refusal), Some(&noted))
             }
             served @ (Served::TimedOut(_) | Served::Panicked(_)) => {

@@ -10,8 +10,7 @@ use x402_core::{ParseError, Version};
 
 use super::headers::{header_name, payment};
 use super::{PaymentBody, RequestDigest};
-use crate::message::SettleResponse;
-use crate::page::{BODY_BYTES, Page, Refused, View};
+use crate::page::{Page, Refused, Visit};
 use crate::seller::answers::KEPT;
 use crate::seller::{Offers, Refusal};
 
@@ -95,8 +94,8 @@ pub(super) fn hide(headers: &mut HeaderMap) {
     if !has_payment(headers) {
         return;
     }
-    let others: Vec<_> = cookies(headers).filter(|cookie| own(cookie).is_none()).collect();
-    let others = others.iter().map(|cookie| cookie.trim()).collect::<Vec<_>>().join("; ");
+    let others = cookies(headers).map(str::trim).filter(|cookie| own(cookie).is_none());
+    let others = others.collect::<Vec<_>>().join("; ");
     headers.remove(COOKIE);
     if let Ok(others) = HeaderValue::try_from(others)
         && !others.is_empty()
@@ -105,25 +104,7 @@ pub(super) fn hide(headers: &mut HeaderMap) {
     }
 }
 
-/// A request that the page repeats.
-pub(super) struct Asked<'a> {
-    pub(super) method: &'a str,
-    pub(super) url: &'a str,
-    pub(super) content_type: Option<&'a str>,
-    pub(super) body: &'a Bytes,
-    pub(super) too_long: bool,
-    pub(super) key: &'a str,
-    pub(super) now: u64,
-}
-
-/// A refusal, as the page needs it.
-pub(super) struct Noted {
-    status: u16,
-    error: String,
-    receipt: Option<Box<SettleResponse>>,
-}
-
-impl From<&Refusal> for Noted {
+impl From<&Refusal> for Refused {
     fn from(refusal: &Refusal) -> Self {
         let (error, receipt) = (refusal.to_string(), refusal.receipt.clone());
         Self { status: refusal.status, error, receipt }
@@ -134,32 +115,11 @@ impl From<&Refusal> for Noted {
 pub(super) fn dress<B>(
     page: &Page,
     offers: &Offers,
-    asked: &Asked<'_>,
-    refusal: Option<&Noted>,
+    visit: &Visit<'_>,
+    refused: Option<&Refused>,
     mut response: Response<PaymentBody<B>>,
 ) -> Response<PaymentBody<B>> {
-    let error = refusal.map_or("", |refusal| refusal.error.as_str());
-    let Ok(challenge) = offers.challenge(Version::V2, error) else { return response };
-    let too_long = asked.too_long || asked.body.len() > BODY_BYTES;
-    let view = View {
-        challenge: &challenge,
-        offers: &offers.accepts,
-        description: offers.resource.description.as_deref(),
-        url: asked.url,
-        method: asked.method,
-        body: (!asked.body.is_empty() && !too_long).then_some(asked.body),
-        too_long,
-        content_type: asked.content_type,
-        key: asked.key,
-        now: asked.now,
-        kept: KEPT.as_secs(),
-        refusal: refusal.map(|refusal| Refused {
-            status: refusal.status,
-            error: &refusal.error,
-            receipt: refusal.receipt.as_deref(),
-        }),
-    };
-    let Some((html, policy)) = page.render(&view) else { return response };
+    let Some((html, policy)) = page.render(offers, visit, refused) else { return response };
     *response.body_mut() = Either::Left(Bytes::from(html).into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
